@@ -1,0 +1,144 @@
+import type { Mode, Operation } from '../exchange.ts'
+
+/**
+ * The effective configuration: everything resolved, every unit lost into a name that carries it,
+ * deeply frozen. A request keeps the snapshot it began with. Other areas import these types only.
+ */
+export interface Snapshot {
+  /** Absolute path of the file. */
+  readonly file: string
+  /** SHA-256, hex, of the file's bytes; `policy_digest` in the audit entry. */
+  readonly digest: string
+  readonly listen: {
+    readonly proxy: Address
+    readonly admin: Address | null
+    readonly health: Address | null
+  }
+  readonly upstreams: readonly UpstreamConfig[]
+  readonly auth: {
+    /** `path` is absolute. */
+    readonly keys: {
+      readonly store: 'sqlite'
+      readonly path: string
+      readonly bcryptCost: number
+    }
+    readonly pod: PodConfig | null
+  }
+  readonly limits: readonly LimitConfig[]
+  readonly limitStore: 'memory'
+  readonly defaults: {
+    readonly decision: 'allow' | 'deny'
+    readonly onError: 'allow' | 'deny'
+    readonly unknownOperation: 'deny'
+    readonly uninspectable: 'allow' | 'deny'
+    readonly mode: Mode
+  }
+  /** alias → model name, as written. */
+  readonly aliases: Readonly<Record<string, string>>
+  readonly policies: readonly PolicyConfig[]
+  readonly audit: {
+    /** Absolute path. */
+    readonly path: string
+    readonly required: true
+    readonly ack: 'disk'
+    readonly localBytesMax: number
+    readonly content: 'none'
+  }
+  readonly maximums: {
+    readonly bodyBytes: number
+    readonly decodedBytes: number
+    readonly inFlightBytes: number
+    readonly jsonDepth: number
+    readonly streams: number
+  }
+  readonly timeouts: {
+    readonly clientHeadersMs: number
+    readonly clientBodyMs: number
+    readonly connectMs: number
+    readonly firstByteMs: number
+    readonly idleMs: number
+    readonly commitMs: number
+    readonly drainMs: number
+  }
+}
+
+export interface Address {
+  readonly host: string
+  readonly port: number
+}
+
+export interface UpstreamConfig {
+  readonly name: string
+  readonly dialect: 'openai'
+  /** Without a trailing slash; `echo:` is the built-in upstream, with options as a query (`echo:?pace=20ms`). */
+  readonly url: string
+  /** Resolved secret; null for upstreams that need none. */
+  readonly credential: string | null
+  /** Patterns, `*` the only wildcard. */
+  readonly models: readonly string[]
+  readonly usage: 'ask' | 'observe'
+}
+
+export interface PodConfig {
+  readonly tenant: string
+  readonly user: string
+  readonly roles: readonly string[]
+  readonly labels: Readonly<Record<string, string>>
+}
+
+/** Fields are AND, items of a field OR; an absent field is null and says nothing. `$set` names are resolved. */
+export interface Selectors {
+  readonly tenants: readonly string[] | null
+  readonly keys: readonly string[] | null
+  readonly users: readonly string[] | null
+  readonly roles: readonly string[] | null
+  /** All given must be equal; values may hold `*`. */
+  readonly labels: Readonly<Record<string, string>> | null
+  readonly operations: readonly Operation[] | null
+  readonly models: readonly string[] | null
+  readonly upstreams: readonly string[] | null
+  readonly input: InputSelector | null
+}
+
+export interface InputSelector {
+  /** RE2 pattern, checked at load. */
+  readonly matches: string | null
+  /** Whole words, compared case-insensitively. */
+  readonly words: readonly string[] | null
+  readonly charsMax: number | null
+}
+
+export interface Rate {
+  /** At most `count` in any `windowMs`; for a calendar period `windowMs` is its longest length. */
+  readonly count: number
+  readonly windowMs: number
+  /** `day`, `week` and `month` are calendar periods in `timeZone`; null is a sliding window. */
+  readonly calendar: 'day' | 'week' | 'month' | null
+}
+
+export interface LimitFigures {
+  readonly requests: Rate | null
+  /** Bucket size; null is a sliding window. Never with a calendar rate. */
+  readonly burst: number | null
+  readonly concurrent: number | null
+}
+
+export interface LimitConfig extends LimitFigures {
+  readonly id: string
+  readonly per: 'global' | 'tenant' | 'key' | 'user' | 'ip'
+  /** Selectors without `input`; null is every call. */
+  readonly for: Selectors | null
+  readonly timeZone: string
+  /** The first that matches replaces the figures. */
+  readonly overrides: readonly ({ readonly for: Selectors } & LimitFigures)[]
+}
+
+export interface PolicyConfig {
+  readonly id: string
+  readonly mode: Mode
+  readonly message: string | null
+  readonly for: Selectors | null
+  readonly verb: 'allow' | 'deny' | 'require'
+  /** The verb's own selectors. */
+  readonly selectors: Selectors
+}

@@ -1,0 +1,104 @@
+/**
+ * Every way a request can end badly, in one table. A code is never renamed once released: it is in
+ * the answer, the log, the metric and the audit entry. `source` says whose fault it is; only
+ * `governor` should page someone. README#errors is tested against this table.
+ */
+export const ERRORS = {
+  REQUEST_MALFORMED: spec(400, 'client', 'The request is not well-formed HTTP'),
+  TARGET_INVALID: spec(400, 'client', 'The request target is not accepted'),
+  HEADER_INVALID: spec(400, 'client', 'A request header is not accepted'),
+  HEADERS_TOO_LARGE: spec(431, 'client', 'The request headers are too large'),
+  HEADERS_TIMEOUT: spec(408, 'client', 'The request headers did not arrive in time'),
+  EXPECTATION_UNKNOWN: spec(417, 'client', 'The Expect header is not supported'),
+  ROUTE_UNKNOWN: spec(404, 'client', 'No upstream is mounted at this path'),
+  METHOD_NOT_ALLOWED: spec(405, 'client', 'This path does not take this method'),
+  OPERATION_UNKNOWN: spec(403, 'client', 'This operation is not known and therefore refused'),
+  UPGRADE_REFUSED: spec(403, 'client', 'Upgraded connections are not supported in this version'),
+  QUERY_UNKNOWN: spec(400, 'client', 'A query parameter is not accepted on this path'),
+  AUTH_KEY_MISSING: spec(401, 'client', 'No Governor key in the request'),
+  AUTH_KEY_INVALID: spec(401, 'client', 'The Governor key is not valid'),
+  AUTH_BUSY: spec(429, 'client', 'Too many unverified attempts with this key at once'),
+  AUTH_UNAVAILABLE: spec(503, 'governor', 'The key store cannot be read'),
+  OVERLOADED: spec(503, 'governor', 'Too much is in flight'),
+  DRAINING: spec(503, 'governor', 'Governor is shutting down'),
+  LIMIT_EXCEEDED: spec(429, 'client', 'A limit is reached'),
+  LIMIT_EXHAUSTED: spec(403, 'client', 'A limit is used up for longer than a minute'),
+  BODY_TOO_LARGE: spec(413, 'client', 'The request body is too large'),
+  BODY_TIMEOUT: spec(408, 'client', 'The request body did not arrive in time'),
+  BODY_INVALID: spec(400, 'client', 'The request body is not accepted'),
+  CONTENT_TYPE_UNSUPPORTED: spec(415, 'client', 'The content type is not accepted on this path'),
+  ENCODING_UNSUPPORTED: spec(415, 'client', 'The content encoding is not supported'),
+  ENCODING_INVALID: spec(400, 'client', 'The body is not in its declared content encoding'),
+  FIELD_INVALID: spec(400, 'client', 'A field of the request is not accepted'),
+  MODEL_INVALID: spec(400, 'client', 'The model name is not accepted'),
+  UPSTREAM_UNKNOWN: spec(404, 'client', 'No upstream serves this model'),
+  POLICY_DENIED: spec(403, 'client', 'Policy denied this request'),
+  AUDIT_UNAVAILABLE: spec(503, 'governor', 'The audit log cannot be written'),
+  CLIENT_CLOSED: spec(499, 'client', 'The client went away'),
+  UPSTREAM_UNREACHABLE: spec(502, 'upstream', 'The upstream cannot be reached'),
+  UPSTREAM_FAILED: spec(502, 'upstream', 'The upstream broke off'),
+  UPSTREAM_REDIRECT: spec(502, 'upstream', 'The upstream answered with a redirect'),
+  UPSTREAM_TIMEOUT: spec(504, 'upstream', 'The upstream did not answer in time'),
+  INTERNAL: spec(500, 'governor', 'Internal error'),
+} as const satisfies Record<string, ErrorSpec>
+
+export type ErrorSource = 'client' | 'upstream' | 'governor'
+
+interface ErrorSpec {
+  readonly status: number
+  readonly source: ErrorSource
+  readonly message: string
+}
+
+function spec<const Status extends number>(status: Status, source: ErrorSource, message: string) {
+  return { status, source, message }
+}
+
+export type ErrorCode = keyof typeof ERRORS
+
+export interface GovernorErrorOptions {
+  /** What exactly, shown to the client after the message. Never upstream, store or secret text. */
+  readonly detail?: string
+  /** What to do about it, shown to the client last. */
+  readonly hint?: string
+  /** JSON pointer or header name at fault; becomes `param` in OpenAI's error shape. */
+  readonly param?: string
+  /** The policy that decided, for `x-governor-policy`. */
+  readonly policy?: string
+  /** Answer headers of this refusal, lower case: `allow`, `retry-after`, `x-ratelimit-*` … */
+  readonly headers?: Readonly<Record<string, string>>
+  readonly cause?: unknown
+}
+
+/** The only error class that crosses a stage boundary; anything else is a bug. */
+export class GovernorError extends Error {
+  override readonly name = 'GovernorError'
+  readonly code: ErrorCode
+  readonly status: number
+  readonly source: ErrorSource
+  readonly param: string | undefined
+  readonly policy: string | undefined
+  readonly headers: Readonly<Record<string, string>> | undefined
+
+  constructor(code: ErrorCode, options: GovernorErrorOptions = {}) {
+    super(sentence(code, options), { cause: options.cause })
+    this.code = code
+    this.status = ERRORS[code].status
+    this.source = ERRORS[code].source
+    this.param = options.param
+    this.policy = options.policy
+    this.headers = options.headers
+  }
+
+  /** Wraps anything thrown, so the pipeline has one shape to report. */
+  static from(thrown: unknown): GovernorError {
+    return thrown instanceof GovernorError
+      ? thrown
+      : new GovernorError('INTERNAL', { cause: thrown })
+  }
+}
+
+function sentence(code: ErrorCode, { detail, hint }: GovernorErrorOptions): string {
+  const what = detail === undefined ? ERRORS[code].message : `${ERRORS[code].message}: ${detail}`
+  return hint === undefined ? what : `${what}. ${hint}`
+}

@@ -1,0 +1,298 @@
+import type { GovernorError } from './errors.ts'
+
+/** The nouns of one exchange, in the order a request acquires them. Plain data, no sockets. */
+
+/** Operations, one name across dialects and endpoints. Closed: an unknown one is refused. */
+export const OPERATIONS = [
+  'chat',
+  'completions',
+  'embeddings',
+  'images',
+  'speech',
+  'transcription',
+  'moderations',
+  'rerank',
+  'tokens',
+  'realtime',
+  'batches',
+  'fine_tuning',
+  'evals',
+  'assistants',
+  'models',
+  'files.read',
+  'files.write',
+  'files.delete',
+  'stored.read',
+  'stored.write',
+  'stored.delete',
+  'admin',
+] as const
+export type Operation = (typeof OPERATIONS)[number]
+
+export type Stage =
+  | 'match'
+  | 'authenticate'
+  | 'admit'
+  | 'read'
+  | 'inspect'
+  | 'route'
+  | 'decide'
+  | 'reserve'
+  | 'record'
+  | 'forward'
+  | 'relay'
+
+/** One row of a dialect's table: what a method and path mean. */
+export interface Endpoint {
+  readonly operation: Operation
+  /** The exact endpoint, like `chat.completions`; `request.api` in policies. */
+  readonly api: string
+  /** `none` for endpoints that take no body. */
+  readonly body: 'json' | 'none'
+  /** Query parameters that are accepted; every other is refused. */
+  readonly query: readonly string[]
+  /** Whether this endpoint produces text, so that an output cap means something. */
+  readonly generates: boolean
+}
+
+/** What match found: an endpoint under a mount. */
+export interface Route {
+  readonly endpoint: Endpoint
+  readonly dialect: Dialect
+  /** The upstream named by the mount `/<name>/…`; null when the path alone decides. */
+  readonly mount: string | null
+  /** Raw path and query as they will be sent upstream, always starting with `/`. */
+  readonly path: string
+  /** Model named by the path (`/v1/models/{model}`), decoded once; null when there is none. */
+  readonly pathModel: string | null
+}
+
+/** Who calls. Identity comes from the credential only, never from a header that claims it. */
+export interface Principal {
+  readonly via: 'key' | 'pod'
+  readonly tenant: string
+  /** UUID of the key; '' for a pod without one. */
+  readonly keyId: string
+  readonly keyName: string
+  readonly user: string
+  readonly roles: readonly string[]
+  readonly labels: Readonly<Record<string, string>>
+  /** Socket address of the caller; IPv6 as its /64. */
+  readonly ip: string
+}
+
+/** A request body after decoding, exactly the bytes that are inspected. */
+export interface Body {
+  readonly bytes: Buffer
+  /** True when a content encoding was removed. */
+  readonly decoded: boolean
+  /** Bytes as they came over the wire, before decoding. */
+  readonly receivedBytes: number
+  /** SHA-256, hex, of the bytes as they came over the wire. */
+  readonly receivedSha256: string
+}
+
+/** Every inspectable string of a body: all values and all keys, in document order. */
+export interface Texts {
+  readonly values: readonly string[]
+  /** JSON pointer (RFC 6901) of the text at `index`; for a key, of its member followed by `#key`. */
+  pointer(index: number): string
+}
+
+export type UninspectableKind =
+  | 'image'
+  | 'audio'
+  | 'file'
+  | 'token_ids'
+  | 'reference'
+  | 'encrypted'
+  | 'hosted_tool'
+
+/** Content that reaches the model without being readable here. */
+export interface Uninspectable {
+  readonly kind: UninspectableKind
+  readonly pointer: string
+}
+
+/** Puts `text` into the body at `start`, in place of the bytes up to `end`. */
+export interface Splice {
+  readonly start: number
+  readonly end: number
+  readonly text: string
+}
+
+/** What policy may look at. Plain data, so a decision can be replayed from the audit log. */
+export interface Facts {
+  /** As sent; '' when the operation names no model or it was not sent. */
+  readonly model: string
+  /** Every model the call names, nested ones too, as sent, `model` first, without repeats. */
+  readonly models: readonly string[]
+  readonly stream: boolean
+  /** As sent; null when not sent. */
+  readonly maxOutputTokens: number | null
+  /** Names of function tools and types of hosted tools. */
+  readonly tools: readonly string[]
+  readonly texts: Texts
+  /** Characters (UTF-16 units) of prompt content: messages, input, instructions. */
+  readonly inputChars: number
+  readonly uninspectable: readonly Uninspectable[]
+  /** How to ask this call's answer for usage, where the client did not; null when not needed. */
+  readonly askUsage: Splice | null
+}
+
+/** A provider API: where model, texts, usage and errors live. One value per file in `dialect/`. */
+export interface Dialect {
+  readonly name: string
+  /** Header that carries the request id in this provider's answers. */
+  readonly requestIdHeader: string
+  /** Answer headers of the provider that pass to the client, lower case; a trailing `*` is a prefix. */
+  readonly responseHeaders: readonly string[]
+  /** Request headers that pass to the provider, lower case; everything else is dropped. */
+  readonly requestHeaders: readonly string[]
+  /** Looks up a raw path without its query, as seen below the mount. */
+  lookup(method: string, path: string): Lookup
+  /** Strict parse of the body into facts. Throws BODY_INVALID, FIELD_INVALID, MODEL_INVALID. */
+  inspect(route: Route, body: Buffer, maximums: { readonly jsonDepth: number }): Promise<Facts>
+  /** Credential headers for the upstream. */
+  credential(secret: string): Readonly<Record<string, string>>
+  /** JSON text of an error answer in the provider's own shape. */
+  errorBody(error: GovernorError, requestId: string): string
+  /** Bytes that end a broken event stream as an error the SDK raises. */
+  errorFrame(error: GovernorError, requestId: string, api: string): string
+  /** A fresh meter for one answer. */
+  meter(route: Route, facts: Facts): Meter
+}
+
+/** What a dialect says of a method and path. */
+export type Lookup =
+  | { readonly kind: 'endpoint'; readonly endpoint: Endpoint; readonly pathModel: string | null }
+  | { readonly kind: 'method'; readonly allow: readonly string[] }
+  /** Under this dialect's root, but not in its table. */
+  | { readonly kind: 'unknown' }
+  /** Not this dialect's; `hint` names the right path when the mistake is a common one. */
+  | { readonly kind: 'outside'; readonly hint?: string }
+
+/** What an answer said about itself. A field nobody reported is null, never a guess. */
+export interface Usage {
+  readonly inputTokens: number | null
+  readonly outputTokens: number | null
+  readonly cachedTokens: number | null
+  readonly reasoningTokens: number | null
+  readonly responseModel: string | null
+  readonly responseId: string | null
+}
+
+/** Reads usage out of an answer as it passes. One per answer; never throws. */
+export interface Meter {
+  /** A whole answer that is not an event stream. */
+  whole(body: Buffer): void
+  /**
+   * The next bytes of an event stream; returns those to send on now. The same buffer comes back
+   * untouched unless `askUsage` was spliced, when whole events are kept and the extra chunk dropped.
+   */
+  chunk(bytes: Buffer): Buffer
+  /** Bytes still held when the stream ended; empty when there are none. */
+  flush(): Buffer
+  /** Whether the stream reached the provider's own end mark. */
+  readonly complete: boolean
+  readonly usage: Usage
+}
+
+/** Where a call goes. */
+export interface Upstream {
+  readonly name: string
+  readonly dialect: string
+}
+
+export type Effect = 'allow' | 'deny'
+export type Mode = 'enforce' | 'warn' | 'shadow'
+
+/** One policy that matched, was skipped, warned or failed, as the audit entry keeps it. */
+export interface PolicyResult {
+  readonly id: string
+  readonly mode: Mode
+  readonly result: 'allowed' | 'denied' | 'failed' | 'error'
+  /** Which field decided, in words; never the text that matched. */
+  readonly why: string
+}
+
+export interface Decision {
+  readonly effect: Effect
+  /** The policy that decided; null when no policy did (`defaults.decision`, `uninspectable`). */
+  readonly policy: string | null
+  /** Shown to the client when denied. */
+  readonly message: string
+  readonly policies: readonly PolicyResult[]
+  /** Ids of policies in mode warn that would have refused. */
+  readonly warnings: readonly string[]
+}
+
+/** How a limit stands after this call, for headers and the entry. */
+export interface LimitState {
+  readonly id: string
+  /** `requests` or `concurrent`. */
+  readonly what: 'requests' | 'concurrent'
+  readonly limit: number
+  readonly remaining: number
+  /** Until the next unit is free, milliseconds. */
+  readonly resetMs: number
+  /** Stable digest of whom it counts, so that the entry can restore windows without naming them. */
+  readonly bucket: string
+}
+
+/** A held place in the limits. Settled exactly once; a second call does nothing. */
+export interface Lease {
+  readonly states: readonly LimitState[]
+  settle(): void
+}
+
+/** What ended an exchange, seen from outside. */
+export type Ending = 'complete' | 'refused' | 'client_closed' | 'upstream_failed' | 'incomplete'
+
+/** Collects what is learned about one exchange. Only `pipeline.ts` and the stages it calls write it. */
+export class Trail {
+  readonly requestId: string
+  readonly occurredAtMs: number
+  readonly startedMs: number
+  readonly stages: { stage: Stage; us: number }[] = []
+  route: Route | null = null
+  principal: Principal | null = null
+  body: Body | null = null
+  facts: Facts | null = null
+  upstream: Upstream | null = null
+  decision: Decision | null = null
+  lease: Lease | null = null
+  refusal: GovernorError | null = null
+  /** Changes made to the bytes, as in `x-governor-changed`. */
+  changed: ('decoded' | 'usage')[] = []
+  forwardedSha256: string | null = null
+  /** The decision entry was handed to the log (it may or may not have become durable). */
+  decisionQueued = false
+  /** The decision entry is durable. */
+  recorded = false
+  /** The request was handed to the upstream. */
+  forwarded = false
+  /** Status the client received; 0 when none was sent. */
+  status = 0
+  upstreamStatus = 0
+  upstreamRequestId: string | null = null
+  ending: Ending = 'refused'
+  usage: Usage | null = null
+  answerBytes = 0
+  firstByteMs = 0
+  #lastMs: number
+
+  constructor(requestId: string, occurredAtMs: number, startedMs: number) {
+    this.requestId = requestId
+    this.occurredAtMs = occurredAtMs
+    this.startedMs = startedMs
+    this.#lastMs = startedMs
+  }
+
+  /** Notes that a stage passed and how long it took; hands its value on. */
+  passed<Value>(stage: Stage, value: Value, nowMs = performance.now()): Value {
+    this.stages.push({ stage, us: Math.round((nowMs - this.#lastMs) * 1000) })
+    this.#lastMs = nowMs
+    return value
+  }
+}
