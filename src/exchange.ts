@@ -159,8 +159,8 @@ export interface Dialect {
   errorBody(error: GovernorError, requestId: string): string
   /** Bytes that end a broken event stream as an error the SDK raises. */
   errorFrame(error: GovernorError, requestId: string, api: string): string
-  /** A fresh meter for one answer. */
-  meter(route: Route, facts: Facts): Meter
+  /** A fresh meter for one answer; `asked` when `facts.askUsage` was spliced into the request. */
+  meter(route: Route, facts: Facts, asked: boolean): Meter
 }
 
 /** What a dialect says of a method and path. */
@@ -168,7 +168,7 @@ export type Lookup =
   | { readonly kind: 'endpoint'; readonly endpoint: Endpoint; readonly pathModel: string | null }
   | { readonly kind: 'method'; readonly allow: readonly string[] }
   /** Under this dialect's root, but not in its table. */
-  | { readonly kind: 'unknown' }
+  | { readonly kind: 'unknown'; readonly hint?: string }
   /** Not this dialect's; `hint` names the right path when the mistake is a common one. */
   | { readonly kind: 'outside'; readonly hint?: string }
 

@@ -1,0 +1,90 @@
+import type { PodConfig } from '../config/snapshot.ts'
+import { GovernorError } from '../errors.ts'
+import type { Principal } from '../exchange.ts'
+import type { KeyRing } from './key-ring.ts'
+import { isGovernorShaped, parseKey } from './key.ts'
+
+/** Header values of a request, lower-case names, as Node gives them. */
+export type Headers = Readonly<Record<string, string | string[] | undefined>>
+
+export interface Caller {
+  readonly headers: Headers
+  /** Socket address as the limits see it. */
+  readonly ip: string
+}
+
+const MAKE_A_KEY = 'Make one with: governor keys create --tenant NAME --name NAME'
+const NO_RETRY = { 'x-should-retry': 'false', 'www-authenticate': 'Bearer' }
+const CREDENTIAL_CHARACTERS_MAX = 4096
+
+/**
+ * Turns a credential into a principal. A valid Governor key always wins; a Governor-shaped key that
+ * is wrong is refused even where a pod would be let in; any other credential is dropped unread.
+ * Throws AUTH_KEY_MISSING, AUTH_KEY_INVALID (401), HEADER_INVALID (400), AUTH_BUSY (429) and
+ * AUTH_UNAVAILABLE (503): a store that fails never makes a valid caller a 401.
+ */
+export async function authenticate(
+  { headers, ip }: Caller,
+  ring: KeyRing,
+  pod: PodConfig | null,
+  nowMs: number,
+): Promise<Principal> {
+  const offered = credentials(headers)
+  const ours = offered.filter(isGovernorShaped)
+  if (ours.length > 1 && new Set(ours).size > 1) {
+    throw new GovernorError('HEADER_INVALID', {
+      detail: 'two different Governor keys in one request',
+      hint: 'Send one of authorization, api-key, x-api-key',
+    })
+  }
+  if (ours.length === 0) {
+    if (pod !== null) return podPrincipal(pod, ip)
+    throw missing(offered)
+  }
+  const parsed = parseKey(ours[0]!)
+  const record = parsed === null ? null : await ring.verify(parsed.keyId, parsed.secret, nowMs)
+  if (record === null) {
+    throw new GovernorError('AUTH_KEY_INVALID', {
+      hint: `It is unknown, expired, revoked or mistyped. ${MAKE_A_KEY}`,
+      headers: NO_RETRY,
+    })
+  }
+  const { keyId, tenant, user, roles, labels } = record
+  return { via: 'key', tenant, keyId, keyName: record.name, user, roles, labels, ip }
+}
+
+function podPrincipal({ tenant, user, roles, labels }: PodConfig, ip: string): Principal {
+  return { via: 'pod', tenant, keyId: '', keyName: '', user, roles, labels, ip }
+}
+
+/** Everything offered as a credential, in a fixed order; an empty or oversized one is nothing. */
+function credentials(headers: Headers): string[] {
+  const offered: string[] = []
+  const authorization = headers['authorization']
+  if (typeof authorization === 'string') {
+    const bearer = /^bearer ([^\s,]+)$/i.exec(authorization.slice(0, CREDENTIAL_CHARACTERS_MAX))
+    if (bearer !== null) offered.push(bearer[1]!)
+  }
+  for (const name of ['api-key', 'x-api-key']) {
+    const value = headers[name]
+    if (typeof value === 'string' && value !== '') {
+      offered.push(value.slice(0, CREDENTIAL_CHARACTERS_MAX))
+    }
+  }
+  return offered
+}
+
+function missing(offered: readonly string[]): GovernorError {
+  if (offered.some((credential) => credential.startsWith('sk-'))) {
+    return new GovernorError('AUTH_KEY_INVALID', {
+      detail: 'This is a provider key',
+      hint: 'Make a Governor key with: governor keys create',
+      headers: NO_RETRY,
+    })
+  }
+  const code = offered.length === 0 ? 'AUTH_KEY_MISSING' : 'AUTH_KEY_INVALID'
+  return new GovernorError(code, {
+    hint: `Send it as "authorization: Bearer <key_id>.<secret>". ${MAKE_A_KEY}`,
+    headers: NO_RETRY,
+  })
+}

@@ -1,0 +1,36 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+
+/** One request on its socket: the shell around which the pure stages work. */
+export class HttpExchange {
+  readonly incoming: IncomingMessage
+  readonly outgoing: ServerResponse
+  /** The client waits for `100 Continue` before it sends its body. */
+  readonly awaitsContinue: boolean
+  /** Bytes of the body that are held against `maximums.in_flight`. */
+  heldBytes = 0
+  #gone = false
+  #listener: (() => void) | null = null
+
+  constructor(incoming: IncomingMessage, outgoing: ServerResponse, awaitsContinue: boolean) {
+    this.incoming = incoming
+    this.outgoing = outgoing
+    this.awaitsContinue = awaitsContinue
+    // An AbortController with its listeners costs several microseconds a request; this costs one.
+    outgoing.on('close', () => {
+      if (outgoing.writableFinished) return
+      this.#gone = true
+      this.#listener?.()
+    })
+  }
+
+  /** The client closed its connection before the answer was complete. */
+  get clientGone(): boolean {
+    return this.#gone
+  }
+
+  /** Who is told when the client goes away; told at once when it already has. One at a time. */
+  set onClientGone(listener: (() => void) | null) {
+    this.#listener = listener
+    if (this.#gone) listener?.()
+  }
+}

@@ -1,0 +1,112 @@
+import type { IncomingHttpHeaders } from 'node:http'
+
+import { GovernorError } from '../errors.ts'
+
+/** Headers that may stand once only: two readings of any of them would be two different requests. */
+const SINGLE = new Set([
+  'host',
+  'authorization',
+  'api-key',
+  'x-api-key',
+  'content-type',
+  'content-length',
+  'content-encoding',
+  'transfer-encoding',
+  'expect',
+])
+
+/** Node drops what is over its own maximum silently, so ours lies below it. */
+export const HEADERS_MAX = 200
+
+/**
+ * Refuses header sections two servers could read differently: repeated single headers, a
+ * transfer-encoding other than `chunked` (RFC 9112 §6.1), too many fields.
+ */
+export function checkHeaders(rawHeaders: readonly string[], headers: IncomingHttpHeaders): void {
+  if (rawHeaders.length > 2 * HEADERS_MAX) {
+    throw new GovernorError('HEADERS_TOO_LARGE', { detail: `more than ${HEADERS_MAX} headers` })
+  }
+  let seen = ''
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index]!.toLowerCase()
+    if (!SINGLE.has(name)) continue
+    const mark = `|${name}|`
+    if (seen.includes(mark)) {
+      throw new GovernorError('HEADER_INVALID', { detail: `"${name}" is sent twice`, param: name })
+    }
+    seen += mark
+  }
+  const coding = headers['transfer-encoding']
+  if (coding !== undefined && coding.toLowerCase() !== 'chunked') {
+    throw new GovernorError('HEADER_INVALID', {
+      detail: 'a transfer-encoding other than "chunked"',
+      param: 'transfer-encoding',
+    })
+  }
+}
+
+/** Names listed in `Connection` are between client and Governor (RFC 9110 §7.6.1). */
+export function hopNames(headers: IncomingHttpHeaders): ReadonlySet<string> | null {
+  const connection = headers.connection
+  if (connection === undefined || /^(keep-alive|close)$/i.test(connection)) return null
+  return new Set(connection.split(',').map((name) => name.trim().toLowerCase()))
+}
+
+/** An allow-list of header names; a trailing `*` is a prefix. Compiled once per dialect. */
+export class HeaderList {
+  readonly #exact: ReadonlySet<string>
+  readonly #prefixes: readonly string[]
+
+  constructor(names: readonly string[]) {
+    this.#exact = new Set(names.filter((name) => !name.endsWith('*')))
+    this.#prefixes = names.filter((name) => name.endsWith('*')).map((name) => name.slice(0, -1))
+  }
+
+  has(name: string): boolean {
+    return this.#exact.has(name) || this.#prefixes.some((prefix) => name.startsWith(prefix))
+  }
+}
+
+/** The client headers that go upstream, as flat name, value pairs. */
+export function forwardable(headers: IncomingHttpHeaders, list: HeaderList): string[] {
+  const hops = hopNames(headers)
+  const kept: string[] = []
+  for (const name in headers) {
+    if (!list.has(name) || hops?.has(name) === true) continue
+    const value = headers[name]
+    if (typeof value === 'string') kept.push(name, value)
+  }
+  return kept
+}
+
+/** The upstream headers that go to the client, as flat name, value pairs. */
+export function relayable(
+  headers: Readonly<Record<string, string | string[] | undefined>>,
+  list: HeaderList,
+): string[] {
+  const kept: string[] = []
+  for (const name in headers) {
+    if (!list.has(name)) continue
+    const value = headers[name]
+    if (typeof value === 'string') kept.push(name, value)
+    else if (value !== undefined) for (const one of value) kept.push(name, one)
+  }
+  return kept
+}
+
+/** Whose address a limit counts: IPv4 as it is, IPv6 as its /64, since one client owns all of that. */
+export function limitAddress(address: string | undefined): string {
+  if (address === undefined) return ''
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)
+  if (mapped !== null) return mapped[1]!
+  if (!address.includes(':')) return address
+  const [head = '', tail] = address.split('%')[0]!.split('::')
+  const before = head === '' ? [] : head.split(':')
+  const after = tail === undefined || tail === '' ? [] : tail.split(':')
+  const zeros = Array.from({ length: Math.max(0, 8 - before.length - after.length) }, () => '0')
+  const groups = tail === undefined ? before : [...before, ...zeros, ...after]
+  return `${groups
+    .slice(0, 4)
+    .map((group) => Number.parseInt(group, 16).toString(16))
+    .join(':')}::/64`
+}

@@ -1,0 +1,125 @@
+import type { IncomingHttpHeaders } from 'node:http'
+
+import { GovernorError } from '../errors.ts'
+import type { Dialect, Lookup, Route } from '../exchange.ts'
+
+/** An upstream as match sees it. */
+export interface Mount {
+  readonly name: string
+  readonly dialect: Dialect
+}
+
+/** What match looks at: the request line as it came, and the headers. */
+export interface RequestHead {
+  readonly method: string
+  readonly target: string
+  readonly headers: IncomingHttpHeaders
+}
+
+/** RFC 3986 path characters without `%` escapes other than the two that model names need. */
+const PATH = /^\/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%3[aA]|%40)*$/
+const TARGET_CHARACTERS_MAX = 2048
+
+/**
+ * Raw request target → dialect and endpoint. Nothing is normalised: a target an upstream might read
+ * differently from us is refused. Throws TARGET_INVALID, QUERY_UNKNOWN (400), OPERATION_UNKNOWN,
+ * UPGRADE_REFUSED (403), ROUTE_UNKNOWN (404), METHOD_NOT_ALLOWED (405).
+ */
+export function match({ method, target, headers }: RequestHead, mounts: readonly Mount[]): Route {
+  const { path, query } = splitTarget(target)
+  const { mount, below } = findMount(path, mounts)
+  const { dialect, found } = lookup(method, below, mount === null ? mounts : [mount])
+  if (found.kind === 'outside') throw new GovernorError('ROUTE_UNKNOWN', hinted(found.hint))
+  if (found.kind === 'method') {
+    const allow = found.allow.join(', ')
+    throw new GovernorError('METHOD_NOT_ALLOWED', {
+      detail: `it takes ${allow}`,
+      headers: { allow },
+    })
+  }
+  refuseUpgrade(headers)
+  if (found.kind === 'unknown') {
+    throw new GovernorError('OPERATION_UNKNOWN', {
+      headers: { 'x-should-retry': 'false' },
+      ...hinted(found.hint),
+    })
+  }
+  const { endpoint, pathModel } = found
+  checkQuery(query, endpoint.query)
+  return {
+    endpoint,
+    dialect,
+    mount: mount?.name ?? null,
+    path: query === '' ? below : `${below}?${query}`,
+    pathModel,
+  }
+}
+
+/** The first upstream whose dialect knows the path decides; else the best reason for a refusal. */
+function lookup(
+  method: string,
+  path: string,
+  mounts: readonly Mount[],
+): { dialect: Dialect; found: Lookup } {
+  const answers = mounts.map(({ dialect }) => ({ dialect, found: dialect.lookup(method, path) }))
+  for (const kind of ['endpoint', 'method', 'unknown'] as const) {
+    const answer = answers.find(({ found }) => found.kind === kind)
+    if (answer !== undefined) return answer
+  }
+  return answers.find(({ found }) => 'hint' in found) ?? answers[0]!
+}
+
+function hinted(hint: string | undefined): { hint?: string } {
+  return hint === undefined ? {} : { hint }
+}
+
+function splitTarget(target: string): { path: string; query: string } {
+  const mark = target.indexOf('?')
+  const path = mark === -1 ? target : target.slice(0, mark)
+  const query = mark === -1 ? '' : target.slice(mark + 1)
+  if (target.length > TARGET_CHARACTERS_MAX) {
+    throw new GovernorError('TARGET_INVALID', {
+      detail: `longer than ${TARGET_CHARACTERS_MAX} characters`,
+    })
+  }
+  // Absolute-form (RFC 9112 §3.2.2) would let the client name a host; ours is always the configured one.
+  if (!PATH.test(path) || path.includes('//') || /(^|\/)\.{1,2}(\/|$)/.test(path)) {
+    throw new GovernorError('TARGET_INVALID', {
+      detail: 'it must be a plain path such as /v1/chat/completions',
+      hint: 'No host, no empty or dot segments, no escaped separators',
+    })
+  }
+  return { path, query }
+}
+
+function findMount(path: string, mounts: readonly Mount[]): { mount: Mount | null; below: string } {
+  for (const mount of mounts) {
+    if (path.startsWith(`/${mount.name}/`)) {
+      return { mount, below: path.slice(mount.name.length + 1) }
+    }
+  }
+  return { mount: null, below: path }
+}
+
+/**
+ * A client that asks for HTTP/2 on the way (Java's does by default) is answered in HTTP/1.1, as
+ * RFC 9110 §7.8 allows; any other upgrade would leave the walk and is refused.
+ */
+function refuseUpgrade(headers: IncomingHttpHeaders): void {
+  const { upgrade } = headers
+  if (upgrade !== undefined && upgrade.toLowerCase() !== 'h2c') {
+    throw new GovernorError('UPGRADE_REFUSED', { headers: { 'x-should-retry': 'false' } })
+  }
+}
+
+function checkQuery(query: string, accepted: readonly string[]): void {
+  if (query === '') return
+  for (const pair of query.split('&')) {
+    const name = pair.split('=')[0]!
+    if (accepted.includes(name)) continue
+    // The name may be a credential (`?key=…`): it is neither echoed nor logged nor forwarded.
+    throw new GovernorError('QUERY_UNKNOWN', {
+      detail: accepted.length === 0 ? 'this path takes none' : `it takes ${accepted.join(', ')}`,
+    })
+  }
+}

@@ -1,0 +1,199 @@
+import { GovernorError } from '../errors.ts'
+import type { Meter, Trail } from '../exchange.ts'
+import type { HttpExchange } from './exchange.ts'
+import { type HeaderList, relayable } from './headers.ts'
+import { governorHeaders } from './respond.ts'
+
+/** An upstream's answer as relay needs it; `upstream/call.ts` makes it. */
+export interface RelayedAnswer {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>
+  readonly whole: Buffer | null
+  pipe(sink: { write(chunk: Buffer): boolean; end(): void; fail(error: GovernorError): void }): void
+  resume(): void
+  abort(): void
+}
+
+/** Takes our credential out of what passes; `upstream/scrub.ts` makes it. */
+export interface Filter {
+  whole(body: Buffer): Buffer
+  chunk(bytes: Buffer): Buffer
+  flush(): Buffer
+}
+
+export interface RelayOptions {
+  readonly meter: Meter
+  readonly filter: Filter | null
+  readonly headerList: HeaderList
+  /** Answer headers that say where the limits stand, flat pairs. */
+  readonly limitHeaders: readonly string[]
+  /** A client that reads nothing for this long is taken for gone. */
+  readonly idleMs: number
+  /** +1 when an event stream begins, −1 when it ends. */
+  readonly onStream: (change: 1 | -1) => void
+}
+
+/** The last bytes of a long answer that is no event stream: that is where its usage is. */
+const TAIL_BYTES = 64 * 1024
+
+/**
+ * Upstream → client. Resolves when the last byte is handed to the socket or the client left; what
+ * broke off is in `trail.ending` and, once the answer had begun, an error frame.
+ */
+export async function relay(
+  answer: RelayedAnswer,
+  exchange: HttpExchange,
+  trail: Trail,
+  options: RelayOptions,
+): Promise<void> {
+  trail.upstreamStatus = trail.status = answer.status
+  if (answer.whole !== null) sendWhole(answer, answer.whole, exchange, { trail, options })
+  else await new Stream(answer, exchange, trail, options).run()
+  trail.usage = options.meter.usage
+}
+
+function answerHeaders(answer: RelayedAnswer, trail: Trail, options: RelayOptions): string[] {
+  const headers = relayable(answer.headers, options.headerList)
+  const idHeader = trail.route!.dialect.requestIdHeader
+  const upstreamId = answer.headers[idHeader]
+  if (typeof upstreamId === 'string') trail.upstreamRequestId = upstreamId.slice(0, 128)
+  else headers.push(idHeader, trail.requestId)
+  headers.push(...governorHeaders(trail), ...options.limitHeaders)
+  return headers
+}
+
+function sendWhole(
+  answer: RelayedAnswer,
+  whole: Buffer,
+  exchange: HttpExchange,
+  { trail, options }: { trail: Trail; options: RelayOptions },
+): void {
+  const body = options.filter?.whole(whole) ?? whole
+  options.meter.whole(body)
+  trail.answerBytes = body.length
+  trail.ending = exchange.clientGone ? 'client_closed' : 'complete'
+  if (exchange.clientGone) return
+  const headers = answerHeaders(answer, trail, options)
+  if (answer.status !== 204) headers.push('content-length', String(body.length))
+  exchange.outgoing.writeHead(answer.status, headers)
+  exchange.outgoing.end(body)
+}
+
+/** One answer that flows. */
+class Stream {
+  readonly #answer: RelayedAnswer
+  readonly #exchange: HttpExchange
+  readonly #trail: Trail
+  readonly #options: RelayOptions
+  readonly #isEvents: boolean
+  #tail: Buffer[] = []
+  #tailBytes = 0
+  #stalled: NodeJS.Timeout | undefined
+  #finish!: () => void
+
+  constructor(answer: RelayedAnswer, exchange: HttpExchange, trail: Trail, options: RelayOptions) {
+    this.#answer = answer
+    this.#exchange = exchange
+    this.#trail = trail
+    this.#options = options
+    const type = String(answer.headers['content-type'] ?? '').toLowerCase()
+    this.#isEvents = answer.status === 200 && !type.includes('json')
+  }
+
+  async run(): Promise<void> {
+    const { outgoing } = this.#exchange
+    const finished = new Promise<void>((resolve) => {
+      this.#finish = resolve
+    })
+    const headers = answerHeaders(this.#answer, this.#trail, this.#options)
+    outgoing.writeHead(this.#answer.status, headers)
+    outgoing.flushHeaders()
+    outgoing.on('drain', () => {
+      clearTimeout(this.#stalled)
+      this.#answer.resume()
+    })
+    if (this.#isEvents) this.#options.onStream(1)
+    this.#exchange.onClientGone = () => {
+      this.#answer.abort()
+      this.#end('client_closed')
+    }
+    this.#answer.pipe(this)
+    await finished
+    if (this.#isEvents) this.#options.onStream(-1)
+  }
+
+  write(chunk: Buffer): boolean {
+    const clean = this.#options.filter?.chunk(chunk) ?? chunk
+    if (!this.#isEvents) {
+      this.#remember(clean)
+      return this.#send(clean)
+    }
+    return this.#send(this.#options.meter.chunk(clean))
+  }
+
+  end(): void {
+    this.#sendHeld()
+    const { meter } = this.#options
+    if (!this.#isEvents) {
+      meter.whole(Buffer.concat(this.#tail))
+    } else if (!meter.complete) {
+      // A stream that just ends counts as a complete answer in the official SDKs.
+      this.#fail(new GovernorError('UPSTREAM_FAILED', { detail: 'the stream ended early' }))
+      return
+    }
+    this.#exchange.outgoing.end()
+    this.#end('complete')
+  }
+
+  fail(error: GovernorError): void {
+    if (error.code !== 'CLIENT_CLOSED') this.#fail(error)
+  }
+
+  #fail(error: GovernorError): void {
+    const { outgoing } = this.#exchange
+    const { route, requestId } = this.#trail
+    this.#trail.refusal = error
+    if (this.#isEvents) {
+      outgoing.end(route!.dialect.errorFrame(error, requestId, route!.endpoint.api))
+    } else {
+      outgoing.destroy()
+    }
+    this.#end(error.code === 'UPSTREAM_FAILED' ? 'incomplete' : 'upstream_failed')
+  }
+
+  #send(bytes: Buffer): boolean {
+    if (bytes.length === 0) return true
+    this.#trail.answerBytes += bytes.length
+    if (this.#exchange.outgoing.write(bytes)) return true
+    clearTimeout(this.#stalled)
+    this.#stalled = setTimeout(() => this.#exchange.outgoing.destroy(), this.#options.idleMs)
+    return false
+  }
+
+  #sendHeld(): void {
+    const { filter, meter } = this.#options
+    const held = filter?.flush()
+    if (!this.#isEvents) {
+      if (held !== undefined) this.write(held)
+      return
+    }
+    if (held !== undefined && held.length > 0) this.#send(meter.chunk(held))
+    this.#send(meter.flush())
+  }
+
+  /** Keeps the last bytes of a long JSON answer for the meter, and no more of it than that. */
+  #remember(bytes: Buffer): void {
+    this.#tail.push(bytes)
+    this.#tailBytes += bytes.length
+    while (this.#tailBytes - this.#tail[0]!.length > TAIL_BYTES) {
+      this.#tailBytes -= this.#tail.shift()!.length
+    }
+  }
+
+  #end(ending: Trail['ending']): void {
+    clearTimeout(this.#stalled)
+    this.#exchange.onClientGone = null
+    this.#trail.ending = ending
+    this.#finish()
+  }
+}

@@ -1,0 +1,103 @@
+import type { ServerResponse } from 'node:http'
+
+import type { GovernorError } from '../errors.ts'
+import type { Dialect, Trail } from '../exchange.ts'
+import type { HttpExchange } from './exchange.ts'
+
+/** An unread body is discarded up to this many bytes, so that its sender can read the refusal. */
+const DISCARDED_BYTES_MAX = 64 * 1024 * 1024
+
+/** What a client should do about a status, unless the error itself says so. */
+const RETRY_HEADERS: Readonly<Record<number, Readonly<Record<string, string>>>> = {
+  403: { 'x-should-retry': 'false' },
+  503: { 'retry-after': '1' },
+}
+
+/** Headers of every answer, ours and relayed: which call this is and what was decided. */
+export function governorHeaders(trail: Trail): string[] {
+  const headers = [
+    'x-governor-request-id',
+    trail.requestId,
+    'x-governor-decision',
+    trail.refusal === null || trail.forwarded ? 'allow' : 'deny',
+  ]
+  if (trail.changed.length > 0) headers.push('x-governor-changed', trail.changed.join(', '))
+  for (const id of trail.decision?.warnings ?? []) headers.push('x-governor-warning', id)
+  return headers
+}
+
+/**
+ * Turns an error into bytes: the provider's own error shape, our code in a header. Where the answer
+ * has begun already there is nothing left to say but to break the connection. Never throws.
+ */
+export function respond(
+  exchange: HttpExchange,
+  trail: Trail,
+  error: GovernorError,
+  dialect: Dialect,
+): void {
+  const { outgoing } = exchange
+  if (exchange.clientGone || outgoing.destroyed) return
+  if (outgoing.headersSent) {
+    outgoing.destroy()
+    return
+  }
+  trail.status = error.status
+  const body = Buffer.from(dialect.errorBody(error, trail.requestId))
+  const headers = [
+    'content-type',
+    'application/json; charset=utf-8',
+    'content-length',
+    String(body.length),
+    ...governorHeaders(trail),
+    dialect.requestIdHeader,
+    trail.requestId,
+    'x-governor-code',
+    error.code,
+  ]
+  if (error.policy !== undefined) headers.push('x-governor-policy', error.policy)
+  const retry = RETRY_HEADERS[error.status] ?? {}
+  for (const [name, value] of Object.entries({ ...retry, ...error.headers })) {
+    headers.push(name, value)
+  }
+  discardUnread(exchange, headers)
+  outgoing.writeHead(error.status, headers)
+  outgoing.end(outgoing.req.method === 'HEAD' ? undefined : body)
+  trail.answerBytes = body.length
+}
+
+/** Writes one complete JSON answer of our own, as `/v1/check` and the health endpoints do. */
+export function sendJson(
+  outgoing: ServerResponse,
+  status: number,
+  value: object,
+  headers: readonly string[] = [],
+): number {
+  const body = Buffer.from(`${JSON.stringify(value)}\n`)
+  outgoing.writeHead(status, [
+    'content-type',
+    'application/json; charset=utf-8',
+    'content-length',
+    String(body.length),
+    ...headers,
+  ])
+  outgoing.end(body)
+  return body.length
+}
+
+/**
+ * A refusal may leave before the body has arrived. Closing at once would reset the connection under
+ * the answer, so the rest is read and thrown away, within a bound. A client that still waits for
+ * `100 Continue` may or may not send its body, so that connection cannot be used again.
+ */
+function discardUnread(exchange: HttpExchange, headers: string[]): void {
+  const { incoming } = exchange
+  if (incoming.complete) return
+  if (exchange.awaitsContinue) headers.push('connection', 'close')
+  let discardedBytes = 0
+  incoming.on('data', (chunk: Buffer) => {
+    discardedBytes += chunk.length
+    if (discardedBytes > DISCARDED_BYTES_MAX) incoming.destroy()
+  })
+  incoming.resume()
+}

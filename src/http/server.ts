@@ -1,0 +1,100 @@
+import { createServer, type IncomingMessage, type Server, STATUS_CODES } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+
+import { GovernorError, type ErrorCode } from '../errors.ts'
+import type { Dialect } from '../exchange.ts'
+import { HttpExchange } from './exchange.ts'
+
+export interface ServerOptions {
+  readonly headersMs: number
+  readonly bodyMs: number
+  readonly connectionsMax: number
+  onExchange(exchange: HttpExchange): void
+  /** A request that never became one: not HTTP, too large, too slow. Counted, answered here. */
+  onMalformed(code: ErrorCode, peer: string | undefined): void
+  /** Whose error shape such a refusal wears. */
+  dialect(): Dialect
+}
+
+const HEADER_BYTES_MAX = 16 * 1024
+/** Longer than the clients' own, so that the side that may be idle is the one that closes. */
+const KEEP_ALIVE_MS = 75_000
+
+const PARSER_CODES: Readonly<Record<string, ErrorCode>> = {
+  HPE_HEADER_OVERFLOW: 'HEADERS_TOO_LARGE',
+  ERR_HTTP_REQUEST_TIMEOUT: 'HEADERS_TIMEOUT',
+}
+
+/**
+ * The listener that clients talk to. Node's strict parser refuses ambiguous framing (RFC 9112 §6.3)
+ * before anything here runs; `Expect`, odd methods and upgrades all enter by `onExchange`.
+ */
+export function createProxyServer(options: ServerOptions): Server {
+  const server = createServer({
+    insecureHTTPParser: false,
+    requireHostHeader: true,
+    maxHeaderSize: HEADER_BYTES_MAX,
+    headersTimeout: options.headersMs,
+    requestTimeout: options.headersMs + options.bodyMs,
+    connectionsCheckingInterval: 1000,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    noDelay: true,
+  })
+  server.maxConnections = options.connectionsMax
+  /** Sockets with an answer under way: a parser error there must not write into that answer. */
+  const busy = new WeakMap<Duplex, number>()
+  const accept = (awaitsContinue: boolean) => (incoming: IncomingMessage, outgoing: Outgoing) => {
+    const { socket } = incoming
+    busy.set(socket, (busy.get(socket) ?? 0) + 1)
+    outgoing.on('close', () => busy.set(socket, (busy.get(socket) ?? 1) - 1))
+    options.onExchange(new HttpExchange(incoming, outgoing, awaitsContinue))
+  }
+  server.on('request', accept(false))
+  server.on('checkContinue', accept(true))
+  server.on('checkExpectation', accept(true))
+  server.on('connect', (incoming: IncomingMessage, socket: Duplex) => {
+    refuseRaw(socket, 'METHOD_NOT_ALLOWED', options)
+    options.onMalformed('METHOD_NOT_ALLOWED', incoming.socket.remoteAddress)
+  })
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
+    if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
+    const code = PARSER_CODES[error.code ?? ''] ?? 'REQUEST_MALFORMED'
+    if ((busy.get(socket) ?? 0) > 0) socket.destroy()
+    else refuseRaw(socket, code, options)
+    options.onMalformed(code, (socket as Socket).remoteAddress)
+  })
+  return server
+}
+
+type Outgoing = ConstructorParameters<typeof HttpExchange>[1]
+
+function refuseRaw(socket: Duplex, code: ErrorCode, { dialect }: ServerOptions): void {
+  const error = new GovernorError(code)
+  const body = dialect().errorBody(error, '')
+  socket.end(
+    `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status] ?? 'Refused'}\r\n` +
+      'content-type: application/json; charset=utf-8\r\n' +
+      `content-length: ${Buffer.byteLength(body)}\r\n` +
+      `x-governor-decision: deny\r\nx-governor-code: ${code}\r\nconnection: close\r\n\r\n${body}`,
+  )
+}
+
+/** Listens; a taken port is an error that names it and the key that chose it. */
+export async function listen(
+  server: Server,
+  { host, port }: { readonly host: string; readonly port: number },
+  key: string,
+): Promise<AddressInfo> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (cause: NodeJS.ErrnoException) => {
+      const why =
+        cause.code === 'EADDRINUSE'
+          ? 'the port is taken: stop what uses it or choose another'
+          : (cause.code ?? cause.message)
+      reject(new Error(`Cannot listen on ${host}:${port} (${key}): ${why}`, { cause }))
+    })
+    server.listen(port, host, resolve)
+  })
+  return server.address() as AddressInfo
+}

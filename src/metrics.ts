@@ -1,0 +1,84 @@
+import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+
+/**
+ * Every metric of one running Governor. Labels come from closed sets, never from what a client
+ * typed. prom-client costs 0.15 µs a count and 0.28 µs an observation, measured on Node 24.
+ */
+export type Metrics = ReturnType<typeof createMetrics>
+
+const TOTAL_SECONDS = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 600]
+const OVERHEAD_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25]
+const STAGE_SECONDS = [0.00001, 0.0001, 0.0005, 0.001, 0.005, 0.01, 0.1, 1, 10]
+const FIRST_BYTE_SECONDS = [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 60]
+
+/** A fresh set with its own registry, so that several Governors fit in one process. */
+export function createMetrics() {
+  const registry = new Registry()
+  const counter = <Label extends string>(name: string, help: string, labelNames: Label[] = []) =>
+    new Counter({ name: `governor_${name}`, help, labelNames, registers: [registry] })
+  const gauge = <Label extends string>(name: string, help: string, labelNames: Label[] = []) =>
+    new Gauge({ name: `governor_${name}`, help, labelNames, registers: [registry] })
+  const histogram = <Label extends string>(
+    [name, help]: [string, string],
+    buckets: number[],
+    labelNames: Label[] = [],
+  ) => new Histogram({ name: `governor_${name}`, help, labelNames, buckets, registers: [registry] })
+
+  return {
+    registry,
+    requests: counter('requests_total', 'Requests answered, by code (ok or an error code)', [
+      'operation',
+      'code',
+    ]),
+    decisions: counter('decisions_total', 'Decisions, by the policy that made them', [
+      'decision',
+      'policy',
+      'mode',
+    ]),
+    requestSeconds: histogram(
+      ['request_duration_seconds', 'From the first header to the last byte of the answer'],
+      TOTAL_SECONDS,
+      ['operation'],
+    ),
+    overheadSeconds: histogram(
+      ['overhead_duration_seconds', 'Time spent in Governor before the upstream is called'],
+      OVERHEAD_SECONDS,
+    ),
+    stageSeconds: histogram(['stage_duration_seconds', 'Time spent in one stage'], STAGE_SECONDS, [
+      'stage',
+    ]),
+    firstByteSeconds: histogram(
+      ['time_to_first_byte_seconds', 'From forwarding to the first byte of the upstream answer'],
+      FIRST_BYTE_SECONDS,
+    ),
+    tokens: counter('tokens_total', 'Tokens as the upstream reported them', ['direction']),
+    cost: counter('cost_usd_total', 'Cost of calls; 0 until a price table is configured'),
+    limitRefusals: counter('limit_refusals_total', 'Calls refused by a limit', ['limit']),
+    limitStoreMode: gauge('limit_store_mode', '1 for the mode the limit store is in', ['mode']),
+    inflightRequests: gauge('inflight_requests', 'Requests being handled'),
+    inflightBytes: gauge('inflight_bytes', 'Bytes of request bodies held'),
+    streamsOpen: gauge('streams_open', 'Event streams being relayed'),
+    commitSeconds: histogram(
+      ['audit_commit_duration_seconds', 'One durable commit of the audit log'],
+      OVERHEAD_SECONDS,
+    ),
+    unshippedEntries: gauge('audit_unshipped_entries', 'Entries only this disk has'),
+    unshippedAgeSeconds: gauge('audit_unshipped_age_seconds', 'Age of the oldest such entry'),
+    auditLost: counter('audit_lost_total', 'Entries that could not be written'),
+    cacheRequests: counter('cache_requests_total', 'Look-ups in a bounded cache', [
+      'cache',
+      'result',
+    ]),
+    poolConnections: gauge('pool_connections', 'Connections by state', ['pool', 'state']),
+    upstreamErrors: counter('upstream_errors_total', 'Upstream failures by kind', [
+      'upstream',
+      'fault',
+    ]),
+    breakerState: gauge('breaker_state', '0 closed, 1 open', ['upstream']),
+    configReloads: counter('config_reloads_total', 'Configuration loads by result', ['result']),
+    configSnapshot: gauge('config_snapshot_info', '1 for the snapshot in force', ['digest']),
+    eventLoopDelay: gauge('event_loop_delay_seconds', 'Event loop delay since the last scrape', [
+      'quantile',
+    ]),
+  }
+}

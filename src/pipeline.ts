@@ -1,0 +1,100 @@
+import { GovernorError } from './errors.ts'
+import type { Body, Decision, Facts, Lease, Principal, Route, Trail, Upstream } from './exchange.ts'
+
+/** The verbs, in the order they run. `governor.ts` builds the real ones; tests script them. */
+export interface Stages<Request, Response> {
+  begin(request: Request): Trail
+  match(request: Request): Route
+  authenticate(request: Request, route: Route): Promise<Principal>
+  admit(principal: Principal, route: Route): void
+  read(request: Request, route: Route): Promise<Body>
+  inspect(body: Body, route: Route): Promise<Facts>
+  route(facts: Facts, route: Route): Upstream
+  decide(facts: Facts, trail: Trail): Promise<Decision>
+  reserve(facts: Facts, trail: Trail): Promise<Lease>
+  /** The bytes that will go upstream, with the changes the entry names. */
+  rewrite(body: Body, trail: Trail): Buffer
+  /** Resolves when the decision is on disk. */
+  record(trail: Trail): Promise<void>
+  forward(permit: Permit, request: Request, trail: Trail): Promise<Response>
+  relay(response: Response, request: Request, trail: Trail): Promise<void>
+  /** Answers with an error: the one place that turns errors into bytes. Never throws. */
+  respond(request: Request, trail: Trail, error: GovernorError): void
+  /** Releases what is held, queues the outcome, counts. Never throws. */
+  settle(request: Request, trail: Trail): void
+}
+
+const permitted: unique symbol = Symbol('permitted')
+
+/** Proof that every check passed. Only this file can make one, and `forward` demands it. */
+export interface Permit {
+  readonly [permitted]: true
+  readonly route: Route
+  readonly upstream: Upstream
+  readonly facts: Facts
+  readonly bytes: Buffer
+}
+
+/** One request, top to bottom. Each trailing number is the status that line may refuse with. */
+export async function handle<Request, Response>(
+  stages: Stages<Request, Response>,
+  request: Request,
+): Promise<void> {
+  const trail = stages.begin(request)
+  try {
+    const permit = await check(stages, request, trail)
+    const response = trail.passed('forward', await stages.forward(permit, request, trail)) // 502, 504
+    trail.passed('relay', await stages.relay(response, request, trail)) // (error frame)
+  } catch (thrown) {
+    await refuse(stages, request, trail, GovernorError.from(thrown)) // 500
+  } finally {
+    stages.settle(request, trail)
+  }
+}
+
+async function check<Request, Response>(
+  stages: Stages<Request, Response>,
+  request: Request,
+  trail: Trail,
+): Promise<Permit> {
+  // Headers only: a client we do not know cannot make us buffer a body.
+  const route = (trail.route = trail.passed('match', stages.match(request))) // 400, 403, 404, 405
+  const principal = await stages.authenticate(request, route) // 401, 429, 503
+  trail.principal = trail.passed('authenticate', principal)
+  trail.passed('admit', stages.admit(principal, route)) // 429, 503
+
+  const body = (trail.body = trail.passed('read', await stages.read(request, route))) // 413, 415
+  const facts = (trail.facts = trail.passed('inspect', await stages.inspect(body, route))) // 400
+  const upstream = (trail.upstream = trail.passed('route', stages.route(facts, route))) // 404
+  trail.decision = trail.passed('decide', await stages.decide(facts, trail))
+  if (trail.decision.effect === 'deny') throw denied(trail.decision) // 403
+  trail.lease = trail.passed('reserve', await stages.reserve(facts, trail)) // 429, 403
+
+  // Durable before the upstream sees a byte.
+  const bytes = stages.rewrite(body, trail)
+  trail.passed('record', await stages.record(trail)) // 503
+  return { [permitted]: true, route, upstream, facts, bytes }
+}
+
+/** A known caller's refusal is durable before the caller hears it; if it cannot be, that is the answer. */
+async function refuse<Request, Response>(
+  stages: Stages<Request, Response>,
+  request: Request,
+  trail: Trail,
+  error: GovernorError,
+): Promise<void> {
+  trail.refusal = error
+  try {
+    if (trail.principal !== null && !trail.decisionQueued) await stages.record(trail) // 503
+  } catch (thrown) {
+    trail.refusal = GovernorError.from(thrown)
+  }
+  stages.respond(request, trail, trail.refusal)
+}
+
+function denied({ policy, message }: Decision): GovernorError {
+  return new GovernorError('POLICY_DENIED', {
+    detail: message,
+    ...(policy !== null && { policy }),
+  })
+}

@@ -1,0 +1,41 @@
+import { GovernorError } from '../errors.ts'
+
+/** Kinds of upstream failure, a closed set for `upstream_errors_total{fault}`. */
+export type Fault = 'connect' | 'timeout' | 'reset' | 'tls' | 'dns' | 'protocol' | 'redirect'
+
+/** What went wrong upstream, as the client hears it; the cause stays in the log. */
+export function upstreamError(cause: Error): {
+  readonly error: GovernorError
+  readonly fault: Fault
+} {
+  const fault = faultOf(cause)
+  const code =
+    fault === 'timeout'
+      ? 'UPSTREAM_TIMEOUT'
+      : fault === 'connect' || fault === 'dns' || fault === 'tls'
+        ? 'UPSTREAM_UNREACHABLE'
+        : 'UPSTREAM_FAILED'
+  return { error: new GovernorError(code, { cause }), fault }
+}
+
+const FAULT_BY_CODE: Readonly<Record<string, Fault>> = {
+  UND_ERR_HEADERS_TIMEOUT: 'timeout',
+  UND_ERR_BODY_TIMEOUT: 'timeout',
+  UND_ERR_CONNECT_TIMEOUT: 'timeout',
+  ETIMEDOUT: 'timeout',
+  ENOTFOUND: 'dns',
+  EAI_AGAIN: 'dns',
+  ECONNREFUSED: 'connect',
+  EHOSTUNREACH: 'connect',
+  ENETUNREACH: 'connect',
+  UND_ERR_SOCKET: 'reset',
+  ECONNRESET: 'reset',
+  EPIPE: 'reset',
+}
+
+const TLS_CODE = /^(ERR_TLS|ERR_SSL|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_)/
+
+function faultOf(cause: Error): Fault {
+  const code = 'code' in cause ? String(cause.code) : ''
+  return FAULT_BY_CODE[code] ?? (TLS_CODE.test(code) ? 'tls' : 'protocol')
+}

@@ -1,0 +1,104 @@
+import { Pool } from 'undici'
+
+import { GovernorError } from '../errors.ts'
+import type { Permit } from '../pipeline.ts'
+import { type Answer, UpstreamCall } from './call.ts'
+import type { Fault } from './fault.ts'
+
+/** Shorter than the 60 s after which common load balancers drop an idle connection. */
+const KEEP_ALIVE_MS = 55_000
+const CONNECTIONS_MAX = 4096
+
+/** One upstream: where it is and the connections to it. Made when a snapshot is loaded. */
+export class UpstreamPool {
+  readonly name: string
+  readonly #pool: Pool
+  readonly #basePath: string
+
+  /** `url` is http or https, without a trailing slash; its path is put before every request's. */
+  constructor(name: string, url: string, connectMs: number) {
+    const { origin, pathname } = new URL(url)
+    this.name = name
+    this.#basePath = pathname === '/' ? '' : pathname
+    this.#pool = new Pool(origin, {
+      connections: CONNECTIONS_MAX,
+      pipelining: 1,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      keepAliveMaxTimeout: KEEP_ALIVE_MS,
+      allowH2: false,
+      // Said outright, so that NODE_TLS_REJECT_UNAUTHORIZED in the environment changes nothing.
+      connect: { timeout: connectMs, rejectUnauthorized: true },
+    })
+  }
+
+  get stats(): { readonly size: number; readonly running: number; readonly queued: number } {
+    const { connected, running, queued } = this.#pool.stats
+    return { size: connected, running, queued }
+  }
+
+  /** Sends; the call's `answer` resolves with the answer's beginning. */
+  send(call: UpstreamCall, request: OutgoingRequest): void {
+    this.#pool.dispatch(
+      {
+        path: this.#basePath + request.path,
+        method: request.method,
+        headers: request.headers as string[],
+        body: request.body,
+        headersTimeout: request.firstByteMs,
+        bodyTimeout: request.idleMs,
+      },
+      call,
+    )
+  }
+
+  /** Lets running calls finish, then closes the connections. */
+  async close(): Promise<void> {
+    await this.#pool.close()
+  }
+}
+
+export interface OutgoingRequest {
+  readonly method: string
+  readonly path: string
+  /** Flat name, value pairs. */
+  readonly headers: readonly string[]
+  readonly body: Buffer | null
+  readonly firstByteMs: number
+  readonly idleMs: number
+}
+
+export interface ForwardOptions {
+  readonly pool: UpstreamPool
+  readonly method: string
+  readonly headers: readonly string[]
+  readonly firstByteMs: number
+  readonly idleMs: number
+  readonly onFault: (fault: Fault) => void
+  /** Receives the call at once, so that a client that leaves can end it. */
+  readonly onCall: (call: UpstreamCall) => void
+}
+
+/**
+ * Sends what the permit allows and waits for the answer to begin. A redirect is not followed: it
+ * would carry our credential to a host nobody configured. Throws UPSTREAM_UNREACHABLE,
+ * UPSTREAM_FAILED, UPSTREAM_REDIRECT (502), UPSTREAM_TIMEOUT (504), CLIENT_CLOSED.
+ */
+export async function forward(permit: Permit, options: ForwardOptions): Promise<Answer> {
+  const call = new UpstreamCall({ stream: permit.facts.stream, onFault: options.onFault })
+  options.onCall(call)
+  options.pool.send(call, {
+    method: options.method,
+    path: permit.route.path,
+    headers: options.headers,
+    body: permit.bytes.length === 0 ? null : permit.bytes,
+    firstByteMs: options.firstByteMs,
+    idleMs: options.idleMs,
+  })
+  const answer = await call.answer
+  if (answer.status >= 300 && answer.status < 400) {
+    call.abort()
+    options.onFault('redirect')
+    throw new GovernorError('UPSTREAM_REDIRECT')
+  }
+  return answer
+}
