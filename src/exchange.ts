@@ -261,6 +261,8 @@ export class Trail {
   facts: Facts | null = null
   upstream: Upstream | null = null
   decision: Decision | null = null
+  /** What `/v1/check` was told; the entry names this decision, the call itself was let through. */
+  checked: Decision | null = null
   lease: Lease | null = null
   refusal: GovernorError | null = null
   /** Changes made to the bytes, as in `x-governor-changed`. */

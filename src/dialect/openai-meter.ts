@@ -1,0 +1,156 @@
+/** Reads usage out of OpenAI answers as they pass, at the cost of looking for line ends. */
+import type { Facts, Meter, Route, Usage } from '../exchange.ts'
+import {
+  asObject,
+  NO_USAGE,
+  parseObject,
+  PARSED_BYTES_MAX,
+  readAnswer,
+  readName,
+  readTokens,
+  searchUsage,
+  TAIL_BYTES,
+} from './openai-usage.ts'
+import type { Json } from './openai-usage.ts'
+import { readEvent, SseSplitter } from './sse.ts'
+import type { EventSink } from './sse.ts'
+
+/** Events that are read for the answer's model and id before giving up. */
+const NAMED_EVENTS_MAX = 8
+/** `data: [DONE]` with all its line ends is shorter than this. */
+const DONE_BYTES_MAX = 64
+/** The event's type stands in its `event:` line, else near the start of its data. */
+const TYPE_BYTES = 512
+
+const TERMINAL = new Set(['response.completed', 'response.incomplete', 'response.failed', 'error'])
+
+/** A fresh meter; `asked` when the extra usage chunk of a chat stream is to be dropped. */
+export function meter(route: Route, _facts: Facts, asked: boolean): Meter {
+  const { api } = route.endpoint
+  return new OpenaiMeter(api === 'responses', asked && api === 'chat.completions')
+}
+
+class OpenaiMeter implements Meter, EventSink {
+  complete = false
+  usage: Usage = NO_USAGE
+  readonly #isResponses: boolean
+  readonly #drops: boolean
+  readonly #splitter = new SseSplitter(this)
+  #events = 0
+  /** Whole events to send on, when the extra chunk is dropped. */
+  #kept: Buffer[] = []
+  #dropped = false
+  /** The end of an event too long to hold. */
+  #tail = Buffer.alloc(0)
+  #oversizeType = ''
+
+  constructor(isResponses: boolean, drops: boolean) {
+    this.#isResponses = isResponses
+    this.#drops = drops
+  }
+
+  whole(body: Buffer): void {
+    this.usage = readAnswer(body)
+    this.complete = true
+  }
+
+  chunk(bytes: Buffer): Buffer {
+    if (!this.#drops) {
+      this.#splitter.push(bytes)
+      return bytes
+    }
+    const heldBefore = this.#splitter.heldBytes
+    this.#dropped = false
+    this.#splitter.push(bytes)
+    const kept = this.#kept
+    this.#kept = []
+    const isWhole = heldBefore === 0 && this.#splitter.heldBytes === 0 && !this.#dropped
+    return isWhole ? bytes : Buffer.concat(kept)
+  }
+
+  flush(): Buffer {
+    const rest = this.#splitter.rest()
+    if (rest.length > 0) this.event(rest)
+    const kept = this.#kept
+    this.#kept = []
+    return Buffer.concat(kept)
+  }
+
+  event(bytes: Buffer): void {
+    const drop = this.#isResponses ? this.#readResponseEvent(bytes) : this.#readChatEvent(bytes)
+    if (!this.#drops) return
+    if (drop) this.#dropped = true
+    else this.#kept.push(bytes)
+  }
+
+  part(bytes: Buffer, last: boolean): void {
+    if (this.#drops) this.#kept.push(bytes)
+    if (this.#tail.length === 0) this.#oversizeType = eventType(bytes)
+    this.#tail = Buffer.concat([this.#tail.subarray(-TAIL_BYTES), bytes.subarray(-TAIL_BYTES)])
+    if (!last) return
+    if (this.#isResponses && TERMINAL.has(this.#oversizeType)) {
+      this.complete = true
+      this.#take(searchUsage(this.#tail))
+    }
+    this.#tail = Buffer.alloc(0)
+  }
+
+  /** True for the one chunk that is there only because usage was asked for. */
+  #readChatEvent(bytes: Buffer): boolean {
+    if (bytes.length < DONE_BYTES_MAX && bytes.includes('[DONE]')) {
+      if (readEvent(bytes).data.trim() === '[DONE]') this.complete = true
+      return false
+    }
+    const hasUsage = bytes.includes('"prompt_tokens"')
+    if (!hasUsage && !this.#wantsName()) return false
+    const data = parseData(bytes)
+    if (data === null) return false
+    this.#takeNames(data)
+    const usage = asObject(data['usage'])
+    this.#take(usage)
+    const { choices } = data
+    return usage !== null && Array.isArray(choices) && choices.length === 0
+  }
+
+  #readResponseEvent(bytes: Buffer): false {
+    const type = eventType(bytes)
+    const isTerminal = TERMINAL.has(type)
+    if (isTerminal) this.complete = true
+    if (!isTerminal && !this.#wantsName()) return false
+    const response = asObject(parseData(bytes)?.['response'])
+    if (response !== null) {
+      this.#takeNames(response)
+      this.#take(asObject(response['usage']))
+    } else if (isTerminal && type !== 'error') {
+      this.#take(searchUsage(bytes.subarray(-TAIL_BYTES)))
+    }
+    return false
+  }
+
+  #wantsName(): boolean {
+    return this.usage.responseModel === null && this.#events++ < NAMED_EVENTS_MAX
+  }
+
+  #takeNames(data: Json): void {
+    const { responseModel, responseId } = this.usage
+    this.usage = {
+      ...this.usage,
+      responseModel: responseModel ?? readName(data['model']),
+      responseId: responseId ?? readName(data['id']),
+    }
+  }
+
+  #take(usage: Json | null): void {
+    if (usage !== null) this.usage = { ...this.usage, ...readTokens(usage) }
+  }
+}
+
+function parseData(event: Buffer): Json | null {
+  return event.length > PARSED_BYTES_MAX ? null : parseObject(readEvent(event).data)
+}
+
+function eventType(event: Buffer): string {
+  const head = event.toString('latin1', 0, TYPE_BYTES)
+  const match = /^event: ?([\w.]{1,64})/m.exec(head) ?? /"type"\s*:\s*"([\w.]{1,64})"/.exec(head)
+  return match?.[1] ?? ''
+}

@@ -1,0 +1,37 @@
+/** The OpenAI API: chat/completions, responses, embeddings and models. */
+import type { Dialect } from '../exchange.ts'
+import { errorBody, errorFrame } from './openai-errors.ts'
+import { inspect } from './openai-inspect.ts'
+import { meter } from './openai-meter.ts'
+import { lookup } from './openai-routes.ts'
+
+/** The dialect of OpenAI and of the many servers that speak its API. */
+export const openai: Dialect = {
+  name: 'openai',
+  requestIdHeader: 'x-request-id',
+  requestHeaders: [
+    'accept',
+    'idempotency-key',
+    'openai-beta',
+    'traceparent',
+    'user-agent',
+    'x-client-request-id',
+    'x-stainless-*',
+  ],
+  responseHeaders: [
+    'cache-control',
+    'content-type',
+    'openai-*',
+    'retry-after',
+    'retry-after-ms',
+    'x-ratelimit-*',
+    'x-request-id',
+    'x-should-retry',
+  ],
+  lookup,
+  inspect,
+  credential: (secret) => ({ authorization: `Bearer ${secret}` }),
+  errorBody,
+  errorFrame,
+  meter,
+}

@@ -1,0 +1,137 @@
+/**
+ * Cuts an event stream (WHATWG HTML §9.2) into whole events without changing a byte. Lines end with
+ * LF, CRLF or CR, an event with an empty line; the cuts are the same however the bytes arrive.
+ */
+
+/** An event longer than this is handed on in parts instead of being held. */
+export const EVENT_BYTES_MAX = 1024 * 1024
+
+const HELD_BYTES_MIN = 4096
+const LF = 0x0a
+const CR = 0x0d
+
+/** Receives what the splitter cuts. A buffer may be kept, it is not written to again. */
+export interface EventSink {
+  /** A whole event, its empty line included. */
+  event(bytes: Buffer): void
+  /** The next part of an event that is too long to hold; `last` with its end. */
+  part(bytes: Buffer, last: boolean): void
+}
+
+export class SseSplitter {
+  readonly #sink: EventSink
+  /** Start of the event that is not complete yet. */
+  #held = Buffer.alloc(0)
+  #heldBytes = 0
+  /** Nothing but the line's start was seen since the last line end. */
+  #isLineEmpty = true
+  /** The last byte was CR, so that an LF would belong to it. */
+  #isAfterCr = false
+  /** That CR ended an event. */
+  #isCrEnd = false
+  #isOversize = false
+
+  constructor(sink: EventSink) {
+    this.#sink = sink
+  }
+
+  /** Bytes held back: the start of an event. */
+  get heldBytes(): number {
+    return this.#heldBytes
+  }
+
+  /** Takes the next bytes of the stream and hands on every event they complete. */
+  push(chunk: Buffer): void {
+    let start = 0
+    for (let at = 0; at < chunk.length; at++) {
+      const byte = chunk[at]!
+      if (byte > CR && !this.#isAfterCr) {
+        this.#isLineEmpty = false
+        continue
+      }
+      if (this.#isAfterCr) {
+        this.#isAfterCr = false
+        const end = byte === LF ? at + 1 : at
+        if (this.#isCrEnd) {
+          this.#cut(chunk.subarray(start, end))
+          start = end
+        }
+        if (byte === LF) continue
+      }
+      if (this.#endsEvent(byte)) {
+        this.#cut(chunk.subarray(start, at + 1))
+        start = at + 1
+      }
+    }
+    if (start < chunk.length) this.#hold(chunk.subarray(start))
+  }
+
+  /** The stream ended: the bytes still held, an event without its empty line. */
+  rest(): Buffer {
+    return this.#take(Buffer.alloc(0))
+  }
+
+  /** Moves the line state past `byte`; true when it ends an event at once. */
+  #endsEvent(byte: number): boolean {
+    if (byte === LF) {
+      const ends = this.#isLineEmpty
+      this.#isLineEmpty = true
+      return ends
+    }
+    if (byte === CR) {
+      this.#isAfterCr = true
+      this.#isCrEnd = this.#isLineEmpty
+      this.#isLineEmpty = true
+    } else {
+      this.#isLineEmpty = false
+    }
+    return false
+  }
+
+  #cut(tail: Buffer): void {
+    if (this.#isOversize) {
+      this.#isOversize = false
+      this.#sink.part(tail, true)
+    } else {
+      this.#sink.event(this.#take(tail))
+    }
+  }
+
+  #take(tail: Buffer): Buffer {
+    if (this.#heldBytes === 0) return tail
+    const whole = Buffer.concat([this.#held.subarray(0, this.#heldBytes), tail])
+    this.#heldBytes = 0
+    return whole
+  }
+
+  #hold(bytes: Buffer): void {
+    if (this.#isOversize) return this.#sink.part(bytes, false)
+    const size = this.#heldBytes + bytes.length
+    if (size > EVENT_BYTES_MAX) {
+      this.#isOversize = true
+      return this.#sink.part(this.#take(bytes), false)
+    }
+    if (size > this.#held.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(HELD_BYTES_MIN, 2 * size))
+      this.#held.copy(larger, 0, 0, this.#heldBytes)
+      this.#held = larger
+    }
+    bytes.copy(this.#held, this.#heldBytes)
+    this.#heldBytes = size
+  }
+}
+
+/** The `event:` name and the `data:` lines joined with LF, each '' when the event has none. */
+export function readEvent(event: Buffer): { readonly name: string; readonly data: string } {
+  let name = ''
+  const data: string[] = []
+  for (const line of event.toString('utf8').split(/\r\n|\n|\r/)) {
+    if (line.startsWith('data:')) data.push(fieldValue(line, 5))
+    else if (line.startsWith('event:')) name = fieldValue(line, 6)
+  }
+  return { name, data: data.join('\n') }
+}
+
+function fieldValue(line: string, from: number): string {
+  return line.slice(line[from] === ' ' ? from + 1 : from)
+}

@@ -1,0 +1,21 @@
+/** Long work in short stretches, so that no body holds the event loop. */
+
+/** Bytes or characters looked at between two yields. */
+export const STRETCH_BYTES = 64 * 1024
+
+/** Runs a generator to its end at once: for work known to be short. */
+export function runSteps<Result>(steps: Generator<void, Result>): Result {
+  let step = steps.next()
+  while (step.done !== true) step = steps.next()
+  return step.value
+}
+
+/** Runs a generator to its end, letting the event loop turn at each of its yields. */
+export async function runStepsYielding<Result>(steps: Generator<void, Result>): Promise<Result> {
+  let step = steps.next()
+  while (step.done !== true) {
+    await new Promise((resolve) => setImmediate(resolve))
+    step = steps.next()
+  }
+  return step.value
+}
