@@ -1,0 +1,129 @@
+import { hash } from 'node:crypto'
+
+import type { LimitConfig, LimitFigures, Selectors } from '../config/snapshot.ts'
+import type { Operation, Principal } from '../exchange.ts'
+import { Calendar, CalendarCounter } from './calendar.ts'
+import { SlidingWindow, TokenBucket, type Counter } from './window.ts'
+
+/** What limits look at; models as sent, `upstream` null where none is chosen. */
+export interface LimitCall {
+  readonly principal: Principal
+  readonly operation: Operation
+  readonly models: readonly string[]
+  readonly upstream: string | null
+}
+
+/** Tells whether selectors match a call; the policies' own matcher, passed in. */
+export type Matches = (selectors: Selectors, call: LimitCall) => boolean
+
+/** The calls of one subject under one limit. */
+export interface Bucket {
+  /** 16 hex digits that name it without naming whom it counts. */
+  readonly digest: string
+  /** Null for limits without `requests`. */
+  counter: Counter | null
+  inFlight: number
+}
+
+/**
+ * A limit with one set of figures: its own or those of one override, which count apart. Buckets by
+ * tenant (for `per: user`, else '') and subject: two look-ups, no string is built during a call.
+ */
+export interface Tier {
+  /** Same key, same subjects: buckets outlive a reload. */
+  readonly key: string
+  /** Same shape, same counters: a new N over the same T goes on counting. */
+  readonly shape: string
+  readonly id: string
+  readonly per: LimitConfig['per']
+  readonly figures: LimitFigures
+  readonly buckets: Map<string, Map<string, Bucket>>
+  makeCounter(): Counter | null
+}
+
+/** One limit of the file, ready to be asked. */
+export interface Limit {
+  readonly for: Selectors | null
+  readonly base: Tier
+  readonly overrides: readonly { readonly for: Selectors; readonly tier: Tier }[]
+  /** Whether neither it nor an override asks for what only the body tells. */
+  readonly fromHeaders: boolean
+}
+
+/** Prepares a limit. Throws a RangeError on a time zone that is not known. */
+export function compileLimit(config: LimitConfig): Limit {
+  const selectors = [config.for, ...config.overrides.map((override) => override.for)]
+  return {
+    for: config.for,
+    base: tierOf(config, config, ''),
+    overrides: config.overrides.map((override) => ({
+      for: override.for,
+      tier: tierOf(config, override, JSON.stringify(override.for)),
+    })),
+    fromHeaders: selectors.every((each) => each?.models == null && each?.upstreams == null),
+  }
+}
+
+function tierOf(config: LimitConfig, figures: LimitFigures, override: string): Tier {
+  const { requests: rate, burst } = figures
+  const zone = rate?.calendar == null ? null : config.timeZone
+  const refill = burst === null ? null : [burst, rate?.count]
+  const calendar = rate?.calendar == null ? null : new Calendar(rate.calendar, config.timeZone)
+  return {
+    key: [config.id, config.per, override].join('\0'),
+    shape: JSON.stringify([rate?.windowMs, rate?.calendar, zone, refill]),
+    id: config.id,
+    per: config.per,
+    figures,
+    buckets: new Map(),
+    makeCounter: () => {
+      if (rate === null) return null
+      if (calendar !== null) return new CalendarCounter(calendar)
+      return burst === null ? new SlidingWindow(rate.windowMs) : new TokenBucket(rate, burst)
+    },
+  }
+}
+
+/** The tier that holds for a call; null when the limit is not about it. */
+export function tierFor(limit: Limit, call: LimitCall, matches: Matches): Tier | null {
+  if (limit.for !== null && !matches(limit.for, call)) return null
+  for (const override of limit.overrides) if (matches(override.for, call)) return override.tier
+  return limit.base
+}
+
+/** The bucket a principal counts in; undefined when there is none yet. */
+export function findBucket(tier: Tier, principal: Principal): Bucket | undefined {
+  return tier.buckets.get(groupOf(tier, principal))?.get(subjectOf(tier, principal))
+}
+
+/** Makes the bucket a principal counts in; its digest is the same in every process. */
+export function makeBucket(tier: Tier, principal: Principal): Bucket {
+  const group = groupOf(tier, principal)
+  const subject = subjectOf(tier, principal)
+  const digest = hash('sha256', JSON.stringify([tier.key, group, subject])).slice(0, 16)
+  const bucket: Bucket = { digest, counter: tier.makeCounter(), inFlight: 0 }
+  const buckets = tier.buckets.get(group)
+  if (buckets === undefined) tier.buckets.set(group, new Map([[subject, bucket]]))
+  else buckets.set(subject, bucket)
+  return bucket
+}
+
+/** Users are named within their tenant; every other subject is unique by itself. */
+function groupOf({ per }: Tier, principal: Principal): string {
+  return per === 'user' ? principal.tenant : ''
+}
+
+function subjectOf({ per }: Tier, principal: Principal): string {
+  switch (per) {
+    case 'global':
+      return ''
+    case 'tenant':
+      return principal.tenant
+    case 'key':
+      return principal.keyId
+    case 'user':
+      return principal.user
+    case 'ip':
+      return principal.ip
+  }
+}

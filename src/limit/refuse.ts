@@ -1,0 +1,50 @@
+import type { Rate } from '../config/snapshot.ts'
+import { GovernorError } from '../errors.ts'
+import type { Tier } from './bucket.ts'
+import { standingHeaders } from './headers.ts'
+import type { Refusal } from './memory-store.ts'
+
+/** Longer waits are not worth a client's while: official SDKs ignore them, or sleep for them. */
+const RETRY_AFTER_MAX_MS = 60_000
+
+/**
+ * The error of a refusal. OVERLOADED where nobody new can be counted; LIMIT_EXCEEDED (429) with the
+ * time to come again; LIMIT_EXHAUSTED (403) with `x-should-retry: false` when that is over a minute.
+ */
+export function refusalError(refusal: Refusal): GovernorError {
+  if (refusal.kind === 'full') {
+    return new GovernorError('OVERLOADED', {
+      detail: 'too many callers are counted by limits',
+      headers: { 'retry-after': '1' },
+    })
+  }
+  const { state, waitMs, tier } = refusal
+  const detail = `limit "${state.id}": ${figureOf(state.what, tier)}`
+  const standing = state.what === 'requests' ? standingHeaders('x-ratelimit', state) : {}
+  if (waitMs > RETRY_AFTER_MAX_MS) {
+    return new GovernorError('LIMIT_EXHAUSTED', {
+      detail,
+      headers: { ...standing, 'x-should-retry': 'false' },
+    })
+  }
+  return new GovernorError('LIMIT_EXCEEDED', {
+    detail,
+    headers: {
+      ...standing,
+      'retry-after': String(Math.ceil(waitMs / 1000)),
+      'retry-after-ms': String(Math.ceil(waitMs)),
+    },
+  })
+}
+
+function figureOf(what: 'requests' | 'concurrent', { figures }: Tier): string {
+  if (what === 'concurrent') return `${figures.concurrent} at once`
+  const burst = figures.burst === null ? '' : `, at most ${figures.burst} at once`
+  return figures.requests === null ? '' : rateText(figures.requests) + burst
+}
+
+/** `100 per 60 s`, `1000 per day`. */
+function rateText({ count, windowMs, calendar }: Rate): string {
+  if (calendar !== null) return `${count} per ${calendar}`
+  return windowMs % 1000 === 0 ? `${count} per ${windowMs / 1000} s` : `${count} per ${windowMs} ms`
+}

@@ -1,0 +1,139 @@
+import { foldUnit } from './fold.ts'
+
+/** Cells of the transition table, 64 MiB: some 200,000 words. */
+const TABLE_CELLS_MAX = 16 * 1024 * 1024
+
+/** What one pass over a text reports. */
+export interface LiteralHits {
+  /** Literal `index` ends before code unit `end` of the text. */
+  hit(index: number, end: number): void
+}
+
+/** How far a text was read. A fresh one for each text; no two readers share one. */
+export class Cursor {
+  at = 0
+  row = 0
+  /** OR of all code units read: above 127 when the text is not plain ASCII. */
+  seenUnits = 0
+}
+
+/**
+ * Finds any of many literals in one pass, whatever their number (Aho and Corasick, 1975). Letters are
+ * compared by `foldUnit`. A table row a state, a column a distinct letter, so one code unit costs two
+ * loads: about 1 ns.
+ */
+export class LiteralAutomaton {
+  readonly #columnOf: Uint16Array
+  /** Offset of the next row; complemented when literals end there. */
+  readonly #table: Int32Array
+  /** Literals that end at a row, by its offset. */
+  readonly #ends: ReadonlyMap<number, readonly number[]>
+
+  /** Takes folded literals, none empty. Throws a RangeError when their table would be too large. */
+  constructor(literals: readonly string[]) {
+    this.#columnOf = new Uint16Array(0x10000)
+    const columns = columnsOf(literals)
+    for (let unit = 0; unit < 0x10000; unit++) {
+      this.#columnOf[unit] = columns.get(foldUnit(unit)) ?? 0
+    }
+    const width = columns.size + 1
+    const trie = trieOf(literals, columns, width)
+    this.#table = trie.table
+    this.#ends = trie.ends
+  }
+
+  /**
+   * Reads `text` from the cursor to `end` and moves the cursor there. Slices, one after the other,
+   * report what the whole would have.
+   */
+  scan(text: string, end: number, cursor: Cursor, hits: LiteralHits): void {
+    const columnOf = this.#columnOf
+    const table = this.#table
+    let seen = cursor.seenUnits
+    let row = cursor.row
+    for (let i = cursor.at; i < end; i++) {
+      const unit = text.charCodeAt(i)
+      seen |= unit
+      row = table[row + (columnOf[unit] ?? 0)] ?? 0
+      if (row < 0) {
+        row = ~row
+        for (const index of this.#ends.get(row) ?? []) hits.hit(index, i + 1)
+      }
+    }
+    cursor.at = end
+    cursor.row = row
+    cursor.seenUnits = seen
+  }
+}
+
+/** A column for every letter that occurs; column 0 is every other. */
+function columnsOf(literals: readonly string[]): ReadonlyMap<number, number> {
+  const columns = new Map<number, number>()
+  for (const literal of literals) {
+    for (let i = 0; i < literal.length; i++) {
+      const unit = literal.charCodeAt(i)
+      if (!columns.has(unit)) columns.set(unit, columns.size + 1)
+    }
+  }
+  return columns
+}
+
+interface Trie {
+  readonly table: Int32Array
+  readonly ends: ReadonlyMap<number, readonly number[]>
+}
+
+function trieOf(
+  literals: readonly string[],
+  columns: ReadonlyMap<number, number>,
+  width: number,
+): Trie {
+  const rows = 1 + literals.reduce((sum, literal) => sum + literal.length, 0)
+  if (rows * width > TABLE_CELLS_MAX) {
+    throw new RangeError(`Cannot compile ${literals.length} words and literals: too many letters`)
+  }
+  const table = new Int32Array(rows * width)
+  const ends = new Map<number, number[]>()
+  let used = 1
+  for (const [index, literal] of literals.entries()) {
+    let row = 0
+    for (let i = 0; i < literal.length; i++) {
+      const cell = row + (columns.get(literal.charCodeAt(i)) ?? 0)
+      if (table[cell] === 0) table[cell] = used++ * width
+      row = table[cell] ?? 0
+    }
+    ends.set(row, [...(ends.get(row) ?? []), index])
+  }
+  linkFailures(table, width, ends)
+  for (let cell = 0; cell < table.length; cell++) {
+    const row = table[cell] ?? 0
+    if (ends.has(row)) table[cell] = ~row
+  }
+  return { table, ends }
+}
+
+/** Breadth first: an absent transition goes where the longest proper suffix would go. */
+function linkFailures(table: Int32Array, width: number, ends: Map<number, number[]>): void {
+  const suffixOf = new Map<number, number>()
+  const queue: number[] = []
+  for (let column = 1; column < width; column++) {
+    const child = table[column] ?? 0
+    if (child === 0) continue
+    suffixOf.set(child, 0)
+    queue.push(child)
+  }
+  for (const row of queue) {
+    const suffix = suffixOf.get(row) ?? 0
+    const inherited = ends.get(suffix)
+    if (inherited !== undefined) ends.set(row, [...(ends.get(row) ?? []), ...inherited])
+    for (let column = 1; column < width; column++) {
+      const onSuffix = table[suffix + column] ?? 0
+      const child = table[row + column] ?? 0
+      if (child === 0) table[row + column] = onSuffix
+      else {
+        suffixOf.set(child, onSuffix)
+        queue.push(child)
+      }
+    }
+  }
+}

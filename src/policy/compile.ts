@@ -1,0 +1,113 @@
+import type { InputSelector, PolicyConfig, Selectors, Snapshot } from '../config/snapshot.ts'
+import type { Mode } from '../exchange.ts'
+import { compileAliases, ModelNames } from './model-names.ts'
+import { compileTextRules, type TextRules } from './scan.ts'
+import { compileSelectors, type SelectorTest } from './selectors.ts'
+
+/** The policies of one snapshot, ready to be asked; nothing is compiled during a call. */
+export interface CompiledPolicies {
+  readonly policies: readonly CompiledPolicy[]
+  readonly texts: TextRules
+  readonly defaults: Pick<Snapshot['defaults'], 'decision' | 'onError' | 'uninspectable'>
+}
+
+/** One policy; `for` and the verb's own selectors apart. */
+export interface CompiledPolicy {
+  readonly id: string
+  readonly mode: Mode
+  readonly verb: PolicyConfig['verb']
+  readonly message: string | null
+  readonly for: CompiledSelectors
+  readonly own: CompiledSelectors
+  /** Looks at the texts of a call. */
+  readonly readsText: boolean
+  /** Fields of `for` and of the verb, for `why`. */
+  readonly fields: string
+}
+
+/** Selectors; indexes are those of `CompiledPolicies.texts`, null where the field is absent. */
+export interface CompiledSelectors {
+  readonly test: SelectorTest
+  readonly pattern: number | null
+  readonly words: number | null
+  readonly charsMax: number | null
+}
+
+const NONE: Selectors = {
+  tenants: null,
+  keys: null,
+  users: null,
+  roles: null,
+  labels: null,
+  operations: null,
+  models: null,
+  upstreams: null,
+  input: null,
+}
+
+/**
+ * Compiles and warms everything `evaluate` needs: a few milliseconds a pattern, so at load only.
+ * Equal patterns are compiled once. Throws re2js' error on a pattern that is not RE2, which the
+ * configuration has refused before.
+ */
+export function compilePolicies(
+  snapshot: Pick<Snapshot, 'policies' | 'defaults' | 'aliases'>,
+): CompiledPolicies {
+  const names = new ModelNames(compileAliases(snapshot.aliases))
+  const patterns = new Map<string, number>()
+  const wordLists: (readonly string[])[] = []
+
+  const input = (selector: InputSelector | null) => ({
+    pattern: selector?.matches == null ? null : indexOf(patterns, selector.matches),
+    words: selector?.words == null ? null : wordLists.push(selector.words) - 1,
+    charsMax: selector?.charsMax ?? null,
+  })
+  const selectors = (from: Selectors, verb: PolicyConfig['verb'], own: boolean) => ({
+    test: compileSelectors(from, names, {
+      quantifier: verb === 'allow' || (verb === 'require' && own) ? 'every' : 'any',
+      modellessPasses: verb === 'allow',
+    }),
+    ...input(from.input),
+  })
+  const policies = snapshot.policies.map((policy) => {
+    const narrowed = selectors(policy.for ?? NONE, policy.verb, false)
+    return compiledPolicy(policy, narrowed, selectors(policy.selectors, policy.verb, true))
+  })
+  return {
+    policies,
+    texts: compileTextRules([...patterns.keys()], wordLists),
+    defaults: snapshot.defaults,
+  }
+}
+
+function indexOf(map: Map<string, number>, key: string): number {
+  const index = map.get(key) ?? map.size
+  map.set(key, index)
+  return index
+}
+
+function compiledPolicy(
+  policy: PolicyConfig,
+  narrowed: CompiledSelectors,
+  own: CompiledSelectors,
+): CompiledPolicy {
+  const fields = [...new Set([...fieldsOf(narrowed), ...fieldsOf(own)])]
+  return {
+    id: policy.id,
+    mode: policy.mode,
+    verb: policy.verb,
+    message: policy.message,
+    for: narrowed,
+    own,
+    readsText: [narrowed, own].some(({ pattern, words }) => pattern !== null || words !== null),
+    fields: fields.length === 0 ? 'every call' : fields.join(', '),
+  }
+}
+
+function fieldsOf({ test, pattern, words, charsMax }: CompiledSelectors): readonly string[] {
+  const fields = [...test.fields]
+  if (pattern !== null) fields.push('input.matches')
+  if (words !== null) fields.push('input.words')
+  if (charsMax !== null) fields.push('input.max_chars')
+  return fields
+}

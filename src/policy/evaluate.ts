@@ -1,0 +1,219 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
+
+import type { Decision, Facts, PolicyResult, Principal, Route, Upstream } from '../exchange.ts'
+import type { CompiledPolicies, CompiledPolicy, CompiledSelectors } from './compile.ts'
+import { scanTexts, type TextMatches } from './scan.ts'
+import type { Subject } from './selectors.ts'
+
+/** What a decision is made of. */
+export interface PolicyCall {
+  readonly principal: Principal
+  readonly route: Pick<Route, 'endpoint' | 'pathModel'>
+  readonly facts: Facts
+  readonly upstream: Upstream | null
+}
+
+/** What the texts held; `failed` when they could not be read to the end. */
+type TextResult = TextMatches | 'unread' | 'failed'
+
+/** What one policy says of one call; null when it says nothing. */
+interface Finding {
+  readonly result: PolicyResult['result']
+  readonly why: string
+}
+
+/** The parts of a decision while policies are walked. */
+interface Tally {
+  readonly policies: PolicyResult[]
+  readonly warnings: string[]
+  denied: CompiledPolicy | null
+  failed: { readonly policy: CompiledPolicy; readonly field: string } | null
+  allowed: CompiledPolicy | null
+}
+
+const FAILED: Finding = { result: 'error', why: 'the texts could not be matched' }
+
+/**
+ * Decides one call. The order of policies does not matter: any deny denies, then any require that
+ * does not hold, then content nobody can read where a text policy applies; else some allow allows, or
+ * `defaults.decision` holds. Only which policy is named follows the order of the file. At once for
+ * calls of ordinary size; a promise when their texts take more than about a millisecond, with turns of
+ * the event loop in between. Never throws, never rejects: an error in a deny or require is
+ * `defaults.onError`, and an allow that failed grants nothing.
+ */
+export function evaluate(
+  compiled: CompiledPolicies,
+  call: PolicyCall,
+): Decision | Promise<Decision> {
+  const subject = subjectOf(call)
+  if (!compiled.policies.some((policy) => policy.readsText && mayApply(policy, subject))) {
+    return decide(compiled, call, subject, 'unread')
+  }
+  const scan = scanTexts(compiled.texts, call.facts.texts.values)
+  try {
+    const { done, value } = scan.next()
+    if (done === true) return decide(compiled, call, subject, value)
+  } catch {
+    return decide(compiled, call, subject, 'failed')
+  }
+  return finish(scan).then((texts) => decide(compiled, call, subject, texts))
+}
+
+async function finish(scan: Generator<undefined, TextMatches>): Promise<TextResult> {
+  try {
+    for (;;) {
+      await nextTurn()
+      const { done, value } = scan.next()
+      if (done === true) return value
+    }
+  } catch {
+    return 'failed'
+  }
+}
+
+function subjectOf({ principal, route, facts, upstream }: PolicyCall): Subject {
+  const { pathModel, endpoint } = route
+  const models =
+    pathModel === null || facts.models.includes(pathModel)
+      ? facts.models
+      : [...facts.models, pathModel]
+  return { principal, operation: endpoint.operation, models, upstream: upstream?.name ?? null }
+}
+
+/** Whether everything but the input says that this policy has a say. */
+function mayApply(policy: CompiledPolicy, subject: Subject): boolean {
+  if (policy.for.test.fails(subject) !== null) return false
+  return policy.verb === 'require' || policy.own.test.fails(subject) === null
+}
+
+function decide(
+  { policies, defaults }: CompiledPolicies,
+  call: PolicyCall,
+  subject: Subject,
+  texts: TextResult,
+): Decision {
+  const tally: Tally = { policies: [], warnings: [], denied: null, failed: null, allowed: null }
+  let opaque = false
+  const looksInside = defaults.uninspectable !== 'allow' && call.facts.uninspectable.length > 0
+  for (const policy of policies) {
+    const finding = judge(policy, call.facts.inputChars, subject, texts)
+    if (finding !== null) count(tally, policy, finding, defaults.onError)
+    opaque ||= looksInside && guardsText(policy) && mayApply(policy, subject)
+  }
+  const { denied, failed, allowed } = tally
+  const decision = (
+    effect: Decision['effect'],
+    policy: CompiledPolicy | null,
+    message: string,
+  ) => ({
+    effect,
+    policy: policy?.id ?? null,
+    message: policy?.message ?? message,
+    policies: tally.policies,
+    warnings: tally.warnings,
+  })
+  if (denied !== null) return decision('deny', denied, denies(denied, subject))
+  if (failed !== null) {
+    const message = `Policy "${failed.policy.id}" is not met: ${failed.field}`
+    return decision('deny', failed.policy, message)
+  }
+  if (opaque) return decision('deny', null, cannotInspect(call.facts))
+  if (allowed !== null) return { ...decision('allow', allowed, ''), message: '' }
+  if (defaults.decision === 'allow') return decision('allow', null, '')
+  return decision('deny', null, `No policy allows ${described(subject)}`)
+}
+
+/** Warn is for refusals: an allow in that mode allows. */
+function count(
+  tally: Tally,
+  policy: CompiledPolicy,
+  { result, why }: Finding,
+  onError: 'allow' | 'deny',
+): void {
+  const { id, mode, verb } = policy
+  tally.policies.push({ id, mode, result, why })
+  if (mode === 'shadow') return
+  if (verb === 'allow') {
+    if (result === 'allowed') tally.allowed ??= policy
+    return
+  }
+  if (result === 'error' && onError === 'allow') return
+  if (mode === 'warn') tally.warnings.push(id)
+  else if (verb === 'deny') tally.denied ??= policy
+  else tally.failed ??= { policy, field: why }
+}
+
+function judge(
+  policy: CompiledPolicy,
+  inputChars: number,
+  subject: Subject,
+  texts: TextResult,
+): Finding | null {
+  if (!mayApply(policy, subject)) return null
+  if (texts === 'failed' && policy.readsText) return FAILED
+  if (inputFails(policy.for, inputChars, texts, false) !== null) return null
+  switch (policy.verb) {
+    case 'allow':
+      if (inputFails(policy.own, inputChars, texts, false) !== null) return null
+      return { result: 'allowed', why: policy.fields }
+    case 'deny':
+      if (inputFails(policy.own, inputChars, texts, true) !== null) return null
+      return { result: 'denied', why: policy.fields }
+    case 'require': {
+      const field =
+        policy.own.test.fails(subject) ?? inputFails(policy.own, inputChars, texts, false)
+      return field === null ? null : { result: 'failed', why: field }
+    }
+  }
+}
+
+/** The first part of `input` that does not match. A deny is about what exceeds, all else about what is within. */
+function inputFails(
+  { pattern, words, charsMax }: CompiledSelectors,
+  inputChars: number,
+  texts: TextResult,
+  exceeding: boolean,
+): string | null {
+  if (charsMax !== null && inputChars > charsMax !== exceeding) return 'input.max_chars'
+  if (pattern === null && words === null) return null
+  const found = typeof texts === 'object' ? texts : null
+  if (pattern !== null && found?.pattern(pattern) !== true) return 'input.matches'
+  if (words !== null && found?.words(words) !== true) return 'input.words'
+  return null
+}
+
+function guardsText({ readsText, mode, verb }: CompiledPolicy): boolean {
+  return readsText && mode === 'enforce' && verb !== 'allow'
+}
+
+/** Longest part of a caller's own text in a message. */
+const QUOTED_MAX = 100
+
+/** Names what was refused by the field that did; never the text that matched. */
+function denies({ id, own, for: narrowed, readsText }: CompiledPolicy, subject: Subject): string {
+  const fields = [...narrowed.test.fields, ...own.test.fields]
+  if (readsText) return `Policy "${id}" denies this input`
+  if (fields.includes('models')) return `Policy "${id}" denies ${modelsOf(subject)}`
+  if (fields.includes('operations')) return `Policy "${id}" denies operation ${subject.operation}`
+  return `Policy "${id}" denies this call`
+}
+
+function described(subject: Subject): string {
+  const operation = `operation ${subject.operation}`
+  return subject.models.length === 0 ? operation : `${operation} with ${modelsOf(subject)}`
+}
+
+function modelsOf({ models }: Subject): string {
+  return models.length === 0 ? 'a call without a model' : `model ${models.map(quoted).join(', ')}`
+}
+
+function cannotInspect({ uninspectable }: Facts): string {
+  const [first] = uninspectable
+  const what = `${first?.kind ?? 'content'} at ${quoted(first?.pointer ?? '')}`
+  return `A policy on text applies and this content cannot be read: ${what}`
+}
+
+/** Text of a caller in our message: plain ASCII, cut. */
+function quoted(text: string): string {
+  return text.slice(0, QUOTED_MAX).replace(/[^\x20-\x7e]/g, '?')
+}

@@ -1,0 +1,84 @@
+/**
+ * Steps the engine's automaton over a long text in slices, so that the event loop breathes between
+ * them. The public calls of re2js run to the end of a text (16 MiB: 0.2 s), and leave the automaton
+ * for a far slower machine where a text makes it grow; here it is emptied and goes on.
+ */
+
+/** Part of re2js 2.10's `DFA` class, the version that is pinned; tests compare it with `RE2JS.test`. */
+export interface Automaton {
+  readonly numClasses: number
+  readonly latin1Class: ArrayLike<number>
+  runeClass(rune: number): number
+  start(input: { context(at: number): number }, at: number): AutomatonState | null
+  step(state: AutomatonState, kind: number, rune: number, anchor: number): AutomatonState | null
+  resetCache(state: AutomatonState): AutomatonState | null
+}
+
+interface AutomatonState {
+  readonly isMatch: boolean
+  readonly matchIDs: readonly number[]
+  readonly next: readonly (AutomatonState | null)[] | null
+}
+
+/** `EMPTY_BEGIN_TEXT | EMPTY_BEGIN_LINE` of re2js. */
+const AT_START = { context: () => 4 | 1 }
+const END_OF_TEXT = -1
+const UNANCHORED = 0
+/** Work between two breaths, in known transitions: about 1 ms. */
+const WORK_PER_SLICE = 64 * 1024
+/** What building a transition costs, in known ones. */
+const WORK_PER_BUILD = 256
+
+/**
+ * Tells, yielding as it goes, whether `automaton` matches somewhere in `text`; with `found`, goes on
+ * to the end and hands over the ids of all patterns of a set. Throws when a single state is larger
+ * than the automaton's memory.
+ */
+export function* matchLongText(
+  automaton: Automaton,
+  text: string,
+  found?: (id: number) => void,
+): Generator<undefined, boolean> {
+  let state = ready(automaton.start(AT_START, 0))
+  let work = 0
+  let matched = false
+  for (let i = 0; i <= text.length; i++) {
+    const rune = text.codePointAt(i) ?? END_OF_TEXT
+    const kind = kindOf(automaton, rune)
+    const known = state.next?.[kind] ?? null
+    state = known ?? build(automaton, state, kind, rune)
+    work += known === null ? WORK_PER_BUILD : 1
+    if (state.isMatch) {
+      matched = true
+      if (found === undefined) return true
+      for (const id of state.matchIDs) found(id)
+    }
+    if (rune > 0xffff) i++
+    if (work >= WORK_PER_SLICE) {
+      work = 0
+      yield
+    }
+  }
+  return matched
+}
+
+function kindOf(automaton: Automaton, rune: number): number {
+  if (rune === END_OF_TEXT) return automaton.numClasses
+  return automaton.latin1Class[rune] ?? automaton.runeClass(rune)
+}
+
+function build(
+  automaton: Automaton,
+  state: AutomatonState,
+  kind: number,
+  rune: number,
+): AutomatonState {
+  const next = automaton.step(state, kind, rune, UNANCHORED)
+  if (next !== null) return next
+  return ready(automaton.step(ready(automaton.resetCache(state)), kind, rune, UNANCHORED))
+}
+
+function ready(state: AutomatonState | null): AutomatonState {
+  if (state === null) throw new RangeError('Cannot match: a pattern needs too much memory')
+  return state
+}

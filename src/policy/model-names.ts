@@ -1,0 +1,96 @@
+import { compileNames } from './wildcard.ts'
+
+/**
+ * Every name a model goes by, so that a policy on one of them cannot be walked around by another: as
+ * sent, without each leading `provider/` or `models/`, the base of a fine-tune, and by aliases in
+ * both directions. All in lower case.
+ */
+
+/** Calls name the same few models again and again. */
+const CACHE_ENTRIES_MAX = 1_000
+/** Longer names are worked out each time. */
+const CACHE_LENGTH_MAX = 256
+/** Prefixes taken off one by one; of a name with more the rest is looked at without all of them. */
+const PREFIXES_MAX = 16
+
+/** Aliases both ways, from lower-case name to names. */
+export type Aliases = ReadonlyMap<string, readonly string[]>
+
+/** Turns the aliases of a file into both directions. */
+export function compileAliases(aliases: Readonly<Record<string, string>>): Aliases {
+  const names = new Map<string, string[]>()
+  const link = (from: string, to: string) => names.set(from, [...(names.get(from) ?? []), to])
+  for (const [alias, target] of Object.entries(aliases)) {
+    link(alias.toLowerCase(), target.toLowerCase())
+    link(target.toLowerCase(), alias.toLowerCase())
+  }
+  return names
+}
+
+/**
+ * Tells whether a model matches one of `patterns` (`*` the only wildcard, case ignored) by any of its
+ * names; for neighbours that choose by model, like upstreams.
+ */
+export function modelMatcher(
+  patterns: readonly string[],
+  aliases: Readonly<Record<string, string>>,
+): (model: string) => boolean {
+  const names = new ModelNames(compileAliases(aliases))
+  const is = compileNames(patterns.map((pattern) => pattern.toLowerCase()))
+  return (model) => names.of(model).some(is)
+}
+
+/** Names of models, remembered for as long as a snapshot lives. */
+export class ModelNames {
+  readonly #aliases: Aliases
+  readonly #cache = new Map<string, readonly string[]>()
+
+  constructor(aliases: Aliases) {
+    this.#aliases = aliases
+  }
+
+  /** Every name of `model`, the one that was sent first. */
+  of(model: string): readonly string[] {
+    const known = this.#cache.get(model)
+    if (known !== undefined) return known
+    const names = namesOf(model, this.#aliases)
+    if (model.length <= CACHE_LENGTH_MAX) {
+      if (this.#cache.size >= CACHE_ENTRIES_MAX) this.#cache.clear()
+      this.#cache.set(model, names)
+    }
+    return names
+  }
+}
+
+function namesOf(model: string, aliases: Aliases): readonly string[] {
+  const names = new Set([model.toLowerCase()])
+  // A set hands out what is added while it is walked: names of names of names, each once.
+  for (const name of names) {
+    for (const short of withoutPrefixes(name)) names.add(short)
+    const base = baseOfFineTune(name)
+    if (base !== null) names.add(base)
+    for (const alias of aliases.get(name) ?? []) names.add(alias)
+  }
+  return [...names]
+}
+
+function withoutPrefixes(name: string): readonly string[] {
+  const names: string[] = []
+  let rest = name
+  for (let slash = rest.indexOf('/'); slash !== -1; slash = rest.indexOf('/')) {
+    if (names.length === PREFIXES_MAX) return [...names, name.slice(name.lastIndexOf('/') + 1)]
+    rest = rest.slice(slash + 1)
+    names.push(rest)
+  }
+  return names
+}
+
+/** `ft:gpt-4o:org:name:id[:ckpt-step-N]` and the older `davinci:ft-org-date`; null for other names. */
+function baseOfFineTune(name: string): string | null {
+  if (name.startsWith('ft:')) {
+    const end = name.indexOf(':', 3)
+    return end === -1 ? name.slice(3) : name.slice(3, end)
+  }
+  const suffix = name.indexOf(':ft-')
+  return suffix > 0 ? name.slice(0, suffix) : null
+}

@@ -1,0 +1,146 @@
+import type { Selectors } from '../config/snapshot.ts'
+import type { Operation, Principal } from '../exchange.ts'
+import { compileAliases, ModelNames } from './model-names.ts'
+import { compileNames, type NameTest } from './wildcard.ts'
+
+/** Whom and what selectors look at. */
+export interface Subject {
+  readonly principal: Principal
+  readonly operation: Operation
+  /** Every model the call names, in body or path, as sent. */
+  readonly models: readonly string[]
+  /** Name of the upstream; null when none was chosen. */
+  readonly upstream: string | null
+}
+
+/** How many of the models of a call must match: `any` to deny or narrow, `every` to let pass. */
+export type Quantifier = 'any' | 'every'
+
+/** Selectors without their `input`, ready to be asked. */
+export interface SelectorTest {
+  /** Fields given, in the words of the file; a failed test names its field. */
+  readonly fields: readonly string[]
+  /** The first field that does not match; null when all do. */
+  fails(subject: Subject): string | null
+}
+
+type FieldTest = (subject: Subject) => boolean
+
+/** Operations whose requests name no model because none is asked to do anything. */
+const MODELLESS: ReadonlySet<Operation> = new Set([
+  'models',
+  'files.read',
+  'files.write',
+  'files.delete',
+  'stored.read',
+  'stored.write',
+  'stored.delete',
+  'admin',
+])
+
+/**
+ * Compiles all fields but `input`. `modellessPasses`: an operation that names no model satisfies
+ * `models`, as in `allow`.
+ */
+export function compileSelectors(
+  selectors: Selectors,
+  names: ModelNames,
+  options: { readonly quantifier: Quantifier; readonly modellessPasses: boolean },
+): SelectorTest {
+  const tests: (readonly [string, FieldTest])[] = []
+  const field = (name: string, list: readonly string[] | null, test: (is: NameTest) => FieldTest) =>
+    list === null ? 0 : tests.push([name, test(compileNames(list))])
+
+  field('operations', selectors.operations, (is) => (subject) => is(subject.operation))
+  field(
+    'tenants',
+    selectors.tenants,
+    (is) =>
+      ({ principal }) =>
+        is(principal.tenant),
+  )
+  field(
+    'users',
+    selectors.users,
+    (is) =>
+      ({ principal }) =>
+        is(principal.user),
+  )
+  field(
+    'roles',
+    selectors.roles,
+    (is) =>
+      ({ principal }) =>
+        principal.roles.some(is),
+  )
+  field('keys', selectors.keys, (is) => {
+    // A pod without a key is not among any keys, `*` included.
+    return ({ principal }) =>
+      principal.keyId !== '' && (is(principal.keyId) || is(principal.keyName))
+  })
+  field(
+    'upstreams',
+    selectors.upstreams,
+    (is) =>
+      ({ upstream }) =>
+        upstream !== null && is(upstream),
+  )
+  if (selectors.labels !== null) tests.push(['labels', compileLabels(selectors.labels)])
+  if (selectors.models !== null) {
+    tests.push(['models', compileModels(selectors.models, names, options)])
+  }
+  return { fields: tests.map(([name]) => name), fails: firstFailing(tests) }
+}
+
+function firstFailing(tests: readonly (readonly [string, FieldTest])[]): SelectorTest['fails'] {
+  return (subject) => {
+    for (const [name, test] of tests) if (!test(subject)) return name
+    return null
+  }
+}
+
+function compileLabels(labels: Readonly<Record<string, string>>): FieldTest {
+  const tests = Object.entries(labels).map(
+    ([name, value]) => [name, compileNames([value])] as const,
+  )
+  return ({ principal }) =>
+    tests.every(([name, is]) => {
+      const value = Object.hasOwn(principal.labels, name) ? principal.labels[name] : undefined
+      return value !== undefined && is(value)
+    })
+}
+
+function compileModels(
+  patterns: readonly string[],
+  names: ModelNames,
+  options: { readonly quantifier: Quantifier; readonly modellessPasses: boolean },
+): FieldTest {
+  const is = compileNames(patterns.map((pattern) => pattern.toLowerCase()))
+  const matches = (model: string) => names.of(model).some(is)
+  const takesAny = patterns.includes('*')
+  const { quantifier, modellessPasses } = options
+  return ({ operation, models }) => {
+    if (models.length === 0) return MODELLESS.has(operation) ? modellessPasses : takesAny
+    return quantifier === 'any' ? models.some(matches) : models.every(matches)
+  }
+}
+
+/**
+ * A function that tells whether selectors match, for neighbours that have selectors of their own, like
+ * limits. `input` is not looked at; one model that matches is enough. Each selectors object is
+ * compiled when first seen.
+ */
+export function selectorMatcher(
+  aliases: Readonly<Record<string, string>>,
+): (selectors: Selectors, subject: Subject) => boolean {
+  const names = new ModelNames(compileAliases(aliases))
+  const compiled = new WeakMap<Selectors, SelectorTest>()
+  return (selectors, subject) => {
+    let test = compiled.get(selectors)
+    if (test === undefined) {
+      test = compileSelectors(selectors, names, { quantifier: 'any', modellessPasses: false })
+      compiled.set(selectors, test)
+    }
+    return test.fails(subject) === null
+  }
+}

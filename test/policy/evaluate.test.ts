@@ -1,0 +1,140 @@
+import { readdirSync, readFileSync } from 'node:fs'
+
+import t from 'tap'
+import { parse } from 'yaml'
+
+import type { Snapshot } from '../../src/config/snapshot.ts'
+import { compilePolicies } from '../../src/policy/compile.ts'
+import { evaluate } from '../../src/policy/evaluate.ts'
+import { callOf, policyOf, SAFE, type DescribedCall, type LoosePolicy } from './subject.ts'
+
+interface Case {
+  readonly note: string
+  readonly defaults?: Partial<Snapshot['defaults']>
+  readonly aliases?: Record<string, string>
+  readonly policies: readonly LoosePolicy[]
+  readonly request: DescribedCall
+  readonly want: {
+    readonly effect: string
+    readonly policy: string | null
+    readonly message: string
+    readonly warnings?: readonly string[]
+    readonly results?: Record<string, string>
+  }
+}
+
+function compile(policies: readonly LoosePolicy[], some: Partial<Case> = {}) {
+  return compilePolicies({
+    policies: policies.map(policyOf),
+    defaults: { ...SAFE, ...some.defaults },
+    aliases: some.aliases ?? {},
+  })
+}
+
+for (const file of readdirSync('test/policy/cases').sort()) {
+  const cases: readonly Case[] = parse(readFileSync(`test/policy/cases/${file}`, 'utf8'))
+  for (const each of cases) {
+    void t.test(`evaluate() ${file}: ${each.note}`, async (t) => {
+      const { effect, policy, message, warnings, policies } = await evaluate(
+        compile(each.policies, each),
+        callOf(each.request),
+      )
+      const results = Object.fromEntries(policies.map(({ id, result }) => [id, result]))
+      t.strictSame(
+        { effect, policy, message, warnings, results },
+        { warnings: [], results: {}, ...each.want },
+      )
+    })
+  }
+}
+
+void t.test('evaluate() says why in fields, never in text', async (t) => {
+  const compiled = compile([
+    { id: 'open', allow: {} },
+    { id: 'codename', for: { operations: ['chat'] }, deny: { input: { words: ['zeus'] } } },
+    { id: 'try', mode: 'shadow', require: { roles: ['x'] } },
+  ])
+  const decision = await evaluate(compiled, callOf({ input: 'zeus' }))
+  t.strictSame(decision.policies, [
+    { id: 'open', mode: 'enforce', result: 'allowed', why: 'every call' },
+    { id: 'codename', mode: 'enforce', result: 'denied', why: 'operations, input.words' },
+    { id: 'try', mode: 'shadow', result: 'failed', why: 'roles' },
+  ])
+})
+
+void t.test('evaluate() answers at once for texts of ordinary size', async (t) => {
+  const compiled = compile([{ id: 'open', deny: { input: { matches: 'zeus' } } }])
+  t.notOk(evaluate(compiled, callOf({ input: 'a'.repeat(50_000) })) instanceof Promise)
+})
+
+void t.test('evaluate() lets the event loop run while it reads long texts', async (t) => {
+  const compiled = compile([
+    { id: 'open', allow: {} },
+    { id: 'mail', deny: { input: { matches: '[\\w.+-]+@[\\w-]+\\.[\\w.-]+' } } },
+    { id: 'end', deny: { input: { matches: '[a-z ]+!$' } } },
+  ])
+  const call = callOf({ input: `${'lorem@ ipsum '.repeat(300_000)}!` })
+  let turns = 0
+  const count = () => {
+    turns++
+    timer = setImmediate(count)
+  }
+  let timer = setImmediate(count)
+  const decision = await evaluate(compiled, call)
+  clearImmediate(timer)
+  t.equal(decision.policy, 'end')
+  t.ok(turns > 50, `the loop ran ${turns} times`)
+})
+
+for (const onError of ['deny', 'allow'] as const) {
+  void t.test(`evaluate() with on_error ${onError} when texts cannot be read`, async (t) => {
+    const compiled = compile(
+      [
+        { id: 'open', allow: {} },
+        { id: 'codename', deny: { input: { matches: 'zeus' } } },
+        { id: 'ticket', allow: { input: { matches: 'T-' } } },
+      ],
+      { defaults: { onError } },
+    )
+    const { facts, ...call } = callOf({})
+    const broken = {
+      ...facts,
+      texts: {
+        pointer: () => '',
+        get values(): readonly string[] {
+          return [undefined as unknown as string]
+        },
+      },
+    }
+    const decision = await evaluate(compiled, { ...call, facts: broken })
+    t.equal(decision.effect, onError)
+    t.equal(decision.policy, onError === 'deny' ? 'codename' : 'open')
+    t.strictSame(
+      decision.policies.map(({ id, result }) => [id, result]),
+      [
+        ['open', 'allowed'],
+        ['codename', 'error'],
+        ['ticket', 'error'],
+      ],
+    )
+  })
+}
+
+void t.test('evaluate() denies when reading breaks off in the middle', async (t) => {
+  const compiled = compile([{ id: 'codename', deny: { input: { matches: 'zeus' } } }])
+  const values = ['a'.repeat(100_000), undefined as unknown as string]
+  const { facts, ...call } = callOf({})
+  const broken = { ...facts, texts: { pointer: () => '', values } }
+  t.equal((await evaluate(compiled, { ...call, facts: broken })).policy, 'codename')
+})
+
+void t.test('evaluate() cuts and cleans what it repeats of a caller', async (t) => {
+  const decision = await evaluate(compile([]), callOf({ model: `m\u0000é${'x'.repeat(500)}` }))
+  t.equal(decision.message, `No policy allows operation chat with model m??${'x'.repeat(97)}`)
+})
+
+void t.test('evaluate() names a deny of models where there is no model', async (t) => {
+  const compiled = compile([{ id: 'stop', deny: { models: ['*'] } }])
+  const decision = await evaluate(compiled, callOf({ model: null }))
+  t.equal(decision.message, 'Policy "stop" denies a call without a model')
+})

@@ -1,0 +1,125 @@
+import type { PolicyConfig, Selectors, Snapshot } from '../../src/config/snapshot.ts'
+import type { Facts, Operation, Principal } from '../../src/exchange.ts'
+import type { PolicyCall } from '../../src/policy/evaluate.ts'
+
+/** Makes what policies are asked about, from the few fields a test cares for. */
+
+export interface DescribedCall {
+  readonly tenant?: string
+  readonly user?: string
+  readonly key?: string
+  readonly roles?: readonly string[]
+  readonly labels?: Readonly<Record<string, string>>
+  readonly operation?: Operation
+  readonly model?: string | null
+  readonly models?: readonly string[]
+  readonly path_model?: string
+  readonly upstream?: string | null
+  readonly input?: string | readonly string[]
+  readonly input_chars?: number
+  readonly uninspectable?: Facts['uninspectable']
+}
+
+export function principalOf(described: DescribedCall): Principal {
+  return {
+    via: described.key === '' ? 'pod' : 'key',
+    tenant: described.tenant ?? 'acme',
+    keyId: described.key ?? '6f1c2d1e',
+    keyName: described.key === '' ? '' : 'ci',
+    user: described.user ?? 'ada',
+    roles: described.roles ?? ['developer'],
+    labels: described.labels ?? {},
+    ip: '192.0.2.1',
+  }
+}
+
+export function callOf(described: DescribedCall): PolicyCall {
+  const { operation = 'chat', path_model: pathModel = null, upstream = 'openai' } = described
+  return {
+    principal: principalOf(described),
+    route: {
+      endpoint: { operation, api: 'chat.completions', body: 'json', query: [], generates: true },
+      pathModel,
+    },
+    facts: factsOf(described),
+    upstream: upstream === null ? null : { name: upstream, dialect: 'openai' },
+  }
+}
+
+function factsOf(described: DescribedCall): Facts {
+  const { model = 'gpt-4o', input = 'hello', uninspectable = [] } = described
+  const models = described.models ?? (model === null ? [] : [model])
+  const values = typeof input === 'string' ? [input] : input
+  return {
+    model: models[0] ?? '',
+    models,
+    stream: false,
+    maxOutputTokens: null,
+    tools: [],
+    texts: { values, pointer: (index) => `/input/${index}` },
+    inputChars: described.input_chars ?? values.join('').length,
+    uninspectable,
+    askUsage: null,
+  }
+}
+
+export type Loose = Partial<Omit<Selectors, 'input'>> & {
+  readonly input?: {
+    readonly matches?: string
+    readonly words?: readonly string[]
+    readonly max_chars?: number
+  }
+}
+
+export function selectorsOf({ input, ...fields }: Loose): Selectors {
+  return {
+    tenants: null,
+    keys: null,
+    users: null,
+    roles: null,
+    labels: null,
+    operations: null,
+    models: null,
+    upstreams: null,
+    ...fields,
+    input:
+      input === undefined
+        ? null
+        : {
+            matches: input.matches ?? null,
+            words: input.words ?? null,
+            charsMax: input.max_chars ?? null,
+          },
+  }
+}
+
+export interface LoosePolicy {
+  readonly id: string
+  readonly mode?: PolicyConfig['mode']
+  readonly message?: string
+  readonly for?: Loose
+  readonly allow?: Loose
+  readonly deny?: Loose
+  readonly require?: Loose
+}
+
+export function policyOf(loose: LoosePolicy): PolicyConfig {
+  const verb = (['allow', 'deny', 'require'] as const).find((each) => loose[each] !== undefined)
+  if (verb === undefined) throw new Error(`Policy "${loose.id}" has no verb`)
+  return {
+    id: loose.id,
+    mode: loose.mode ?? 'enforce',
+    message: loose.message ?? null,
+    for: loose.for === undefined ? null : selectorsOf(loose.for),
+    verb,
+    selectors: selectorsOf(loose[verb] ?? {}),
+  }
+}
+
+export const SAFE: Snapshot['defaults'] = {
+  decision: 'deny',
+  onError: 'deny',
+  unknownOperation: 'deny',
+  uninspectable: 'deny',
+  mode: 'enforce',
+}
