@@ -9,7 +9,7 @@ export interface Stages<Request, Response> {
   admit(principal: Principal, route: Route): void
   read(request: Request, route: Route): Promise<Body>
   inspect(body: Body, route: Route): Promise<Facts>
-  route(facts: Facts, route: Route): Upstream
+  route(facts: Facts, trail: Trail): Upstream
   decide(facts: Facts, trail: Trail): Promise<Decision>
   reserve(facts: Facts, trail: Trail): Promise<Lease>
   /** The bytes that will go upstream, with the changes the entry names. */
@@ -65,7 +65,7 @@ async function check<Request, Response>(
 
   const body = (trail.body = trail.passed('read', await stages.read(request, route))) // 413, 415
   const facts = (trail.facts = trail.passed('inspect', await stages.inspect(body, route))) // 400
-  const upstream = (trail.upstream = trail.passed('route', stages.route(facts, route))) // 404
+  const upstream = (trail.upstream = trail.passed('route', stages.route(facts, trail))) // 404
   trail.decision = trail.passed('decide', await stages.decide(facts, trail))
   if (trail.decision.effect === 'deny') throw denied(trail.decision) // 403
   trail.lease = trail.passed('reserve', await stages.reserve(facts, trail)) // 429, 403

@@ -1,4 +1,4 @@
-import { createServer, type Server } from 'node:http'
+import { createServer, type Server, type ServerResponse } from 'node:http'
 
 import type { Registry } from 'prom-client'
 
@@ -37,14 +37,7 @@ export function createAdminServer(options: AdminOptions): Server {
         const ready = reasons.length === 0
         sendJson(response, ready ? 200 : 503, { ready, reasons }, SECURITY_HEADERS)
       } else if (path === '/metrics') {
-        options.beforeScrape()
-        options.registry.metrics().then(
-          (text) => {
-            response.writeHead(200, { 'content-type': options.registry.contentType })
-            response.end(text)
-          },
-          () => response.destroy(),
-        )
+        void sendMetrics(options, response)
       } else {
         sendJson(response, 404, { error: 'There are /livez, /readyz and /metrics' })
       }
@@ -52,4 +45,14 @@ export function createAdminServer(options: AdminOptions): Server {
   )
   server.maxConnections = 64
   return server
+}
+
+async function sendMetrics(options: AdminOptions, response: ServerResponse): Promise<void> {
+  try {
+    options.beforeScrape()
+    const text = await options.registry.metrics()
+    response.writeHead(200, { 'content-type': options.registry.contentType }).end(text)
+  } catch {
+    response.destroy()
+  }
 }

@@ -153,21 +153,45 @@ function collect(
   })
 }
 
+/** Clients send one frame; a body of very many tiny ones would be work out of proportion. */
+const FRAMES_MAX = 1000
+
+/**
+ * Decodes every member or frame. Node decodes all members of gzip by itself, but stops after the
+ * first frame of zstd (RFC 8878 §3.1 allows several), so what it left is decoded in turn.
+ */
 async function decode(bytes: Buffer, encoding: Encoding, decodedMax: number): Promise<Buffer> {
-  let result: Awaited<ReturnType<Decoder>>
-  try {
+  const frames: Buffer[] = []
+  let decodedBytes = 0
+  let at = 0
+  do {
     // `info` tells how far the decoder read: Node ignores zero bytes after the last gzip member.
-    result = await DECODERS[encoding](bytes, { maxOutputLength: decodedMax, info: true })
+    const rest = bytes.subarray(at)
+    const { buffer, engine } = await decodeFrame(rest, encoding, decodedMax - decodedBytes)
+    frames.push(buffer)
+    decodedBytes += buffer.length
+    at += engine.bytesWritten
+    const again = encoding === 'zstd' && engine.bytesWritten > 0 && frames.length < FRAMES_MAX
+    if (at < bytes.length && !again) {
+      throw new GovernorError('ENCODING_INVALID', { detail: 'bytes follow the encoded body' })
+    }
+  } while (at < bytes.length)
+  return frames.length === 1 ? frames[0]! : Buffer.concat(frames, decodedBytes)
+}
+
+async function decodeFrame(
+  bytes: Buffer,
+  encoding: Encoding,
+  decodedMax: number,
+): ReturnType<Decoder> {
+  try {
+    return await DECODERS[encoding](bytes, { maxOutputLength: Math.max(decodedMax, 1), info: true })
   } catch (cause) {
     if (cause instanceof Error && 'code' in cause && cause.code === 'ERR_BUFFER_TOO_LARGE') {
       throw tooLarge(decodedMax, ' decoded')
     }
     throw new GovernorError('ENCODING_INVALID', { detail: `it is not ${encoding}`, cause })
   }
-  if (result.engine.bytesWritten !== bytes.length) {
-    throw new GovernorError('ENCODING_INVALID', { detail: 'bytes follow the encoded body' })
-  }
-  return result.buffer
 }
 
 function tooLarge(bytesMax: number, what = ''): GovernorError {

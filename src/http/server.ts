@@ -69,9 +69,9 @@ export function createProxyServer(options: ServerOptions): Server {
 
 type Outgoing = ConstructorParameters<typeof HttpExchange>[1]
 
-function refuseRaw(socket: Duplex, code: ErrorCode, { dialect }: ServerOptions): void {
+function refuseRaw(socket: Duplex, code: ErrorCode, options: ServerOptions): void {
   const error = new GovernorError(code)
-  const body = dialect().errorBody(error, '')
+  const body = options.dialect().errorBody(error, '')
   socket.end(
     `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status] ?? 'Refused'}\r\n` +
       'content-type: application/json; charset=utf-8\r\n' +

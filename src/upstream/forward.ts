@@ -12,6 +12,8 @@ const CONNECTIONS_MAX = 4096
 /** One upstream: where it is and the connections to it. Made when a snapshot is loaded. */
 export class UpstreamPool {
   readonly name: string
+  readonly url: string
+  readonly connectMs: number
   readonly #pool: Pool
   readonly #basePath: string
 
@@ -19,6 +21,8 @@ export class UpstreamPool {
   constructor(name: string, url: string, connectMs: number) {
     const { origin, pathname } = new URL(url)
     this.name = name
+    this.url = url
+    this.connectMs = connectMs
     this.#basePath = pathname === '/' ? '' : pathname
     this.#pool = new Pool(origin, {
       connections: CONNECTIONS_MAX,
@@ -54,6 +58,11 @@ export class UpstreamPool {
   /** Lets running calls finish, then closes the connections. */
   async close(): Promise<void> {
     await this.#pool.close()
+  }
+
+  /** Closes the connections now, running calls included. */
+  async destroy(): Promise<void> {
+    await this.#pool.destroy()
   }
 }
 

@@ -1,0 +1,43 @@
+import { randomBytes } from 'node:crypto'
+
+import { wallMs } from '../clock.ts'
+import type { Kind } from './chain.ts'
+import { epochFiles } from './file.ts'
+import { own, Writer } from './writer.ts'
+
+/** How long a command waits for the sidecar's commits before it says that the log is busy. */
+const BUSY_MS = 5_000
+
+/**
+ * Appends entries for a command such as `keys create`, durable when this returns: a writer of its
+ * own opens, appends and closes, beside a running sidecar or without one. Throws an Error when the
+ * log cannot be written; then the command must not do what it wanted to record.
+ */
+export function appendOnce(
+  path: string,
+  version: string,
+  entries: readonly { readonly kind: Kind; readonly body: string }[],
+): void {
+  const newest = epochFiles(path).at(-1) ?? { epoch: 1, path }
+  const writer = new Writer({
+    ...newest,
+    writerId: randomBytes(16),
+    role: 'command',
+    version,
+    busyMs: BUSY_MS,
+    pageBytesMax: 0,
+    recover: false,
+    continues: null,
+    openCalls: [],
+  })
+  try {
+    const nowUs = wallMs() * 1000
+    writer.begin()
+    for (const { kind, body } of entries) writer.append(own(kind, '', nowUs, body))
+    writer.commit()
+  } catch (error) {
+    writer.abandon()
+    throw error
+  }
+  writer.close()
+}

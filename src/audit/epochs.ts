@@ -1,0 +1,221 @@
+import { rmSync, statSync } from 'node:fs'
+
+import Database from 'better-sqlite3'
+
+import { wallMs } from '../clock.ts'
+import { epochFiles, epochPath, openForReading } from './file.ts'
+import type { Head, Role } from './writer-body.ts'
+import { plainBody } from './writer-body.ts'
+import { own, Writer } from './writer.ts'
+import type { NewEntry } from './writer.ts'
+
+/** What a log is opened with; the writer's own file follows from what lies on the disk. */
+export interface EpochsOptions {
+  readonly path: string
+  readonly writerId: Uint8Array
+  readonly role: Role
+  readonly version: string
+  readonly busyMs: number
+  /** Size at which callers stop adding decisions; the file itself may grow by `HEADROOM` more. */
+  readonly localBytesMax: number
+  readonly recover: boolean
+}
+
+/** Room above `localBytesMax`, so that outcomes of accepted calls still fit: 16 MiB or a tenth. */
+const HEADROOM_BYTES = 16 * 1024 * 1024
+/** A write-ahead log of this size is checkpointed even under load. */
+const CHECKPOINT_BYTES = 16 * 1024 * 1024
+/** Pages written by a commit beside the bodies: index, leaf, and a margin. */
+const COMMIT_BYTES = 3 * 4096
+const ENTRY_BYTES = 200
+/** How often the directory is looked at under load; three stats cost 6 µs. */
+const LOOK_MS = 100
+/** Ended files that are kept from being checkpointed; the last ones matter. */
+const ENDED_MAX = 8
+
+/** After these the transaction is known not to have happened, and the same file may go on. */
+const CLEAN = ['SQLITE_FULL', 'SQLITE_BUSY', 'SQLITE_LOCKED', 'SQLITE_NOMEM', 'SQLITE_READONLY']
+
+/**
+ * The log as one writer sees it: a current file, and the rule that a file is ended for good when
+ * nobody can say what its disk holds. Synchronous; lives in the worker thread.
+ */
+export class Epochs {
+  readonly recovered: number
+  readonly #options: EpochsOptions
+  #writer: Writer | null
+  #epoch: number
+  /** Where the ended epoch was acknowledged, while there is no next one yet. */
+  #former: { readonly head: Head; readonly openCalls: ReadonlySet<string> } | null = null
+  #formerBytes = 0
+  #fileBytes = 0
+  #healthy = true
+  #identities: (string | null)[] = []
+  #lookedMs = 0
+  #uncheckpointedBytes = 0
+  readonly #ended: Database.Database[] = []
+
+  /** Opens the newest file of the log, or makes the first. Throws when that is not possible. */
+  constructor(options: EpochsOptions) {
+    this.#options = options
+    const newest = epochFiles(options.path).at(-1) ?? { epoch: 1, path: options.path }
+    this.#epoch = newest.epoch
+    this.#writer = this.#open(newest.epoch, newest.path)
+    this.recovered = this.#writer.recovered
+  }
+
+  /** Bytes on the disk, all epochs, with their write-ahead logs. */
+  get fileBytes(): number {
+    return this.#fileBytes
+  }
+
+  /** The last thing tried worked; only a commit makes a failed log healthy again. */
+  get healthy(): boolean {
+    return this.#healthy
+  }
+
+  /** Appends all or none; returns when they are on the disk. Throws SQLite's error. */
+  append(entries: readonly NewEntry[]): void {
+    this.look(performance.now())
+    this.#healthy = false
+    const writer = this.#writer ?? this.#next()
+    let bytes = COMMIT_BYTES
+    try {
+      writer.begin()
+      for (const entry of entries) {
+        writer.append(entry)
+        bytes += entry.body.length + ENTRY_BYTES
+      }
+      writer.commit()
+    } catch (error) {
+      this.#failed(writer, error)
+      throw error
+    }
+    this.#healthy = true
+    this.#uncheckpointedBytes += bytes
+  }
+
+  /** Says that the writer lives; also how a failed log finds out that it works again. */
+  heartbeat(): void {
+    const nowUs = wallMs() * 1000
+    this.append([own('heartbeat', '', nowUs, plainBody('heartbeat', nowUs))])
+  }
+
+  /** Checkpoints when there is enough, or anything at all while idle. */
+  checkpoint(idle: boolean): void {
+    const due = idle ? this.#uncheckpointedBytes > 0 : this.#uncheckpointedBytes > CHECKPOINT_BYTES
+    const writer = this.#writer
+    if (!due || writer === null) return
+    try {
+      writer.checkpoint()
+      this.#uncheckpointedBytes = 0
+    } catch (error) {
+      this.#failed(writer, error)
+      throw error
+    }
+  }
+
+  /** Measures the files and notices when they are no longer ours: unlinked, renamed, replaced. */
+  look(nowMs: number): void {
+    if (this.#writer === null || nowMs - this.#lookedMs < LOOK_MS) return
+    this.#lookedMs = nowMs
+    const { identities, bytes } = identify(this.#writer.path)
+    this.#fileBytes = this.#formerBytes + bytes
+    if (identities.every((identity, index) => identity === this.#identities[index])) return
+    this.#end(this.#writer)
+  }
+
+  /** Ends the chain with `writer.close`; a log without a working file is only let go of. */
+  close(): void {
+    this.#writer?.close()
+    this.#writer = null
+  }
+
+  #open(epoch: number, path: string): Writer {
+    const { localBytesMax } = this.#options
+    const headroom = Math.max(HEADROOM_BYTES, localBytesMax / 10)
+    const writer = new Writer({
+      ...this.#options,
+      epoch,
+      path,
+      pageBytesMax: localBytesMax + headroom,
+      recover: this.#options.recover && this.#former === null,
+      continues: this.#former?.head ?? null,
+      openCalls: this.#former?.openCalls ?? [],
+    })
+    const { identities, bytes } = identify(path)
+    this.#identities = identities
+    this.#formerBytes = 0
+    for (const file of epochFiles(this.#options.path)) {
+      if (file.path !== path) this.#formerBytes += identify(file.path).bytes
+    }
+    this.#fileBytes = this.#formerBytes + bytes
+    this.#uncheckpointedBytes = COMMIT_BYTES
+    return writer
+  }
+
+  /** Begins the next epoch. A file in which not even `writer.open` could be committed is removed. */
+  #next(): Writer {
+    const { path } = this.#options
+    const epoch = Math.max(this.#epoch, epochFiles(path).at(-1)?.epoch ?? 0) + 1
+    const file = epochPath(path, epoch)
+    try {
+      this.#writer = this.#open(epoch, file)
+    } catch (error) {
+      for (const suffix of ['', '-wal', '-shm']) rmSync(file + suffix, { force: true })
+      throw error
+    }
+    this.#epoch = epoch
+    this.#former = null
+    return this.#writer
+  }
+
+  #failed(writer: Writer, error: unknown): void {
+    this.#healthy = false
+    let clean = isClean(error)
+    try {
+      clean = writer.rollback() && clean
+    } catch {
+      // The file cannot even be read back, so it is not one to go on with.
+      clean = false
+    }
+    if (!clean) this.#end(writer)
+  }
+
+  /**
+   * Nothing is appended to this file again. Closing the last connection would checkpoint frames
+   * that may never have reached the disk, so a reading one stays open: it cannot checkpoint.
+   */
+  #end(writer: Writer): void {
+    this.#healthy = false
+    this.#former = { head: writer.head, openCalls: new Set(writer.openCalls) }
+    this.#writer = null
+    try {
+      const reader = openForReading(writer.path)
+      this.#ended.push(reader)
+      reader.prepare('SELECT max(id) FROM entries').get()
+      if (this.#ended.length > ENDED_MAX) this.#ended.shift()?.close()
+    } catch {
+      // Gone or unreadable: then there is no file left that a checkpoint could harm.
+    }
+    writer.abandon()
+  }
+}
+
+function isClean(error: unknown): boolean {
+  if (!(error instanceof Database.SqliteError)) return false
+  if (error.code === 'SQLITE_READONLY_DBMOVED') return false
+  return CLEAN.some((code) => error.code === code || error.code.startsWith(`${code}_`))
+}
+
+/** Device and inode of the database, its write-ahead log and the log's index, with their size. */
+function identify(path: string): { identities: (string | null)[]; bytes: number } {
+  const identities: (string | null)[] = []
+  let bytes = 0
+  for (const suffix of ['', '-wal', '-shm']) {
+    const stat = statSync(path + suffix, { throwIfNoEntry: false })
+    identities.push(stat === undefined ? null : `${stat.dev}:${stat.ino}`)
+    if (suffix !== '-shm') bytes += stat?.size ?? 0
+  }
+  return { identities, bytes }
+}

@@ -1,0 +1,177 @@
+import { chmodSync, closeSync, mkdirSync, openSync, readdirSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+
+import Database from 'better-sqlite3'
+
+/**
+ * The files of one audit log. `audit.db` is epoch 1; when a file has to be ended, the next epoch
+ * begins beside it in `audit.e2.db`, then `audit.e3.db`, and so on. The highest number is the one
+ * that is written; the others are only read.
+ */
+
+/** Stored in `user_version`. */
+export const SCHEMA_VERSION = 1
+
+/** u32 in the hash; more epochs than this is a disk that needs replacing, not a bigger number. */
+const EPOCH_MAX = 9_999
+const EPOCH_NAME = /\.e([2-9]|[1-9]\d{1,3})$/
+
+/** One file of the log. */
+export interface EpochFile {
+  readonly epoch: number
+  readonly path: string
+}
+
+/** Where an epoch of the log at `path` is kept: `audit.db`, `audit.e2.db`, … */
+export function epochPath(path: string, epoch: number): string {
+  if (epoch > EPOCH_MAX) throw new Error(`Cannot begin epoch ${epoch} of ${path}: too many files`)
+  if (epoch === 1) return path
+  const { stem, extension } = split(path)
+  return join(dirname(path), `${stem}.e${epoch}${extension}`)
+}
+
+/** The files of the log at `path` that exist, oldest first; empty when there are none. */
+export function epochFiles(path: string): EpochFile[] {
+  const { stem, extension } = split(path)
+  const found: EpochFile[] = []
+  for (const name of list(dirname(path))) {
+    if (name === basename(path)) found.push({ epoch: 1, path })
+    if (!name.startsWith(`${stem}.e`) || !name.endsWith(extension)) continue
+    const epoch = EPOCH_NAME.exec(name.slice(0, name.length - extension.length))?.[1]
+    if (epoch !== undefined && name === `${stem}.e${epoch}${extension}`) {
+      found.push({ epoch: Number(epoch), path: join(dirname(path), name) })
+    }
+  }
+  return found.sort((a, b) => a.epoch - b.epoch)
+}
+
+function list(directory: string): string[] {
+  try {
+    return readdirSync(directory)
+  } catch {
+    return []
+  }
+}
+
+function split(path: string): { stem: string; extension: string } {
+  const name = basename(path)
+  const dot = name.lastIndexOf('.')
+  return dot <= 0
+    ? { stem: name, extension: '' }
+    : { stem: name.slice(0, dot), extension: name.slice(dot) }
+}
+
+/** How a file is opened for appending. */
+export interface AppendOptions {
+  readonly path: string
+  /** How long another writer's commit is waited for. */
+  readonly busyMs: number
+  /** Hard stop of the file; 0 is none. */
+  readonly pageBytesMax: number
+}
+
+/**
+ * Opens one file of the log for appending, and makes it when it is missing (file 0600, directory
+ * 0700). Throws an Error that says what is wrong: newer schema, not a database, not writable, or
+ * a disk that does not take `synchronous=FULL`.
+ */
+export function openForAppend(options: AppendOptions): Database.Database {
+  mkdirSync(dirname(options.path), { recursive: true, mode: 0o700 })
+  // Made by us first, so that there is no moment in which the umask decides who may read it.
+  closeSync(openSync(options.path, 'a', 0o600))
+  const db = new Database(options.path, { timeout: options.busyMs })
+  try {
+    refuseNewerSchema(db, options.path)
+    db.pragma('journal_mode = WAL')
+    // WAL's default NORMAL loses acknowledged rows on power loss at almost every crash point.
+    db.pragma('synchronous = FULL')
+    db.pragma('wal_autocheckpoint = 0')
+    assertPragma(db, 'journal_mode', 'wal')
+    assertPragma(db, 'synchronous', 2)
+    chmodSync(options.path, 0o600)
+    if (version(db) === 0) createTables(db)
+    if (options.pageBytesMax > 0) limitPages(db, options.pageBytesMax)
+  } catch (error) {
+    db.close()
+    throw error
+  }
+  return db
+}
+
+/** Opens one file of the log for reading only. Throws when it is missing, newer or no audit log. */
+export function openForReading(path: string): Database.Database {
+  const db = new Database(path, { readonly: true, fileMustExist: true, timeout: 1000 })
+  try {
+    refuseNewerSchema(db, path)
+    if (version(db) === 0) throw new Error(`Cannot read ${path}: it is not an audit log`)
+  } catch (error) {
+    db.close()
+    throw error
+  }
+  return db
+}
+
+function version(db: Database.Database): number {
+  return Number(db.pragma('user_version', { simple: true }))
+}
+
+function refuseNewerSchema(db: Database.Database, path: string): void {
+  const found = version(db)
+  if (found <= SCHEMA_VERSION) return
+  throw new Error(
+    `Cannot open ${path}: it was written by a newer Governor (schema ${found}, this one knows ` +
+      `${SCHEMA_VERSION}). Use that version, or another audit.path`,
+  )
+}
+
+function assertPragma(db: Database.Database, name: string, want: string | number): void {
+  const found = db.pragma(name, { simple: true })
+  if (found !== want) {
+    throw new Error(`Cannot use ${db.name}: ${name} is ${String(found)} where ${want} was set`)
+  }
+}
+
+function limitPages(db: Database.Database, bytesMax: number): void {
+  const pageBytes = Number(db.pragma('page_size', { simple: true }))
+  db.pragma(`max_page_count = ${Math.max(16, Math.ceil(bytesMax / pageBytes))}`)
+}
+
+/**
+ * `chains` has a row for each writer and epoch. `marked_seq` and `open_calls` say which calls were
+ * still without an outcome when the chain had that length; they only make recovery short, `verify`
+ * trusts neither. Nor does it trust the columns of `entries` that repeat what a body says.
+ */
+function createTables(db: Database.Database): void {
+  db.exec('BEGIN IMMEDIATE')
+  // Another process may have been faster; both must end with the same tables.
+  if (version(db) === 0) {
+    db.exec(`
+      CREATE TABLE chains (
+        id INTEGER PRIMARY KEY,
+        writer_id BLOB NOT NULL,
+        epoch INTEGER NOT NULL,
+        role TEXT NOT NULL,
+        state TEXT NOT NULL,
+        opened_at INTEGER NOT NULL,
+        pid INTEGER NOT NULL,
+        marked_seq INTEGER NOT NULL,
+        open_calls TEXT NOT NULL,
+        UNIQUE (writer_id, epoch)
+      ) STRICT;
+      CREATE TABLE entries (
+        id INTEGER PRIMARY KEY,
+        chain INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        occurred_at INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        request_id TEXT NOT NULL,
+        awaits INTEGER NOT NULL,
+        hash BLOB NOT NULL,
+        body BLOB NOT NULL,
+        UNIQUE (chain, seq)
+      ) STRICT;
+      PRAGMA user_version = ${SCHEMA_VERSION};
+    `)
+  }
+  db.exec('COMMIT')
+}

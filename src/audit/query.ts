@@ -1,0 +1,190 @@
+import type { Database, Statement } from 'better-sqlite3'
+
+import { epochFiles, openForReading } from './file.ts'
+
+/** Reading the log: the last entries, those that follow, and the decisions since a moment. */
+
+/** An entry as it is stored. */
+export interface StoredEntry {
+  /** Place in its file. */
+  readonly id: number
+  /** Hex. */
+  readonly writer: string
+  readonly epoch: number
+  readonly seq: number
+  readonly occurredAtUs: number
+  readonly kind: string
+  /** '' when it belongs to no call. */
+  readonly requestId: string
+  /** JSON, as written. */
+  readonly body: string
+}
+
+interface Row {
+  readonly id: number
+  readonly writer_id: Buffer
+  readonly epoch: number
+  readonly seq: number
+  readonly occurred_at: number
+  readonly kind: string
+  readonly request_id: string
+  readonly body: Buffer
+}
+
+const ROWS_A_READ = 500
+const SELECT = `
+  SELECT entries.id, writer_id, epoch, seq, occurred_at, kind, request_id, body
+  FROM entries JOIN chains ON chains.id = entries.chain`
+
+/** Rows are in the order of their commits; times may differ from it by this much. */
+const DISORDER_US = 10 * 60 * 1_000_000
+const PROBE_ROWS = 1_000
+
+/**
+ * Reads a log as it grows, across epochs. Each read is short, so it never holds up the sidecar's
+ * write-ahead log. `open` throws an Error when there is no log to read.
+ */
+export class LogReader {
+  readonly #path: string
+  #db: Database
+  #epoch: number
+  #after: Statement<[number, number], Row>
+  #id = 0
+
+  private constructor(path: string, file: { readonly path: string; readonly epoch: number }) {
+    this.#path = path
+    this.#db = openForReading(file.path)
+    this.#epoch = file.epoch
+    this.#after = this.#prepare()
+  }
+
+  /** Opens the newest file of the log. */
+  static open(path: string): LogReader {
+    const newest = epochFiles(path).at(-1)
+    if (newest === undefined) throw new Error(`There is no audit log at ${path}`)
+    return new LogReader(path, newest)
+  }
+
+  /** The last `count` entries, oldest first, older epochs included; `next` goes on after them. */
+  last(count: number): StoredEntry[] {
+    const newest = this.#db
+      .prepare<[number], Row>(`${SELECT} ORDER BY entries.id DESC LIMIT ?`)
+      .all(count)
+    this.#id = newest[0]?.id ?? this.#id
+    const entries = newest.map(toEntry).toReversed()
+    const former = epochFiles(this.#path).filter((file) => file.epoch < this.#epoch)
+    for (const file of former.toReversed()) {
+      if (entries.length >= count) break
+      entries.unshift(...lastOf(file.path, count - entries.length))
+    }
+    return entries
+  }
+
+  /** What was appended since, at most 500 entries; call again until it is empty. */
+  next(): StoredEntry[] {
+    const rows = this.#after.all(this.#id, ROWS_A_READ)
+    if (rows.length === 0) {
+      const file = epochFiles(this.#path).find(({ epoch }) => epoch > this.#epoch)
+      if (file === undefined) return []
+      this.#switch(file)
+      return this.next()
+    }
+    this.#id = rows.at(-1)?.id ?? this.#id
+    return rows.map(toEntry)
+  }
+
+  close(): void {
+    this.#db.close()
+  }
+
+  #switch(file: { readonly path: string; readonly epoch: number }): void {
+    const db = openForReading(file.path)
+    this.#db.close()
+    this.#db = db
+    this.#epoch = file.epoch
+    this.#id = 0
+    this.#after = this.#prepare()
+  }
+
+  #prepare(): Statement<[number, number], Row> {
+    return this.#db.prepare(`${SELECT} WHERE entries.id > ? ORDER BY entries.id LIMIT ?`)
+  }
+}
+
+function lastOf(path: string, count: number): StoredEntry[] {
+  const db = openForReading(path)
+  try {
+    return db
+      .prepare<[number], Row>(`${SELECT} ORDER BY entries.id DESC LIMIT ?`)
+      .all(count)
+      .map(toEntry)
+      .toReversed()
+  } finally {
+    db.close()
+  }
+}
+
+/**
+ * Hands every decision since `sinceUs` (µs since 1970) to `onDecision`, oldest first, so that limit
+ * windows can be rebuilt at start. Looks from the end of each file backwards for where to begin,
+ * so it costs what the window holds, not what the file does. A missing log has none.
+ */
+export function scanSince(
+  path: string,
+  sinceUs: number,
+  onDecision: (body: string, occurredAtUs: number) => void,
+): void {
+  for (const file of epochFiles(path)) {
+    const db = openForReading(file.path)
+    try {
+      scanFile(db, sinceUs, onDecision)
+    } finally {
+      db.close()
+    }
+  }
+}
+
+function scanFile(
+  db: Database,
+  sinceUs: number,
+  onDecision: (body: string, occurredAtUs: number) => void,
+): void {
+  const read = db.prepare<[number, number], { id: number; kind: string; at: number; body: Buffer }>(
+    'SELECT id, kind, occurred_at AS at, body FROM entries WHERE id > ? ORDER BY id LIMIT ?',
+  )
+  let id = startBefore(db, sinceUs - DISORDER_US)
+  for (;;) {
+    const rows = read.all(id, ROWS_A_READ)
+    for (const row of rows) {
+      if (row.kind === 'decision' && row.at >= sinceUs) onDecision(row.body.toString(), row.at)
+      id = row.id
+    }
+    if (rows.length < ROWS_A_READ) return
+  }
+}
+
+function startBefore(db: Database, us: number): number {
+  const probe = db.prepare<[number], { id: number; at: number }>(
+    'SELECT id, occurred_at AS at FROM entries WHERE id <= ? ORDER BY id DESC LIMIT 1',
+  )
+  let id = Number.MAX_SAFE_INTEGER
+  for (;;) {
+    const row = probe.get(id)
+    if (row === undefined) return 0
+    if (row.at < us) return row.id
+    id = row.id - PROBE_ROWS
+  }
+}
+
+function toEntry(row: Row): StoredEntry {
+  return {
+    id: row.id,
+    writer: row.writer_id.toString('hex'),
+    epoch: row.epoch,
+    seq: row.seq,
+    occurredAtUs: row.occurred_at,
+    kind: row.kind,
+    requestId: row.request_id,
+    body: row.body.toString(),
+  }
+}

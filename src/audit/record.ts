@@ -1,0 +1,180 @@
+import { every, monotonicMs, wallMs } from '../clock.ts'
+import type { Snapshot } from '../config/snapshot.ts'
+import type { ErrorCode } from '../errors.ts'
+import type { Trail } from '../exchange.ts'
+import type { Log } from '../log.ts'
+import type { Metrics } from '../metrics.ts'
+import { decisionBody, outcomeBody, policyLoadBody } from './entry.ts'
+import { Fold, type FoldedEntry } from './fold.ts'
+import { Wal } from './wal.ts'
+
+export interface RecorderOptions {
+  readonly snapshot: Snapshot
+  readonly metrics: Metrics
+  readonly log: Log
+  readonly version: string
+}
+
+const FOLD_MS = 1000
+
+/**
+ * What the pipeline knows of the audit: a decision before a call is forwarded or refused, an outcome
+ * after it, and the counters that belong to both. One per process.
+ */
+export class Recorder {
+  readonly #wal: Wal
+  readonly #fold = new Fold()
+  readonly #metrics: Metrics
+  readonly #stopFolding: () => void
+  #digest = ''
+  #lostSeen = 0
+
+  private constructor(wal: Wal, metrics: Metrics) {
+    this.#wal = wal
+    this.#metrics = metrics
+    this.#stopFolding = every(FOLD_MS, () => this.#queueFolded(this.#fold.due(wallMs())))
+  }
+
+  /** Opens the log for this sidecar alone; rejects with what `Wal.open` says. */
+  static async open({ snapshot, metrics, log, version }: RecorderOptions): Promise<Recorder> {
+    const wal = await Wal.open({
+      path: snapshot.audit.path,
+      localBytesMax: snapshot.audit.localBytesMax,
+      commitMs: snapshot.timeouts.commitMs,
+      version,
+      exclusive: true,
+      onCommit: (durationMs) => metrics.commitSeconds.observe(durationMs / 1000),
+      onDeath: (error) => log.fatal({ err: error }, 'The audit thread died; every call is refused'),
+    })
+    return new Recorder(wal, metrics)
+  }
+
+  /** False while decisions cannot be made durable. */
+  get healthy(): boolean {
+    return this.#wal.healthy
+  }
+
+  /** Calls a former process left open, closed as `interrupted` when the log was opened. */
+  get recovered(): number {
+    return this.#wal.stats.recovered
+  }
+
+  /** Entries from now on are decided by this snapshot; the log says so first. */
+  use({ digest, policies }: Pick<Snapshot, 'digest' | 'policies'>): void {
+    if (digest === this.#digest) return
+    this.#digest = digest
+    const nowMs = wallMs()
+    this.#wal.queue({
+      kind: 'policy.load',
+      requestId: '',
+      occurredAtUs: nowMs * 1000,
+      body: policyLoadBody({ digest, policies }, nowMs),
+      awaitsOutcome: false,
+    })
+  }
+
+  /** Resolves when the decision is on the disk. Rejects with AUDIT_UNAVAILABLE. */
+  async record(trail: Trail): Promise<void> {
+    const { refusal, principal } = trail
+    trail.decisionQueued = true
+    if (refusal !== null) {
+      const how = this.#fold.refusal(principal?.keyId ?? '', refusal.code, wallMs())
+      if (how === 'folded') return
+    }
+    const forward = refusal === null && trail.checked === null
+    await this.#wal.record({
+      kind: 'decision',
+      requestId: trail.requestId,
+      occurredAtUs: trail.occurredAtMs * 1000,
+      body: decisionBody(trail, { policyDigest: this.#digest, forward }),
+      awaitsOutcome: forward,
+    })
+    trail.recorded = true
+  }
+
+  /** A request that ended before anybody knew who made it. */
+  unauthenticated(code: ErrorCode, peer: string | undefined): void {
+    this.#fold.unauthenticated(code, peer ?? '', wallMs())
+    this.#metrics.requests.inc({ operation: 'none', code })
+  }
+
+  /** Queues the outcome of a call that was let through, and counts. Never throws. */
+  settle(trail: Trail, peer: string | undefined): void {
+    if (trail.principal === null) {
+      if (trail.refusal !== null) this.unauthenticated(trail.refusal.code, peer)
+      return
+    }
+    const nowMs = monotonicMs()
+    const letThrough = trail.recorded && trail.lease !== null && trail.checked === null
+    if (letThrough) {
+      if (trail.ending === 'refused') trail.ending = endingOf(trail)
+      const endedAtMs = wallMs()
+      this.#wal.queue({
+        kind: 'outcome',
+        requestId: trail.requestId,
+        occurredAtUs: endedAtMs * 1000,
+        body: outcomeBody(trail, endedAtMs, nowMs),
+        awaitsOutcome: false,
+      })
+    }
+    this.#count(trail, nowMs)
+  }
+
+  /** Brings gauges up to date before a scrape. */
+  gauges(): void {
+    const { committed, lostTotal } = this.#wal.stats
+    this.#metrics.unshippedEntries.set(committed)
+    this.#metrics.auditLost.inc(lostTotal - this.#lostSeen)
+    this.#lostSeen = lostTotal
+  }
+
+  /** Makes everything durable and ends the chain. */
+  async close(): Promise<void> {
+    this.#stopFolding()
+    this.#queueFolded(this.#fold.drain(wallMs()))
+    await this.#wal.flush()
+    await this.#wal.close()
+  }
+
+  #queueFolded(entries: readonly FoldedEntry[]): void {
+    for (const entry of entries) this.#wal.queue({ ...entry, requestId: '', awaitsOutcome: false })
+  }
+
+  #count(trail: Trail, nowMs: number): void {
+    const metrics = this.#metrics
+    const operation = trail.route?.endpoint.operation ?? 'none'
+    const { decision, refusal, usage } = trail
+    metrics.requests.inc({ operation, code: refusal?.code ?? 'ok' })
+    metrics.requestSeconds.observe({ operation }, (nowMs - trail.startedMs) / 1000)
+    if (decision !== null && trail.checked === null) {
+      const { effect, policy, policies } = decision
+      const by = policies.find(({ id }) => id === policy)
+      metrics.decisions.inc({
+        decision: effect,
+        policy: policy ?? 'none',
+        mode: by?.mode ?? 'enforce',
+      })
+    }
+    for (const { stage, us } of trail.stages) metrics.stageSeconds.observe({ stage }, us / 1e6)
+    if (trail.firstByteMs > 0) {
+      const beforeUs = trail.stages.reduce(
+        (sum, { stage, us }) => sum + (isOurs(stage) ? us : 0),
+        0,
+      )
+      metrics.overheadSeconds.observe(beforeUs / 1e6)
+      const firstByteMs = trail.firstByteMs - trail.startedMs - beforeUs / 1000
+      metrics.firstByteSeconds.observe(Math.max(0, firstByteMs) / 1000)
+    }
+    if (usage?.inputTokens) metrics.tokens.inc({ direction: 'input' }, usage.inputTokens)
+    if (usage?.outputTokens) metrics.tokens.inc({ direction: 'output' }, usage.outputTokens)
+  }
+}
+
+function isOurs(stage: Trail['stages'][number]['stage']): boolean {
+  return stage !== 'forward' && stage !== 'relay'
+}
+
+/** How a call ended that was let through and got no answer from upstream. */
+function endingOf({ refusal }: Trail): Trail['ending'] {
+  return refusal?.code === 'CLIENT_CLOSED' ? 'client_closed' : 'upstream_failed'
+}

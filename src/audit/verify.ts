@@ -1,0 +1,304 @@
+import type { Database } from 'better-sqlite3'
+
+import { epochFiles, openForReading } from './file.ts'
+import { ChainState, isHead, parseBody } from './verify-chain.ts'
+import type { EntryRow, ParsedBody } from './verify-chain.ts'
+import type { Head } from './writer-body.ts'
+
+/** Something that does not hold or is worth knowing, and where. */
+export interface Finding {
+  readonly file: string
+  /** Hex; '' when it is about a whole file. */
+  readonly writer: string
+  /** 0 when it is about a whole chain or file. */
+  readonly seq: number
+  readonly what: string
+}
+
+/** What an offline verification found. */
+export interface VerifyResult {
+  /** 0 it holds · 1 tampered or missing · 2 not enough evidence. */
+  readonly exitCode: 0 | 1 | 2
+  readonly files: readonly string[]
+  /** Chains: one for each process and file it wrote to. */
+  readonly chains: number
+  readonly entries: number
+  /** Entries after the last acknowledged one of an ended file; they count as never written. */
+  readonly unacknowledged: number
+  /** Decisions without an outcome yet, in chains that are not closed. */
+  readonly openCalls: number
+  /** The first hundred. */
+  readonly problems: readonly Finding[]
+  readonly problemsTotal: number
+  /** The first hundred. */
+  readonly notes: readonly Finding[]
+}
+
+const FINDINGS_MAX = 100
+/** Short reads, so that a running sidecar can go on reusing its write-ahead log. */
+const ROWS_A_READ = 500
+
+interface ChainRow {
+  readonly id: number
+  readonly writer_id: Buffer
+  readonly epoch: number
+}
+
+/**
+ * Verifies the log at `path` with all its epochs: every hash and link, no gap, every chain opened
+ * and followed where it says so, one outcome for each forwarded call and none without a decision.
+ * Reads only, holds one page of rows and the open calls, and works beside a running sidecar.
+ * `strict` asks in addition that the end of every chain is attested: by its own `writer.close`, or
+ * by a later writer that names it. Never throws.
+ */
+export function verifyLog(path: string, options: { readonly strict: boolean }): VerifyResult {
+  const verification = new Verification()
+  const files: { path: string; db: Database }[] = []
+  try {
+    for (const file of epochFiles(path)) {
+      const db = openOrNote(file.path, verification)
+      if (db !== null) files.push({ path: file.path, db })
+    }
+    if (files.length === 0) verification.note(path, 'There is no audit log to read')
+    for (const { path: file, db } of files) {
+      verification.guard(file, () => verification.readCuts(db))
+    }
+    for (const { path: file, db } of files) {
+      verification.guard(file, () => verification.readFile(db, file))
+    }
+  } finally {
+    for (const { db } of files) db.close()
+  }
+  return verification.result(
+    files.map((file) => file.path),
+    options.strict,
+  )
+}
+
+function openOrNote(path: string, verification: Verification): Database | null {
+  try {
+    return openForReading(path)
+  } catch (error) {
+    verification.unreadable(path, (error as Error).message)
+    return null
+  }
+}
+
+class Verification {
+  readonly #chains = new Map<string, ChainState>()
+  /** By `writer:epoch` of the chain that was cut. */
+  readonly #cuts = new Map<string, { readonly head: Head; readonly by: string }>()
+  readonly #open = new Map<string, { readonly chain: ChainState; readonly seq: number }>()
+  readonly #problems: Finding[] = []
+  readonly #notes: Finding[] = []
+  #problemsTotal = 0
+  #entries = 0
+  #unacknowledged = 0
+  #unreadable = 0
+
+  note(file: string, what: string, chain?: ChainState): void {
+    if (this.#notes.length >= FINDINGS_MAX) return
+    this.#notes.push({ file, writer: chain?.writer ?? '', seq: chain?.seq ?? 0, what })
+  }
+
+  unreadable(file: string, why: string): void {
+    this.#unreadable++
+    this.note(file, `It cannot be read: ${why}`)
+  }
+
+  /** Damage that SQLite itself trips over is a finding like any other. */
+  guard(file: string, read: () => void): void {
+    try {
+      read()
+    } catch (error) {
+      this.#problem(
+        { file, writer: '', seq: 0 },
+        `The file is damaged: ${(error as Error).message}`,
+      )
+    }
+  }
+
+  /** Learns first where writers went on in a later file, since what follows there does not count. */
+  readCuts(db: Database): void {
+    const first = db.prepare<[number], { body: Buffer }>(
+      'SELECT body FROM entries WHERE chain = ? AND seq = 1',
+    )
+    for (const row of db.prepare<[], ChainRow>('SELECT id, writer_id, epoch FROM chains').all()) {
+      const opening = first.get(row.id)
+      const head = opening === undefined ? null : parseBody(opening.body)?.continues
+      const by = keyOf(row.writer_id.toString('hex'), row.epoch)
+      if (isHead(head)) this.#cuts.set(keyOf(head.writer_id, head.epoch), { head, by })
+    }
+  }
+
+  readFile(db: Database, file: string): void {
+    const read = db.prepare<[number, number], EntryRow>(
+      `SELECT id, chain, seq, occurred_at, kind, request_id, awaits, hash, body
+       FROM entries WHERE id > ? ORDER BY id LIMIT ?`,
+    )
+    const chains = new Map<number, ChainState | null>()
+    this.#addChains(db, file, chains)
+    let id = Number.MIN_SAFE_INTEGER
+    let before: ChainState | null = null
+    for (;;) {
+      const rows = read.all(id, ROWS_A_READ)
+      for (const row of rows) {
+        // A command may have begun a chain since.
+        if (!chains.has(row.chain)) this.#addChains(db, file, chains)
+        const chain = chains.get(row.chain) ?? null
+        if (chain === null) this.#stranger(file, row, chains)
+        else {
+          this.#entry(chain, row, before)
+          before = chain
+        }
+        id = row.id
+      }
+      if (rows.length < ROWS_A_READ) return
+    }
+  }
+
+  result(files: readonly string[], strict: boolean): VerifyResult {
+    const unattested = [...this.#chains.values()].filter((chain) => !this.#isAttested(chain))
+    this.#missingEpochs()
+    const openCalls = this.#countOpen()
+    if (files.length > 0 && this.#entries === 0) this.note(files.join(' '), 'It has no entries')
+    const enough = this.#entries > 0 && this.#unreadable === 0
+    const holds = enough && (unattested.length === 0 || !strict) ? 0 : 2
+    return {
+      exitCode: this.#problemsTotal > 0 ? 1 : holds,
+      files,
+      chains: this.#chains.size,
+      entries: this.#entries,
+      unacknowledged: this.#unacknowledged,
+      openCalls,
+      problems: this.#problems,
+      problemsTotal: this.#problemsTotal,
+      notes: this.#notes,
+    }
+  }
+
+  #missingEpochs(): void {
+    for (const [key, { head, by }] of this.#cuts) {
+      if (this.#chains.has(key)) continue
+      const at = { file: this.#chains.get(by)?.file ?? '', writer: head.writer_id, seq: head.seq }
+      this.#problem(at, `Epoch ${head.epoch} of this writer, which it continues, is missing`)
+    }
+  }
+
+  #countOpen(): number {
+    let openCalls = 0
+    for (const { chain, seq } of this.#open.values()) {
+      if (!this.#isOver(chain)) openCalls++
+      else this.#problem({ ...place(chain), seq }, 'The outcome of this call is missing')
+    }
+    return openCalls
+  }
+
+  #problem(at: Omit<Finding, 'what'>, what: string): void {
+    this.#problemsTotal++
+    if (this.#problems.length >= FINDINGS_MAX) return
+    this.#problems.push({ file: at.file, writer: at.writer, seq: at.seq, what })
+  }
+
+  #addChains(db: Database, file: string, chains: Map<number, ChainState | null>): void {
+    for (const row of db.prepare<[], ChainRow>('SELECT id, writer_id, epoch FROM chains').all()) {
+      if (chains.get(row.id)) continue
+      const at = { file, writer: row.writer_id.toString('hex'), seq: 0 }
+      if (row.writer_id.length !== 16) {
+        this.#problem(at, 'The id of this writer was altered')
+        chains.set(row.id, null)
+        continue
+      }
+      const chain = new ChainState(file, row.writer_id, row.epoch)
+      const key = keyOf(chain.writer, chain.epoch)
+      if (this.#chains.has(key)) this.#problem(at, 'The same chain is in two files')
+      chain.cut = this.#cuts.get(key)?.head ?? null
+      this.#chains.set(key, chain)
+      chains.set(row.id, chain)
+    }
+  }
+
+  #stranger(file: string, row: EntryRow, chains: Map<number, ChainState | null>): void {
+    if (!chains.has(row.chain)) chains.set(row.chain, null)
+    this.#problem({ file, writer: '', seq: row.seq }, `Entry ${row.id} of the file has no writer`)
+  }
+
+  #entry(chain: ChainState, row: EntryRow, before: ChainState | null): void {
+    if (chain.cut !== null && row.seq > chain.cut.seq) {
+      this.#unacknowledged++
+      return
+    }
+    const body = parseBody(row.body)
+    const at = { ...place(chain), seq: row.seq }
+    if (row.kind === 'writer.open' && body !== null) this.#opening(chain, body, before)
+    for (const problem of chain.take(row, body)) this.#problem(at, problem)
+    this.#entries++
+    if (row.awaits === 1) {
+      if (this.#open.has(row.request_id)) {
+        this.#problem(at, 'A second decision for a call that has no outcome yet')
+      }
+      this.#open.set(row.request_id, { chain, seq: row.seq })
+    } else if (row.kind === 'outcome' && !this.#open.delete(row.request_id)) {
+      this.#problem(at, 'An outcome without a decision, or a second one for its call')
+    }
+  }
+
+  /** What a new writer says about those before it pins their ends. */
+  #opening(chain: ChainState, body: ParsedBody, before: ChainState | null): void {
+    const at = { ...place(chain), seq: 1 }
+    const { previous, recovers } = body
+    if (isHead(previous) ? !isAt(before, previous) : before !== null) {
+      this.#problem(
+        at,
+        'Entries between it and the one it names as the last before it are missing or new',
+      )
+    } else if (before !== null) before.attested = true
+    for (const head of Array.isArray(recovers) ? recovers : []) {
+      const left = isHead(head) ? this.#chains.get(keyOf(head.writer_id, head.epoch)) : undefined
+      if (!isHead(head) || left === undefined || !left.standsAt(head)) {
+        this.#problem(at, 'It names the end of a chain that does not end there')
+        continue
+      }
+      left.attested = true
+      left.recovered = true
+    }
+  }
+
+  #isAttested(chain: ChainState): boolean {
+    if (chain.seq === 0) {
+      this.#problem(place(chain), 'All entries of this writer are missing')
+    } else if (chain.cut !== null && !chain.standsAt(chain.cut)) {
+      this.#problem(
+        place(chain),
+        `It does not end at entry ${chain.cut.seq}, where its next epoch says`,
+      )
+    } else if (!chain.closed && !chain.attested && chain.cut === null) {
+      this.note(chain.file, 'End not attested', chain)
+      return false
+    }
+    return true
+  }
+
+  /** Whether nobody is left who could still report how this chain's calls ended. */
+  #isOver(chain: ChainState): boolean {
+    const next = this.#cuts.get(keyOf(chain.writer, chain.epoch))?.by
+    const follower = next === undefined ? undefined : this.#chains.get(next)
+    if (follower !== undefined && follower.epoch > chain.epoch) return this.#isOver(follower)
+    return chain.closed || chain.recovered
+  }
+}
+
+function isAt(chain: ChainState | null, head: Head): boolean {
+  if (chain === null) return false
+  if (keyOf(chain.writer, chain.epoch) !== keyOf(head.writer_id, head.epoch)) return false
+  // What was never acknowledged is not walked; it may still have been the last row of the file.
+  return chain.standsAt(head) || (chain.cut !== null && head.seq > chain.cut.seq)
+}
+
+function keyOf(writer: string, epoch: number): string {
+  return `${writer}:${epoch}`
+}
+
+function place(chain: ChainState): Omit<Finding, 'what'> {
+  return { file: chain.file, writer: chain.writer, seq: chain.seq }
+}

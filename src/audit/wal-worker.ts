@@ -1,0 +1,128 @@
+import { parentPort, workerData } from 'node:worker_threads'
+
+import {
+  BATCH,
+  CLOSE,
+  COMMIT_MS,
+  COUNT,
+  FILE_BYTES,
+  HEALTHY,
+  IDLE,
+  shareMemory,
+  STATE,
+  takeEntries,
+} from './batch.ts'
+import type { Shared, SharedMemory } from './batch.ts'
+import { Epochs } from './epochs.ts'
+import type { EpochsOptions } from './epochs.ts'
+import { takeLock } from './lock.ts'
+import type { Lock } from './lock.ts'
+
+/**
+ * The thread that owns the audit log's connection. It sleeps until the main thread sets a state,
+ * commits the batch, answers with one message, and never turns its event loop in between.
+ */
+
+/** What `wal.ts` starts this thread with. */
+export interface WorkerOptions extends EpochsOptions {
+  readonly memory: SharedMemory
+  readonly exclusive: boolean
+  readonly sinceMs: number
+}
+
+/** What this thread says; a batch that was committed is answered with null, the cheapest message. */
+export type WorkerAnswer =
+  | null
+  | { readonly kind: 'open'; readonly recovered: number }
+  | { readonly kind: 'refused'; readonly message: string }
+  | { readonly kind: 'failed'; readonly message: string }
+  | { readonly kind: 'closed' }
+
+/** How long the thread sleeps when nothing is wrong; then it checkpoints and looks at the files. */
+const IDLE_MS = 1_000
+/** How often a log that failed is tried again. */
+const RETRY_MS = 250
+const HEARTBEAT_MS = 60_000
+
+function answer(message: WorkerAnswer): void {
+  const port = parentPort
+  port?.postMessage(message)
+}
+
+function main(options: WorkerOptions): void {
+  const shared = shareMemory(options.memory)
+  let lock: Lock | null = null
+  let log: Epochs
+  try {
+    if (options.exclusive) lock = takeLock(options.path, options.sinceMs)
+    log = new Epochs(options)
+  } catch (error) {
+    lock?.release()
+    answer({ kind: 'refused', message: (error as Error).message })
+    return
+  }
+  note(shared, log)
+  answer({ kind: 'open', recovered: log.recovered })
+  serve(shared, log)
+  lock?.release()
+  answer({ kind: 'closed' })
+}
+
+function serve(shared: Shared, log: Epochs): void {
+  let committedMs = performance.now()
+  for (;;) {
+    Atomics.wait(shared.control, STATE, IDLE, log.healthy ? IDLE_MS : RETRY_MS)
+    const state = Atomics.load(shared.control, STATE)
+    if (state === BATCH) {
+      commitBatch(shared, log)
+      attempt(() => log.checkpoint(false))
+      committedMs = performance.now()
+    } else if (state === CLOSE) {
+      attempt(() => log.close())
+      return
+    } else {
+      const beatDue = !log.healthy || performance.now() - committedMs >= HEARTBEAT_MS
+      if (beatDue) committedMs = performance.now()
+      attempt(() => rest(log, beatDue))
+    }
+    note(shared, log)
+  }
+}
+
+/** Housekeeping of a quiet moment. */
+function rest(log: Epochs, beatDue: boolean): void {
+  log.look(performance.now())
+  if (beatDue) log.heartbeat()
+  log.checkpoint(true)
+}
+
+function commitBatch(shared: Shared, log: Epochs): void {
+  const startedMs = performance.now()
+  let failure: WorkerAnswer = null
+  try {
+    log.append(takeEntries(shared, shared.control[COUNT] ?? 0))
+  } catch (error) {
+    failure = { kind: 'failed', message: (error as Error).message }
+  }
+  shared.figures[COMMIT_MS] = performance.now() - startedMs
+  note(shared, log)
+  // Before the answer, so that the next batch is never taken for the end of this one.
+  Atomics.store(shared.control, STATE, IDLE)
+  answer(failure)
+}
+
+/** Work nobody waits for; that it failed shows in `healthy`, and the retry is the next round. */
+function attempt(work: () => void): void {
+  try {
+    work()
+  } catch {
+    // The log has noted it.
+  }
+}
+
+function note(shared: Shared, log: Epochs): void {
+  shared.figures[FILE_BYTES] = log.fileBytes
+  Atomics.store(shared.control, HEALTHY, log.healthy ? 1 : 0)
+}
+
+main(workerData as WorkerOptions)

@@ -1,0 +1,399 @@
+import { randomBytes } from 'node:crypto'
+import { Worker } from 'node:worker_threads'
+
+import { monotonicMs, wallMs } from '../clock.ts'
+import { GovernorError } from '../errors.ts'
+import {
+  BATCH,
+  BODY_CHARS_MAX,
+  CLOSE,
+  COMMIT_MS,
+  COUNT,
+  FILE_BYTES,
+  HEALTHY,
+  newMemory,
+  putEntry,
+  REQUEST_ID_CHARS_MAX,
+  shareMemory,
+  STATE,
+} from './batch.ts'
+import type { Shared, SharedMemory, TextEntry } from './batch.ts'
+import type { WorkerAnswer, WorkerOptions } from './wal-worker.ts'
+import { lostOutcomeBody } from './writer-body.ts'
+
+/** How a log is opened; see `Wal.open`. */
+export interface WalOptions {
+  /** The log; later epochs lie beside it (`audit.db`, `audit.e2.db`, …). */
+  readonly path: string
+  /** At this size of all files together `record` refuses. */
+  readonly localBytesMax: number
+  /** How long `record` waits for the disk. */
+  readonly commitMs: number
+  /** Governor's version, for `writer.open`. */
+  readonly version: string
+  /** The one sidecar of this log: takes the lock and closes what a crash left open. */
+  readonly exclusive: boolean
+  /** After each commit: how long it took in the worker and how many entries it made durable. */
+  readonly onCommit?: (durationMs: number, entries: number) => void
+  /** The worker thread died, which only a bug or lost memory does; nothing can be recorded again. */
+  readonly onDeath?: (error: Error) => void
+}
+
+/** What the log looks like from outside, for metrics and the operator's page. */
+export interface WalStats {
+  readonly fileBytes: number
+  /** Entries not yet durable. */
+  readonly queued: number
+  readonly committed: number
+  readonly lastCommitMs: number
+  /** Entries given to `queue` that were dropped because the log failed for too long. */
+  readonly lostTotal: number
+  /** Interrupted calls closed when the log was opened. */
+  readonly recovered: number
+}
+
+/** Entries that wait while the log does not answer; at 2 KiB each, 32 MiB. */
+const WAITING_ENTRIES_MAX = 16_384
+const WAITING_CHARS_MAX = 32 * 1024 * 1024
+/** An entry nobody waits for is durable at latest after this and one commit. */
+const QUEUE_MS = 100
+/** How long the thread waits for a command that writes to the same file. */
+const BUSY_MS = 2_000
+/** How often what a failed batch left over is tried again. */
+const RETRY_MS = 250
+/** The longest step of the clock that looks for records that waited too long. */
+const DEADLINE_STEP_MS = 250
+
+interface Waiting {
+  readonly entry: TextEntry
+  /** Null for entries nobody waits for. */
+  readonly resolve: (() => void) | null
+  readonly reject: ((error: GovernorError) => void) | null
+  readonly deadlineMs: number
+  expired: boolean
+}
+
+/**
+ * The audit log of this process. One batch is in flight, the next gathers here meanwhile: one
+ * message and one fsync serve every entry of it, so cost per entry falls as load grows.
+ */
+export class Wal {
+  readonly #options: WalOptions
+  readonly #worker: Worker
+  readonly #shared: Shared
+  #recovered = 0
+  #waiting: Waiting[] = []
+  #waitingChars = 0
+  #inFlight: Waiting[] = []
+  #alive = true
+  #stuck = false
+  #closing: Promise<void> | null = null
+  #committed = 0
+  #lostTotal = 0
+  #flushTimer: NodeJS.Timeout | null = null
+  #deadlineTimer: NodeJS.Timeout | null = null
+  #idle: (() => void)[] = []
+
+  private constructor(options: WalOptions, worker: Worker, memory: SharedMemory) {
+    this.#options = options
+    this.#worker = worker
+    this.#shared = shareMemory(memory)
+  }
+
+  /**
+   * Opens the log or makes it, appends `writer.open` and, when exclusive, one outcome `interrupted`
+   * for each call a former sidecar left open. Rejects with an Error that says why not: in use (with
+   * the process that has it), newer schema, not writable.
+   */
+  static async open(options: WalOptions): Promise<Wal> {
+    const memory = newMemory()
+    const workerData: WorkerOptions = {
+      path: options.path,
+      writerId: randomBytes(16),
+      role: options.exclusive ? 'run' : 'command',
+      version: options.version,
+      busyMs: BUSY_MS,
+      localBytesMax: options.localBytesMax,
+      recover: options.exclusive,
+      exclusive: options.exclusive,
+      sinceMs: wallMs(),
+      memory,
+    }
+    const worker = new Worker(new URL('./wal-worker.ts', import.meta.url), { workerData })
+    const wal = new Wal(options, worker, memory)
+    await wal.#start()
+    return wal
+  }
+
+  /** False while decisions are refused: the last commit failed, hangs, or the thread is gone. */
+  get healthy(): boolean {
+    return this.#alive && !this.#stuck && this.#shared.control[HEALTHY] === 1
+  }
+
+  get stats(): WalStats {
+    return {
+      fileBytes: this.#fileBytes,
+      queued: this.#waiting.length + this.#inFlight.length,
+      committed: this.#committed,
+      lastCommitMs: this.#shared.figures[COMMIT_MS] ?? 0,
+      lostTotal: this.#lostTotal,
+      recovered: this.#recovered,
+    }
+  }
+
+  /**
+   * Resolves when the entry is on the disk. Rejects with AUDIT_UNAVAILABLE when the log fails, is
+   * full, or took longer than `commitMs`; a forwarding decision that lands all the same is followed
+   * by an outcome `not_forwarded`, made here.
+   */
+  record(entry: TextEntry): Promise<void> {
+    const why = this.#refusal(entry)
+    if (why !== null) return Promise.reject(unavailable(why))
+    return new Promise((resolve, reject) => {
+      const deadlineMs = monotonicMs() + this.#options.commitMs
+      this.#push({ entry, resolve, reject, deadlineMs, expired: false })
+      this.#send()
+      this.#watch()
+    })
+  }
+
+  /**
+   * Takes an entry nobody waits for: it rides with the next commit, at latest after 100 ms, and is
+   * tried again while the log fails. Never throws; what does not fit is counted in `lostTotal`.
+   */
+  queue(entry: TextEntry): void {
+    if (!this.#fits(entry)) {
+      this.#lostTotal++
+      return
+    }
+    this.#push({ entry, resolve: null, reject: null, deadlineMs: Infinity, expired: false })
+    this.#flushLater(QUEUE_MS)
+  }
+
+  /** Resolves when everything given so far is on the disk or was refused, at latest after `commitMs`. */
+  flush(): Promise<void> {
+    if (this.#waiting.length + this.#inFlight.length === 0 || !this.#alive) return Promise.resolve()
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, this.#options.commitMs)
+      this.#idle.push(() => {
+        clearTimeout(timer)
+        resolve()
+      })
+      this.#send()
+    })
+  }
+
+  /**
+   * Commits what waits, ends the chain with `writer.close` and releases the lock. Gives up after
+   * `commitMs` and stops the thread then: the chain stays open and the next start closes its calls.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#end()
+    return this.#closing
+  }
+
+  get #fileBytes(): number {
+    return this.#shared.figures[FILE_BYTES] ?? 0
+  }
+
+  #start(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#worker.on('message', (answer: WorkerAnswer) => {
+        if (answer === null) this.#landed()
+        else if (answer.kind === 'failed') this.#failed(answer.message)
+        else if (answer.kind === 'open') {
+          this.#recovered = answer.recovered
+          resolve()
+        } else if (answer.kind === 'refused') {
+          this.#alive = false
+          reject(new Error(answer.message))
+        }
+      })
+      this.#worker.on('error', (error) => {
+        this.#die(error as Error)
+        reject(error as Error)
+      })
+      this.#worker.on('exit', () => this.#die(new Error('The audit thread ended')))
+    })
+  }
+
+  #refusal(entry: TextEntry): string | null {
+    if (!this.#alive || this.#closing !== null) return 'it is closed'
+    if (!this.healthy) return 'its disk does not take entries'
+    if (this.#fileBytes >= this.#options.localBytesMax) return 'it has reached audit.local_max'
+    return this.#fits(entry) ? null : 'too much waits for its disk'
+  }
+
+  #fits(entry: TextEntry): boolean {
+    return (
+      this.#alive &&
+      entry.body.length <= BODY_CHARS_MAX &&
+      entry.requestId.length <= REQUEST_ID_CHARS_MAX &&
+      this.#waiting.length < WAITING_ENTRIES_MAX &&
+      this.#waitingChars + entry.body.length <= WAITING_CHARS_MAX
+    )
+  }
+
+  #push(waiting: Waiting): void {
+    this.#waiting.push(waiting)
+    this.#waitingChars += waiting.entry.body.length
+  }
+
+  /** Starts a commit of what waits, unless one is running: its end starts the next. */
+  #send(): void {
+    if (this.#inFlight.length > 0 || this.#waiting.length === 0 || !this.#alive) return
+    let count = 0
+    let at = 0
+    for (const { entry } of this.#waiting) {
+      const next = putEntry(this.#shared, count, at, entry)
+      if (next === -1) break
+      at = next
+      count++
+      this.#waitingChars -= entry.body.length
+    }
+    if (count === this.#waiting.length) {
+      this.#inFlight = this.#waiting
+      this.#waiting = []
+    } else {
+      this.#inFlight = this.#waiting.splice(0, count)
+    }
+    this.#shared.control[COUNT] = count
+    this.#wake(BATCH)
+  }
+
+  #wake(state: number): void {
+    Atomics.store(this.#shared.control, STATE, state)
+    Atomics.notify(this.#shared.control, STATE)
+  }
+
+  #landed(): void {
+    const batch = this.#inFlight
+    this.#inFlight = []
+    this.#stuck = false
+    this.#committed += batch.length
+    for (const waiting of batch) {
+      if (waiting.expired) this.#notForwarded(waiting.entry)
+      else waiting.resolve?.()
+    }
+    this.#options.onCommit?.(this.#shared.figures[COMMIT_MS] ?? 0, batch.length)
+    if (this.#waiting.some(hasWaiter)) this.#send()
+    else this.#settle()
+  }
+
+  /** Nobody forwarded this call: it was answered 503 before its decision landed. */
+  #notForwarded(entry: TextEntry): void {
+    if (!entry.awaitsOutcome) return
+    const occurredAtUs = wallMs() * 1000
+    this.queue({
+      kind: 'outcome',
+      requestId: entry.requestId,
+      occurredAtUs,
+      awaitsOutcome: false,
+      body: lostOutcomeBody(entry.requestId, occurredAtUs, 'not_forwarded'),
+    })
+  }
+
+  #failed(message: string): void {
+    const batch = this.#inFlight
+    this.#inFlight = []
+    this.#stuck = false
+    const error = unavailable('its disk does not take entries', message)
+    const kept: Waiting[] = []
+    for (const waiting of [...batch, ...this.#waiting]) {
+      if (waiting.reject === null) kept.push(waiting)
+      else waiting.reject(error)
+    }
+    this.#waiting = kept
+    this.#waitingChars = kept.reduce((sum, { entry }) => sum + entry.body.length, 0)
+    this.#settle(RETRY_MS)
+  }
+
+  /** Nothing urgent is left: says so to `flush`, or sees to what waits a little later. */
+  #settle(delayMs = QUEUE_MS): void {
+    if (this.#waiting.length > 0) {
+      if (this.#idle.length > 0 && this.healthy) this.#send()
+      else this.#flushLater(delayMs)
+      return
+    }
+    for (const resolve of this.#idle.splice(0)) resolve()
+  }
+
+  #flushLater(delayMs: number): void {
+    this.#flushTimer ??= setTimeout(() => {
+      this.#flushTimer = null
+      this.#send()
+    }, delayMs)
+  }
+
+  /** One timer for all records: it looks for the expired a few times within `commitMs`. */
+  #watch(): void {
+    const stepMs = Math.min(DEADLINE_STEP_MS, Math.max(5, this.#options.commitMs / 8))
+    this.#deadlineTimer ??= setTimeout(() => {
+      this.#deadlineTimer = null
+      this.#expire(monotonicMs())
+      if (this.#inFlight.some(hasWaiter) || this.#waiting.some(hasWaiter)) this.#watch()
+    }, stepMs)
+  }
+
+  #expire(nowMs: number): void {
+    const late = (waiting: Waiting) => waiting.deadlineMs <= nowMs && !waiting.expired
+    if (!this.#inFlight.some(late) && !this.#waiting.some(late)) return
+    this.#stuck = true
+    const error = unavailable(`its disk took longer than ${this.#options.commitMs} ms`)
+    for (const waiting of this.#inFlight) {
+      if (!late(waiting)) continue
+      waiting.expired = true
+      waiting.reject?.(error)
+    }
+    // What was never handed to the disk cannot land, so nothing has to be said about it later.
+    this.#waiting = this.#waiting.filter((waiting) => {
+      if (!late(waiting)) return true
+      this.#waitingChars -= waiting.entry.body.length
+      waiting.reject?.(error)
+      return false
+    })
+  }
+
+  async #end(): Promise<void> {
+    if (!this.#alive) return
+    const exited = new Promise<void>((resolve) => {
+      this.#worker.once('exit', () => resolve())
+    })
+    await this.flush()
+    let timer: NodeJS.Timeout | undefined
+    const tooLate = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, this.#options.commitMs)
+    })
+    if (this.#inFlight.length === 0) this.#wake(CLOSE)
+    await Promise.race([exited, tooLate])
+    clearTimeout(timer)
+    await this.#worker.terminate()
+  }
+
+  #die(error: Error): void {
+    if (!this.#alive) return
+    this.#alive = false
+    for (const timer of [this.#flushTimer, this.#deadlineTimer]) clearTimeout(timer ?? undefined)
+    for (const { reject } of [...this.#inFlight, ...this.#waiting]) {
+      if (reject === null) this.#lostTotal++
+      else reject(unavailable('it is closed', error.message))
+    }
+    this.#inFlight = []
+    this.#waiting = []
+    for (const resolve of this.#idle.splice(0)) resolve()
+    if (this.#closing === null) this.#options.onDeath?.(error)
+  }
+}
+
+function hasWaiter(waiting: Waiting): boolean {
+  return waiting.reject !== null && !waiting.expired
+}
+
+/** The detail is shown to clients, so it is ours; what the disk said goes to the log as the cause. */
+function unavailable(detail: string, cause?: string): GovernorError {
+  return new GovernorError('AUDIT_UNAVAILABLE', {
+    detail,
+    headers: { 'retry-after': '1' },
+    ...(cause === undefined ? {} : { cause: new Error(cause) }),
+  })
+}

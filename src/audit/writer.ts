@@ -1,0 +1,234 @@
+import type { Database, Statement } from 'better-sqlite3'
+
+import { wallMs } from '../clock.ts'
+import { chainHasher, NO_HASH } from './chain.ts'
+import type { Kind } from './chain.ts'
+import { openForAppend } from './file.ts'
+import { headOf, noteCall, recoverChains } from './recover.ts'
+import type { Leftover } from './recover.ts'
+import { lostOutcomeBody, plainBody, writerOpenBody } from './writer-body.ts'
+import type { Head, Role } from './writer-body.ts'
+
+/** An entry on its way into the file. */
+export interface NewEntry {
+  readonly kind: Kind
+  /** '' when it belongs to no call. */
+  readonly requestId: string
+  readonly occurredAtUs: number
+  /** A decision whose call will be forwarded, so that an outcome has to follow. */
+  readonly awaits: boolean
+  /** UTF-8 JSON. */
+  readonly body: Uint8Array
+}
+
+/** How a writer begins its chain in one file. */
+export interface WriterOptions {
+  readonly path: string
+  readonly epoch: number
+  readonly writerId: Uint8Array
+  readonly role: Role
+  readonly version: string
+  readonly busyMs: number
+  readonly pageBytesMax: number
+  /** Close the calls that former sidecars left open; only under the lock. */
+  readonly recover: boolean
+  /** Last acknowledged entry of the former epoch. */
+  readonly continues: Head | null
+  /** Calls without an outcome that this writer brings along from the former epoch. */
+  readonly openCalls: Iterable<string>
+}
+
+/** Entries between two marks; recovery reads at most about this many rows a chain. */
+const MARK_EVERY = 4_096
+const NOTHING_LEFT: Leftover = { heads: [], openCalls: [] }
+
+/**
+ * One writer's chain in one file, synchronous. Entries are appended inside a transaction and count
+ * only once `commit` has returned: then they are on the disk. Errors are SQLite's own; after one,
+ * `rollback` says whether the file may be used on.
+ */
+export class Writer {
+  readonly path: string
+  readonly epoch: number
+  readonly recovered: number
+  readonly #db: Database
+  readonly #writerId: Uint8Array
+  readonly #hash: ReturnType<typeof chainHasher>
+  readonly #chain: number
+  readonly #begin: Statement<[]>
+  readonly #commit: Statement<[]>
+  readonly #insert: Statement<
+    [number, number, number, Kind, string, number, Uint8Array, Uint8Array]
+  >
+  readonly #mark: Statement<[number, string, number]>
+  readonly #open: Set<string>
+  #seq = 0
+  #last: Uint8Array = NO_HASH
+  #durableSeq = 0
+  #durableHash: Uint8Array = NO_HASH
+  #markedSeq = 0
+  readonly #pending: NewEntry[] = []
+
+  /** Opens or makes the file and commits `writer.open`, with the outcomes of interrupted calls. */
+  constructor(options: WriterOptions) {
+    const db = openForAppend(options)
+    this.path = options.path
+    this.epoch = options.epoch
+    this.#db = db
+    this.#writerId = options.writerId
+    this.#hash = chainHasher(options.writerId, options.epoch)
+    this.#open = new Set(options.openCalls)
+    try {
+      // What a former process could not make durable is made so now, before anything follows it.
+      if (options.recover) db.pragma('wal_checkpoint(TRUNCATE)')
+      this.#begin = db.prepare('BEGIN IMMEDIATE')
+      this.#commit = db.prepare('COMMIT')
+      this.#insert = db.prepare(
+        `INSERT INTO entries (chain, seq, occurred_at, kind, request_id, awaits, hash, body)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+      )
+      this.#mark = db.prepare('UPDATE chains SET marked_seq = ?, open_calls = ? WHERE id = ?')
+      this.#begin.run()
+      const nowUs = wallMs() * 1000
+      const left = options.recover ? recoverChains(db) : NOTHING_LEFT
+      this.#chain = this.#register(options, nowUs)
+      this.#appendOpening(options, left, nowUs)
+      this.recovered = left.openCalls.length
+      this.commit()
+    } catch (error) {
+      db.close()
+      throw error
+    }
+  }
+
+  /** Last entry known to be on the disk. */
+  get head(): Head {
+    return headOf(this.#writerId, this.epoch, { seq: this.#durableSeq, hash: this.#durableHash })
+  }
+
+  /** Calls without an outcome, of what is on the disk. */
+  get openCalls(): ReadonlySet<string> {
+    return this.#open
+  }
+
+  begin(): void {
+    this.#begin.run()
+    if (this.#durableSeq - this.#markedSeq >= MARK_EVERY) {
+      this.#mark.run(this.#durableSeq, JSON.stringify([...this.#open]), this.#chain)
+    }
+  }
+
+  /** Appends within the transaction; the body is copied before this returns. */
+  append(entry: NewEntry): void {
+    const seq = this.#seq + 1
+    const { kind, requestId, occurredAtUs, body } = entry
+    const hash = this.#hash({ seq, occurredAtUs, prevHash: this.#last }, body)
+    const awaits = entry.awaits ? 1 : 0
+    this.#insert.run(this.#chain, seq, occurredAtUs, kind, requestId, awaits, hash, body)
+    this.#seq = seq
+    this.#last = hash
+    this.#pending.push(entry)
+  }
+
+  /** Returns when everything appended since `begin` is on the disk. */
+  commit(): void {
+    this.#commit.run()
+    if (this.#durableSeq - this.#markedSeq >= MARK_EVERY) this.#markedSeq = this.#durableSeq
+    this.#durableSeq = this.#seq
+    this.#durableHash = this.#last
+    for (const entry of this.#pending) {
+      noteCall(this.#open, entry.kind, entry.requestId, entry.awaits)
+    }
+    this.#pending.length = 0
+  }
+
+  /**
+   * Takes the failed transaction back and reads the head from the file. False when the file does
+   * not end where it was acknowledged: then nobody knows what the disk holds. Throws SQLite's error.
+   */
+  rollback(): boolean {
+    this.#pending.length = 0
+    if (this.#db.inTransaction) this.#db.exec('ROLLBACK')
+    const row = this.#db
+      .prepare<[number], { seq: number; hash: Buffer }>(
+        'SELECT seq, hash FROM entries WHERE chain = ? ORDER BY seq DESC LIMIT 1',
+      )
+      .get(this.#chain)
+    this.#seq = this.#durableSeq
+    this.#last = this.#durableHash
+    return row?.seq === this.#durableSeq && row.hash.equals(this.#durableHash)
+  }
+
+  /** Moves what it can from the write-ahead log into the file, waiting for nobody. */
+  checkpoint(): void {
+    this.#db.pragma('wal_checkpoint(PASSIVE)')
+  }
+
+  /** Ends the chain with `writer.close`, durable, and closes the file. No call stays open behind it. */
+  close(): void {
+    const nowUs = wallMs() * 1000
+    try {
+      this.#begin.run()
+      for (const requestId of this.#open) {
+        const lost = lostOutcomeBody(requestId, nowUs, 'interrupted')
+        this.append(own('outcome', requestId, nowUs, lost))
+      }
+      this.append(own('writer.close', '', nowUs, plainBody('writer.close', nowUs)))
+      this.#db.prepare("UPDATE chains SET state = 'closed' WHERE id = ?").run(this.#chain)
+      this.commit()
+      this.#db.pragma('wal_checkpoint(TRUNCATE)')
+    } finally {
+      this.#db.close()
+    }
+  }
+
+  /** Lets go of the file without another word in it. */
+  abandon(): void {
+    this.#db.close()
+  }
+
+  #register(options: WriterOptions, nowUs: number): number {
+    const inserted = this.#db
+      .prepare(
+        `INSERT INTO chains (writer_id, epoch, role, state, opened_at, pid, marked_seq, open_calls)
+         VALUES (?, ?, ?, 'open', ?, ?, 0, ?)`,
+      )
+      .run(
+        options.writerId,
+        options.epoch,
+        options.role,
+        nowUs,
+        process.pid,
+        JSON.stringify([...options.openCalls]),
+      )
+    return Number(inserted.lastInsertRowid)
+  }
+
+  #appendOpening(options: WriterOptions, left: Leftover, nowUs: number): void {
+    const previous = lastEntry(this.#db)
+    const { epoch, role, version, continues } = options
+    const writer_id = Buffer.from(options.writerId).toString('hex')
+    const said = { writer_id, epoch, pid: process.pid, version, role, previous, continues }
+    const body = writerOpenBody({ ...said, recovers: left.heads }, nowUs)
+    this.append(own('writer.open', '', nowUs, body))
+    for (const requestId of left.openCalls) {
+      const lost = lostOutcomeBody(requestId, nowUs, 'interrupted')
+      this.append(own('outcome', requestId, nowUs, lost))
+    }
+  }
+}
+
+/** An entry the writer makes itself. */
+export function own(kind: Kind, requestId: string, occurredAtUs: number, body: string): NewEntry {
+  return { kind, requestId, occurredAtUs, awaits: false, body: Buffer.from(body) }
+}
+
+function lastEntry(db: Database): Head | null {
+  const row = db
+    .prepare<[], { writer_id: Buffer; epoch: number; seq: number; hash: Buffer }>(
+      `SELECT writer_id, epoch, seq, hash FROM entries JOIN chains ON chains.id = entries.chain
+       ORDER BY entries.id DESC LIMIT 1`,
+    )
+    .get()
+  return row === undefined ? null : headOf(row.writer_id, row.epoch, row)
+}

@@ -1,0 +1,124 @@
+import { entryAsJson, entryAsText, escapeText } from '../audit/format.ts'
+import { LogReader } from '../audit/query.ts'
+import type { StoredEntry } from '../audit/query.ts'
+import { verifyLog } from '../audit/verify.ts'
+import type { Finding, VerifyResult } from '../audit/verify.ts'
+import { every } from '../clock.ts'
+
+/** How often a followed log is looked at. */
+const FOLLOW_MS = 250
+
+/** What `governor audit tail` was asked for. */
+export interface TailOptions {
+  readonly path: string
+  /** How many entries are shown first. */
+  readonly lines: number
+  /** Go on with new ones until `signal` is aborted. */
+  readonly follow: boolean
+  readonly json: boolean
+  /** Takes whole lines, with their line feed. */
+  readonly write: (text: string) => void
+  readonly signal?: AbortSignal
+}
+
+/** Shows the last entries, and with `follow` those that come. Exit code 0, or 2 without a log. */
+export async function auditTail(options: TailOptions): Promise<number> {
+  const { lines, follow, json, write, signal } = options
+  const show = (entries: readonly StoredEntry[]) => {
+    for (const entry of entries) write(`${json ? entryAsJson(entry) : entryAsText(entry)}\n`)
+  }
+  let reader: LogReader
+  try {
+    reader = LogReader.open(options.path)
+  } catch (error) {
+    write(`${escapeText((error as Error).message)}\n`)
+    return 2
+  }
+  try {
+    show(reader.last(lines))
+    if (follow) await followLog(reader, show, signal)
+  } catch (error) {
+    write(`${escapeText((error as Error).message)}\n`)
+    return 2
+  } finally {
+    reader.close()
+  }
+  return 0
+}
+
+function followLog(
+  reader: LogReader,
+  show: (entries: readonly StoredEntry[]) => void,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const end = (error?: unknown) => {
+      stop()
+      clearTimeout(alive)
+      signal?.removeEventListener('abort', onAbort)
+      if (error === undefined) resolve()
+      else reject(error)
+    }
+    const onAbort = () => end()
+    const look = () => {
+      try {
+        for (let found = reader.next(); found.length > 0; found = reader.next()) show(found)
+      } catch (error) {
+        end(error)
+      }
+    }
+    const stop = every(FOLLOW_MS, look)
+    // The repeating timer does not keep a process alive, and here there is nothing else.
+    const alive = setTimeout(() => end(), 2 ** 31 - 1)
+    signal?.addEventListener('abort', onAbort)
+    if (signal?.aborted === true) end()
+  })
+}
+
+/** What `governor audit verify` was asked for. */
+export interface VerifyOptions {
+  readonly path: string
+  /** An end that nothing attests is exit code 2. */
+  readonly strict: boolean
+  readonly json: boolean
+  readonly write: (text: string) => void
+}
+
+/** Verifies the log and says what was found. Exit code 0 holds · 1 does not · 2 cannot be told. */
+export function auditVerify(options: VerifyOptions): number {
+  const result = verifyLog(options.path, options)
+  if (options.json) options.write(`${escapeText(JSON.stringify(result))}\n`)
+  else for (const line of resultLines(result)) options.write(`${escapeText(line)}\n`)
+  return result.exitCode
+}
+
+const VERDICTS = {
+  0: 'The audit log holds',
+  1: 'The audit log does not hold',
+  2: 'Not enough evidence',
+}
+
+function resultLines(result: VerifyResult): string[] {
+  const { problems, problemsTotal, notes, openCalls, unacknowledged } = result
+  const lines = problems.map((problem) => `problem  ${findingText(problem)}`)
+  if (problemsTotal > problems.length) {
+    lines.push(`problem  ${problemsTotal - problems.length} more are not shown`)
+  }
+  lines.push(...notes.map((note) => `note     ${findingText(note)}`))
+  const counts = [
+    `${result.entries} entries`,
+    `${result.chains} chains`,
+    `${result.files.length} files`,
+    `${openCalls} open calls`,
+  ]
+  if (unacknowledged > 0) counts.push(`${unacknowledged} unacknowledged entries`)
+  if (problemsTotal > 0) counts.push(`${problemsTotal} problems`)
+  lines.push(`${VERDICTS[result.exitCode]}: ${counts.join(', ')}`)
+  return lines
+}
+
+function findingText({ file, writer, seq, what }: Finding): string {
+  const chain = writer === '' ? '' : ` writer ${writer}`
+  const entry = seq === 0 ? '' : ` entry ${seq}`
+  return `${file}${chain}${entry}: ${what}`
+}

@@ -1,0 +1,52 @@
+import { statfsSync } from 'node:fs'
+import { dirname } from 'node:path'
+
+import { capacityText } from '../config/advice.ts'
+import type { Address, Snapshot } from '../config/snapshot.ts'
+
+export interface Listening {
+  readonly proxy: Address
+  readonly admin: Address | null
+  readonly health: Address | null
+}
+
+/** What `governor run` says of itself: where it listens, what it enforces, where it writes. */
+export function banner(snapshot: Snapshot, listening: Listening, recovered: number): string {
+  const { upstreams, policies, limits, audit, auth } = snapshot
+  const lines: [string, string][] = [
+    ['config', `${snapshot.file} (${snapshot.digest.slice(0, 12)})`],
+    ['proxy', `http://${at(listening.proxy)}  OPENAI_BASE_URL=http://${at(listening.proxy)}/v1`],
+    ['admin', listening.admin === null ? 'off' : `http://${at(listening.admin)}`],
+    ['health', listening.health === null ? 'off' : `http://${at(listening.health)}`],
+    ['upstreams', upstreams.map(({ name, url }) => `${name} → ${url}`).join(', ')],
+    ['callers', auth.pod === null ? 'keys' : `keys, or the pod as tenant ${auth.pod.tenant}`],
+    ['policies', byMode(policies)],
+    ['limits', `${limits.length}, store memory: not shared`],
+    ['audit', `${audit.path}, ${freeSpace(audit.path)}; ${capacityText(snapshot)}`],
+  ]
+  if (recovered > 0) lines.push(['recovered', `${recovered} interrupted calls closed in the audit`])
+  return [
+    'Governor is running.',
+    ...lines.map(([name, text]) => `  ${name.padEnd(10)} ${text}`),
+    '',
+  ].join('\n')
+}
+
+function at({ host, port }: Address): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}
+
+function byMode(policies: Snapshot['policies']): string {
+  const counts = new Map<string, number>()
+  for (const { mode } of policies) counts.set(mode, (counts.get(mode) ?? 0) + 1)
+  return [...counts].map(([mode, count]) => `${count} ${mode}`).join(', ') || 'none'
+}
+
+function freeSpace(path: string): string {
+  try {
+    const { bavail, bsize } = statfsSync(dirname(path))
+    return `${Math.floor((bavail * bsize) / 2 ** 20).toLocaleString('en-US')} MiB free`
+  } catch {
+    return 'free space unknown'
+  }
+}

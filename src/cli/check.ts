@@ -1,0 +1,80 @@
+import { capacityText } from '../config/advice.ts'
+import { loadConfig, type Loaded } from '../config/load.ts'
+import { printConfig } from '../config/print.ts'
+import { problemLine, renderProblems, suggestion } from '../config/problem.ts'
+import type { Snapshot } from '../config/snapshot.ts'
+
+const FORMATS = ['text', 'json']
+const FORMATS_LATER = ['github', 'sarif']
+
+export interface CheckOptions {
+  /** governance.yaml when there are none. */
+  readonly files: readonly string[]
+  /** `text` or `json`. */
+  readonly format: string
+  /** Whether to print the effective configuration, secrets masked. */
+  readonly print: boolean
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly write: (text: string) => void
+}
+
+/**
+ * `governor check`: all problems of each file, then advice. Exit code 0 when every file is fine, 1 when
+ * one has problems, 2 when one cannot be read or the call makes no sense.
+ */
+export function check({ files, format, print, env, write }: CheckOptions): number {
+  const wrong = formatProblem(format)
+  if (wrong !== null) {
+    write(`${wrong}\n`)
+    return 2
+  }
+  const results = (files.length === 0 ? ['governance.yaml'] : files).map((file) => {
+    return { file, loaded: loadConfig(file, { env, forRun: false }) }
+  })
+  if (format === 'json') {
+    const described = results.map(({ file, loaded }) => describe(file, loaded, print))
+    write(`${JSON.stringify({ files: described }, null, 2)}\n`)
+  } else {
+    for (const { file, loaded } of results) write(text(file, loaded, print))
+  }
+  return Math.max(...results.map(({ loaded }) => exitCode(loaded)))
+}
+
+function formatProblem(format: string): string | null {
+  if (FORMATS.includes(format)) return null
+  return FORMATS_LATER.includes(format)
+    ? `Format "${format}" is not supported in this version: use text or json`
+    : `Unknown format ${JSON.stringify(format)}${suggestion(format, FORMATS)}`
+}
+
+function exitCode(loaded: Loaded): 0 | 1 | 2 {
+  if (loaded.ok) return 0
+  return loaded.missing ? 2 : 1
+}
+
+function text(file: string, loaded: Loaded, print: boolean): string {
+  if (!loaded.ok) return renderProblems(loaded.problems)
+  const notes = loaded.notes.map((note) => `${problemLine(note)}\n`)
+  if (!print) return [...notes, `${file}: OK, ${summary(loaded.snapshot)}\n`].join('')
+  const comments = notes.map((note) => `# ${note}`)
+  return [`# ${file}, as it takes effect\n`, ...comments, printConfig(loaded.snapshot)].join('')
+}
+
+function describe(file: string, loaded: Loaded, print: boolean) {
+  if (!loaded.ok) return { file, ok: false, problems: loaded.problems }
+  const effective = print ? { effective: printConfig(loaded.snapshot) } : {}
+  return { file, ok: true, digest: loaded.snapshot.digest, notes: loaded.notes, ...effective }
+}
+
+function summary(snapshot: Snapshot): string {
+  const counts = [
+    count(snapshot.upstreams.length, 'upstream', 'upstreams'),
+    count(snapshot.limits.length, 'limit', 'limits'),
+    count(snapshot.policies.length, 'policy', 'policies'),
+  ]
+  return `${counts.join(', ')}; ${capacityText(snapshot)}`
+}
+
+function count(number: number, one: string, many: string): string {
+  return `${number} ${number === 1 ? one : many}`
+}

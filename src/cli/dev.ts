@@ -1,0 +1,96 @@
+import { SqliteKeyStore } from '../auth/key-store-sqlite.ts'
+import { wallMs } from '../clock.ts'
+import type { Address } from '../config/snapshot.ts'
+import type { Facts, Principal } from '../exchange.ts'
+import type { Governor } from '../governor.ts'
+import { evaluate } from '../policy/evaluate.ts'
+import { createKey } from './keys.ts'
+
+const DAY_MS = 86_400_000
+const DEV = { tenant: 'dev', name: 'dev', user: '', roles: ['developer'], labels: {} }
+
+/** Makes a key named `dev` for a day and revokes the ones made at former starts. */
+export async function devKey(governor: Governor, version: string): Promise<string> {
+  const { snapshot } = governor
+  const store = SqliteKeyStore.open(snapshot.auth.keys.path)
+  try {
+    const former = store.list().filter(({ name, tenant, revokedAtMs }) => {
+      return name === DEV.name && tenant === DEV.tenant && revokedAtMs === null
+    })
+    for (const { keyId } of former) store.revoke(keyId, wallMs())
+    const spec = { ...DEV, expiresAtMs: wallMs() + DAY_MS }
+    const { key } = await createKey(store, { snapshot, version }, spec)
+    return key
+  } finally {
+    store.close()
+  }
+}
+
+/** Two calls to try, one that passes and one that policy refuses, for this very configuration. */
+export async function tryOut(governor: Governor, key: string): Promise<string> {
+  const { allowed, denied } = await modelsToTry(governor)
+  const lines = [`\nA key for today:\n  ${key}\n`]
+  if (allowed !== null) {
+    lines.push(`This answers 200:\n  ${curl(governor.proxy, key, allowed)}\n`)
+  } else {
+    lines.push('No model is allowed to this key: add an allow policy and start again.\n')
+  }
+  if (denied !== null) {
+    lines.push(`This is refused with 403:\n  ${curl(governor.proxy, key, denied)}\n`)
+  }
+  return lines.join('\n')
+}
+
+function curl({ port }: Address, key: string, model: string): string {
+  const messages = [{ role: 'user', content: 'Say hello' }]
+  const body = JSON.stringify({ model, messages })
+  return (
+    `curl -sS -i http://127.0.0.1:${port}/v1/chat/completions ` +
+    `-H 'authorization: Bearer ${key}' -H 'content-type: application/json' -d '${body}'`
+  )
+}
+
+const USUAL_MODELS = ['gpt-4o', 'gpt-4o-mini', 'gpt-4.1', 'gpt-5', 'not-an-approved-model']
+const MODEL = /^[A-Za-z0-9][A-Za-z0-9._:/@-]*$/
+
+async function modelsToTry(
+  governor: Governor,
+): Promise<{ allowed: string | null; denied: string | null }> {
+  const { policies } = governor.snapshot
+  const named = policies.flatMap((policy) => [
+    ...(policy.selectors.models ?? []),
+    ...(policy.for?.models ?? []),
+  ])
+  const candidates = [...named.map((pattern) => pattern.replaceAll('*', '')), ...USUAL_MODELS]
+  let allowed: string | null = null
+  let denied: string | null = null
+  for (const model of candidates.filter((name) => MODEL.test(name))) {
+    const isAllowed = await decides(governor, model)
+    if (isAllowed === true) allowed ??= model
+    if (isAllowed === false) denied ??= model
+  }
+  return { allowed, denied }
+}
+
+/** Whether policy lets the dev key chat with this model; null when no upstream serves it. */
+async function decides({ world }: Governor, model: string): Promise<boolean | null> {
+  const principal: Principal = { ...DEV, via: 'key', keyId: 'dev', keyName: DEV.name, ip: '' }
+  const subject = { principal, operation: 'chat' as const, models: [model], upstream: null }
+  const upstream = world.upstreams.find(({ serves }) => serves.fails(subject) === null)
+  const found = upstream?.provider.lookup('POST', '/v1/chat/completions')
+  if (upstream === undefined || found?.kind !== 'endpoint') return null
+  const facts: Facts = {
+    model,
+    models: [model],
+    stream: false,
+    maxOutputTokens: null,
+    tools: [],
+    texts: { values: ['Say hello'], pointer: () => '/messages/0/content' },
+    inputChars: 'Say hello'.length,
+    uninspectable: [],
+    askUsage: null,
+  }
+  const route = { endpoint: found.endpoint, pathModel: null }
+  const { effect } = await evaluate(world.policies, { principal, route, facts, upstream })
+  return effect === 'allow'
+}

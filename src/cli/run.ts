@@ -1,0 +1,122 @@
+import { loadConfig, type Loaded, renderProblems } from '../config/load.ts'
+import type { Snapshot } from '../config/snapshot.ts'
+import { watchConfig } from '../config/watch.ts'
+import { Governor } from '../governor.ts'
+import { createLog, type Log } from '../log.ts'
+import { banner } from './banner.ts'
+import { devKey, tryOut } from './dev.ts'
+
+export interface RunOptions {
+  readonly file: string
+  readonly dev: boolean
+  readonly version: string
+  readonly write: (text: string) => void
+  /** Stops the sidecar: SIGTERM or SIGINT. */
+  readonly stopped: Promise<unknown>
+  /** Called with what to do on SIGHUP. */
+  readonly onHangup: (reload: () => void) => void
+}
+
+/** `governor run`: the sidecar, until it is told to stop. */
+export async function run(options: RunOptions): Promise<number> {
+  const { file, dev, version, write } = options
+  const loaded = loadConfig(file, { forRun: true })
+  if (!loaded.ok) {
+    write(renderProblems(loaded.problems, 'Nothing was started.'))
+    return loaded.missing ? 2 : 1
+  }
+  const log = createLog('info')
+  let governor: Governor
+  try {
+    governor = await Governor.start({ snapshot: loaded.snapshot, log, version })
+  } catch (error) {
+    write(`${(error as Error).message}\nNothing was started.\n`)
+    return 2
+  }
+  for (const note of loaded.notes) log.warn({ line: note.line, path: note.path }, note.message)
+  write(banner(governor.snapshot, governor, governor.recorder.recovered))
+  if (dev) write(await tryOut(governor, await devKey(governor, version)))
+
+  const reloader = new Reloader(governor, log, file)
+  const watcher = watchConfig(file, () => reloader.request())
+  options.onHangup(() => reloader.request())
+  await options.stopped
+  watcher.close()
+  log.info('Draining: no new connections, calls under way may end')
+  await governor.stop()
+  log.info('Stopped')
+  return 0
+}
+
+/** Loads a changed file and swaps the snapshot, one at a time; on any error the last good one stays. */
+class Reloader {
+  readonly #governor: Governor
+  readonly #log: Log
+  readonly #file: string
+  #running = false
+  #again = false
+
+  constructor(governor: Governor, log: Log, file: string) {
+    this.#governor = governor
+    this.#log = log
+    this.#file = file
+  }
+
+  request(): void {
+    if (this.#running) this.#again = true
+    else void this.#reload()
+  }
+
+  async #reload(): Promise<void> {
+    this.#running = true
+    do {
+      this.#again = false
+      try {
+        await this.#take(loadConfig(this.#file, { forRun: true }))
+      } catch (error) {
+        this.#refused(error)
+      }
+    } while (this.#again)
+    this.#running = false
+  }
+
+  async #take(loaded: Loaded): Promise<void> {
+    if (!loaded.ok) {
+      this.#refused(renderProblems(loaded.problems))
+      return
+    }
+    const { snapshot } = loaded
+    if (snapshot.digest === this.#governor.snapshot.digest) return
+    for (const key of fixedChanges(this.#governor.snapshot, snapshot)) {
+      this.#log.warn({ key }, 'Changed in the file, but takes effect only at the next start')
+    }
+    await this.#governor.reload(snapshot)
+    this.#governor.metrics.configReloads.inc({ result: 'ok' })
+    this.#log.info({ digest: snapshot.digest }, 'Configuration reloaded')
+  }
+
+  #refused(why: unknown): void {
+    this.#governor.metrics.configReloads.inc({ result: 'refused' })
+    this.#log.error(
+      { problems: String(why) },
+      'Configuration not reloaded: the last good one stays',
+    )
+  }
+}
+
+/** What was opened at start and is not opened again by a reload. */
+function fixed({ listen, auth, audit }: Snapshot): [string, unknown][] {
+  return [
+    ['listen', listen],
+    ['auth.keys', auth.keys],
+    ['audit.path', audit.path],
+    ['audit.local_max', audit.localBytesMax],
+  ]
+}
+
+function fixedChanges(former: Snapshot, next: Snapshot): string[] {
+  const before = fixed(former)
+  return fixed(next)
+    .filter(([, value], index) => JSON.stringify(value) !== JSON.stringify(before[index]![1]))
+    .map(([key]) => key)
+}

@@ -1,0 +1,100 @@
+import { statfsSync } from 'node:fs'
+import { dirname } from 'node:path'
+
+import type { Path } from './problem.ts'
+import type { Snapshot } from './snapshot.ts'
+import { formatSize } from './units.ts'
+
+/** Both entries of one call, at most; what the audit log is sized by. */
+const CALL_ENTRY_BYTES = 2048
+/** `TMPFS_MAGIC` and `RAMFS_MAGIC` of Linux, statfs(2). */
+const MEMORY_FILESYSTEMS: ReadonlySet<number> = new Set([0x01021994, 0x858458f6])
+
+/** One piece of advice about a file that loads: where (a path in it) and what. */
+export interface Advice {
+  readonly path: Path
+  readonly message: string
+}
+
+/**
+ * What a careful reader would ask about a configuration that is correct. Stops nothing. Looks at the
+ * file system only where the audit log will be.
+ */
+export function advise(snapshot: Snapshot): Advice[] {
+  return [
+    ...snapshot.upstreams.flatMap(adviseUpstream),
+    ...advisePolicies(snapshot),
+    ...adviseStore(snapshot),
+    ...adviseAudit(snapshot),
+  ]
+}
+
+function adviseUpstream(upstream: Snapshot['upstreams'][number], index: number): Advice[] {
+  const advice: Advice[] = []
+  if (upstream.url.startsWith('echo:')) return advice
+  if (upstream.credential === null) {
+    const message = `No credential: calls to "${upstream.name}" go out without one`
+    advice.push({ path: ['upstreams', index, 'credential'], message })
+  }
+  if (upstream.url.endsWith('/v1')) {
+    const message = 'Ends in /v1, which the call brings too: it would go to /v1/v1/…'
+    advice.push({ path: ['upstreams', index, 'url'], message })
+  }
+  if (upstream.url.startsWith('http:') && upstream.credential !== null) {
+    const message = 'Plain http: the credential can be read on the way'
+    advice.push({ path: ['upstreams', index, 'url'], message })
+  }
+  return advice
+}
+
+function advisePolicies({ policies, defaults, upstreams }: Snapshot): Advice[] {
+  const grants = policies.some(({ verb, mode }) => verb === 'allow' && mode === 'enforce')
+  const advice: Advice[] = []
+  if (!grants && defaults.decision === 'deny') {
+    const message = 'Every call will be refused: no enforced policy allows anything'
+    advice.push({ path: ['policies'], message })
+  }
+  const lists = [
+    ...policies.map(({ verb, selectors }, index) => ({
+      models: selectors.models,
+      path: ['policies', index, verb, 'models'],
+    })),
+    ...upstreams.map(({ models }, index) => ({ models, path: ['upstreams', index, 'models'] })),
+  ]
+  for (const { models, path } of lists) {
+    const twice = models?.find((model, index) => models.indexOf(model) !== index)
+    if (twice !== undefined)
+      advice.push({ path, message: `${JSON.stringify(twice)} is there twice` })
+  }
+  return advice
+}
+
+function adviseStore({ auth, limits, limitStore }: Snapshot): Advice[] {
+  if (auth.pod === null || limits.length === 0) return []
+  const message = `Limits in "${limitStore}" are not shared: each pod counts for itself`
+  return [{ path: ['limits'], message }]
+}
+
+function adviseAudit({ audit }: Snapshot): Advice[] {
+  const type = filesystemType(dirname(audit.path))
+  if (type === null || !MEMORY_FILESYSTEMS.has(type)) return []
+  const message = 'The log would be kept in memory (tmpfs): a restart loses it, use a disk'
+  return [{ path: ['audit', 'path'], message }]
+}
+
+/** Of the directory, or of the nearest one above that exists already. */
+function filesystemType(directory: string): number | null {
+  try {
+    return statfsSync(directory).type
+  } catch {
+    const above = dirname(directory)
+    return above === directory ? null : filesystemType(above)
+  }
+}
+
+/** `about 524,288 calls fit in audit.local_max 1GiB`. */
+export function capacityText(snapshot: Snapshot): string {
+  const calls = Math.floor(snapshot.audit.localBytesMax / CALL_ENTRY_BYTES).toLocaleString('en-US')
+  const room = formatSize(snapshot.audit.localBytesMax)
+  return `about ${calls} calls fit in audit.local_max ${room}`
+}

@@ -1,0 +1,161 @@
+import { createHash } from 'node:crypto'
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { env as processEnv } from 'node:process'
+
+import { advise } from './advice.ts'
+import { PROBLEMS_MAX, sortProblems, type Problem } from './problem.ts'
+import { Reader } from './read.ts'
+import { Report } from './report.ts'
+import { resolveFile } from './resolve.ts'
+import { FILE } from './schema.ts'
+import type { Snapshot } from './snapshot.ts'
+import { Source } from './source.ts'
+
+export { renderProblems, type Problem } from './problem.ts'
+
+/** The largest governance.yaml, bytes; what a ConfigMap may hold. */
+export const FILE_BYTES_MAX = 1024 * 1024
+/** The largest secret file, bytes. */
+const SECRET_BYTES_MAX = 64 * 1024
+
+export interface LoadOptions {
+  /** Where `${NAME}` is looked up; the process's own environment by default. */
+  readonly env?: Readonly<Record<string, string | undefined>>
+  /** Whether an unset `${NAME}` is a problem, as for `run`; otherwise it is a note. */
+  readonly forRun: boolean
+}
+
+/**
+ * A snapshot, deeply frozen, with advice about it, or every reason why there is none, in the order of
+ * the file.
+ */
+export type Loaded =
+  | { readonly ok: true; readonly snapshot: Snapshot; readonly notes: readonly Problem[] }
+  | {
+      readonly ok: false
+      readonly problems: readonly Problem[]
+      /** The file itself cannot be read. */
+      readonly missing: boolean
+    }
+
+/**
+ * Reads, checks and resolves a governance.yaml. Never throws: what is wrong comes back as problems
+ * with line and column. `file` is shown in them as given.
+ */
+export function loadConfig(file: string, options: LoadOptions): Loaded {
+  const bytes = readBounded(file, FILE_BYTES_MAX)
+  if ('wrong' in bytes) return refused(file, bytes.wrong, true)
+  return parseConfig(file, bytes.bytes, options)
+}
+
+/** The same for bytes already read; `file` is where they are said to come from. */
+export function parseConfig(file: string, bytes: Buffer, options: LoadOptions): Loaded {
+  const text = decode(bytes)
+  if ('wrong' in text) return refused(file, text.wrong, false)
+  const source = parse(file, text.text)
+  if (source === null) return refused(file, 'Cannot parse: nested too deeply', false)
+  if (!source.sound) return { ok: false, problems: bounded(source.problems), missing: false }
+  const report = new Report(source)
+  const value = new Reader(report, {
+    env: options.env ?? processEnv,
+    forRun: options.forRun,
+  }).read(FILE)
+  const snapshot = resolveFile(value, report, {
+    file: resolve(file),
+    digest: createHash('sha256').update(bytes).digest('hex'),
+    readSecret,
+  })
+  const problems = bounded([...source.problems, ...report.problems])
+  if (problems.length > 0) return { ok: false, problems, missing: false }
+  for (const { path, message } of advise(snapshot)) {
+    if (!report.noted(path)) report.note(path, message)
+  }
+  return { ok: true, snapshot: deepFreeze(snapshot), notes: sortProblems(report.notes) }
+}
+
+function refused(file: string, message: string, missing: boolean): Loaded {
+  const place = missing ? { line: 0, column: 0 } : { line: 1, column: 1 }
+  return {
+    ok: false,
+    problems: [{ file, ...place, path: '', message, severity: 'error' }],
+    missing,
+  }
+}
+
+function bounded(problems: readonly Problem[]): Problem[] {
+  return sortProblems(problems).slice(0, PROBLEMS_MAX)
+}
+
+/** The parser is recursive: a file of a million brackets ends its stack, not ours. */
+function parse(file: string, text: string): Source | null {
+  try {
+    return new Source(file, text)
+  } catch (error) {
+    if (error instanceof RangeError) return null
+    throw error
+  }
+}
+
+function decode(bytes: Buffer): { readonly text: string } | { readonly wrong: string } {
+  let text: string
+  try {
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    return { wrong: 'The file is not UTF-8 text: save it as UTF-8' }
+  }
+  if (text.includes('\0')) return { wrong: 'The file holds a NUL byte: it is not text' }
+  if (text.trim() === '') {
+    return { wrong: 'The file is empty: `governor init` writes one to start from' }
+  }
+  return { text }
+}
+
+function readSecret(path: string): { readonly secret: string } | { readonly wrong: string } {
+  const read = readBounded(path, SECRET_BYTES_MAX)
+  if ('wrong' in read) return read
+  const secret = read.bytes.toString('utf8').trim()
+  if (secret === '') return { wrong: 'The file is empty: put the credential in it' }
+  if (/^[\x21-\x7e]+$/.test(secret)) return { secret }
+  return { wrong: 'The file holds more than a credential: one line of printable ASCII is expected' }
+}
+
+/** Reads once, through one descriptor, so that a swap in between cannot mix two files. */
+function readBounded(
+  path: string,
+  bytesMax: number,
+): { readonly bytes: Buffer } | { readonly wrong: string } {
+  let descriptor: number | null = null
+  try {
+    descriptor = openSync(path, 'r')
+    if (!fstatSync(descriptor).isFile()) return { wrong: 'Cannot read: it is not a file' }
+    const buffer = Buffer.alloc(bytesMax + 1)
+    let length = 0
+    for (;;) {
+      const count = readSync(descriptor, buffer, length, buffer.length - length, null)
+      length += count
+      if (count === 0 || length === buffer.length) break
+    }
+    if (length > bytesMax) return { wrong: `The file is larger than ${bytesMax} bytes` }
+    return { bytes: Buffer.from(buffer.subarray(0, length)) }
+  } catch (error) {
+    return { wrong: `Cannot read the file: ${reason(error)}` }
+  } finally {
+    if (descriptor !== null) closeSync(descriptor)
+  }
+}
+
+function reason(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? error.code : null
+  if (code === 'ENOENT' || code === 'ENOTDIR') return 'there is none'
+  if (code === 'EACCES' || code === 'EPERM') return 'permission denied'
+  return typeof code === 'string' ? code : 'unknown reason'
+}
+
+function deepFreeze<Value>(value: Value): Value {
+  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value)
+    for (const inner of Object.values(value)) deepFreeze(inner)
+  }
+  return value
+}

@@ -1,0 +1,141 @@
+import { stringify } from 'yaml'
+
+import type {
+  InputSelector,
+  LimitConfig,
+  LimitFigures,
+  PolicyConfig,
+  Selectors,
+  Snapshot,
+  UpstreamConfig,
+} from './snapshot.ts'
+import { formatAddress, formatDuration, formatRate, formatSize } from './units.ts'
+
+/** Stands where a secret was. */
+const MASK = '***'
+
+/**
+ * The effective configuration as a governance.yaml: defaults filled in, sets and variables resolved,
+ * paths absolute, secrets masked. Reads back to the same snapshot where there was no secret.
+ */
+export function printConfig(snapshot: Snapshot): string {
+  const { listen, auth, audit } = snapshot
+  const file = {
+    version: 1,
+    listen: present({
+      proxy: formatAddress(listen.proxy),
+      admin: listen.admin && formatAddress(listen.admin),
+      health: listen.health && formatAddress(listen.health),
+    }),
+    upstreams: snapshot.upstreams.map(upstream),
+    auth: present({
+      keys: { store: auth.keys.store, path: auth.keys.path, bcrypt_cost: auth.keys.bcryptCost },
+      pod: auth.pod,
+    }),
+    limits: snapshot.limits.map(limit),
+    limit_store: snapshot.limitStore,
+    defaults: {
+      decision: snapshot.defaults.decision,
+      on_error: snapshot.defaults.onError,
+      unknown_operation: snapshot.defaults.unknownOperation,
+      uninspectable: snapshot.defaults.uninspectable,
+      mode: snapshot.defaults.mode,
+    },
+    aliases: snapshot.aliases,
+    policies: snapshot.policies.map(policy),
+    audit: {
+      path: audit.path,
+      required: audit.required,
+      ack: audit.ack,
+      local_max: formatSize(audit.localBytesMax),
+      content: audit.content,
+    },
+    ...ceilings(snapshot),
+  }
+  return stringify(escaped(file), {
+    lineWidth: 0,
+    aliasDuplicateObjects: false,
+    defaultStringType: 'PLAIN',
+    version: '1.1',
+  })
+}
+
+function ceilings({ maximums, timeouts }: Snapshot) {
+  return {
+    maximums: {
+      body: formatSize(maximums.bodyBytes),
+      decoded: formatSize(maximums.decodedBytes),
+      in_flight: formatSize(maximums.inFlightBytes),
+      json_depth: maximums.jsonDepth,
+      streams: maximums.streams,
+    },
+    timeouts: {
+      client_headers: formatDuration(timeouts.clientHeadersMs),
+      client_body: formatDuration(timeouts.clientBodyMs),
+      connect: formatDuration(timeouts.connectMs),
+      first_byte: formatDuration(timeouts.firstByteMs),
+      idle: formatDuration(timeouts.idleMs),
+      commit: formatDuration(timeouts.commitMs),
+      drain: formatDuration(timeouts.drainMs),
+    },
+  }
+}
+
+function upstream(config: UpstreamConfig) {
+  return present({ ...config, credential: config.credential === null ? null : MASK })
+}
+
+function limit(config: LimitConfig) {
+  const calendar = [config, ...config.overrides].some(({ requests }) => requests?.calendar != null)
+  return present({
+    id: config.id,
+    per: config.per,
+    for: config.for && selectors(config.for),
+    ...figures(config),
+    time_zone: calendar ? config.timeZone : null,
+    overrides:
+      config.overrides.length === 0
+        ? null
+        : config.overrides.map((override) => ({
+            for: selectors(override.for),
+            ...figures(override),
+          })),
+  })
+}
+
+function figures({ requests, burst, concurrent }: LimitFigures) {
+  return present({ requests: requests && formatRate(requests), burst, concurrent })
+}
+
+function policy(config: PolicyConfig) {
+  return present({
+    id: config.id,
+    mode: config.mode,
+    message: config.message,
+    for: config.for && selectors(config.for),
+    [config.verb]: selectors(config.selectors),
+  })
+}
+
+function selectors({ input, ...others }: Selectors) {
+  return present({ ...others, input: input && inputSelector(input) })
+}
+
+function inputSelector({ matches, words, charsMax }: InputSelector) {
+  return present({ matches, words, max_chars: charsMax })
+}
+
+/** Without the keys that say nothing. */
+function present(object: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== null))
+}
+
+/** Keeps a literal `${` literal; a whole `${NAME}` is a variable that was not set, and stays one. */
+function escaped(value: unknown): unknown {
+  if (typeof value === 'string') {
+    return value.replaceAll(/\$\{(?![A-Za-z_]\w*\})/g, () => '$${')
+  }
+  if (Array.isArray(value)) return value.map(escaped)
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, escaped(inner)]))
+}

@@ -1,0 +1,201 @@
+import { RE2JS } from 're2js'
+
+import { OPERATIONS, type Mode, type Operation } from '../exchange.ts'
+import { suggestion, type Path } from './problem.ts'
+import type { Report } from './report.ts'
+import type { FileValue } from './resolve.ts'
+import { PATTERNS_MAX } from './schema.ts'
+import type { InputSelector, PolicyConfig, Selectors } from './snapshot.ts'
+import { quote } from './source.ts'
+import type { Name } from './spec.ts'
+
+/** What names in selectors may refer to. */
+export interface Scope {
+  readonly sets: Readonly<Record<string, readonly string[]>>
+  readonly upstreams: readonly string[]
+  readonly report: Report
+}
+
+type PolicyValue = FileValue['policies'][number]
+type PolicySelectors = NonNullable<PolicyValue['for']>
+type CallSelectors = NonNullable<FileValue['limits'][number]['for']>
+type InputValue = NonNullable<PolicySelectors['input']>
+
+const VERBS = ['allow', 'deny', 'require'] as const
+const VERB_KEYS = [...VERBS, 'redact', 'set']
+
+/** Every policy has one verb, a name of its own, and selectors that can mean something. */
+export function resolvePolicies(file: FileValue, scope: Scope): PolicyConfig[] {
+  const { report } = scope
+  const ids = file.policies.map(({ id }) => id)
+  checkUnique(ids, report, (index) => ['policies', index, 'id'])
+  const policies = file.policies.map((policy, index) =>
+    resolvePolicy(policy, file.defaults.mode, { scope, at: ['policies', index] }),
+  )
+  checkPatternCount(policies, report)
+  return policies
+}
+
+function resolvePolicy(
+  policy: PolicyValue,
+  defaultMode: Mode,
+  { scope, at }: { readonly scope: Scope; readonly at: Path },
+): PolicyConfig {
+  const { report } = scope
+  const given = VERB_KEYS.filter((verb) => report.source.has([...at, verb]))
+  const verb = VERBS.find((each) => policy[each] !== null) ?? 'deny'
+  if (given.length === 0) report.check(at, false, 'No verb: give it allow, deny or require')
+  if (given.length > 1) {
+    const message = `One verb a policy, not ${given.join(' and ')}: split it in ${given.length}`
+    report.check([...at, given[1] ?? verb], false, message)
+  }
+  const warns = verb === 'allow' && policy.mode === 'warn'
+  report.check([...at, 'mode'], !warns, 'Mode "warn" is not for allow: use enforce or shadow')
+  const mode = policy.mode ?? (verb === 'allow' && defaultMode === 'warn' ? 'enforce' : defaultMode)
+  return {
+    id: policy.id,
+    mode,
+    message: policy.message,
+    for: policy.for === null ? null : resolveSelectors(policy.for, scope, [...at, 'for']),
+    verb,
+    selectors: resolveSelectors(policy[verb] ?? {}, scope, [...at, verb]),
+  }
+}
+
+/** Puts sets in and checks names that must exist. `at` is the selectors' own path. */
+export function resolveSelectors(
+  given: Partial<PolicySelectors> | CallSelectors,
+  scope: Scope,
+  at: Path,
+): Selectors {
+  const names = (key: 'tenants' | 'keys' | 'users' | 'roles' | 'models') =>
+    resolveNames(given[key] ?? null, scope, [...at, key])
+  const input = 'input' in given ? (given.input ?? null) : null
+  return {
+    tenants: names('tenants'),
+    keys: names('keys'),
+    users: names('users'),
+    roles: names('roles'),
+    labels: given.labels ?? null,
+    operations: resolveOperations(given.operations ?? null, scope, [...at, 'operations']),
+    models: names('models'),
+    upstreams: resolveUpstreamNames(given.upstreams ?? null, scope, [...at, 'upstreams']),
+    input: input === null ? null : resolveInput(input, scope.report, [...at, 'input']),
+  }
+}
+
+function resolveNames(given: readonly Name[] | null, scope: Scope, at: Path): string[] | null {
+  return given === null ? null : located(given, scope, at).map(({ text }) => text)
+}
+
+/** Names with the place that brought them: of a set's members, where the set is named. */
+function located(given: readonly Name[], { sets, report }: Scope, at: Path) {
+  const whole = report.source.raw(at) !== null
+  return given.flatMap((name, index): { readonly text: string; readonly at: Path }[] => {
+    const here = whole ? at : [...at, index]
+    if ('text' in name) return [{ text: name.text, at: here }]
+    const members = Object.hasOwn(sets, name.set) ? sets[name.set] : undefined
+    const known = Object.keys(sets)
+    const hint = known.length === 0 ? ': define it in `sets`' : suggestion(name.set, known)
+    const message = `Unknown set ${quote(`$${name.set}`)}${hint}`
+    report.check(here, members !== undefined, message)
+    return (members ?? []).map((text) => ({ text, at: here }))
+  })
+}
+
+function resolveOperations(
+  given: readonly Name[] | null,
+  scope: Scope,
+  at: Path,
+): Operation[] | null {
+  if (given === null) return null
+  return located(given, scope, at).flatMap(({ text, at: here }) => {
+    const matched = OPERATIONS.filter((operation) => wildcard(text, operation))
+    const message = `Unknown operation ${quote(text)}${suggestion(text, OPERATIONS)}`
+    scope.report.check(here, matched.length > 0, message)
+    return matched
+  })
+}
+
+function resolveUpstreamNames(
+  given: readonly Name[] | null,
+  scope: Scope,
+  at: Path,
+): string[] | null {
+  if (given === null) return null
+  return located(given, scope, at).map(({ text, at: here }) => {
+    const known = scope.upstreams.some((name) => wildcard(text, name))
+    const message = `Unknown upstream ${quote(text)}${suggestion(text, scope.upstreams)}`
+    scope.report.check(here, known, message)
+    return text
+  })
+}
+
+function resolveInput(input: InputValue, report: Report, at: Path): InputSelector {
+  const { matches, words, max_chars: charsMax } = input
+  const empty = matches === null && words === null && charsMax === null
+  report.check(at, !empty, 'Nothing is looked for: give it matches, words or max_chars')
+  if (matches !== null) {
+    const wrong = patternProblem(matches)
+    const here = [...at, 'matches']
+    report.check(
+      here,
+      wrong === null,
+      `Cannot compile pattern ${report.source.shown(here)}: ${wrong}`,
+    )
+  }
+  return { matches, words, charsMax }
+}
+
+/** Reports every id that is not the first of its name. */
+export function checkUnique(
+  ids: readonly string[],
+  report: Report,
+  at: (index: number) => Path,
+): void {
+  ids.forEach((id, index) => {
+    const message = `${quote(id)} is taken already: every one needs its own name`
+    report.check(at(index), ids.indexOf(id) === index, message)
+  })
+}
+
+/** What RE2 has against a pattern; null when it compiles. */
+function patternProblem(pattern: string): string | null {
+  try {
+    RE2JS.compile(pattern)
+    return null
+  } catch (error) {
+    if (/\(\?(<?[=!])/.test(pattern)) return 'RE2 has no look-around, so that time stays linear'
+    if (/\\[1-9]/.test(pattern)) return 'RE2 has no back-references, so that time stays linear'
+    const message = error instanceof Error ? error.message : 'not a pattern'
+    return message.replace(/^error parsing regexp: /, '').replaceAll('`', "'")
+  }
+}
+
+function checkPatternCount(policies: readonly PolicyConfig[], report: Report): void {
+  const at = policies.flatMap((policy, index) =>
+    [
+      { input: policy.for?.input, path: ['policies', index, 'for', 'input', 'matches'] },
+      { input: policy.selectors.input, path: ['policies', index, policy.verb, 'input', 'matches'] },
+    ].filter(({ input }) => typeof input?.matches === 'string'),
+  )
+  const first = at[PATTERNS_MAX]
+  if (first === undefined) return
+  const message = `${at.length} patterns are too many: at most ${PATTERNS_MAX} in a file; join some with |`
+  report.check(first.path, false, message)
+}
+
+/** Whether `pattern`, in which `*` stands for any characters, is all of `text`. */
+function wildcard(pattern: string, text: string): boolean {
+  const [head = '', ...parts] = pattern.split('*')
+  const tail = parts.pop()
+  if (tail === undefined) return pattern === text
+  if (!text.startsWith(head) || text.length < head.length + tail.length) return false
+  let from = head.length
+  for (const part of parts) {
+    const found = text.indexOf(part, from)
+    if (found === -1) return false
+    from = found + part.length
+  }
+  return text.endsWith(tail) && text.length - tail.length >= from
+}

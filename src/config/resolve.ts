@@ -1,0 +1,277 @@
+import { BlockList, isIPv4 } from 'node:net'
+import { dirname, resolve } from 'node:path'
+
+import type { Path } from './problem.ts'
+import type { Report } from './report.ts'
+import { checkUnique, resolvePolicies, resolveSelectors, type Scope } from './resolve-policies.ts'
+import type { FILE } from './schema.ts'
+import type { Address, LimitConfig, LimitFigures, Snapshot, UpstreamConfig } from './snapshot.ts'
+import { quote } from './source.ts'
+import type { Read } from './spec.ts'
+import { formatAddress } from './units.ts'
+
+/** The file as read by its table: keys as in YAML, values without units. */
+export type FileValue = Read<typeof FILE>
+type LimitValue = FileValue['limits'][number]
+type FigureValue = Pick<LimitValue, 'requests' | 'burst' | 'concurrent'>
+
+export interface ResolveOptions {
+  /** Absolute path of the file; relative paths in it start at its directory. */
+  readonly file: string
+  readonly digest: string
+  /** Content of a secret file, or what is wrong with it. */
+  readonly readSecret: (path: string) => { readonly secret: string } | { readonly wrong: string }
+}
+
+/**
+ * Checks what keys say together and crosses the border from YAML's names to ours. Problems go to the
+ * report; the snapshot is only good when there are none.
+ */
+export function resolveFile(value: FileValue, report: Report, options: ResolveOptions): Snapshot {
+  const path = (relative: string) => resolve(dirname(options.file), relative)
+  const upstreams = resolveUpstreams(value, report, options)
+  const scope = { sets: value.sets, upstreams: upstreams.map(({ name }) => name), report }
+  checkSets(value, report)
+  checkListeners(value, report)
+  checkMaximums(value, report)
+  return {
+    file: options.file,
+    digest: options.digest,
+    listen: value.listen,
+    upstreams,
+    auth: {
+      keys: {
+        store: value.auth.keys.store,
+        path: path(value.auth.keys.path),
+        bcryptCost: value.auth.keys.bcrypt_cost,
+      },
+      pod: value.auth.pod,
+    },
+    limits: resolveLimits(value, scope),
+    limitStore: value.limit_store,
+    defaults: {
+      decision: value.defaults.decision,
+      onError: value.defaults.on_error,
+      unknownOperation: value.defaults.unknown_operation,
+      uninspectable: value.defaults.uninspectable,
+      mode: value.defaults.mode,
+    },
+    aliases: value.aliases,
+    policies: resolvePolicies(value, scope),
+    audit: {
+      path: path(value.audit.path),
+      required: value.audit.required,
+      ack: value.audit.ack,
+      localBytesMax: value.audit.local_max,
+      content: value.audit.content,
+    },
+    ...figuresOf(value),
+  }
+}
+
+function figuresOf({ maximums, timeouts }: FileValue): Pick<Snapshot, 'maximums' | 'timeouts'> {
+  return {
+    maximums: {
+      bodyBytes: maximums.body,
+      decodedBytes: maximums.decoded,
+      inFlightBytes: maximums.in_flight,
+      jsonDepth: maximums.json_depth,
+      streams: maximums.streams,
+    },
+    timeouts: {
+      clientHeadersMs: timeouts.client_headers,
+      clientBodyMs: timeouts.client_body,
+      connectMs: timeouts.connect,
+      firstByteMs: timeouts.first_byte,
+      idleMs: timeouts.idle,
+      commitMs: timeouts.commit,
+      drainMs: timeouts.drain,
+    },
+  }
+}
+
+function checkSets({ sets }: FileValue, report: Report): void {
+  for (const [name, items] of Object.entries(sets)) {
+    items.forEach((item, index) => {
+      const message = 'A set cannot name another set: write the members out'
+      report.check(['sets', name, index], !/^\$[^{]/.test(item), message)
+    })
+  }
+}
+
+function checkListeners({ listen, auth }: FileValue, report: Report): void {
+  const taken = new Map<string, string>()
+  for (const name of ['proxy', 'admin', 'health'] as const) {
+    const address = listen[name]
+    if (address === null || address.port === 0) continue
+    const text = formatAddress(address)
+    const other = taken.get(text)
+    report.check(
+      ['listen', name],
+      other === undefined,
+      `${quote(text)} is the address of listen.${other} too: give each its own port`,
+    )
+    taken.set(text, name)
+  }
+  report.check(
+    ['auth', 'pod'],
+    auth.pod === null || isLoopback(listen.proxy) || !report.clean(['listen', 'proxy']),
+    `Not with listen.proxy ${formatAddress(listen.proxy)}, where others can call without a key: ` +
+      'listen on a loopback address (127.0.0.0/8 or [::1]) or remove it',
+  )
+}
+
+function checkMaximums({ maximums }: FileValue, report: Report): void {
+  const holds = maximums.in_flight >= Math.max(maximums.body, maximums.decoded)
+  const message =
+    'One request would not fit: at least maximums.body and maximums.decoded are needed'
+  report.check(['maximums', 'in_flight'], holds, message)
+}
+
+const LOOPBACK = new BlockList()
+LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4')
+LOOPBACK.addAddress('::1', 'ipv6')
+
+/** Only addresses: what `localhost` names is decided elsewhere. */
+function isLoopback({ host }: Address): boolean {
+  if (isIPv4(host)) return LOOPBACK.check(host, 'ipv4')
+  return host.includes(':') && LOOPBACK.check(host, 'ipv6')
+}
+
+// --- upstreams ---
+
+function resolveUpstreams(
+  { upstreams }: FileValue,
+  report: Report,
+  options: ResolveOptions,
+): UpstreamConfig[] {
+  const names = upstreams.map(({ name }) => name)
+  checkUnique(names, report, (index) => ['upstreams', index, 'name'])
+  return upstreams.map((upstream, index) => {
+    const at = ['upstreams', index]
+    const { name, dialect, models, usage } = upstream
+    report.check(
+      [...at, 'name'],
+      name !== 'v1',
+      '"v1" is where every dialect is mounted: take another name',
+    )
+    const url = resolveUrl(upstream.url, report, [...at, 'url'])
+    const credential = resolveCredential(upstream, { report, at, options })
+    return { name, dialect, url, credential, models, usage }
+  })
+}
+
+/** Never shows the URL: people put passwords in them. */
+function resolveUrl(written: string, report: Report, at: Path): string {
+  if (/^echo:(\?[\w=&.%-]*)?$/.test(written)) return written
+  if (/\$\{/.test(written)) return written
+  const url = URL.canParse(written) ? new URL(written) : null
+  const web = url !== null && /^https?:\/\/[^/]/i.test(written)
+  report.check(at, web, 'Expected an http(s) URL like https://api.openai.com, or echo:')
+  if (url === null || !web) return written
+  const user = url.username === '' && url.password === ''
+  report.check(at, user, 'A URL cannot hold a user or password: use `credential`')
+  const bare = !/[?#]/.test(written)
+  report.check(at, bare, 'A URL cannot hold a query or fragment here: remove it')
+  return url.href.replace(/\/+$/, '')
+}
+
+function resolveCredential(
+  upstream: FileValue['upstreams'][number],
+  { report, at, options }: { report: Report; at: Path; options: ResolveOptions },
+): string | null {
+  const { credential, credential_file: file, url } = upstream
+  const here = [...at, 'credential']
+  if (credential !== null && !url.startsWith('echo:')) {
+    const message =
+      'A literal credential is not accepted: write ${NAME}, or name a file in `credential_file`'
+    report.check(here, /(?<!\$)\$\{[A-Za-z_]/.test(report.source.raw(here) ?? ''), message)
+  }
+  if (file === null) return credential
+  const fileAt = [...at, 'credential_file']
+  report.check(
+    fileAt,
+    report.source.raw(here) === null,
+    'Not together with `credential`: remove one',
+  )
+  if (!report.clean(fileAt) || file.includes('${')) return null
+  const found = options.readSecret(resolve(dirname(options.file), file))
+  if ('secret' in found) return found.secret
+  report.check(fileAt, false, found.wrong)
+  return null
+}
+
+// --- limits ---
+
+function resolveLimits({ limits }: FileValue, scope: Scope): LimitConfig[] {
+  const ids = limits.map(({ id }) => id)
+  checkUnique(ids, scope.report, (index) => ['limits', index, 'id'])
+  return limits.map((limit, index) => {
+    const at = ['limits', index]
+    const base = figures(limit, scope.report, at)
+    const overrides = limit.overrides.map((override, position) => {
+      const inner = [...at, 'overrides', position]
+      const given = figures(override, scope.report, inner)
+      return {
+        for: resolveSelectors(override.for, scope, [...inner, 'for']),
+        requests: given.requests ?? base.requests,
+        burst: given.requests === null ? base.burst : given.burst,
+        concurrent: given.concurrent ?? base.concurrent,
+      }
+    })
+    checkTimeZone(limit, [base, ...overrides], { report: scope.report, at })
+    return {
+      id: limit.id,
+      per: limit.per,
+      for: limit.for === null ? null : resolveSelectors(limit.for, scope, [...at, 'for']),
+      ...base,
+      timeZone: limit.time_zone ?? 'UTC',
+      overrides,
+    }
+  })
+}
+
+function figures(value: FigureValue, report: Report, at: Path): LimitFigures {
+  const { requests, burst, concurrent } = value
+  report.check(
+    at,
+    requests !== null || concurrent !== null,
+    'Nothing is limited: give it `requests`, like 100/60s, or `concurrent`',
+  )
+  const sliding = requests !== null && requests.calendar === null
+  report.check(
+    [...at, 'burst'],
+    burst === null || sliding,
+    'A burst needs `requests` beside it with a sliding window, like 100/60s',
+  )
+  return { requests, burst, concurrent }
+}
+
+function checkTimeZone(
+  { time_zone: zone }: LimitValue,
+  all: readonly LimitFigures[],
+  { report, at }: { readonly report: Report; readonly at: Path },
+): void {
+  if (zone === null) return
+  const here = [...at, 'time_zone']
+  const known = zone.includes('${') || isTimeZone(zone)
+  report.check(
+    here,
+    known,
+    `Unknown time zone ${report.source.shown(here)}: expected one like UTC or Europe/Berlin`,
+  )
+  const calendar = all.some(({ requests }) => requests !== null && requests.calendar !== null)
+  report.check(
+    here,
+    calendar,
+    'A time zone needs a calendar period, like 1000/day: other windows slide',
+  )
+}
+
+function isTimeZone(zone: string): boolean {
+  try {
+    return new Intl.DateTimeFormat('en', { timeZone: zone }).resolvedOptions().timeZone !== ''
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,333 @@
+import { OPERATIONS } from '../exchange.ts'
+import {
+  address,
+  choice,
+  defaulted,
+  duration,
+  expression,
+  integer,
+  later,
+  list,
+  map,
+  names,
+  only,
+  optional,
+  orLater,
+  rate,
+  record,
+  required,
+  secret,
+  size,
+  text,
+} from './spec.ts'
+
+/**
+ * Every key of governance.yaml, once. The validator, the defaults, the JSON Schema and the reference in
+ * config/README.md all come from this table; what two keys say together is in `resolve.ts`.
+ */
+
+const ID = /^[a-z0-9][a-z0-9_-]{0,63}$/
+const LABEL = /^[A-Za-z0-9][A-Za-z0-9_./-]{0,127}$/
+const MODEL = /^[^\s\p{Cc}]+$/u
+const id = text('an id of a-z, 0-9, _ and -, at most 64 characters', ID, 64)
+const labels = record(text('a label value'), { key: LABEL, max: 64 })
+
+/** The most `input.matches` patterns one file may hold: measured, 500 warm up in about 0.2 s. */
+export const PATTERNS_MAX = 500
+/** The longest `input.matches` pattern, characters. */
+export const PATTERN_CHARS_MAX = 1000
+
+const callFields = {
+  tenants: optional(names('tenants'), 'The caller’s tenant.'),
+  keys: optional(names('keys'), 'The caller’s key, by key id or key name.'),
+  users: optional(names('users'), 'The caller’s user.'),
+  roles: optional(names('roles'), 'One of the caller’s roles.'),
+  labels: optional(labels, 'The caller’s labels; all given must be equal, values may hold `*`.'),
+  operations: optional(names('operations'), `What is asked for: ${OPERATIONS.join(' ')}.`),
+  models: optional(
+    names('models'),
+    'Every name of every model in the call, case-insensitively. `deny` needs one to match, `allow` all.',
+  ),
+  upstreams: optional(names('upstreams'), 'Where the call goes, by the upstream’s name.'),
+}
+
+const call = map('selectors', callFields)
+
+const selectors = map('policy selectors', {
+  ...callFields,
+  input: optional(
+    map('input', {
+      matches: optional(
+        expression('a pattern', PATTERN_CHARS_MAX),
+        `An RE2 pattern (no look-around, no back-references), at most ${PATTERN_CHARS_MAX} characters; at most ${PATTERNS_MAX} in a file.`,
+      ),
+      words: optional(
+        list(text('a word', undefined, 128), { min: 1, max: 1000 }),
+        'Whole words, compared case-insensitively.',
+      ),
+      max_chars: optional(
+        integer(1, 1_000_000_000),
+        'A length of the prompt content. In `deny` it matches when the length is exceeded; elsewhere it holds while the prompt is within it.',
+      ),
+      detect: later('Named detectors.'),
+      max_tokens: later('A length in tokens.'),
+    }),
+    'What the prompt holds: every string of the body, keys and values.',
+  ),
+  output: later('What the answer holds.'),
+  when: later('A CEL expression.'),
+})
+
+const figures = {
+  requests: optional(
+    rate(),
+    '`100/60s`: at most 100 in any 60 s. `/day`, `/week` and `/month` are calendar periods in `time_zone`. Counts may end in `k` or `M`.',
+  ),
+  burst: optional(
+    integer(1, 1_000_000_000),
+    'Makes `requests` a token bucket of this size; not with a calendar period.',
+  ),
+  concurrent: optional(integer(1, 1_000_000), 'At most this many calls at the same time.'),
+  tokens: later('Tokens in a window.'),
+  cost: later('Money in a window.'),
+}
+
+const limit = map('limits', {
+  id: required(id, 'Unique; named in refusals, metrics and entries.'),
+  per: required(
+    choice(['global', 'tenant', 'key', 'user', 'ip']),
+    'What is counted apart: one counter for everything, or one for each tenant, key, user or client address (IPv6 by its /64).',
+  ),
+  for: optional(call, 'Which calls it counts; absent means all.'),
+  ...figures,
+  time_zone: optional(
+    text('a time zone, like UTC or Europe/Berlin', undefined, 64),
+    'IANA name, for calendar periods. UTC when absent.',
+  ),
+  overrides: defaulted(
+    list(
+      map('overrides', {
+        for: required(call, 'Which calls it is about.'),
+        ...figures,
+      }),
+      { min: 0, max: 100 },
+    ),
+    '[]',
+    'The first whose `for` matches replaces the figures it gives; `burst` goes with `requests`.',
+  ),
+  reserve_output: later('Tokens reserved for an answer.'),
+  on_store_loss: later('What happens when a shared store is lost.'),
+})
+
+const upstream = map('upstreams', {
+  name: required(
+    text('a name of a-z, 0-9 and -, starting with a letter', /^[a-z][a-z0-9-]{0,62}$/, 63),
+    'Unique, and not `v1`; the upstream is also mounted under `/<name>/…`.',
+  ),
+  dialect: required(
+    choice(['openai'], ['anthropic', 'azure-openai', 'gemini', 'bedrock', 'ollama']),
+    'The provider’s API.',
+  ),
+  url: required(
+    text('an http(s) URL or echo:', undefined, 2048),
+    'Scheme, host and where needed a path prefix, like `https://api.openai.com`; the call brings `/v1/…`. `echo:` is the built-in upstream for trying things out and takes options, like `echo:?pace=20ms`.',
+  ),
+  credential: optional(
+    secret(),
+    'What the provider gets as its key, as `${NAME}`; a literal only with `echo:`. Absent for servers that want none.',
+  ),
+  credential_file: optional(
+    text('a path', undefined, 4096),
+    'A file holding it instead, read when the configuration is loaded.',
+  ),
+  models: defaulted(
+    list(text('a model pattern', MODEL), { min: 1, max: 1000 }),
+    '["*"]',
+    'Models it serves; `*` is the only wildcard. A call goes to the first upstream that knows its path and serves its model.',
+  ),
+  usage: defaulted(
+    choice(['ask', 'observe']),
+    'ask',
+    '`ask` adds `stream_options.include_usage` to streamed calls that lack it and takes the extra chunk out again; `observe` changes nothing.',
+  ),
+})
+
+const policy = map('policies', {
+  id: required(id, 'Unique; named in refusals, metrics and entries.'),
+  mode: optional(
+    choice(['enforce', 'warn', 'shadow']),
+    '`defaults.mode` when absent. `shadow` is recorded and decides nothing; `warn` (not with `allow`) lets the call pass with a warning header.',
+  ),
+  message: optional(
+    expression('a message', 500),
+    'What a refused client reads. Say what to do instead.',
+  ),
+  for: optional(selectors, 'Which calls it is about; absent means all.'),
+  allow: optional(
+    selectors,
+    'Verb: lets calls pass for which all of it matches. `{}` is every call.',
+  ),
+  deny: optional(selectors, 'Verb: refuses calls for which all of it matches.'),
+  require: optional(
+    orLater(selectors, 'A CEL expression'),
+    'Verb: refuses calls for which not all of it holds.',
+  ),
+  redact: later('Verb: masks what a detector finds.'),
+  set: later('Verb: changes a field of the request.'),
+})
+
+/** The whole file. */
+export const FILE = map('governance.yaml', {
+  version: required(integer(1, 1), 'Always 1.'),
+  listen: defaulted(
+    map('listen', {
+      proxy: defaulted(
+        address(),
+        '127.0.0.1:4141',
+        'Where clients call: `OPENAI_BASE_URL=http://127.0.0.1:4141/v1`. Port 0 takes a free one.',
+      ),
+      admin: defaulted(address(), '127.0.0.1:4142', '`/livez`, `/readyz`, `/metrics`.'),
+      health: optional(
+        address(),
+        'The same three once more, for a kubelet and Prometheus outside the pod; off when absent.',
+      ),
+    }),
+    '{}',
+    'Addresses, as `host:port`.',
+  ),
+  upstreams: required(list(upstream, { min: 1, max: 100 }), 'Where calls may go, in order.'),
+  auth: defaulted(
+    map('auth', {
+      keys: defaulted(
+        map('auth.keys', {
+          store: defaulted(
+            choice(['sqlite'], ['postgres', 'file']),
+            'sqlite',
+            'Where keys are kept.',
+          ),
+          path: defaulted(text('a path', undefined, 4096), 'data/keys.db', 'The database file.'),
+          bcrypt_cost: defaulted(
+            integer(10, 14),
+            '10',
+            'Work to verify a key for the first time: 10 takes about 60 ms, each step doubles it.',
+          ),
+        }),
+        '{}',
+        'The store of Governor keys.',
+      ),
+      pod: optional(
+        map('auth.pod', {
+          tenant: required(text('a tenant'), 'Its tenant.'),
+          user: defaulted(text('a user'), 'pod', 'Its user.'),
+          roles: defaulted(list(text('a role'), { min: 0, max: 64 }), '[]', 'Its roles.'),
+          labels: defaulted(labels, '{}', 'Its labels.'),
+        }),
+        'Who a caller without a Governor key is; only when `listen.proxy` is a loopback address. Absent: such a caller gets 401.',
+      ),
+    }),
+    '{}',
+    'Who may call.',
+  ),
+  limits: defaulted(
+    list(limit, { min: 0, max: 100 }),
+    '[]',
+    'Every limit whose `for` matches applies, and all are charged or none.',
+  ),
+  limit_store: defaulted(
+    choice(['memory'], ['*']),
+    'memory',
+    'Where counters live. `memory` is this process: not shared, and empty after a restart.',
+  ),
+  defaults: defaulted(
+    map('defaults', {
+      decision: defaulted(choice(['deny', 'allow']), 'deny', 'When no policy decided.'),
+      on_error: defaulted(
+        choice(['deny', 'allow']),
+        'deny',
+        'When a policy could not be evaluated.',
+      ),
+      unknown_operation: defaulted(
+        choice(['deny'], ['allow']),
+        'deny',
+        'When a path is under a dialect’s root but not in its table.',
+      ),
+      uninspectable: defaulted(
+        choice(['deny', 'allow']),
+        'deny',
+        'When a policy about text meets an image, audio, a file, token ids or a reference.',
+      ),
+      mode: defaulted(
+        choice(['enforce', 'warn', 'shadow']),
+        'enforce',
+        'For policies that name none; with `warn`, `allow` policies stay enforced.',
+      ),
+    }),
+    '{}',
+    'What holds where nothing else is said. All five start at the safe value.',
+  ),
+  sets: defaulted(
+    record(list(text('a name'), { min: 1, max: 1000 }), { key: ID, max: 1000 }),
+    '{}',
+    'Lists with a name: `models: $approved` or `models: [$approved, gpt-4o]`.',
+  ),
+  aliases: defaulted(
+    record(text('a model name', MODEL), { key: MODEL, max: 1000 }),
+    '{}',
+    'More names of a model: policies on `gpt-4o` also see calls to `smart` with `{ smart: gpt-4o }`.',
+  ),
+  policies: defaulted(
+    list(policy, { min: 0, max: 1000 }),
+    '[]',
+    'Order never matters: any `deny` refuses, then any `require` that does not hold, then some `allow` allows, then `defaults.decision`. Each has exactly one verb.',
+  ),
+  audit: defaulted(
+    map('audit', {
+      path: defaulted(text('a path', undefined, 4096), 'data/audit.db', 'The log’s file.'),
+      required: defaulted(only(true), 'true', 'No record, no call.'),
+      ack: defaulted(
+        choice(['disk'], ['postgres']),
+        'disk',
+        'When an entry counts as recorded: after fsync on the local disk.',
+      ),
+      local_max: defaulted(size('16MiB', '1TiB'), '1GiB', 'The most the log may take on disk.'),
+      content: defaulted(
+        choice(['none'], ['commitment', 'full']),
+        'none',
+        'What is kept of prompts and answers.',
+      ),
+      ship: later('Copying entries to Postgres.'),
+      retention: later('Removing entries by age.'),
+    }),
+    '{}',
+    'The record of every call.',
+  ),
+  maximums: defaulted(
+    map('maximums', {
+      body: defaulted(size('1KiB', '256MiB'), '16MiB', 'A request body as received.'),
+      decoded: defaulted(size('1KiB', '512MiB'), '32MiB', 'A request body after decoding.'),
+      in_flight: defaulted(size('1KiB', '16GiB'), '64MiB', 'All request bodies held at once.'),
+      json_depth: defaulted(integer(1, 256), '64', 'Nesting of a JSON body.'),
+      streams: defaulted(integer(1, 100_000), '2000', 'Calls open at once.'),
+    }),
+    '{}',
+    'The most of everything that could grow.',
+  ),
+  timeouts: defaulted(
+    map('timeouts', {
+      client_headers: defaulted(duration('10ms', '5m'), '10s', 'For the request’s headers.'),
+      client_body: defaulted(duration('10ms', '1h'), '60s', 'For the request’s body.'),
+      connect: defaulted(duration('10ms', '5m'), '10s', 'To connect to an upstream.'),
+      first_byte: defaulted(duration('10ms', '1d'), '15m', 'Until an upstream starts to answer.'),
+      idle: defaulted(duration('10ms', '1d'), '5m', 'Between two pieces of an answer.'),
+      commit: defaulted(duration('10ms', '1m'), '2s', 'Until an entry is durable; then 503.'),
+      drain: defaulted(duration('10ms', '1h'), '25s', 'For open calls to end on shutdown.'),
+    }),
+    '{}',
+    'The longest wait for everything that could hang.',
+  ),
+  exceptions: later('Approved exceptions to policies.'),
+  detectors: later('Detectors of your own.'),
+  candidate: later('A second file evaluated in shadow.'),
+  operations: later('Operations of your own.'),
+  tests: later('Tests of the policies.'),
+})

@@ -1,0 +1,171 @@
+import type { Address, Rate } from './snapshot.ts'
+
+/**
+ * The language `schema.ts` is written in. A spec is plain data, read by the validator (`read.ts`) and
+ * by the generators of the JSON Schema and the reference (`reference.ts`); its type parameter is what
+ * the validator returns for it.
+ */
+export interface Spec<Value> {
+  readonly shape: Shape
+  /** Never present: carries the type. */
+  readonly type?: Value
+}
+
+export interface Field<Value> {
+  readonly spec: Spec<unknown>
+  /** A sentence or two for the reference. */
+  readonly doc: string
+  /** `required`, or as it would be written in the file; absent means null. */
+  readonly presence: 'required' | 'optional' | { readonly written: string }
+  /** Never present: carries the type. */
+  readonly type?: Value
+}
+
+/** A member of a list of names: itself, or `$set` for the members of a set. */
+export type Name = { readonly text: string } | { readonly set: string }
+
+export type Shape =
+  | {
+      readonly kind: 'text'
+      readonly what: string
+      readonly pattern: RegExp
+      readonly charsMax: number
+    }
+  | { readonly kind: 'expression'; readonly what: string; readonly charsMax: number }
+  | { readonly kind: 'secret' }
+  /** Values `later` are not built yet; `*` there means every other value. */
+  | {
+      readonly kind: 'choice'
+      readonly values: readonly string[]
+      readonly later: readonly string[]
+    }
+  | { readonly kind: 'flag'; readonly only: boolean }
+  | { readonly kind: 'integer'; readonly min: number; readonly max: number }
+  | { readonly kind: 'duration'; readonly min: string; readonly max: string }
+  | { readonly kind: 'size'; readonly min: string; readonly max: string }
+  | { readonly kind: 'rate' }
+  | { readonly kind: 'address' }
+  | { readonly kind: 'names'; readonly what: string; readonly max: number }
+  | {
+      readonly kind: 'list'
+      readonly item: Spec<unknown>
+      readonly min: number
+      readonly max: number
+    }
+  | {
+      readonly kind: 'record'
+      readonly key: RegExp
+      readonly value: Spec<unknown>
+      readonly max: number
+    }
+  | {
+      readonly kind: 'map'
+      readonly name: string
+      readonly fields: Fields
+      /** What a string here would be, when the language has one that is not built yet. */
+      readonly textLater?: string
+    }
+  /** A part of the language that is not built yet: its presence is an error. */
+  | { readonly kind: 'later' }
+
+export type Fields = Readonly<Record<string, Field<unknown>>>
+type Values<F extends Fields> = {
+  readonly [Key in keyof F]: F[Key] extends Field<infer Value> ? Value : never
+}
+/** What the validator returns for a spec. */
+export type Read<S> = S extends Spec<infer Value> ? Value : never
+
+const ANYTHING = /^[^\p{Cc}]*\S[^\p{Cc}]*$/u
+
+export function text(what: string, pattern = ANYTHING, charsMax = 256): Spec<string> {
+  return { shape: { kind: 'text', what, pattern, charsMax } }
+}
+
+/** Text in which `: `, ` #` and a leading `!` are likely, so that the reader asks for quotes. */
+export function expression(what: string, charsMax: number): Spec<string> {
+  return { shape: { kind: 'expression', what, charsMax } }
+}
+
+/** Resolved secret; null when the variable has an empty default or is not set yet. */
+export function secret(): Spec<string | null> {
+  return { shape: { kind: 'secret' } }
+}
+
+export function choice<const All extends readonly string[]>(
+  values: All,
+  notBuilt: readonly string[] = [],
+): Spec<All[number]> {
+  return { shape: { kind: 'choice', values, later: notBuilt } }
+}
+
+/** A switch of which this version has only one position. */
+export function only<const Value extends boolean>(value: Value): Spec<Value> {
+  return { shape: { kind: 'flag', only: value } }
+}
+
+export function integer(min: number, max: number): Spec<number> {
+  return { shape: { kind: 'integer', min, max } }
+}
+
+/** Milliseconds; bounds as written in the file. */
+export function duration(min: string, max: string): Spec<number> {
+  return { shape: { kind: 'duration', min, max } }
+}
+
+/** Bytes; bounds as written in the file. */
+export function size(min: string, max: string): Spec<number> {
+  return { shape: { kind: 'size', min, max } }
+}
+
+export function rate(): Spec<Rate> {
+  return { shape: { kind: 'rate' } }
+}
+
+export function address(): Spec<Address> {
+  return { shape: { kind: 'address' } }
+}
+
+export function names(what: string, max = 1000): Spec<readonly Name[]> {
+  return { shape: { kind: 'names', what, max } }
+}
+
+export function list<Value>(
+  item: Spec<Value>,
+  { min, max }: { readonly min: number; readonly max: number },
+): Spec<readonly Value[]> {
+  return { shape: { kind: 'list', item, min, max } }
+}
+
+export function record<Value>(
+  value: Spec<Value>,
+  { key, max }: { readonly key: RegExp; readonly max: number },
+): Spec<Readonly<Record<string, Value>>> {
+  return { shape: { kind: 'record', key, value, max } }
+}
+
+/** `name` heads its table in the reference and its definition in the JSON Schema. */
+export function map<const F extends Fields>(name: string, fields: F): Spec<Values<F>> {
+  return { shape: { kind: 'map', name, fields } }
+}
+
+/** The same map, where the language also takes a string that is not built yet. */
+export function orLater<Value>(spec: Spec<Value>, textLater: string): Spec<Value> {
+  return spec.shape.kind === 'map' ? { shape: { ...spec.shape, textLater } } : spec
+}
+
+export function required<Value>(spec: Spec<Value>, doc: string): Field<Value> {
+  return { spec, doc, presence: 'required' }
+}
+
+export function optional<Value>(spec: Spec<Value>, doc: string): Field<Value | null> {
+  return { spec, doc, presence: 'optional' }
+}
+
+/** `written` is the default as the file would say it: `16MiB`, `deny`, `[]`, `{}`. */
+export function defaulted<Value>(spec: Spec<Value>, written: string, doc: string): Field<Value> {
+  return { spec, doc, presence: { written } }
+}
+
+export function later(doc: string): Field<null> {
+  return { spec: { shape: { kind: 'later' } }, doc, presence: 'optional' }
+}

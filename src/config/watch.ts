@@ -1,0 +1,107 @@
+import { createHash } from 'node:crypto'
+import { readFileSync, statSync, watch, type FSWatcher } from 'node:fs'
+import { dirname } from 'node:path'
+
+import { every } from '../clock.ts'
+import { FILE_BYTES_MAX } from './load.ts'
+
+/** Editors write in bursts; half a file is not worth reading. */
+const SETTLE_MS = 200
+/** Network and overlay file systems do not always tell. */
+const POLL_INTERVAL_MS = 2000
+
+export interface WatchTimes {
+  readonly settleMs?: number
+  readonly pollIntervalMs?: number
+}
+
+/**
+ * Tells when the content of a file changed. It watches the directory, not the file, because editors
+ * rename over it and a ConfigMap swaps the `..data` link beside it; and it polls, because not every file
+ * system tells. A file that is gone is not a change; the next content that differs from the last is.
+ */
+export class ConfigWatcher {
+  readonly #file: string
+  readonly #onChange: () => void
+  readonly #settleMs: number
+  readonly #stopPolling: () => void
+  #watcher: FSWatcher | null = null
+  #settling: NodeJS.Timeout | null = null
+  #digest: string | null
+  #seen: string | null
+  #closed = false
+
+  /** Starts at once. The content of now is the one later content is compared with. */
+  constructor(file: string, onChange: () => void, times: WatchTimes = {}) {
+    this.#file = file
+    this.#onChange = onChange
+    this.#settleMs = times.settleMs ?? SETTLE_MS
+    this.#digest = digest(file)
+    this.#seen = this.#digest
+    this.#watch()
+    this.#stopPolling = every(times.pollIntervalMs ?? POLL_INTERVAL_MS, () => {
+      this.#watch()
+      this.#look()
+    })
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#stopPolling()
+    this.#watcher?.close()
+    if (this.#settling !== null) clearTimeout(this.#settling)
+  }
+
+  /** Watches the directory; when that fails or ends, the poll tries again. */
+  #watch(): void {
+    if (this.#watcher !== null || this.#closed) return
+    try {
+      const watcher = watch(dirname(this.#file), { persistent: false }, () => this.#look())
+      const forget = () => {
+        watcher.close()
+        if (this.#watcher === watcher) this.#watcher = null
+      }
+      watcher.on('error', forget)
+      this.#watcher = watcher
+    } catch {
+      this.#watcher = null
+    }
+  }
+
+  /** Waits until two looks in a row see the same content, then compares it with the last one told. */
+  #look(): void {
+    if (this.#closed || this.#settling !== null) return
+    this.#settling = setTimeout(() => {
+      this.#settling = null
+      const now = digest(this.#file)
+      if (now !== this.#seen) {
+        this.#seen = now
+        this.#look()
+      } else if (now !== null && now !== this.#digest) {
+        this.#digest = now
+        this.#onChange()
+      }
+    }, this.#settleMs)
+    this.#settling.unref()
+  }
+}
+
+/** Calls `onChange` after each change of the file's content, until `close()`. */
+export function watchConfig(
+  file: string,
+  onChange: () => void,
+  times: WatchTimes = {},
+): ConfigWatcher {
+  return new ConfigWatcher(file, onChange, times)
+}
+
+/** Of the content; null while there is no file that could be a configuration. */
+function digest(file: string): string | null {
+  try {
+    const { size } = statSync(file)
+    if (size > FILE_BYTES_MAX) return `too large: ${size}`
+    return createHash('sha256').update(readFileSync(file)).digest('hex')
+  } catch {
+    return null
+  }
+}

@@ -1,0 +1,94 @@
+import { GovernorError } from '../errors.ts'
+import { type Facts, type Operation, OPERATIONS } from '../exchange.ts'
+import { KIND } from './json-tape.ts'
+import { type JsonDocument, readJson } from './json.ts'
+import { runStepsYielding } from './steps.ts'
+
+/** A call that is described instead of made. */
+export interface Described {
+  readonly operation: Operation
+  readonly facts: Facts
+}
+
+/** Who calls comes from the credential; these fields may stand in a description and say nothing. */
+const IDENTITY = ['tenant', 'user', 'key', 'roles', 'labels', 'time']
+const FIELDS = new Set([
+  ...IDENTITY,
+  'operation',
+  'model',
+  'input',
+  'input_text',
+  'stream',
+  'max_output_tokens',
+  'tools',
+])
+const TEXTS_MAX = 10_000
+
+/**
+ * Reads a described request: `{operation,model,input,stream,max_output_tokens,tools,…}`, where
+ * `input` (or `input_text`) is a text or a list of texts. Throws BODY_INVALID and FIELD_INVALID.
+ */
+export async function readDescribed(
+  body: Buffer,
+  { jsonDepth }: { readonly jsonDepth: number },
+): Promise<Described> {
+  const doc = await runStepsYielding(readJson(body, jsonDepth))
+  for (const value of doc.children(0)) {
+    const name = doc.text(value - 1)
+    if (!FIELDS.has(name))
+      throw invalid(name.slice(0, 64), `it is not one of ${[...FIELDS].join(', ')}`)
+  }
+  const operation = texts(doc, 'operation', 1)[0] ?? 'chat'
+  if (!isOperation(operation)) throw invalid('operation', `it is one of ${OPERATIONS.join(', ')}`)
+  const model = texts(doc, 'model', 1)[0] ?? ''
+  const values = [...texts(doc, 'input'), ...texts(doc, 'input_text')]
+  const inputChars = values.reduce((sum, value) => sum + value.length, 0)
+  return {
+    operation,
+    facts: {
+      model,
+      models: model === '' ? [] : [model],
+      stream: boolean(doc, 'stream'),
+      maxOutputTokens: integer(doc, 'max_output_tokens'),
+      tools: texts(doc, 'tools'),
+      texts: { values, pointer: (index) => `/input/${index}` },
+      inputChars,
+      uninspectable: [],
+      askUsage: null,
+    },
+  }
+}
+
+function isOperation(name: string): name is Operation {
+  return (OPERATIONS as readonly string[]).includes(name)
+}
+
+function texts(doc: JsonDocument, name: string, max = TEXTS_MAX): string[] {
+  const node = doc.given(0, name)
+  if (node === -1) return []
+  const nodes = doc.kind(node) === KIND.ARRAY && max > 1 ? [...doc.children(node)] : [node]
+  if (nodes.length > max || nodes.some((each) => doc.kind(each) !== KIND.STRING)) {
+    throw invalid(name, max > 1 ? 'it is a text or a list of texts' : 'it is a text')
+  }
+  return nodes.map((each) => doc.copy(each))
+}
+
+function boolean(doc: JsonDocument, name: string): boolean {
+  const node = doc.given(0, name)
+  if (node === -1) return false
+  const text = doc.bytes.toString('latin1', doc.start(node), doc.end(node))
+  if (text !== 'true' && text !== 'false') throw invalid(name, 'it is true or false')
+  return text === 'true'
+}
+
+function integer(doc: JsonDocument, name: string): number | null {
+  const node = doc.given(0, name)
+  if (node === -1) return null
+  const value = doc.integer(node)
+  if (value === null) throw invalid(name, 'it is a whole number')
+  return value
+}
+
+function invalid(name: string, detail: string): GovernorError {
+  return new GovernorError('FIELD_INVALID', { detail: `"${name}": ${detail}`, param: `/${name}` })
+}

@@ -1,0 +1,243 @@
+import type { Server } from 'node:http'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+
+import { Recorder } from './audit/record.ts'
+import { KeyRing } from './auth/key-ring.ts'
+import { SqliteKeyStore } from './auth/key-store-sqlite.ts'
+import { createCheckStages } from './check-stages.ts'
+import { every, monotonicMs } from './clock.ts'
+import type { Address, Snapshot } from './config/snapshot.ts'
+import { openai } from './dialect/openai.ts'
+import { createAdminServer } from './http/admin.ts'
+import { isCheck } from './http/check.ts'
+import type { HttpExchange } from './http/exchange.ts'
+import { createProxyServer, listen } from './http/server.ts'
+import { MemoryStore } from './limit/memory-store.ts'
+import type { Log } from './log.ts'
+import { createMetrics, type Metrics } from './metrics.ts'
+import { handle } from './pipeline.ts'
+import { selectorMatcher } from './policy/selectors.ts'
+import { createStages, type GovernorStages, type Shared } from './stages.ts'
+import { EchoUpstream, parseEchoUrl } from './upstream/echo.ts'
+import { createWorld, retire, type World } from './world.ts'
+
+const DIALECTS = { openai }
+/** A revoked key stops within a second: looked for four times as often. */
+const KEYS_REFRESH_MS = 250
+
+export interface GovernorOptions {
+  readonly snapshot: Snapshot
+  readonly log: Log
+  readonly version: string
+}
+
+/**
+ * The composition root: config → stages → servers. One per process in production, several side by
+ * side in tests. `start` opens everything or throws an error that says what could not be opened;
+ * `reload` swaps a whole snapshot; `stop` drains, then closes.
+ */
+export class Governor {
+  readonly metrics: Metrics
+  readonly #shared: Shared
+  readonly #store: SqliteKeyStore
+  readonly #echoes = new Map<string, EchoUpstream>()
+  readonly #servers: Server[] = []
+  readonly #timers: (() => void)[] = []
+  readonly #delay: ReturnType<typeof monitorEventLoopDelay>
+  #world!: World
+  #stages!: GovernorStages
+  #checkStages!: GovernorStages
+  #keysFault: string | null = null
+  proxy: Address = { host: '', port: 0 }
+  admin: Address | null = null
+  health: Address | null = null
+
+  private constructor(shared: Shared, store: SqliteKeyStore) {
+    this.#shared = shared
+    this.#store = store
+    this.metrics = shared.metrics
+    this.#delay = monitorEventLoopDelay({ resolution: 10 })
+    this.#delay.enable()
+  }
+
+  static async start({ snapshot, log, version }: GovernorOptions): Promise<Governor> {
+    const metrics = createMetrics()
+    const store = SqliteKeyStore.open(snapshot.auth.keys.path)
+    const ring = new KeyRing(store, (cache, result) => metrics.cacheRequests.inc({ cache, result }))
+    const recorder = await Recorder.open({ snapshot, metrics, log, version })
+    const limits = new MemoryStore([], () => false)
+    const inFlight = { bytes: 0 }
+    const active = new Set<HttpExchange>()
+    const shared = { ring, limits, recorder, metrics, log, inFlight, active, draining: false }
+    const governor = new Governor(shared, store)
+    try {
+      await governor.#use(snapshot)
+      await governor.#listen(snapshot)
+    } catch (error) {
+      await governor.stop(0)
+      throw error
+    }
+    governor.#timers.push(every(KEYS_REFRESH_MS, () => governor.#refreshKeys()))
+    return governor
+  }
+
+  get snapshot(): Snapshot {
+    return this.#world.snapshot
+  }
+
+  get world(): World {
+    return this.#world
+  }
+
+  get recorder(): Recorder {
+    return this.#shared.recorder
+  }
+
+  /** Swaps the snapshot as a whole. Listeners and files keep what they were opened with. */
+  async reload(snapshot: Snapshot): Promise<void> {
+    const former = this.#world
+    await this.#use(snapshot)
+    await retire(former, this.#world)
+  }
+
+  /** Why calls cannot be served now; empty when they can. */
+  unready(): string[] {
+    const reasons = []
+    if (this.#shared.draining) reasons.push('shutting down')
+    if (!this.#shared.recorder.healthy) reasons.push('the audit log cannot be written')
+    if (this.#keysFault !== null) reasons.push('the key store cannot be read')
+    return reasons
+  }
+
+  /**
+   * Takes no new connections, lets calls under way end for at most `drainMs`, cuts the rest off,
+   * then makes everything recorded durable and closes the files.
+   */
+  async stop(drainMs = this.#world.snapshot.timeouts.drainMs): Promise<void> {
+    this.#shared.draining = true
+    for (const stopTimer of this.#timers) stopTimer()
+    await this.#drain(monotonicMs() + drainMs)
+    // Calls that were cut off settle in the turns after their sockets closed.
+    for (let turn = 0; this.#shared.active.size > 0 && turn < 50; turn++) await pause(20)
+    this.#delay.disable()
+    await this.#shared.recorder.close()
+    this.#store.close()
+    await Promise.all((this.#world?.upstreams ?? []).map(({ pool }) => pool.destroy()))
+    await Promise.all([...this.#echoes.values()].map((echo) => echo.close()))
+  }
+
+  async #drain(deadlineMs: number): Promise<void> {
+    const open = new Set(this.#servers)
+    for (const server of this.#servers) server.close(() => open.delete(server))
+    const isBusy = () => open.size > 0 || this.#shared.active.size > 0
+    while (isBusy() && monotonicMs() < deadlineMs) {
+      // A connection is idle, and may be closed, only once its answer has been sent.
+      for (const server of this.#servers) server.closeIdleConnections()
+      await pause(20)
+    }
+    for (const server of this.#servers) server.closeAllConnections()
+  }
+
+  async #use(snapshot: Snapshot): Promise<void> {
+    const world = await createWorld(snapshot, {
+      dialects: DIALECTS,
+      echoUrl: (url) => this.#echoUrl(url),
+      former: this.#world ?? null,
+    })
+    this.#shared.limits.reconfigure(snapshot.limits, selectorMatcher(snapshot.aliases))
+    this.#shared.recorder.use(snapshot)
+    this.#world = world
+    this.#stages = createStages(world, this.#shared)
+    this.#checkStages = createCheckStages(this.#stages, world, this.#shared)
+    this.metrics.configSnapshot.reset()
+    this.metrics.configSnapshot.set({ digest: snapshot.digest.slice(0, 12) }, 1)
+  }
+
+  async #listen({ listen: addresses, timeouts, maximums }: Snapshot): Promise<void> {
+    const proxy = createProxyServer({
+      headersMs: timeouts.clientHeadersMs,
+      bodyMs: timeouts.clientBodyMs,
+      connectionsMax: maximums.streams * 2 + 100,
+      onExchange: (exchange) => {
+        const stages = isCheck(exchange) ? this.#checkStages : this.#stages
+        void handle(stages, exchange)
+      },
+      onMalformed: (code, peer) => this.#shared.recorder.unauthenticated(code, peer),
+      dialect: () => this.#world.upstreams[0]!.provider,
+    })
+    this.proxy = await this.#open(proxy, addresses.proxy, 'listen.proxy')
+    if (addresses.admin !== null) {
+      const hosts = new Set<string>()
+      this.admin = await this.#open(this.#adminServer(hosts), addresses.admin, 'listen.admin')
+      for (const host of [this.admin.host, 'localhost', '127.0.0.1', '[::1]']) {
+        hosts.add(`${host}:${this.admin.port}`)
+      }
+    }
+    if (addresses.health !== null) {
+      this.health = await this.#open(this.#adminServer(null), addresses.health, 'listen.health')
+    }
+  }
+
+  async #open(server: Server, address: Address, key: string): Promise<Address> {
+    const { port } = await listen(server, address, key)
+    this.#servers.push(server)
+    return { host: address.host, port }
+  }
+
+  #adminServer(hosts: ReadonlySet<string> | null): Server {
+    return createAdminServer({
+      registry: this.metrics.registry,
+      unready: () => this.unready(),
+      beforeScrape: () => this.#gauges(),
+      hosts,
+    })
+  }
+
+  #refreshKeys(): void {
+    try {
+      this.#shared.ring.refresh()
+      this.#keysFault = null
+    } catch (error) {
+      // Known keys go on working; what cannot be seen is a revocation, so it is said loudly.
+      if (this.#keysFault === null)
+        this.#shared.log.error({ err: error }, 'Cannot read the key store')
+      this.#keysFault = String(error)
+    }
+  }
+
+  #gauges(): void {
+    const { metrics } = this
+    metrics.inflightRequests.set(this.#shared.active.size)
+    metrics.inflightBytes.set(this.#shared.inFlight.bytes)
+    metrics.limitStoreMode.set({ mode: 'memory' }, 1)
+    for (const { pool } of this.#world.upstreams) {
+      const { size, running, queued } = pool.stats
+      metrics.poolConnections.set({ pool: pool.name, state: 'open' }, size)
+      metrics.poolConnections.set({ pool: pool.name, state: 'in_use' }, running)
+      metrics.poolConnections.set({ pool: pool.name, state: 'waiting' }, queued)
+    }
+    for (const [quantile, percent] of [
+      ['0.5', 50],
+      ['0.99', 99],
+      ['1', 100],
+    ] as const) {
+      metrics.eventLoopDelay.set({ quantile }, this.#delay.percentile(percent) / 1e9)
+    }
+    this.#delay.reset()
+    this.#shared.recorder.gauges()
+  }
+
+  async #echoUrl(url: string): Promise<string> {
+    let echo = this.#echoes.get(url)
+    if (echo === undefined) {
+      echo = new EchoUpstream(parseEchoUrl(url))
+      await echo.open()
+      this.#echoes.set(url, echo)
+    }
+    return echo.url
+  }
+}
+
+function pause(timeMs: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, timeMs))
+}

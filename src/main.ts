@@ -1,0 +1,208 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs'
+import process, { stderr, stdout } from 'node:process'
+
+import { Command, CommanderError, InvalidArgumentError } from 'commander'
+
+import { wallMs } from './clock.ts'
+import { loadConfig, renderProblems } from './config/load.ts'
+import { parseDuration } from './config/units.ts'
+
+/** The command line: the only file with argv and exit codes (0 done, 1 the answer is no, 2 cannot be done). */
+
+const { version } = JSON.parse(
+  readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
+) as { version: string }
+
+const write = (text: string): void => void stdout.write(text)
+const finish = (code: number): void => {
+  process.exitCode = code
+}
+
+const onHangup = (reload: () => void): void => void process.on('SIGHUP', reload)
+
+const program = new Command('governor')
+  .description(
+    'A policy sidecar for LLM calls: authenticates, limits, inspects, records, forwards.',
+  )
+  .version(version)
+  .exitOverride()
+  .showHelpAfterError('Run with --help for what there is.')
+
+const config = (command: Command): Command =>
+  command.option('--config <file>', 'the configuration', 'governance.yaml')
+
+config(program.command('run'))
+  .description('run the sidecar')
+  .option('--dev', 'make a key for a day and print two calls to try', false)
+  .action(async ({ config: file, dev }: { config: string; dev: boolean }) => {
+    const { run } = await import('./cli/run.ts')
+    const stopped = new Promise((resolve) => {
+      process.once('SIGTERM', resolve).once('SIGINT', resolve)
+    })
+    const code = await run({ file, dev, version, write, stopped, onHangup })
+    finish(code)
+  })
+
+program
+  .command('init')
+  .description('write a commented starter configuration')
+  .option('--config <file>', 'where to write it', 'governance.yaml')
+  .option('--force', 'overwrite what is there', false)
+  .action(async ({ config: file, force }: { config: string; force: boolean }) => {
+    const { init } = await import('./cli/init.ts')
+    finish(init({ file, force, write }))
+  })
+
+program
+  .command('check')
+  .description('check configuration files and say all that is wrong')
+  .argument('[files...]', 'governance.yaml by default')
+  .option('--config <file>', 'the same as an argument')
+  .option('--format <format>', 'text or json', 'text')
+  .option('--print', 'print the effective configuration, secrets masked', false)
+  .action(async (files: string[], given: { config?: string; format: string; print: boolean }) => {
+    const { check } = await import('./cli/check.ts')
+    const all = given.config === undefined ? files : [given.config, ...files]
+    finish(check({ ...given, files: all, env: process.env, write }))
+  })
+
+const keys = program.command('keys').description('make, list and revoke keys')
+
+interface CreateOptions {
+  config: string
+  tenant: string
+  name: string
+  user: string
+  role: string[]
+  label: Record<string, string>
+  expires?: number
+}
+
+config(keys.command('create'))
+  .description('make a key; it is shown once, alone on the last line')
+  .requiredOption('--tenant <tenant>', 'whose it is')
+  .requiredOption('--name <name>', 'what to call it')
+  .option('--user <user>', 'the person or service behind it', '')
+  .option('--role <role>', 'a role, repeatable', append, [])
+  .option('--label <name=value>', 'a label, repeatable', label, {})
+  .option('--expires <duration>', 'how long it lives, such as 90d', duration)
+  .action(async (given: CreateOptions) => {
+    const { keysCreate } = await import('./cli/keys.ts')
+    const expiresAtMs = given.expires === undefined ? null : wallMs() + given.expires
+    const { tenant, name, user, role: roles, label: labels } = given
+    const spec = { tenant, name, user, roles, labels, expiresAtMs }
+    await withConfig(given.config, (context) => keysCreate(context, spec))
+  })
+
+config(keys.command('list'))
+  .description('list all keys, never their secrets')
+  .option('--json', 'one JSON object a line', false)
+  .action(async (given: { config: string; json: boolean }) => {
+    const { keysList } = await import('./cli/keys.ts')
+    await withConfig(given.config, (context) => keysList(context, given.json))
+  })
+
+config(keys.command('revoke'))
+  .description('end a key; running sidecars notice within a second')
+  .argument('<key_id>', 'the part of the key before the dot')
+  .action(async (keyId: string, given: { config: string }) => {
+    const { keysRevoke } = await import('./cli/keys.ts')
+    await withConfig(given.config, (context) => keysRevoke(context, keyId))
+  })
+
+const audit = program.command('audit').description('read and verify the audit log')
+
+config(audit.command('tail'))
+  .description('show the last entries')
+  .option('-n, --lines <count>', 'how many', count, 10)
+  .option('-f, --follow', 'and those to come', false)
+  .option('--json', 'one JSON object a line', false)
+  .action(async (given: { config: string; lines: number; follow: boolean; json: boolean }) => {
+    const { auditTail } = await import('./cli/audit.ts')
+    const stop = new AbortController()
+    process.once('SIGINT', () => stop.abort()).once('SIGTERM', () => stop.abort())
+    const { lines, follow, json } = given
+    await withConfig(given.config, ({ snapshot }) =>
+      auditTail({ path: snapshot.audit.path, lines, follow, json, write, signal: stop.signal }),
+    )
+  })
+
+config(audit.command('verify'))
+  .description(
+    'check every hash and link; 0 it holds, 1 tampered or missing, 2 not enough evidence',
+  )
+  .option('--strict', 'an end that nothing attests is not enough evidence', false)
+  .option('--json', 'the result as JSON', false)
+  .action(async (given: { config: string; strict: boolean; json: boolean }) => {
+    const { auditVerify } = await import('./cli/audit.ts')
+    const { strict, json } = given
+    await withConfig(given.config, async ({ snapshot }) =>
+      auditVerify({ path: snapshot.audit.path, strict, json, write }),
+    )
+  })
+
+program
+  .command('demo')
+  .description('send allowed, denied, limited and streamed calls, show what happened, verify')
+  .action(async () => {
+    const { demo } = await import('./cli/demo.ts')
+    finish(await demo({ version, write }))
+  })
+
+for (const name of ['test', 'explain', 'replay', 'migrate']) {
+  program
+    .command(name, { hidden: true })
+    .allowUnknownOption()
+    .argument('[arguments...]')
+    .action(() => program.error(`governor ${name} is not supported in this version`))
+}
+
+async function withConfig(
+  file: string,
+  act: (context: {
+    snapshot: Extract<ReturnType<typeof loadConfig>, { ok: true }>['snapshot']
+    version: string
+    write: typeof write
+  }) => Promise<number>,
+): Promise<void> {
+  const loaded = loadConfig(file, { forRun: false })
+  if (!loaded.ok) {
+    stderr.write(renderProblems(loaded.problems))
+    finish(2)
+    return
+  }
+  finish(await act({ snapshot: loaded.snapshot, version, write }))
+}
+
+function append(value: string, former: string[]): string[] {
+  return [...former, value]
+}
+
+function label(value: string, former: Record<string, string>): Record<string, string> {
+  const at = value.indexOf('=')
+  if (at < 1) throw new InvalidArgumentError('Expected name=value')
+  return { ...former, [value.slice(0, at)]: value.slice(at + 1) }
+}
+
+function count(value: string): number {
+  const number = Number(value)
+  if (/^\d{1,6}$/.test(value)) return number
+  throw new InvalidArgumentError('Expected a number up to 999999')
+}
+
+function duration(value: string): number {
+  const parsed = parseDuration(value)
+  if (typeof parsed === 'number') return parsed
+  throw new InvalidArgumentError('Expected a number and a unit, like 90d')
+}
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  if (error instanceof CommanderError) finish(error.exitCode === 0 ? 0 : 2)
+  else {
+    stderr.write(`${(error as Error).message}\n`)
+    finish(2)
+  }
+}

@@ -1,0 +1,218 @@
+import { hash, randomUUID } from 'node:crypto'
+
+import type { Recorder } from './audit/record.ts'
+import { authenticate } from './auth/authenticate.ts'
+import type { KeyRing } from './auth/key-ring.ts'
+import { monotonicMs, wallMs } from './clock.ts'
+import { GovernorError } from './errors.ts'
+import { type Route, Trail } from './exchange.ts'
+import { type InFlight, readBody, release } from './http/body.ts'
+import type { HttpExchange } from './http/exchange.ts'
+import { checkHeaders, forwardable, limitAddress } from './http/headers.ts'
+import { match } from './http/match.ts'
+import { relay } from './http/relay.ts'
+import { respond } from './http/respond.ts'
+import { admit } from './limit/admit.ts'
+import { ratelimitHeaders } from './limit/headers.ts'
+import type { MemoryStore, Now } from './limit/memory-store.ts'
+import { reserve } from './limit/reserve.ts'
+import type { Log } from './log.ts'
+import type { Metrics } from './metrics.ts'
+import type { Stages } from './pipeline.ts'
+import { evaluate } from './policy/evaluate.ts'
+import type { Answer } from './upstream/call.ts'
+import { forward } from './upstream/forward.ts'
+import { Scrubber } from './upstream/scrub.ts'
+import { applySplices } from './upstream/splice.ts'
+import type { RunningUpstream, World } from './world.ts'
+
+/** What all requests of a process share, whatever snapshot they began with. */
+export interface Shared {
+  readonly ring: KeyRing
+  readonly limits: MemoryStore
+  readonly recorder: Recorder
+  readonly metrics: Metrics
+  readonly log: Log
+  readonly inFlight: InFlight
+  /** Requests under way, so that `maximums.streams` and the drain know. */
+  readonly active: Set<HttpExchange>
+  draining: boolean
+}
+
+export type GovernorStages = Stages<HttpExchange, Answer>
+
+/** The real verbs of the pipeline over one snapshot. A request keeps the snapshot it began with. */
+export function createStages(world: World, shared: Shared): GovernorStages {
+  return { ...checkingStages(world, shared), ...callingStages(world, shared) }
+}
+
+type CallingVerb = 'rewrite' | 'record' | 'forward' | 'relay' | 'respond' | 'settle'
+
+/** Everything up to the decision and the place in the limits. */
+function checkingStages(world: World, shared: Shared): Omit<GovernorStages, CallingVerb> {
+  const { snapshot } = world
+  const { maximums, timeouts } = snapshot
+  const mounts = world.upstreams.map(({ name, provider }) => ({ name, dialect: provider }))
+  return {
+    begin: (exchange) => {
+      shared.active.add(exchange)
+      return new Trail(randomUUID(), wallMs(), monotonicMs())
+    },
+    match: ({ incoming }) => {
+      checkHeaders(incoming.rawHeaders, incoming.headers)
+      checkExpect(incoming.headers.expect)
+      const { method = '', url: target = '', headers } = incoming
+      return match({ method, target, headers }, mounts)
+    },
+    authenticate: ({ incoming }) => {
+      const ip = limitAddress(incoming.socket.remoteAddress)
+      return authenticate(
+        { headers: incoming.headers, ip },
+        shared.ring,
+        snapshot.auth.pod,
+        wallMs(),
+      )
+    },
+    admit: (principal, route) => {
+      if (shared.draining) throw new GovernorError('DRAINING')
+      if (shared.active.size > maximums.streams) {
+        throw new GovernorError('OVERLOADED', { detail: `${maximums.streams} calls at once` })
+      }
+      admit(shared.limits, { principal, operation: route.endpoint.operation }, now())
+    },
+    read: (exchange, { endpoint }) =>
+      readBody(exchange, {
+        endpoint,
+        maximums,
+        timeoutMs: timeouts.clientBodyMs,
+        inFlight: shared.inFlight,
+      }),
+    inspect: (body, route) => route.dialect.inspect(route, body.bytes, maximums),
+    route: (facts, trail) => findUpstream(world, facts.models, trail),
+    decide: async (facts, trail) =>
+      evaluate(world.policies, {
+        principal: trail.principal!,
+        route: trail.route!,
+        facts,
+        upstream: trail.upstream,
+      }),
+    reserve: async (facts, trail) =>
+      reserve(
+        shared.limits,
+        {
+          principal: trail.principal!,
+          operation: trail.route!.endpoint.operation,
+          models: facts.models,
+          upstream: trail.upstream!.name,
+        },
+        now(),
+      ),
+  }
+}
+
+/** From the permit to the last byte and the outcome. */
+function callingStages(world: World, shared: Shared): Pick<GovernorStages, CallingVerb> {
+  const { timeouts } = world.snapshot
+  return {
+    rewrite: ({ bytes, decoded, receivedSha256 }, trail) => {
+      const asks = usesAsk(trail)
+      if (decoded) trail.changed.push('decoded')
+      if (asks) trail.changed.push('usage')
+      const outgoing = asks ? applySplices(bytes, [trail.facts!.askUsage!]) : bytes
+      trail.forwardedSha256 = asks || decoded ? hash('sha256', outgoing) : receivedSha256
+      return outgoing
+    },
+    record: (trail) => shared.recorder.record(trail),
+    forward: (permit, exchange, trail) => {
+      const upstream = permit.upstream as RunningUpstream
+      const { method = '', headers } = exchange.incoming
+      if (exchange.clientGone) throw new GovernorError('CLIENT_CLOSED')
+      trail.forwarded = true
+      return forward(permit, {
+        pool: upstream.pool,
+        method,
+        headers: [
+          ...forwardable(headers, world.headers.get(upstream.dialect)!.request),
+          ...(permit.bytes.length > 0 ? ['content-type', 'application/json'] : []),
+          'accept-encoding',
+          'identity',
+          ...upstream.credentialHeaders,
+        ],
+        firstByteMs: timeouts.firstByteMs,
+        idleMs: timeouts.idleMs,
+        onFault: (fault) => shared.metrics.upstreamErrors.inc({ upstream: upstream.name, fault }),
+        onCall: (call) => {
+          exchange.onClientGone = () => call.abort()
+        },
+      })
+    },
+    relay: (answer, exchange, trail) => {
+      trail.firstByteMs = monotonicMs()
+      const { config, dialect } = trail.upstream as RunningUpstream
+      return relay(answer, exchange, trail, {
+        meter: trail.route!.dialect.meter(trail.route!, trail.facts!, usesAsk(trail)),
+        filter: config.credential === null ? null : new Scrubber(config.credential),
+        headerList: world.headers.get(dialect)!.response,
+        limitHeaders: Object.entries(ratelimitHeaders(trail.lease!.states)).flat(),
+        idleMs: timeouts.idleMs,
+        onStream: (change) => shared.metrics.streamsOpen.inc(change),
+      })
+    },
+    respond: (exchange, trail, error) => {
+      if (error.source === 'governor') {
+        shared.log.error(
+          { request_id: trail.requestId, code: error.code, err: error.cause },
+          error.message,
+        )
+      }
+      const dialect = trail.route?.dialect ?? world.upstreams[0]!.provider
+      respond(exchange, trail, error, dialect)
+    },
+    settle: (exchange, trail) => {
+      shared.active.delete(exchange)
+      exchange.onClientGone = null
+      release(exchange, shared.inFlight)
+      trail.lease?.settle()
+      shared.recorder.settle(trail, exchange.incoming.socket.remoteAddress)
+    },
+  }
+}
+
+function now(): Now {
+  return { wallMs: wallMs(), monotonicMs: monotonicMs() }
+}
+
+function checkExpect(expect: string | undefined): void {
+  if (expect === undefined || expect.toLowerCase() === '100-continue') return
+  throw new GovernorError('EXPECTATION_UNKNOWN', { hint: 'Only 100-continue is known' })
+}
+
+function usesAsk(trail: Trail): boolean {
+  return (
+    trail.facts!.askUsage !== null && (trail.upstream as RunningUpstream).config.usage === 'ask'
+  )
+}
+
+/** The first upstream in the order of the file that the mount allows and that serves every model. */
+function findUpstream(world: World, models: readonly string[], trail: Trail): RunningUpstream {
+  const { mount, dialect, endpoint, pathModel } = trail.route as Route
+  const subject = {
+    principal: trail.principal!,
+    operation: endpoint.operation,
+    models: pathModel === null ? models : [...models, pathModel],
+    upstream: null,
+  }
+  const found = world.upstreams.find(
+    (upstream) =>
+      (mount === null || upstream.name === mount) &&
+      upstream.provider === dialect &&
+      upstream.serves.fails(subject) === null,
+  )
+  if (found === undefined) {
+    throw new GovernorError('UPSTREAM_UNKNOWN', {
+      detail: models.length === 0 ? 'this call names no model' : `"${models.join('", "')}"`,
+      param: 'model',
+    })
+  }
+  return found
+}

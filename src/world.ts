@@ -1,0 +1,99 @@
+import type { Snapshot, UpstreamConfig } from './config/snapshot.ts'
+import type { Dialect, Upstream } from './exchange.ts'
+import { HeaderList } from './http/headers.ts'
+import { compilePolicies, type CompiledPolicies } from './policy/compile.ts'
+import { compileAliases, ModelNames } from './policy/model-names.ts'
+import { compileSelectors, type SelectorTest } from './policy/selectors.ts'
+import { UpstreamPool } from './upstream/forward.ts'
+
+/** An upstream that is ready to be called. */
+export interface RunningUpstream extends Upstream {
+  readonly config: UpstreamConfig
+  readonly provider: Dialect
+  readonly pool: UpstreamPool
+  /** Fails for a call whose models this upstream does not serve. */
+  readonly serves: SelectorTest
+  readonly credentialHeaders: readonly string[]
+}
+
+export interface DialectHeaders {
+  readonly request: HeaderList
+  readonly response: HeaderList
+}
+
+/** One snapshot, compiled: everything a request needs and nothing it has to prepare. */
+export interface World {
+  readonly snapshot: Snapshot
+  readonly policies: CompiledPolicies
+  readonly upstreams: readonly RunningUpstream[]
+  readonly headers: ReadonlyMap<string, DialectHeaders>
+}
+
+export interface WorldParts {
+  readonly dialects: Readonly<Record<string, Dialect>>
+  /** Address of the built-in echo for an `echo:` address. */
+  echoUrl(url: string): Promise<string>
+  /** Pools of the former world, kept where name, address and time-out are the same. */
+  readonly former: World | null
+}
+
+const ANY = {
+  tenants: null,
+  keys: null,
+  users: null,
+  roles: null,
+  labels: null,
+  operations: null,
+  upstreams: null,
+  input: null,
+}
+const SERVES = { quantifier: 'every', modellessPasses: true } as const
+
+/** Compiles a snapshot. All the cost of a reload is here, before the swap. */
+export async function createWorld(snapshot: Snapshot, parts: WorldParts): Promise<World> {
+  const names = new ModelNames(compileAliases(snapshot.aliases))
+  const upstreams: RunningUpstream[] = []
+  for (const config of snapshot.upstreams) {
+    const provider = parts.dialects[config.dialect]!
+    const secret = config.credential
+    upstreams.push({
+      name: config.name,
+      dialect: config.dialect,
+      config,
+      provider,
+      pool: await poolFor(config, snapshot.timeouts.connectMs, parts),
+      serves: compileSelectors({ ...ANY, models: config.models }, names, SERVES),
+      credentialHeaders: secret === null ? [] : Object.entries(provider.credential(secret)).flat(),
+    })
+  }
+  const headers = new Map(
+    Object.values(parts.dialects).map((dialect) => [
+      dialect.name,
+      {
+        request: new HeaderList(dialect.requestHeaders),
+        response: new HeaderList(dialect.responseHeaders),
+      },
+    ]),
+  )
+  return { snapshot, policies: compilePolicies(snapshot), upstreams, headers }
+}
+
+async function poolFor(
+  config: UpstreamConfig,
+  connectMs: number,
+  parts: WorldParts,
+): Promise<UpstreamPool> {
+  const url = config.url.startsWith('echo:') ? await parts.echoUrl(config.url) : config.url
+  const same = parts.former?.upstreams.find(
+    ({ pool }) => pool.name === config.name && pool.url === url && pool.connectMs === connectMs,
+  )
+  return same?.pool ?? new UpstreamPool(config.name, url, connectMs)
+}
+
+/** Closes the pools that only the former world used, once their calls have ended. */
+export async function retire(former: World, next: World): Promise<void> {
+  const kept = new Set(next.upstreams.map(({ pool }) => pool))
+  await Promise.all(
+    former.upstreams.filter(({ pool }) => !kept.has(pool)).map(({ pool }) => pool.close()),
+  )
+}

@@ -1,0 +1,338 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { renameSync, statSync, unlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+import Database from 'better-sqlite3'
+import t from 'tap'
+
+import { appendOnce } from '../../src/audit/append-once.ts'
+import { verifyLog } from '../../src/audit/verify.ts'
+import { Wal } from '../../src/audit/wal.ts'
+import { decision, openWal, outcome, refusal, rows, story } from './support/log.ts'
+
+/**
+ * Every promise of the log is tried on real files: what was acknowledged is there after the process
+ * is gone, what was refused is not, and a disk that fails is said so and survived.
+ */
+const CHILD = join(import.meta.dirname, 'support/writer-child.ts')
+
+async function until(condition: () => boolean): Promise<void> {
+  for (let turn = 0; turn < 1000 && !condition(); turn++) {
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+}
+
+t.test('record() is in the file when it resolves, and close() ends the chain', async (t) => {
+  const path = join(t.testdir(), 'data', 'audit.db')
+  const wal = await openWal(path)
+  await wal.record(decision('r1'))
+  t.strictSame(story(path), ['writer.open', 'decision r1'])
+  wal.queue(outcome('r1'))
+  await wal.record(refusal('r2'))
+  await wal.close()
+  t.strictSame(story(path), [
+    'writer.open',
+    'decision r1',
+    'outcome r1',
+    'decision r2',
+    'writer.close',
+  ])
+  t.strictSame(
+    rows(path).map(({ seq }) => seq),
+    [1, 2, 3, 4, 5],
+  )
+  t.equal(statSync(path).mode & 0o777, 0o600)
+  t.equal(statSync(join(path, '..')).mode & 0o777, 0o700)
+  t.equal(verifyLog(path, { strict: true }).exitCode, 0)
+  await t.rejects(wal.record(refusal('r3')), { code: 'AUDIT_UNAVAILABLE' })
+})
+
+t.test('queue() is durable without another commit to ride with', async (t) => {
+  const path = join(t.testdir(), 'audit.db')
+  const wal = await openWal(path)
+  await wal.record(decision('r1'))
+  wal.queue(outcome('r1'))
+  await until(() => story(path).length === 3)
+  t.strictSame(story(path), ['writer.open', 'decision r1', 'outcome r1'])
+  await wal.close()
+})
+
+t.test('record() keeps order and batches under concurrency', async (t) => {
+  const path = join(t.testdir(), 'audit.db')
+  const batches: number[] = []
+  const wal = await openWal(path, { onCommit: (_durationMs, entries) => batches.push(entries) })
+  await Promise.all(Array.from({ length: 3000 }, (_, index) => wal.record(refusal(`r${index}`))))
+  t.strictSame(
+    story(path).slice(1),
+    Array.from({ length: 3000 }, (_, index) => `decision r${index}`),
+  )
+  t.ok(batches.length < 100, 'a commit serves many')
+  t.equal(
+    batches.reduce((sum, entries) => sum + entries, 0),
+    3000,
+  )
+  await wal.close()
+  t.equal(verifyLog(path, { strict: true }).exitCode, 0)
+})
+
+t.test('record() keeps bodies of every size and script, and refuses one too long', async (t) => {
+  const path = join(t.testdir(), 'audit.db')
+  const wal = await openWal(path)
+  const pads = ['', 'é€😀'.repeat(100), '\ud800', '\0', '中'.repeat(250_000)]
+  await Promise.all(pads.map((pad, index) => wal.record(decision(`r${index}`, pad))))
+  await t.rejects(wal.record(decision('long', 'x'.repeat(300_001))), { code: 'AUDIT_UNAVAILABLE' })
+  wal.queue(decision('long', 'x'.repeat(300_001)))
+  t.equal(wal.stats.lostTotal, 1)
+  t.strictSame(
+    rows(path)
+      .slice(1)
+      .map(({ body }) => body['pad']),
+    pads,
+  )
+  await wal.close()
+})
+
+t.test('open() asks the disk for FULL and owns its checkpoints', async (t) => {
+  const path = join(t.testdir(), 'audit.db')
+  const { openForAppend } = await import('../../src/audit/file.ts')
+  const db = openForAppend({ path, busyMs: 100, pageBytesMax: 0 })
+  const pragma = (name: string) => db.pragma(name, { simple: true })
+  t.strictSame(
+    [pragma('journal_mode'), pragma('synchronous'), pragma('wal_autocheckpoint')],
+    ['wal', 2, 0],
+  )
+  db.close()
+})
+
+t.test('open() refuses a newer schema and a file that is no database', async (t) => {
+  const dir = t.testdir({ 'text.db': 'this is not a database, it is a text of some length '.repeat(9) })
+  const newer = new Database(join(dir, 'newer.db'))
+  newer.pragma('user_version = 99')
+  newer.close()
+  await t.rejects(openWal(join(dir, 'newer.db')), /newer Governor \(schema 99/)
+  await t.rejects(openWal(join(dir, 'text.db')), /not a database/)
+})
+
+t.test('open() refuses a second sidecar and names the first', async (t) => {
+  const path = join(t.testdir(), 'audit.db')
+  const wal = await openWal(path)
+  await t.rejects(
+    openWal(path),
+    new RegExp(`in use by process ${process.pid} since 20..-..-..T.*audit\\.path`),
+  )
+  await wal.record(refusal('r1'))
+  await wal.close()
+  const again = await openWal(path)
+  await again.close()
+})
+
+t.test('appendOnce() appends beside a running sidecar', async (t) => {
+  const path = join(t.testdir(), 'audit.db')
+  const admin = { kind: 'admin', body: '{"kind":"admin","action":"keys.create"}' } as const
+  appendOnce(path, 'test', [admin])
+  const wal = await openWal(path)
+  await wal.record(decision('r1'))
+  appendOnce(path, 'test', [admin, admin])
+  await wal.record(refusal('r2'))
+  wal.queue(outcome('r1'))
+  await wal.close()
+  t.strictSame(story(path), [
+    ...['writer.open', 'admin', 'writer.close'],
+    ...['writer.open', 'decision r1'],
+    ...['writer.open', 'admin', 'admin', 'writer.close'],
+    ...['decision r2', 'outcome r1', 'writer.close'],
+  ])
+  t.equal(verifyLog(path, { strict: true }).exitCode, 0)
+})
+
+t.test('close() gives calls that nobody settled an outcome', async (t) => {
+  const path = join(t.testdir(), 'audit.db')
+  const wal = await openWal(path)
+  await wal.record(decision('r1'))
+  await wal.close()
+  t.strictSame(story(path), ['writer.open', 'decision r1', 'outcome r1', 'writer.close'])
+  t.equal(rows(path)[2]?.body['outcome'], 'interrupted')
+  t.equal(verifyLog(path, { strict: true }).exitCode, 0)
+})
+
+t.test('a killed writer loses nothing acknowledged and its calls are closed once', async (t) => {
+  const path = join(t.testdir(), 'audit.db')
+  const acknowledged: string[] = []
+  for (let round = 0; round < 5; round++) {
+    const child = spawn(process.execPath, [CHILD, path, `k${round}`], { stdio: ['ignore', 'pipe', 2] })
+    let out = ''
+    const exited = once(child, 'exit')
+    child.stdout?.on('data', (chunk: Buffer) => {
+      out += chunk.toString()
+      if (out.split('\n').length > 300 + round * 500) child.kill('SIGKILL')
+    })
+    await exited
+    acknowledged.push(...out.split('\n').slice(1, -1))
+    const live = verifyLog(path, { strict: false })
+    t.equal(live.exitCode, 0, JSON.stringify(live.problems))
+  }
+  const wal = await openWal(path)
+  const found = rows(path)
+  const decided = found.filter(({ kind }) => kind === 'decision').map((row) => row.request_id)
+  const ended = found.filter(({ kind }) => kind === 'outcome').map((row) => row.request_id)
+  t.strictSame(new Set(acknowledged).difference(new Set(decided)).size, 0, 'acked ⊆ recovered')
+  t.strictSame(ended.toSorted(), decided.toSorted(), 'one outcome each')
+  t.ok(wal.stats.recovered > 0)
+  await wal.close()
+  const result = verifyLog(path, { strict: true })
+  t.strictSame([result.exitCode, result.openCalls, result.chains], [0, 0, 6])
+})
+
+t.test('open() recovers from the last mark on, with calls open before it', async (t) => {
+  const path = join(t.testdir(), 'audit.db')
+  const wal = await openWal(path)
+  await wal.record(decision('early'))
+  for (let round = 0; round < 12; round++) {
+    await Promise.all(Array.from({ length: 500 }, (_, i) => wal.record(refusal(`${round}-${i}`))))
+  }
+  const db = new Database(path)
+  const mark = db.prepare('SELECT marked_seq > 4000, open_calls FROM chains').raw().get()
+  t.strictSame(mark, [1, '["early"]'])
+  // A crash, as far as the file can tell: the chain was never closed.
+  await wal.close()
+  db.exec("DELETE FROM entries WHERE seq > (SELECT max(seq) - 2 FROM entries)")
+  db.exec("UPDATE chains SET state = 'open'")
+  db.close()
+  const again = await openWal(path)
+  t.equal(again.stats.recovered, 1)
+  await again.close()
+  t.strictSame(story(path).slice(-3), ['writer.open', 'outcome early', 'writer.close'])
+  t.equal(verifyLog(path, { strict: true }).exitCode, 0)
+})
+
+t.test('record() refuses at local_max while outcomes still fit', async (t) => {
+  const path = join(t.testdir(), 'audit.db')
+  const wal = await openWal(path, { localBytesMax: 300_000 })
+  let refused: unknown
+  let count = 0
+  for (; count < 2000 && refused === undefined; count++) {
+    await wal.record(decision(`r${count}`, 'x'.repeat(2000))).catch((error) => (refused = error))
+    // The size is measured at most each 100 ms.
+    if (count % 50 === 49) await new Promise((resolve) => setTimeout(resolve, 110))
+  }
+  t.match(refused, { code: 'AUDIT_UNAVAILABLE', status: 503, headers: { 'retry-after': '1' } })
+  t.match((refused as Error).message, /local_max/)
+  t.ok(wal.healthy)
+  for (let i = 0; i < count - 1; i++) wal.queue(outcome(`r${i}`))
+  await wal.flush()
+  t.equal(wal.stats.lostTotal, 0)
+  await wal.close()
+  t.equal(verifyLog(path, { strict: true }).exitCode, 0)
+})
+
+t.test('a decision the disk took too long for is refused and gets not_forwarded', async (t) => {
+  const path = join(t.testdir(), 'audit.db')
+  const wal = await openWal(path, { commitMs: 400 })
+  // Another writer holds the file for longer than the decision may take.
+  const blocker = new Database(path)
+  blocker.exec('BEGIN IMMEDIATE')
+  await t.rejects(wal.record(decision('late')), { code: 'AUDIT_UNAVAILABLE', message: /longer than 400/ })
+  t.notOk(wal.healthy)
+  await t.rejects(wal.record(decision('r2')), { code: 'AUDIT_UNAVAILABLE' })
+  blocker.exec('COMMIT')
+  blocker.close()
+  await until(() => story(path).includes('outcome late'))
+  await wal.record(refusal('after'))
+  await wal.close()
+  t.strictSame(story(path), [
+    ...['writer.open', 'decision late', 'outcome late', 'decision after', 'writer.close'],
+  ])
+  t.equal(rows(path)[2]?.body['outcome'], 'not_forwarded')
+  t.equal(verifyLog(path, { strict: true }).exitCode, 0)
+})
+
+t.test('a busy file fails the batch, keeps the outcomes and heals', async (t) => {
+  const path = join(t.testdir(), 'audit.db')
+  const wal = await openWal(path, { commitMs: 200 })
+  await wal.record(decision('r1'))
+  const blocker = new Database(path)
+  blocker.exec('BEGIN IMMEDIATE')
+  wal.queue(outcome('r1'))
+  await t.rejects(wal.record(decision('r2')), { code: 'AUDIT_UNAVAILABLE' })
+  await until(() => !wal.healthy)
+  await t.rejects(wal.record(decision('r3')), { code: 'AUDIT_UNAVAILABLE' })
+  blocker.exec('COMMIT')
+  blocker.close()
+  await until(() => wal.healthy)
+  await wal.record(refusal('r4'))
+  await wal.flush()
+  await wal.close()
+  const told = story(path).filter((line) => line !== 'heartbeat')
+  t.ok(told.includes('outcome r1'))
+  t.ok(told.includes('decision r4'))
+  t.notOk(told.includes('decision r3'))
+  t.equal(told.includes('decision r2'), told.includes('outcome r2'))
+  t.strictSame(wal.stats.lostTotal, 0)
+  t.equal(verifyLog(path, { strict: true }).exitCode, 0)
+})
+
+for (const how of ['unlinked', 'replaced', 'without its write-ahead log'] as const) {
+  t.test(`a file that is ${how} is noticed and the next epoch begins`, async (t) => {
+    const path = join(t.testdir(), 'audit.db')
+    const wal = await openWal(path)
+    await wal.record(decision('r1'))
+    if (how === 'unlinked') unlinkSync(path)
+    else if (how === 'replaced') {
+      renameSync(path, `${path}.old`)
+      writeFileSync(path, '')
+    } else unlinkSync(`${path}-wal`)
+    await new Promise((resolve) => setTimeout(resolve, 120))
+    await wal.record(decision('r2'))
+    wal.queue(outcome('r1'))
+    wal.queue(outcome('r2'))
+    await wal.close()
+    t.strictSame(story(path.replace('.db', '.e2.db')), [
+      ...['writer.open', 'decision r2', 'outcome r1', 'outcome r2', 'writer.close'],
+    ])
+    t.match(rows(path.replace('.db', '.e2.db'))[0]?.body, { epoch: 2, continues: { epoch: 1, seq: 2 } })
+    if (how !== 'without its write-ahead log') {
+      t.equal(verifyLog(path, { strict: false }).exitCode, 1, 'the loss is found')
+    }
+    const again = await openWal(path)
+    await again.close()
+    t.equal(story(path.replace('.db', '.e2.db')).length, 7, 'the newest file goes on')
+  })
+}
+
+t.test('an I/O error ends the file and the next epoch continues it', async (t) => {
+  const path = join(t.testdir(), 'audit.db')
+  // A limit on the size of files makes writes fail with EFBIG, which SQLite knows as I/O error.
+  const command = `ulimit -f 2048; exec "${process.execPath}" "${CHILD}" "${path}" io`
+  const child = spawn('sh', ['-c', command], { stdio: ['ignore', 'pipe', 2] })
+  let out = ''
+  const exited = once(child, 'exit')
+  child.stdout?.on('data', (chunk: Buffer) => {
+    out += chunk.toString()
+    if (out.split('\n').length > 3000) child.kill('SIGKILL')
+  })
+  await exited
+  const acknowledged = out.split('\n').slice(1, -1)
+  const wal = await openWal(path)
+  await wal.close()
+  const result = verifyLog(path, { strict: true })
+  t.strictSame([result.exitCode, result.problems], [0, []])
+  t.ok(result.files.length > 1, `${result.files.length} files`)
+  const found = result.files.flatMap((file) => story(file))
+  const missing = acknowledged.filter((id) => !found.includes(`decision ${id}`))
+  t.strictSame(missing, [])
+})
+
+t.test('close() ends a process that has nothing else to do', async (t) => {
+  const path = join(t.testdir(), 'audit.db')
+  const wal = await Wal.open({
+    path,
+    localBytesMax: 1e9,
+    commitMs: 1000,
+    version: 'test',
+    exclusive: false,
+  })
+  await Promise.all([wal.close(), wal.close()])
+  t.strictSame(story(path), ['writer.open', 'writer.close'])
+  t.notOk(wal.healthy)
+})

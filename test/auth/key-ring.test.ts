@@ -1,0 +1,101 @@
+import { join } from 'node:path'
+
+import bcrypt from 'bcrypt'
+import t, { type Test } from 'tap'
+
+import { KeyRing } from '../../src/auth/key-ring.ts'
+import { SqliteKeyStore } from '../../src/auth/key-store-sqlite.ts'
+import { generateKey } from '../../src/auth/key.ts'
+import { GovernorError } from '../../src/errors.ts'
+
+const NOW_MS = 1_700_000_000_000
+
+/** A store on disk with one key in it, a ring that reads it, and a second hand that changes it. */
+async function subject(t: Test, expiresAtMs: number | null = null) {
+  const path = join(t.testdir(), 'keys.db')
+  const writer = SqliteKeyStore.open(path)
+  const reader = SqliteKeyStore.open(path)
+  t.teardown(() => {
+    writer.close()
+    reader.close()
+  })
+  const { keyId, secret } = generateKey()
+  const spec = { tenant: 'acme', name: 'ci', user: '', roles: ['dev'], labels: {}, expiresAtMs }
+  writer.create(spec, { keyId, hash: await bcrypt.hash(secret, 4), createdAtMs: NOW_MS })
+  const looked: string[] = []
+  const ring = new KeyRing(reader, (cache, result) => looked.push(`${cache}:${result}`))
+  return { writer, reader, ring, keyId, secret, looked, path }
+}
+
+t.test('verify() accepts the secret and asks bcrypt once only', async (t) => {
+  const { ring, keyId, secret, looked } = await subject(t)
+  t.equal((await ring.verify(keyId, secret, NOW_MS))?.tenant, 'acme')
+  t.equal((await ring.verify(keyId, secret, NOW_MS))?.tenant, 'acme')
+  t.strictSame(
+    looked.filter((entry) => entry.startsWith('verified')),
+    ['verified_secrets:miss', 'verified_secrets:hit'],
+  )
+})
+
+t.test('verify() refuses a wrong secret, an unknown id and an expired key', async (t) => {
+  const { ring, keyId, secret } = await subject(t, NOW_MS + 1000)
+  t.equal(await ring.verify(keyId, `${secret}x`, NOW_MS), null)
+  t.equal(await ring.verify(keyId, `${secret}x`, NOW_MS), null, 'also when it is remembered')
+  t.equal(await ring.verify(generateKey().keyId, secret, NOW_MS), null)
+  t.ok(await ring.verify(keyId, secret, NOW_MS))
+  t.equal(await ring.verify(keyId, secret, NOW_MS + 1000), null)
+})
+
+t.test('refresh() sees a key revoked by another process and forgets it', async (t) => {
+  const { ring, writer, keyId, secret } = await subject(t)
+  t.ok(await ring.verify(keyId, secret, NOW_MS))
+  t.strictSame(ring.refresh(), [], 'nothing changed yet')
+  t.equal(writer.revoke(keyId, NOW_MS), true)
+  t.strictSame(
+    ring.refresh().map((record) => record.keyId),
+    [keyId],
+  )
+  t.equal(await ring.verify(keyId, secret, NOW_MS), null)
+  t.equal(writer.revoke(keyId, NOW_MS), false, 'revoking twice is not an act')
+})
+
+t.test('verify() answers AUTH_BUSY beyond eight unverified secrets of one key', async (t) => {
+  const { ring, keyId, secret } = await subject(t)
+  const tries = Array.from({ length: 20 }, (_, index) =>
+    ring.verify(keyId, `${secret.slice(0, -2)}${String(index).padStart(2, '0')}`, NOW_MS).then(
+      () => 'answered',
+      (error: GovernorError) => error.code,
+    ),
+  )
+  const ends = await Promise.all(tries)
+  t.equal(ends.filter((end) => end === 'answered').length, 8)
+  t.equal(ends.filter((end) => end === 'AUTH_BUSY').length, 12)
+  t.ok(await ring.verify(keyId, secret, NOW_MS), 'and the right one is let in afterwards')
+})
+
+t.test('verify() is AUTH_UNAVAILABLE, never a refusal, when the store fails', async (t) => {
+  const { ring, reader, keyId, secret } = await subject(t)
+  reader.close()
+  await t.rejects(ring.verify(keyId, secret, NOW_MS), { code: 'AUTH_UNAVAILABLE', status: 503 })
+})
+
+t.test('SqliteKeyStore keeps what was given, through a reopening', async (t) => {
+  const { path, keyId } = await subject(t)
+  const again = SqliteKeyStore.open(path)
+  t.teardown(() => again.close())
+  const { hash, ...record } = again.find(keyId)!
+  t.match(hash, /^\$2b\$04\$/)
+  t.strictSame(record, {
+    keyId,
+    tenant: 'acme',
+    name: 'ci',
+    user: '',
+    roles: ['dev'],
+    labels: {},
+    createdAtMs: NOW_MS,
+    expiresAtMs: null,
+    revokedAtMs: null,
+  })
+  t.equal(again.find("x' OR '1'='1"), null)
+  t.equal(again.list().length, 1)
+})

@@ -1,0 +1,101 @@
+import { join } from 'node:path'
+
+import t from 'tap'
+
+import { check, type CheckOptions } from '../../src/cli/check.ts'
+
+const GOOD = `version: 1
+upstreams:
+  - name: openai
+    dialect: openai
+    url: https://api.openai.com
+    credential: \${OPENAI_API_KEY}
+policies: [{ id: all, allow: {} }]
+`
+const BAD = 'version: 2\nupstream: []\n'
+
+function run(options: Partial<CheckOptions>) {
+  let output = ''
+  const write = (text: string) => {
+    output += text
+  }
+  const code = check({ files: [], format: 'text', print: false, env: {}, write, ...options })
+  return { code, output }
+}
+
+t.test('check() prints one line for the governance.yaml of this repository', async (t) => {
+  const file = new URL('../../governance.yaml', import.meta.url).pathname
+  t.strictSame(run({ files: [file] }), {
+    code: 0,
+    output: `${file}: OK, 1 upstream, 2 limits, 3 policies; about 524,288 calls fit in audit.local_max 1GiB\n`,
+  })
+})
+
+t.test('check() prints notes before the verdict and exits 0', async (t) => {
+  const file = join(t.testdir({ 'a.yaml': GOOD }), 'a.yaml')
+  const { code, output } = run({ files: [file] })
+  t.equal(code, 0)
+  t.strictSame(output.split('\n').slice(0, 1), [
+    `${file}:6:17  upstreams[0].credential  Note: Not set here: \${OPENAI_API_KEY}`,
+  ])
+  t.equal(output.split('\n').length, 3)
+})
+
+t.test('check() prints all problems of all files and exits 1', async (t) => {
+  const folder = t.testdir({ 'a.yaml': BAD, 'b.yaml': GOOD })
+  const a = join(folder, 'a.yaml')
+  const { code, output } = run({ files: [a, join(folder, 'b.yaml')] })
+  t.equal(code, 1)
+  t.match(
+    output,
+    `${a}:1:1  upstreams  Key "upstreams" is missing\n` +
+      `${a}:1:10  version  Expected 1, found 2\n` +
+      `${a}:2:1  upstream  Unknown key: did you mean "upstreams"?\n` +
+      '3 problems.\n',
+  )
+})
+
+t.test('check() exits 2 when a file is not there', async (t) => {
+  const file = join(t.testdir({}), 'none.yaml')
+  t.strictSame(run({ files: [file] }), {
+    code: 2,
+    output: `${file}  Cannot read the file: there is none\n1 problem.\n`,
+  })
+})
+
+t.test('check() --print masks secrets and stays YAML', async (t) => {
+  const file = join(t.testdir({ 'a.yaml': GOOD }), 'a.yaml')
+  const { code, output } = run({
+    files: [file],
+    print: true,
+    env: { OPENAI_API_KEY: 'sk-hunter2' },
+  })
+  t.equal(code, 0)
+  t.match(output, /^# .*a\.yaml, as it takes effect\nversion: 1\n/)
+  t.notMatch(output, /hunter2/)
+})
+
+t.test('check() --format json describes every file', async (t) => {
+  const folder = t.testdir({ 'a.yaml': BAD, 'b.yaml': GOOD })
+  const files = [join(folder, 'a.yaml'), join(folder, 'b.yaml')]
+  const { code, output } = run({ files, format: 'json', print: true })
+  const parsed: unknown = JSON.parse(output)
+  t.equal(code, 1)
+  t.match(parsed, {
+    files: [
+      { file: files[0], ok: false, problems: [{ line: 1, path: 'upstreams' }, {}, {}] },
+      { file: files[1], ok: true, notes: [{ line: 6, severity: 'note' }], effective: /^version/ },
+    ],
+  })
+})
+
+t.test('check() refuses formats it does not have', async (t) => {
+  t.strictSame(run({ format: 'sarif' }), {
+    code: 2,
+    output: 'Format "sarif" is not supported in this version: use text or json\n',
+  })
+  t.strictSame(run({ format: 'jsn' }), {
+    code: 2,
+    output: 'Unknown format "jsn": did you mean "json"?\n',
+  })
+})

@@ -1,0 +1,40 @@
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+import t from 'tap'
+
+import { init } from '../../src/cli/init.ts'
+import { loadConfig } from '../../src/config/load.ts'
+
+function run(file: string, force = false) {
+  let output = ''
+  const code = init({ file, force, write: (text) => (output += text) })
+  return { code, output }
+}
+
+t.test('init() writes a file that loads without a note', async (t) => {
+  const file = join(t.testdir({}), 'governance.yaml')
+  t.strictSame(run(file), {
+    code: 0,
+    output: `Wrote ${file}. Next: governor check, then governor run --dev\n`,
+  })
+  const loaded = loadConfig(file, { env: {}, forRun: true })
+  t.strictSame(loaded.ok && loaded.notes, [])
+})
+
+t.test('init() replaces a file only when told to', async (t) => {
+  const file = join(t.testdir({}), 'governance.yaml')
+  writeFileSync(file, 'mine\n')
+  t.strictSame(run(file), {
+    code: 2,
+    output: `Cannot write ${file}: it exists already; --force replaces it\n`,
+  })
+  t.equal(readFileSync(file, 'utf8'), 'mine\n')
+  t.equal(run(file, true).code, 0)
+  t.match(readFileSync(file, 'utf8'), /^# Governor/)
+})
+
+t.test('init() says why it cannot write', async (t) => {
+  const file = join(t.testdir({}), 'none', 'governance.yaml')
+  t.strictSame(run(file), { code: 2, output: `Cannot write ${file}: the system says ENOENT\n` })
+})

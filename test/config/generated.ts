@@ -1,0 +1,23 @@
+import { readFileSync } from 'node:fs'
+
+import { jsonSchema, referenceMarkdown } from '../../src/config/reference.ts'
+
+const SCHEMA = new URL('../../config/governance.schema.json', import.meta.url)
+const GUIDE = new URL('../../config/README.md', import.meta.url)
+const BEGIN = '<!-- generated from src/config/schema.ts: do not edit below -->\n'
+const END = '<!-- end of generated part -->\n'
+
+/** The files in config/ that come from the table, as they should be. */
+export function generated(): { readonly url: URL; readonly content: string }[] {
+  return [
+    { url: SCHEMA, content: `${JSON.stringify(jsonSchema(), null, 2)}\n` },
+    { url: GUIDE, content: guide() },
+  ]
+}
+
+function guide(): string {
+  const now = readFileSync(GUIDE, 'utf8')
+  const [before = '', rest = ''] = now.split(BEGIN)
+  const after = rest.split(END)[1] ?? ''
+  return `${before}${BEGIN}\n${referenceMarkdown()}\n${END}${after}`
+}

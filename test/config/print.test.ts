@@ -1,0 +1,36 @@
+import t from 'tap'
+
+import { parseConfig } from '../../src/config/load.ts'
+import { printConfig } from '../../src/config/print.ts'
+import type { Snapshot } from '../../src/config/snapshot.ts'
+import { readCases } from './cases.ts'
+
+function load(text: string): Snapshot {
+  const env = { KEY: 'sk-hunter2', LIMIT: '20', TENANT: 'no', HOSTILE: '*a: #', DOLLAR: 'on' }
+  const loaded = parseConfig('governance.yaml', Buffer.from(text), { env, forRun: true })
+  if (!loaded.ok) throw new Error(loaded.problems.map(({ message }) => message).join('\n'))
+  return loaded.snapshot
+}
+
+t.test('printConfig() reads back to the same snapshot', async (t) => {
+  for (const { name, yaml } of readCases().filter((each) => each.name.startsWith('ok-'))) {
+    const snapshot = load(yaml)
+    const printed = printConfig(snapshot).replaceAll('credential: "***"', 'credential: ${KEY}')
+    const again = load(printed)
+    const upstreams = snapshot.upstreams.map((upstream) => ({
+      ...upstream,
+      credential: upstream.credential && 'sk-hunter2',
+    }))
+    t.strictSame({ ...again, digest: '' }, { ...snapshot, upstreams, digest: '' }, name)
+  }
+})
+
+t.test('printConfig() masks credentials', async (t) => {
+  const printed = printConfig(
+    load(`version: 1
+upstreams: [{ name: a, dialect: openai, url: "https://a", credential: "\${KEY}" }]
+`),
+  )
+  t.notMatch(printed, /hunter2/)
+  t.match(printed, /credential: "?\*\*\*"?\n/)
+})

@@ -1,0 +1,107 @@
+// Goal: every way a configuration file changes is told once. Method: real files; waiting is by
+// condition with a generous end, never for a fixed time, except where nothing should happen.
+import { mkdirSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+import t, { type Test } from 'tap'
+
+import { watchConfig } from '../../src/config/watch.ts'
+
+const QUICK = { settleMs: 20, pollIntervalMs: 50 }
+
+function start(t: Test, file: string) {
+  let count = 0
+  const watcher = watchConfig(file, () => count++, QUICK)
+  t.teardown(() => watcher.close())
+  return {
+    watcher,
+    count: () => count,
+    async reaches(wanted: number) {
+      for (let i = 0; i < 500 && count < wanted; i++) await sleep(20)
+      return count
+    },
+  }
+}
+
+t.test('watchConfig() tells of a rewrite and of a rename over the file', async (t) => {
+  const folder = t.testdir({ 'governance.yaml': 'one' })
+  const file = join(folder, 'governance.yaml')
+  const seen = start(t, file)
+  writeFileSync(file, 'two')
+  t.equal(await seen.reaches(1), 1)
+  writeFileSync(join(folder, 'new'), 'three')
+  renameSync(join(folder, 'new'), file)
+  t.equal(await seen.reaches(2), 2)
+  writeFileSync(file, 'four')
+  t.equal(await seen.reaches(3), 3, 'also after the inode changed')
+})
+
+t.test('watchConfig() tells of a ConfigMap swapping ..data', async (t) => {
+  const folder = t.testdir({
+    '..v1': { 'governance.yaml': 'one' },
+    '..v2': { 'governance.yaml': 'two' },
+    '..data': t.fixture('symlink', '..v1'),
+    'governance.yaml': t.fixture('symlink', '..data/governance.yaml'),
+  })
+  const seen = start(t, join(folder, 'governance.yaml'))
+  symlinkSync('..v2', join(folder, '..data_tmp'))
+  renameSync(join(folder, '..data_tmp'), join(folder, '..data'))
+  t.equal(await seen.reaches(1), 1)
+  rmSync(join(folder, '..v1'), { recursive: true })
+  await sleep(200)
+  t.equal(seen.count(), 1)
+})
+
+t.test(
+  'watchConfig() says nothing of a file that is gone, and tells when it is back',
+  async (t) => {
+    const folder = t.testdir({ 'governance.yaml': 'one' })
+    const file = join(folder, 'governance.yaml')
+    const seen = start(t, file)
+    unlinkSync(file)
+    await sleep(200)
+    t.equal(seen.count(), 0)
+    writeFileSync(file, 'one')
+    await sleep(200)
+    t.equal(seen.count(), 0, 'the same content is no change')
+    writeFileSync(file, 'two')
+    t.equal(await seen.reaches(1), 1)
+  },
+)
+
+t.test('watchConfig() survives the directory being removed and made again', async (t) => {
+  const folder = t.testdir({ conf: { 'governance.yaml': 'one' } })
+  const file = join(folder, 'conf', 'governance.yaml')
+  const seen = start(t, file)
+  rmSync(join(folder, 'conf'), { recursive: true })
+  await sleep(200)
+  mkdirSync(join(folder, 'conf'))
+  writeFileSync(file, 'two')
+  t.equal(await seen.reaches(1), 1)
+})
+
+t.test('watchConfig() tells once of a file written in pieces', async (t) => {
+  const folder = t.testdir({ 'governance.yaml': 'one' })
+  const file = join(folder, 'governance.yaml')
+  let count = 0
+  const watcher = watchConfig(file, () => count++, { settleMs: 400, pollIntervalMs: 60_000 })
+  t.teardown(() => watcher.close())
+  for (const part of ['', 'version', 'version: 1', 'version: 1\nup']) {
+    writeFileSync(file, part)
+    await sleep(30)
+  }
+  for (let i = 0; i < 500 && count < 1; i++) await sleep(20)
+  await sleep(900)
+  t.equal(count, 1)
+})
+
+t.test('close() ends it', async (t) => {
+  const folder = t.testdir({ 'governance.yaml': 'one' })
+  const file = join(folder, 'governance.yaml')
+  const seen = start(t, file)
+  seen.watcher.close()
+  writeFileSync(file, 'two')
+  await sleep(200)
+  t.equal(seen.count(), 0)
+})

@@ -1,0 +1,201 @@
+import {
+  createServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  request,
+  type ServerResponse,
+} from 'node:http'
+import { type AddressInfo, connect } from 'node:net'
+import { deflateSync, gzipSync, zstdCompressSync, brotliCompressSync } from 'node:zlib'
+
+import t, { type Test } from 'tap'
+
+import type { Endpoint } from '../../src/exchange.ts'
+import { readBody, release } from '../../src/http/body.ts'
+import { HttpExchange } from '../../src/http/exchange.ts'
+
+const JSON_ENDPOINT: Endpoint = {
+  operation: 'chat',
+  api: 'chat.completions',
+  body: 'json',
+  query: [],
+  generates: true,
+}
+
+/** A server that answers with what readBody made of the request: its text, or its error code. */
+async function subject(t: Test, over: { timeoutMs?: number; endpoint?: Endpoint } = {}) {
+  const inFlight = { bytes: 0 }
+  const maximums = { bodyBytes: 10_000, decodedBytes: 20_000, inFlightBytes: 50_000 }
+  const handle = (awaits: boolean) => (incoming: IncomingMessage, outgoing: ServerResponse) => {
+    const exchange = new HttpExchange(incoming, outgoing, awaits)
+    const endpoint = over.endpoint ?? JSON_ENDPOINT
+    const timeoutMs = over.timeoutMs ?? 5000
+    void readBody(exchange, { endpoint, maximums, timeoutMs, inFlight })
+      .then(
+        (body) => `${body.decoded ? 'decoded ' : ''}${body.bytes.toString()}`,
+        (error: { code: string }) => error.code,
+      )
+      .then((text) => {
+        release(exchange, inFlight)
+        return exchange.outgoing.end(text)
+      })
+  }
+  const server = createServer(handle(false)).on('checkContinue', handle(true))
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  const { port } = server.address() as AddressInfo
+  const send = (body: Buffer | string, headers: IncomingHttpHeaders = {}): Promise<string> =>
+    new Promise((resolve, reject) => {
+      const type = { 'content-type': 'application/json' }
+      request({ port, method: 'POST', headers: { ...type, ...headers } }, (answer) => {
+        const chunks: Buffer[] = []
+        answer.on('data', (chunk: Buffer) => chunks.push(chunk))
+        answer.on('end', () => resolve(Buffer.concat(chunks).toString()))
+      })
+        .on('error', reject)
+        .end(body)
+    })
+  return { send, inFlight, port }
+}
+
+t.test('readBody() gives the bytes as sent and counts nothing afterwards', async (t) => {
+  const { send, inFlight } = await subject(t)
+  t.equal(await send('{"a":1}'), '{"a":1}')
+  t.equal(await send('{"a":1}', { 'transfer-encoding': 'chunked' }), '{"a":1}')
+  t.equal(inFlight.bytes, 0)
+})
+
+t.test('readBody() removes gzip, deflate and zstd, several members too', async (t) => {
+  const { send } = await subject(t)
+  t.equal(await send(gzipSync('{"a":1}'), { 'content-encoding': 'gzip' }), 'decoded {"a":1}')
+  t.equal(await send(deflateSync('{"a":1}'), { 'content-encoding': 'deflate' }), 'decoded {"a":1}')
+  t.equal(
+    await send(zstdCompressSync('{"a":1}'), { 'content-encoding': 'zstd' }),
+    'decoded {"a":1}',
+  )
+  const members = Buffer.concat([gzipSync('{"a"'), gzipSync(':1}')])
+  t.equal(await send(members, { 'content-encoding': 'gzip' }), 'decoded {"a":1}')
+  const frames = Buffer.concat([zstdCompressSync('{"a"'), zstdCompressSync(':1}')])
+  t.equal(await send(frames, { 'content-encoding': 'zstd' }), 'decoded {"a":1}')
+})
+
+t.test(
+  'readBody() refuses encodings it does not decode, or that are not what they say',
+  async (t) => {
+    const { send } = await subject(t)
+    const br = { 'content-encoding': 'br' }
+    t.equal(await send(brotliCompressSync('{}'), br), 'ENCODING_UNSUPPORTED')
+    t.equal(await send('{}', { 'content-encoding': 'gzip, gzip' }), 'ENCODING_UNSUPPORTED')
+    t.equal(await send('{}', { 'content-encoding': 'gzip' }), 'ENCODING_INVALID')
+    for (const tail of [Buffer.alloc(8), Buffer.from('GARBAGE')]) {
+      const encoded = Buffer.concat([gzipSync('{}'), tail])
+      t.equal(await send(encoded, { 'content-encoding': 'gzip' }), 'ENCODING_INVALID', 'gzip')
+      const zstd = Buffer.concat([zstdCompressSync('{}'), tail])
+      t.equal(await send(zstd, { 'content-encoding': 'zstd' }), 'ENCODING_INVALID', 'zstd')
+      const deflated = Buffer.concat([deflateSync('{}'), tail])
+      t.equal(
+        await send(deflated, { 'content-encoding': 'deflate' }),
+        'ENCODING_INVALID',
+        'deflate',
+      )
+    }
+    const cut = gzipSync('{"a":"bcdefgh"}').subarray(0, 20)
+    t.equal(await send(cut, { 'content-encoding': 'gzip' }), 'ENCODING_INVALID')
+  },
+)
+
+t.test('readBody() stops a decompression bomb at the decoded maximum', async (t) => {
+  const { send, inFlight } = await subject(t)
+  const zeros = Buffer.alloc(5_000_000)
+  t.equal(await send(gzipSync(zeros), { 'content-encoding': 'gzip' }), 'BODY_TOO_LARGE')
+  t.equal(await send(zstdCompressSync(zeros), { 'content-encoding': 'zstd' }), 'BODY_TOO_LARGE')
+  t.equal(inFlight.bytes, 0)
+})
+
+t.test('readBody() refuses a body over the maximum, declared or not', async (t) => {
+  const { send } = await subject(t)
+  t.equal(await send('x'.repeat(10_000)), 'x'.repeat(10_000))
+  t.equal(await send('x'.repeat(10_001)), 'BODY_TOO_LARGE')
+  const chunked = { 'transfer-encoding': 'chunked' }
+  t.equal(await send('x'.repeat(10_001), chunked), 'BODY_TOO_LARGE')
+})
+
+t.test('readBody() refuses when all bodies together are too much', async (t) => {
+  const { send, inFlight } = await subject(t)
+  inFlight.bytes = 45_000
+  t.equal(await send('x'.repeat(5001)), 'OVERLOADED')
+  t.equal(inFlight.bytes, 45_000)
+})
+
+for (const [type, want] of [
+  ['application/json', '{}'],
+  ['application/json; charset=utf-8', '{}'],
+  ['application/json;charset=UTF-8', '{}'],
+  ['Application/JSON', '{}'],
+  ['application/json; charset=utf-16', 'CONTENT_TYPE_UNSUPPORTED'],
+  ['application/json garbage', 'CONTENT_TYPE_UNSUPPORTED'],
+  ['application/json\tx', 'CONTENT_TYPE_UNSUPPORTED'],
+  ['application/json, text/plain', 'CONTENT_TYPE_UNSUPPORTED'],
+  ['application/x-www-form-urlencoded', 'CONTENT_TYPE_UNSUPPORTED'],
+  ['multipart/form-data; boundary=x', 'CONTENT_TYPE_UNSUPPORTED'],
+  ['text/plain', 'CONTENT_TYPE_UNSUPPORTED'],
+  ['', 'CONTENT_TYPE_UNSUPPORTED'],
+] as const) {
+  t.test(`readBody() takes "${type}" as ${want}`, async (t) => {
+    const { send } = await subject(t)
+    t.equal(await send('{}', { 'content-type': type }), want)
+  })
+}
+
+t.test('readBody() refuses a body where there must be none', async (t) => {
+  const { send } = await subject(t, { endpoint: { ...JSON_ENDPOINT, body: 'none' } })
+  t.equal(await send('{}'), 'BODY_INVALID')
+  t.equal(await send(''), '')
+})
+
+t.test('readBody() asks a waiting client to go on, but not for a body it refuses', async (t) => {
+  const { port } = await subject(t)
+  const ask = (lengthBytes: number): Promise<string> =>
+    new Promise((resolve) => {
+      const socket = connect(port, '127.0.0.1')
+      socket.write(
+        `POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n` +
+          `content-length: ${lengthBytes}\r\nexpect: 100-continue\r\n\r\n`,
+      )
+      socket.once('data', (bytes) => {
+        resolve(bytes.toString().split('\r\n')[0]!)
+        socket.destroy()
+      })
+    })
+  t.equal(await ask(5), 'HTTP/1.1 100 Continue')
+  t.equal(await ask(50_000), 'HTTP/1.1 200 OK', 'which is the test server saying BODY_TOO_LARGE')
+})
+
+t.test(
+  'readBody() gives up on a body that does not come, and on a client that leaves',
+  async (t) => {
+    const { port, inFlight } = await subject(t, { timeoutMs: 50 })
+    const answer = await new Promise<string>((resolve) => {
+      const socket = connect(port, '127.0.0.1')
+      socket.write('POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n')
+      socket.write('content-length: 5\r\n\r\n{')
+      socket.once('data', (bytes) => resolve(bytes.toString()))
+    })
+    t.match(answer, /BODY_TIMEOUT/)
+    const leaver = connect(port, '127.0.0.1')
+    leaver.write('POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n')
+    leaver.write('content-length: 500\r\n\r\n{')
+    while (inFlight.bytes === 0) await new Promise((resolve) => setImmediate(resolve))
+    leaver.destroy()
+    while (inFlight.bytes !== 0) await new Promise((resolve) => setImmediate(resolve))
+    t.equal(inFlight.bytes, 0)
+  },
+)
+
+t.test('readBody() keeps a body of one-byte chunks as one buffer', async (t) => {
+  const { send } = await subject(t)
+  t.equal(await send('y'.repeat(3000), { 'transfer-encoding': 'chunked' }), 'y'.repeat(3000))
+})

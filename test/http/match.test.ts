@@ -1,0 +1,77 @@
+import t from 'tap'
+
+import { openai } from '../../src/dialect/openai.ts'
+import { match } from '../../src/http/match.ts'
+
+const mounts = [
+  { name: 'main', dialect: openai },
+  { name: 'spare', dialect: openai },
+]
+
+function code(method: string, target: string, headers: Record<string, string> = {}): string {
+  try {
+    const { endpoint, mount, path } = match({ method, target, headers }, mounts)
+    return `${endpoint.api} ${mount ?? '-'} ${path}`
+  } catch (error) {
+    return (error as { code: string }).code
+  }
+}
+
+for (const [target, want] of [
+  ['/v1/chat/completions', 'chat.completions - /v1/chat/completions'],
+  ['/spare/v1/chat/completions', 'chat.completions spare /v1/chat/completions'],
+  ['/main/v1/embeddings', 'embeddings main /v1/embeddings'],
+  ['/v1/files', 'OPERATION_UNKNOWN'],
+  ['/v1', 'OPERATION_UNKNOWN'],
+  ['/v1/v1/chat/completions', 'OPERATION_UNKNOWN'],
+  ['/', 'ROUTE_UNKNOWN'],
+  ['/admin/keys', 'ROUTE_UNKNOWN'],
+  ['/metrics', 'ROUTE_UNKNOWN'],
+  ['/chat/completions', 'ROUTE_UNKNOWN'],
+  ['/other/v1/chat/completions', 'ROUTE_UNKNOWN'],
+  ['http://169.254.169.254/v1/chat/completions', 'TARGET_INVALID'],
+  ['//v1/chat/completions', 'TARGET_INVALID'],
+  ['/v1//chat/completions', 'TARGET_INVALID'],
+  ['/v1/../admin/keys', 'TARGET_INVALID'],
+  ['/v1/./chat/completions', 'TARGET_INVALID'],
+  ['/healthz/../v1/chat/completions', 'TARGET_INVALID'],
+  ['/v1/chat%2Fcompletions', 'TARGET_INVALID'],
+  ['/v1%2f..%2fadmin', 'TARGET_INVALID'],
+  ['/v1/chat%252fcompletions', 'TARGET_INVALID'],
+  ['/v1%5cchat', 'TARGET_INVALID'],
+  ['/v1\\chat', 'TARGET_INVALID'],
+  ['/v1/chat/completions#x', 'TARGET_INVALID'],
+  ['*', 'TARGET_INVALID'],
+  ['', 'TARGET_INVALID'],
+  [`/v1/${'a'.repeat(3000)}`, 'TARGET_INVALID'],
+  ['/v1/chat/completions?/healthz', 'QUERY_UNKNOWN'],
+  ['/v1/chat/completions?key=secret', 'QUERY_UNKNOWN'],
+  ['/V1/Chat/Completions', 'ROUTE_UNKNOWN'],
+] as const) {
+  t.test(`match() POST ${target.slice(0, 50)} is ${want}`, async (t) => {
+    t.equal(code('POST', target), want)
+  })
+}
+
+for (const method of ['GET', 'PUT', 'OPTIONS', 'HEAD', 'TRACE', 'PROPFIND']) {
+  t.test(`match() refuses ${method} on a path that takes POST`, async (t) => {
+    t.equal(code(method, '/v1/chat/completions'), 'METHOD_NOT_ALLOWED')
+  })
+}
+
+t.test('match() never echoes a query parameter, which may be a credential', async (t) => {
+  const head = { method: 'POST', target: '/v1/embeddings?secret-name=secret-value', headers: {} }
+  try {
+    match(head, mounts)
+    t.fail('it was let through')
+  } catch (error) {
+    t.notMatch((error as Error).message, /secret/)
+  }
+})
+
+t.test('match() ignores an offer of HTTP/2 and refuses every other upgrade', async (t) => {
+  const path = '/v1/chat/completions'
+  t.match(code('POST', path, { upgrade: 'h2c' }), /^chat/)
+  t.equal(code('GET', '/v1/realtime', { upgrade: 'websocket' }), 'UPGRADE_REFUSED')
+  t.equal(code('POST', path, { upgrade: 'websocket' }), 'UPGRADE_REFUSED')
+})
