@@ -43,24 +43,23 @@ export class SseSplitter {
   /** Takes the next bytes of the stream and hands on every event they complete. */
   push(chunk: Buffer): void {
     let start = 0
-    for (let at = 0; at < chunk.length; at++) {
-      const byte = chunk[at]!
-      if (byte > CR && !this.#isAfterCr) {
-        this.#isLineEmpty = false
-        continue
-      }
+    let at = 0
+    while (at < chunk.length) {
       if (this.#isAfterCr) {
         this.#isAfterCr = false
-        const end = byte === LF ? at + 1 : at
+        if (chunk[at] === LF) at++
         if (this.#isCrEnd) {
-          this.#cut(chunk.subarray(start, end))
-          start = end
+          this.#cut(chunk.subarray(start, at))
+          start = at
         }
-        if (byte === LF) continue
+        continue
       }
-      if (this.#endsEvent(byte)) {
-        this.#cut(chunk.subarray(start, at + 1))
-        start = at + 1
+      const from = at
+      while (at < chunk.length && chunk[at]! > CR) at++
+      if (at > from) this.#isLineEmpty = false
+      if (at < chunk.length && this.#endsEvent(chunk[at++]!)) {
+        this.#cut(chunk.subarray(start, at))
+        start = at
       }
     }
     if (start < chunk.length) this.#hold(chunk.subarray(start))

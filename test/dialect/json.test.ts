@@ -22,21 +22,24 @@ function refusal(text: string | Buffer, depthMax?: number): GovernorError | null
   }
 }
 
+function nested(depth: number): string {
+  return `{"a":${'['.repeat(depth - 1)}${']'.repeat(depth - 1)}}`
+}
+
+function members(count: number): string {
+  return `{${Array.from({ length: count }, (_, at) => `"${at}":0`).join()}}`
+}
+
 /** The value of a node, built the slow way. */
 function build(doc: JsonDocument, node = 0): Tree {
-  switch (doc.kind(node)) {
-    case KIND.OBJECT: {
-      const entries = [...doc.children(node)].map((at) => [doc.text(at - 1), build(doc, at)])
-      return Object.fromEntries(entries)
-    }
-    case KIND.ARRAY:
-      return [...doc.children(node)].map((at) => build(doc, at))
-    case KIND.STRING:
-    case KIND.KEY:
-      return doc.text(node)
-    default:
-      return JSON.parse(doc.bytes.toString('latin1', doc.start(node), doc.end(node))) as Tree
+  const kind = doc.kind(node)
+  if (kind === KIND.OBJECT) {
+    const entries = [...doc.children(node)].map((at) => [doc.text(at - 1), build(doc, at)])
+    return Object.fromEntries(entries)
   }
+  if (kind === KIND.ARRAY) return [...doc.children(node)].map((at) => build(doc, at))
+  if (kind === KIND.STRING) return doc.text(node)
+  return JSON.parse(doc.bytes.toString('latin1', doc.start(node), doc.end(node))) as Tree
 }
 
 /** Follows a JSON pointer the way RFC 6901 §4 says. */
@@ -164,15 +167,12 @@ t.test('readJson() accepts RFC 8259', async (t) => {
 })
 
 t.test('readJson() counts depth with the body as 1', async (t) => {
-  const nested = (depth: number) => `{"a":${'['.repeat(depth - 1)}${']'.repeat(depth - 1)}}`
   t.equal(refusal(nested(64)), null)
   t.match(refusal(nested(65))?.message, /nested deeper than 64 at byte/)
   t.match(refusal(nested(100_000))?.message, /nested deeper than 64/)
 })
 
 t.test('readJson() refuses too many members and too many values', async (t) => {
-  const members = (count: number) =>
-    `{${Array.from({ length: count }, (_, at) => `"${at}":0`).join()}}`
   t.equal(refusal(members(100_000)), null)
   t.match(refusal(members(100_001))?.message, /more than 100000 object members/)
   t.match(refusal(members(1_000_000))?.message, /more than 100000 object members/)
@@ -227,7 +227,10 @@ t.test(
 t.test('readJson() reads the same in stretches as at once', async (t) => {
   const unit = { s: 'x\\"é😀'.repeat(37), n: [1, null, true, { deep: ['y'] }] }
   for (const shift of [0, 1, 2, 3, 5, 7, 11]) {
-    const text = JSON.stringify({ pad: 'p'.repeat(shift), units: Array(800).fill(unit) })
+    const text = JSON.stringify({
+      pad: 'p'.repeat(shift),
+      units: Array.from({ length: 800 }, () => unit),
+    })
     const doc = await runStepsYielding(readJson(Buffer.from(text), 64))
     t.equal(JSON.stringify(build(doc)), text)
   }

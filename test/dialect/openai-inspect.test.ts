@@ -4,6 +4,8 @@ import { inspect } from '../../src/dialect/openai-inspect.ts'
 import { openai } from '../../src/dialect/openai.ts'
 import { GovernorError } from '../../src/errors.ts'
 import type { Facts, Route } from '../../src/exchange.ts'
+import { Random, randomTree } from './random.ts'
+import type { Tree } from './random.ts'
 
 const PATHS = {
   chat: '/v1/chat/completions',
@@ -38,6 +40,9 @@ const USER = { role: 'user', content: 'hello' }
 const chat = (more: object) => ({ model: 'gpt-4o', messages: [USER], ...more })
 const parts = (...content: unknown[]) => chat({ messages: [{ role: 'user', content }] })
 const items = (...input: unknown[]) => ({ model: 'gpt-4o', input })
+const tool = (type: string) => ({ model: 'm', input: 'x', tools: [{ type }] })
+const image = (url: string) => ({ type: 'image_url', image_url: { url } })
+const seen = async (part: object) => (await facts('chat', parts(part))).texts.values
 const BASE64 = 'iVBORw0KGgo'.repeat(20)
 
 t.test('inspect() reads a chat request', async (t) => {
@@ -188,7 +193,6 @@ t.test('inspect() finds every model selector', async (t) => {
 })
 
 t.test('inspect() marks what cannot be read', async (t) => {
-  const tool = (type: string) => ({ model: 'm', input: 'x', tools: [{ type }] })
   const cases: readonly (readonly [Api, unknown, readonly string[]])[] = [
     ['chat', parts({ type: 'text', text: 'x' }, { type: 'refusal', refusal: 'y' }, 'z'), []],
     [
@@ -297,15 +301,13 @@ t.test('inspect() marks what cannot be read', async (t) => {
 })
 
 t.test('inspect() keeps at most sixteen marks of a kind, and every kind', async (t) => {
-  const image = { type: 'image_url', image_url: { url: 'x' } }
-  const body = parts(...Array(100).fill(image), { type: 'file', file: {} })
+  const images = Array.from({ length: 100 }, () => image('x'))
+  const body = parts(...images, { type: 'file', file: {} })
   const kinds = (await facts('chat', body)).uninspectable.map(({ kind }) => kind)
   t.strictSame(kinds, [...Array(16).fill('image'), 'file'])
 })
 
 t.test('inspect() takes base64 payload out of the texts, and nothing else', async (t) => {
-  const seen = async (part: object) => (await facts('chat', parts(part))).texts.values
-  const image = (url: string) => ({ type: 'image_url', image_url: { url } })
   const data = `data:image/png;base64,${BASE64}`
   t.notOk((await seen(image(data))).some((text) => text.includes(BASE64)))
   t.ok((await seen(image(data))).includes('data:image/png;base64,'))
@@ -345,7 +347,10 @@ t.test('inspect() counts the characters of the prompt', async (t) => {
 t.test('inspect() asks for usage with the smallest edit', async (t) => {
   const asked = async (text: string) => {
     const splice = (await facts('chat', text)).askUsage
-    return splice && text.slice(0, splice.start) + splice.text + text.slice(splice.end)
+    if (splice === null) return null
+    const bytes = Buffer.from(text)
+    const [before, after] = [bytes.subarray(0, splice.start), bytes.subarray(splice.end)]
+    return Buffer.concat([before, Buffer.from(splice.text), after]).toString()
   }
   const rest = '"model":"m","messages":[{"role":"user","content":"é"}],"stream":true'
   const cases = [
@@ -396,3 +401,30 @@ t.test('inspect() of a large body lets the event loop turn', async (t) => {
   t.equal(found.inputChars, 2 ** 20)
   t.ok(turns >= 10, `${turns} turns`)
 })
+
+t.test('inspect() of mutated requests throws only GovernorError', async (t) => {
+  const random = new Random(3)
+  const bodies: readonly (readonly [Api, object])[] = [
+    ['chat', parts({ type: 'text', text: 'x' }, image('data:x'), { type: 'file', file: {} })],
+    ['chat', chat({ stream: true, stream_options: {}, tools: [{ type: 'function', name: 'f' }] })],
+    ['responses', { ...items({ type: 'reasoning' }, { role: 'user', content: [] }), tools: [] }],
+    ['embeddings', { model: 'm', input: [1, [2], 'x'] }],
+  ]
+  const outcomes = new Set<string>()
+  for (let round = 0; round < 4000; round++) {
+    const [api, body] = random.pick(bodies)
+    const tree = JSON.parse(JSON.stringify(body)) as { [key: string]: Tree }
+    mutate(random, tree)
+    outcomes.add((await refusal(api, tree)).split(' ')[0] ?? '')
+  }
+  t.strictSame([...outcomes].sort(), ['FIELD_INVALID', 'MODEL_INVALID', 'accepted'])
+})
+
+/** Replaces one value somewhere in the tree by a random one. */
+function mutate(random: Random, tree: { [key: string]: Tree }): void {
+  const key = random.pick(Object.keys(tree))
+  const child = tree[key]
+  const canDescend = typeof child === 'object' && child !== null && Object.keys(child).length > 0
+  if (canDescend && random.below(4) > 0) mutate(random, child as { [key: string]: Tree })
+  else tree[key] = randomTree(random, 2)
+}

@@ -13,6 +13,8 @@ function split(chunks: readonly Buffer[]): string[] {
   return [...seen, splitter.rest().toString()]
 }
 
+const read = (text: string) => readEvent(Buffer.from(text))
+
 const STREAMS: readonly (readonly [string, readonly string[]])[] = [
   ['data: a\n\ndata: b\n\n', ['data: a\n\n', 'data: b\n\n', '']],
   ['data: a\r\n\r\ndata: b\r\n\r\nx', ['data: a\r\n\r\n', 'data: b\r\n\r\n', 'x']],
@@ -48,7 +50,6 @@ t.test('SseSplitter does not hold an event beyond its maximum', async (t) => {
 })
 
 t.test('readEvent() reads the name and the data', async (t) => {
-  const read = (text: string) => readEvent(Buffer.from(text))
   t.strictSame(read('event: e\r\ndata: 1\r\ndata:2\r\n\r\n'), { name: 'e', data: '1\n2' })
   t.strictSame(read(': comment\n\n'), { name: '', data: '' })
   t.strictSame(read('data:  two spaces\r\r'), { name: '', data: ' two spaces' })

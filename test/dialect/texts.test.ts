@@ -80,7 +80,7 @@ t.test('a planted word is found at any place, nesting and spelling', async (t) =
     const escaped = Array.from('ZEBRA', (letter) =>
       random.below(2) === 0 ? letter : `\\u00${letter.charCodeAt(0).toString(16)}`,
     ).join('')
-    let value = `{"q":"${randomString(random).replaceAll(/["\\\u0001\n]/g, '')}${escaped}"}`
+    let value = `{"q":"${JSON.stringify(randomString(random)).slice(1, -1)}${escaped}"}`
     for (let level = random.below(3); level > 0; level--) {
       value = JSON.stringify({ inner: value })
     }
