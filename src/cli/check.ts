@@ -7,6 +7,7 @@ import type { Snapshot } from '../config/snapshot.ts'
 const FORMATS = ['text', 'json']
 const FORMATS_LATER = ['github', 'sarif']
 
+/** The arguments of `governor check`, and where its output goes. */
 export interface CheckOptions {
   /** governance.yaml when there are none. */
   readonly files: readonly string[]

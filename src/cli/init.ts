@@ -2,6 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 
 const STARTER = new URL('../../config/starter.yaml', import.meta.url)
 
+/** The arguments of `governor init`, and where its output goes. */
 export interface InitOptions {
   /** Where to write; must not exist unless `force`. */
   readonly file: string

@@ -12,6 +12,7 @@ import { FILE } from './schema.ts'
 import type { Snapshot } from './snapshot.ts'
 import { Source } from './source.ts'
 
+/** What a caller needs to show what went wrong. */
 export { renderProblems, type Problem } from './problem.ts'
 
 /** The largest governance.yaml, bytes; what a ConfigMap may hold. */
@@ -19,6 +20,7 @@ export const FILE_BYTES_MAX = 1024 * 1024
 /** The largest secret file, bytes. */
 const SECRET_BYTES_MAX = 64 * 1024
 
+/** How a file is loaded. */
 export interface LoadOptions {
   /** Where `${NAME}` is looked up; the process's own environment by default. */
   readonly env?: Readonly<Record<string, string | undefined>>

@@ -15,6 +15,7 @@ export type FileValue = Read<typeof FILE>
 type LimitValue = FileValue['limits'][number]
 type FigureValue = Pick<LimitValue, 'requests' | 'burst' | 'concurrent'>
 
+/** What the file itself does not say. */
 export interface ResolveOptions {
   /** Absolute path of the file; relative paths in it start at its directory. */
   readonly file: string

@@ -7,6 +7,7 @@ import type { Shape } from './spec.ts'
 import { substitute } from './substitute.ts'
 import { parseAddress, parseDuration, parseRate, parseSize, type Parsed } from './units.ts'
 
+/** How variables are resolved. */
 export interface ReadOptions {
   readonly env: Readonly<Record<string, string | undefined>>
   /** Whether an unset variable is an error; otherwise it is a note. */

@@ -11,6 +11,7 @@ export interface Spec<Value> {
   readonly type?: Value
 }
 
+/** A key of a map. */
 export interface Field<Value> {
   readonly spec: Spec<unknown>
   /** A sentence or two for the reference. */
@@ -24,6 +25,7 @@ export interface Field<Value> {
 /** A member of a list of names: itself, or `$set` for the members of a set. */
 export type Name = { readonly text: string } | { readonly set: string }
 
+/** What a value looks like; every kind is read in one place and described in one place. */
 export type Shape =
   | {
       readonly kind: 'text'
@@ -68,6 +70,7 @@ export type Shape =
   /** A part of the language that is not built yet: its presence is an error. */
   | { readonly kind: 'later' }
 
+/** The keys of a map, in the order of the reference. */
 export type Fields = Readonly<Record<string, Field<unknown>>>
 type Values<F extends Fields> = {
   readonly [Key in keyof F]: F[Key] extends Field<infer Value> ? Value : never
@@ -77,6 +80,7 @@ export type Read<S> = S extends Spec<infer Value> ? Value : never
 
 const ANYTHING = /^[^\p{Cc}]*\S[^\p{Cc}]*$/u
 
+/** A string on one line; `what` completes "Expected …" in messages. */
 export function text(what: string, pattern = ANYTHING, charsMax = 256): Spec<string> {
   return { shape: { kind: 'text', what, pattern, charsMax } }
 }
@@ -91,6 +95,7 @@ export function secret(): Spec<string | null> {
   return { shape: { kind: 'secret' } }
 }
 
+/** One of `values`; those of `notBuilt` are refused as not built yet, `*` being every other. */
 export function choice<const All extends readonly string[]>(
   values: All,
   notBuilt: readonly string[] = [],
@@ -103,6 +108,7 @@ export function only<const Value extends boolean>(value: Value): Spec<Value> {
   return { shape: { kind: 'flag', only: value } }
 }
 
+/** A whole number within bounds, both included. */
 export function integer(min: number, max: number): Spec<number> {
   return { shape: { kind: 'integer', min, max } }
 }
@@ -117,18 +123,22 @@ export function size(min: string, max: string): Spec<number> {
   return { shape: { kind: 'size', min, max } }
 }
 
+/** `100/60s`; see `parseRate`. */
 export function rate(): Spec<Rate> {
   return { shape: { kind: 'rate' } }
 }
 
+/** `host:port`; see `parseAddress`. */
 export function address(): Spec<Address> {
   return { shape: { kind: 'address' } }
 }
 
+/** A list of names, or a `$set` for the whole list or for some of it. */
 export function names(what: string, max = 1000): Spec<readonly Name[]> {
   return { shape: { kind: 'names', what, max } }
 }
 
+/** A list with bounds on its length, both included. */
 export function list<Value>(
   item: Spec<Value>,
   { min, max }: { readonly min: number; readonly max: number },
@@ -136,6 +146,7 @@ export function list<Value>(
   return { shape: { kind: 'list', item, min, max } }
 }
 
+/** A map with names of the user’s own, which must match `key`. */
 export function record<Value>(
   value: Spec<Value>,
   { key, max }: { readonly key: RegExp; readonly max: number },
@@ -153,10 +164,12 @@ export function orLater<Value>(spec: Spec<Value>, textLater: string): Spec<Value
   return spec.shape.kind === 'map' ? { shape: { ...spec.shape, textLater } } : spec
 }
 
+/** A field that must be there. */
 export function required<Value>(spec: Spec<Value>, doc: string): Field<Value> {
   return { spec, doc, presence: 'required' }
 }
 
+/** A field that may be absent, and is null then. */
 export function optional<Value>(spec: Spec<Value>, doc: string): Field<Value | null> {
   return { spec, doc, presence: 'optional' }
 }
@@ -166,6 +179,7 @@ export function defaulted<Value>(spec: Spec<Value>, written: string, doc: string
   return { spec, doc, presence: { written } }
 }
 
+/** A field of the contract that this version refuses. */
 export function later(doc: string): Field<null> {
   return { spec: { shape: { kind: 'later' } }, doc, presence: 'optional' }
 }

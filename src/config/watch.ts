@@ -10,7 +10,10 @@ const SETTLE_MS = 200
 /** Network and overlay file systems do not always tell. */
 const POLL_INTERVAL_MS = 2000
 
-export interface WatchTimes {
+/** What is loaded already, and shorter times for tests. */
+export interface WatchOptions {
+  /** `snapshot.digest` of what is loaded; a change since then is told too. The content of now without. */
+  readonly digest?: string
   readonly settleMs?: number
   readonly pollIntervalMs?: number
 }
@@ -31,20 +34,22 @@ export class ConfigWatcher {
   #seen: string | null
   #closed = false
 
-  /** Starts at once. The content of now is the one later content is compared with. */
-  constructor(file: string, onChange: () => void, times: WatchTimes = {}) {
+  /** Starts at once. */
+  constructor(file: string, onChange: () => void, options: WatchOptions = {}) {
     this.#file = file
     this.#onChange = onChange
-    this.#settleMs = times.settleMs ?? SETTLE_MS
-    this.#digest = digest(file)
-    this.#seen = this.#digest
+    this.#settleMs = options.settleMs ?? SETTLE_MS
+    this.#seen = digest(file)
+    this.#digest = options.digest ?? this.#seen
     this.#watch()
-    this.#stopPolling = every(times.pollIntervalMs ?? POLL_INTERVAL_MS, () => {
+    this.#look()
+    this.#stopPolling = every(options.pollIntervalMs ?? POLL_INTERVAL_MS, () => {
       this.#watch()
       this.#look()
     })
   }
 
+  /** Ends watching; nothing is told afterwards. */
   close(): void {
     this.#closed = true
     this.#stopPolling()
@@ -90,9 +95,9 @@ export class ConfigWatcher {
 export function watchConfig(
   file: string,
   onChange: () => void,
-  times: WatchTimes = {},
+  options: WatchOptions = {},
 ): ConfigWatcher {
-  return new ConfigWatcher(file, onChange, times)
+  return new ConfigWatcher(file, onChange, options)
 }
 
 /** Of the content; null while there is no file that could be a configuration. */

@@ -25,20 +25,27 @@ function run(options: Partial<CheckOptions>) {
 
 t.test('check() prints one line for the governance.yaml of this repository', async (t) => {
   const file = new URL('../../governance.yaml', import.meta.url).pathname
-  t.strictSame(run({ files: [file] }), {
-    code: 0,
-    output: `${file}: OK, 1 upstream, 2 limits, 3 policies; about 524,288 calls fit in audit.local_max 1GiB\n`,
-  })
+  const { code, output } = run({ files: [file] })
+  const said = output.split('\n').filter((line) => !line.includes('(tmpfs)'))
+  t.strictSame(
+    [code, ...said],
+    [
+      0,
+      `${file}: OK, 1 upstream, 2 limits, 3 policies; about 524,288 calls fit in audit.local_max 1GiB`,
+      '',
+    ],
+  )
 })
 
 t.test('check() prints notes before the verdict and exits 0', async (t) => {
   const file = join(t.testdir({ 'a.yaml': GOOD }), 'a.yaml')
   const { code, output } = run({ files: [file] })
   t.equal(code, 0)
-  t.strictSame(output.split('\n').slice(0, 1), [
+  t.equal(
+    output.split('\n')[0],
     `${file}:6:17  upstreams[0].credential  Note: Not set here: \${OPENAI_API_KEY}`,
-  ])
-  t.equal(output.split('\n').length, 3)
+  )
+  t.match(output, /: OK, 1 upstream, 0 limits, 1 policy; .*\n$/)
 })
 
 t.test('check() prints all problems of all files and exits 1', async (t) => {

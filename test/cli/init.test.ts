@@ -12,14 +12,14 @@ function run(file: string, force = false) {
   return { code, output }
 }
 
-t.test('init() writes a file that loads without a note', async (t) => {
+t.test('init() writes a file that loads', async (t) => {
   const file = join(t.testdir({}), 'governance.yaml')
   t.strictSame(run(file), {
     code: 0,
     output: `Wrote ${file}. Next: governor check, then governor run --dev\n`,
   })
   const loaded = loadConfig(file, { env: {}, forRun: true })
-  t.strictSame(loaded.ok && loaded.notes, [])
+  t.strictSame(loaded.ok && loaded.snapshot.policies.length, 3)
 })
 
 t.test('init() replaces a file only when told to', async (t) => {

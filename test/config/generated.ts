@@ -21,3 +21,8 @@ function guide(): string {
   const after = rest.split(END)[1] ?? ''
   return `${before}${BEGIN}\n${referenceMarkdown()}\n${END}${after}`
 }
+
+/** Without what the formatter decides: spaces, line breaks and the width of tables. */
+export function unformatted(text: string): string {
+  return text.replaceAll(/\s+/g, '').replaceAll(/-{3,}/g, '---')
+}

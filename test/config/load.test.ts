@@ -1,9 +1,9 @@
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, readFileSync, statfsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 import t from 'tap'
 
-import { loadConfig, parseConfig, type Loaded } from '../../src/config/load.ts'
+import { loadConfig, parseConfig, type Loaded, type Problem } from '../../src/config/load.ts'
 import { outcome, readCases } from './cases.ts'
 
 const HEAD = 'version: 1\nupstreams: [{ name: echo, dialect: openai, url: "echo:" }]\n'
@@ -21,8 +21,30 @@ function load(text: string | Buffer, env: Record<string, string> = {}, forRun = 
 }
 
 function lines(loaded: Loaded): string[] {
-  const said = loaded.ok ? loaded.notes : loaded.problems
+  const said = loaded.ok ? onDisk(loaded.notes) : loaded.problems
   return said.map(({ line, column, path, message }) => `${line}:${column} ${path} ${message}`)
+}
+
+/** This checkout may itself be on tmpfs, which is noted. */
+function onDisk(notes: readonly Problem[]): Problem[] {
+  return notes.filter(({ path }) => path !== 'audit.path')
+}
+
+function withPatterns(count: number): string {
+  const policies = Array.from({ length: count }, (_, i) => {
+    return `  - { id: p${i}, deny: { input: { matches: p${i} } } }\n`
+  })
+  return `${HEAD}policies:\n${policies.join('')}`
+}
+
+function withCredentialFile(path: string): string {
+  return `version: 1
+upstreams:
+  - name: openai
+    dialect: openai
+    url: https://api.openai.com
+    credential_file: ${path}
+`
 }
 
 for (const { name, yaml, want } of readCases()) {
@@ -38,7 +60,7 @@ for (const name of EXAMPLES) {
       'config/tenant-limits.yaml': ['limits'],
     }[name]
     t.equal(loaded.ok, true)
-    t.strictSame(loaded.ok && loaded.notes.map(({ path }) => path), expected ?? [])
+    t.strictSame(loaded.ok && onDisk(loaded.notes).map(({ path }) => path), expected ?? [])
   })
 }
 
@@ -141,17 +163,10 @@ policies: [{ id: all, allow: {} }]
 })
 
 t.test('loadConfig() reads credential_file beside the file', async (t) => {
-  const file = (path: string) => `version: 1
-upstreams:
-  - name: openai
-    dialect: openai
-    url: https://api.openai.com
-    credential_file: ${path}
-`
   const folder = t.testdir({
-    'ok.yaml': file('secrets/key'),
-    'empty.yaml': file('secrets/empty'),
-    'lines.yaml': file('secrets/lines'),
+    'ok.yaml': withCredentialFile('secrets/key'),
+    'empty.yaml': withCredentialFile('secrets/empty'),
+    'lines.yaml': withCredentialFile('secrets/lines'),
     secrets: { key: 'sk-from-file\n', empty: '\n', lines: 'sk-hunter2\nsk-hunter3\n' },
   })
   const options = { env: {}, forRun: true }
@@ -173,14 +188,8 @@ t.test('loadConfig() shows no secret in any case', async (t) => {
 })
 
 t.test('loadConfig() accepts 500 patterns and refuses 501', async (t) => {
-  const policies = (count: number) =>
-    Array.from(
-      { length: count },
-      (_, i) => `  - { id: p${i}, deny: { input: { matches: p${i} } } }`,
-    )
-  const text = (count: number) => `${HEAD}policies:\n${policies(count).join('\n')}\n`
-  t.equal(load(text(500)).ok, true)
-  t.strictSame(lines(load(text(501))), [
+  t.equal(load(withPatterns(500)).ok, true)
+  t.strictSame(lines(load(withPatterns(501))), [
     '504:43 policies[500].deny.input.matches 501 patterns are too many: at most 500 in a file; join some with |',
   ])
 })
@@ -202,7 +211,7 @@ limits: [{ id: a, per: key, concurrent: 1 }]
     { KEY: 'sk-1' },
   )
   t.strictSame(lines(loaded), [
-    '2:3 policies Every call will be refused: no enforced policy allows anything',
+    '1:1 policies Every call will be refused: no enforced policy allows anything',
     '3:5 upstreams[0].credential No credential: calls to "a" go out without one',
     '3:38 upstreams[0].url Ends in /v1, which the call brings too: it would go to /v1/v1/…',
     '4:38 upstreams[1].url Plain http: the credential can be read on the way',
@@ -211,10 +220,21 @@ limits: [{ id: a, per: key, concurrent: 1 }]
   ])
 })
 
+t.test('loadConfig() advises against a log in memory', async (t) => {
+  const tmpfs = 0x01021994
+  if (!existsSync('/dev/shm') || statfsSync('/dev/shm').type !== tmpfs) return t.pass('no tmpfs')
+  const loaded = load(`${HEAD}audit: { path: /dev/shm/none/audit.db }\n`)
+  t.match(loaded.ok && loaded.notes.at(-1), {
+    line: 3,
+    column: 16,
+    path: 'audit.path',
+    message: 'The log would be kept in memory (tmpfs): a restart loses it, use a disk',
+  })
+})
+
 t.test('loadConfig() says when it may not read', async (t) => {
   if (process.getuid?.() === 0) return t.pass('root may read everything')
   const folder = t.testdir({ 'governance.yaml': HEAD })
-  mkdirSync(join(folder, 'x'))
   chmodSync(join(folder, 'governance.yaml'), 0)
   const loaded = loadConfig(join(folder, 'governance.yaml'), { env: {}, forRun: true })
   t.match(lines(loaded)[0], /permission denied/)

@@ -1,25 +1,29 @@
 // Goal: every way a configuration file changes is told once. Method: real files; waiting is by
 // condition with a generous end, never for a fixed time, except where nothing should happen.
+import { createHash } from 'node:crypto'
 import { mkdirSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import t, { type Test } from 'tap'
 
-import { watchConfig } from '../../src/config/watch.ts'
+import { watchConfig, type WatchOptions } from '../../src/config/watch.ts'
 
 const QUICK = { settleMs: 20, pollIntervalMs: 50 }
 
-function start(t: Test, file: string) {
+function start(t: Test, file: string, options: WatchOptions = QUICK) {
   let count = 0
-  const watcher = watchConfig(file, () => count++, QUICK)
+  const watcher = watchConfig(file, () => count++, options)
   t.teardown(() => watcher.close())
   return {
     watcher,
     count: () => count,
     async reaches(wanted: number) {
-      for (let i = 0; i < 500 && count < wanted; i++) await sleep(20)
-      return count
+      const until = AbortSignal.timeout(10_000)
+      for (;;) {
+        if (count >= wanted || until.aborted) return count
+        await sleep(20)
+      }
     },
   }
 }
@@ -84,16 +88,21 @@ t.test('watchConfig() survives the directory being removed and made again', asyn
 t.test('watchConfig() tells once of a file written in pieces', async (t) => {
   const folder = t.testdir({ 'governance.yaml': 'one' })
   const file = join(folder, 'governance.yaml')
-  let count = 0
-  const watcher = watchConfig(file, () => count++, { settleMs: 400, pollIntervalMs: 60_000 })
-  t.teardown(() => watcher.close())
+  const seen = start(t, file, { settleMs: 400, pollIntervalMs: 60_000 })
   for (const part of ['', 'version', 'version: 1', 'version: 1\nup']) {
     writeFileSync(file, part)
     await sleep(30)
   }
-  for (let i = 0; i < 500 && count < 1; i++) await sleep(20)
+  t.equal(await seen.reaches(1), 1)
   await sleep(900)
-  t.equal(count, 1)
+  t.equal(seen.count(), 1)
+})
+
+t.test('watchConfig() tells of a change between loading and watching', async (t) => {
+  const folder = t.testdir({ 'governance.yaml': 'two' })
+  const loaded = createHash('sha256').update('one').digest('hex')
+  const seen = start(t, join(folder, 'governance.yaml'), { ...QUICK, digest: loaded })
+  t.equal(await seen.reaches(1), 1)
 })
 
 t.test('close() ends it', async (t) => {
