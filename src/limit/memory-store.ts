@@ -17,8 +17,8 @@ import type { Counter } from './window.ts'
 const BUCKETS_MAX = 100_000
 /** Looking for idle buckets among all takes some 10 ms: not at every refusal. */
 const SWEEP_INTERVAL_MS = 1_000
-/** Shorter windows have passed before a restarted process is asked. */
-const RESTORED_WINDOW_MIN_MS = 3_600_000
+/** Shorter windows are not restored: they have all but passed before a restarted process is asked. */
+export const RESTORED_WINDOW_MIN_MS = 3_600_000
 /** Room below zero for events from before this process, so that no window has a negative time. */
 const STEADY_START_MS = 400 * 86_400_000
 /** When a slot will be free is not known; this is what clients are told. */

@@ -27,20 +27,28 @@ export interface Counter {
 
 const SUB_WINDOWS = 10
 
+/** Calls counted together, until the last of them is T old. */
+interface Group {
+  readonly sub: number
+  count: number
+  lastMs: number
+}
+
 /**
- * At most N in any T: T is cut in ten sub-windows, and the current one and the ten before it are
- * counted. That covers T wherever it begins, and is too strict by at most T ÷ 10.
+ * At most N in any T: calls of one tenth of T are counted together and leave together, when the last
+ * of them is T old. So no T holds more than N, a call is counted at most T ÷ 10 too long, and nobody
+ * ever waits longer than T.
  */
 export class SlidingWindow implements Counter {
   readonly clock = 'steady'
+  readonly #windowMs: number
   readonly #subMs: number
-  /** Calls by sub-window, a ring. */
-  readonly #counts: number[] = Array.from({ length: SUB_WINDOWS + 1 }, () => 0)
-  /** Number of the newest sub-window counted. */
-  #newest = 0
+  /** Oldest first; at most eleven tenths touch one T. */
+  #groups: Group[] = []
   #total = 0
 
   constructor(windowMs: number) {
+    this.#windowMs = windowMs
     this.#subMs = Math.max(1, Math.ceil(windowMs / SUB_WINDOWS))
   }
 
@@ -54,8 +62,15 @@ export class SlidingWindow implements Counter {
 
   charge(nowMs: number): void {
     this.#forget(nowMs)
-    const slot = this.#newest % this.#counts.length
-    this.#counts[slot] = (this.#counts[slot] ?? 0) + 1
+    const sub = Math.floor(nowMs / this.#subMs)
+    const newest = this.#groups.at(-1)
+    // Time that went backwards counts in the newest group, so that it cannot leave early.
+    if (newest === undefined || newest.sub < sub)
+      this.#groups.push({ sub, count: 1, lastMs: nowMs })
+    else {
+      newest.count++
+      newest.lastMs = Math.max(newest.lastMs, nowMs)
+    }
     this.#total++
   }
 
@@ -64,27 +79,18 @@ export class SlidingWindow implements Counter {
     return this.#total === 0
   }
 
-  /** Empties the sub-windows that left. Time that went backwards counts in the newest one. */
   #forget(nowMs: number): void {
-    const current = Math.floor(nowMs / this.#subMs)
-    if (current <= this.#newest) return
-    const steps = Math.min(current - this.#newest, this.#counts.length)
-    for (let i = 0; i < steps && this.#total > 0; i++) {
-      const slot = (current - i) % this.#counts.length
-      this.#total -= this.#counts[slot] ?? 0
-      this.#counts[slot] = 0
+    while (this.#groups.length > 0 && this.#groups[0]!.lastMs + this.#windowMs <= nowMs) {
+      this.#total -= this.#groups.shift()!.count
     }
-    this.#newest = current
   }
 
   /** Until `count` of the oldest calls have left. */
   #waitFor(count: number, nowMs: number): number {
     let gone = 0
-    for (let age = SUB_WINDOWS; age >= 0; age--) {
-      const sub = this.#newest - age
-      gone += sub < 0 ? 0 : (this.#counts[sub % this.#counts.length] ?? 0)
-      if (gone >= count)
-        return Math.max(1, Math.ceil((sub + SUB_WINDOWS + 1) * this.#subMs - nowMs))
+    for (const group of this.#groups) {
+      gone += group.count
+      if (gone >= count) return Math.max(1, Math.ceil(group.lastMs + this.#windowMs - nowMs))
     }
     return Infinity
   }
