@@ -42,7 +42,8 @@ void t.test('cutForNormalising() gives parts that normalise as the whole', async
     const text = Array.from({ length: 40 }, () => pick(random, letters)).join('')
     const at = cutForNormalising(text, 0, 30)
     if (at === 30 && !/[ aeб中한ガカ]/.test(text[30] ?? '')) continue
-    t.equal(normaliseText(text.slice(0, at)) + normaliseText(text.slice(at)), normaliseText(text))
+    const parts = normaliseText(text.slice(0, at)) + normaliseText(text.slice(at))
+    if (parts !== normaliseText(text)) t.fail(JSON.stringify([text, at]))
   }
   t.equal(cutForNormalising('abc', 0, 10), 3)
 })
