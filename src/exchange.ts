@@ -1,3 +1,4 @@
+import { monotonicMs } from './clock.ts'
 import type { GovernorError } from './errors.ts'
 
 /** The nouns of one exchange, in the order a request acquires them. Plain data, no sockets. */
@@ -292,7 +293,7 @@ export class Trail {
   }
 
   /** Notes that a stage passed and how long it took; hands its value on. */
-  passed<Value>(stage: Stage, value: Value, nowMs = performance.now()): Value {
+  passed<Value>(stage: Stage, value: Value, nowMs = monotonicMs()): Value {
     this.stages.push({ stage, us: Math.round((nowMs - this.#lastMs) * 1000) })
     this.#lastMs = nowMs
     return value

@@ -5,14 +5,14 @@ import { Recorder } from './audit/record.ts'
 import { KeyRing } from './auth/key-ring.ts'
 import { SqliteKeyStore } from './auth/key-store-sqlite.ts'
 import { createCheckStages } from './check-stages.ts'
-import { every, monotonicMs } from './clock.ts'
+import { every, monotonicMs, wallMs } from './clock.ts'
 import type { Address, Snapshot } from './config/snapshot.ts'
 import { openai } from './dialect/openai.ts'
 import { createAdminServer } from './http/admin.ts'
 import { isCheck } from './http/check.ts'
 import type { HttpExchange } from './http/exchange.ts'
 import { createProxyServer, listen } from './http/server.ts'
-import { MemoryStore } from './limit/memory-store.ts'
+import { MemoryStore, RESTORED_WINDOW_MIN_MS } from './limit/memory-store.ts'
 import type { Log } from './log.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
 import { handle } from './pipeline.ts'
@@ -72,6 +72,7 @@ export class Governor {
     const governor = new Governor(shared, store)
     try {
       await governor.#use(snapshot)
+      restoreLimits(snapshot, limits, log)
       await governor.#listen(snapshot)
     } catch (error) {
       await governor.stop(0)
@@ -236,6 +237,21 @@ export class Governor {
     }
     return echo.url
   }
+}
+
+/** Long windows would begin anew with every restart; the log knows what was charged. */
+function restoreLimits({ limits, audit }: Snapshot, store: MemoryStore, log: Log): void {
+  const windowsMs = limits
+    .flatMap(({ requests, overrides }) => [requests, ...overrides.map((each) => each.requests)])
+    .map((rate) => rate?.windowMs ?? 0)
+  const longestMs = Math.max(0, ...windowsMs)
+  if (longestMs < RESTORED_WINDOW_MIN_MS) return
+  const now = { wallMs: wallMs(), monotonicMs: monotonicMs() }
+  let restored = 0
+  Recorder.charges(audit.path, now.wallMs - longestMs * 1.1, (charge) => {
+    if (store.restore(charge, now)) restored += 1
+  })
+  log.info({ calls: restored }, 'Limit windows of an hour or more restored from the audit')
 }
 
 function pause(timeMs: number): Promise<void> {

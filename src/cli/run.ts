@@ -38,7 +38,7 @@ export async function run(options: RunOptions): Promise<number> {
   if (dev) write(await tryOut(governor, await devKey(governor, version)))
 
   const reloader = new Reloader(governor, log, file)
-  const watcher = watchConfig(file, () => reloader.request())
+  const watcher = watchConfig(file, () => reloader.request(), { digest: loaded.snapshot.digest })
   options.onHangup(() => reloader.request())
   await options.stopped
   watcher.close()

@@ -162,13 +162,21 @@ function resolveUpstreams(
   })
 }
 
+/** The built-in upstream and its two options. */
+const ECHO_OPTION = '(?:pace|delay)=\\d{1,5}m?s'
+const ECHO = new RegExp(`^echo:(?:\\?${ECHO_OPTION}(?:&${ECHO_OPTION})?)?$`)
+
 /** Never shows the URL: people put passwords in them. */
 function resolveUrl(written: string, report: Report, at: Path): string {
-  if (/^echo:(\?[\w=&.%-]*)?$/.test(written)) return written
+  if (ECHO.test(written)) return written
   if (/\$\{/.test(written)) return written
   const url = URL.canParse(written) ? new URL(written) : null
   const web = url !== null && /^https?:\/\/[^/]/i.test(written)
-  report.check(at, web, 'Expected an http(s) URL like https://api.openai.com, or echo:')
+  report.check(
+    at,
+    web,
+    'Expected an http(s) URL like https://api.openai.com, or echo:, with pace or delay like echo:?pace=20ms',
+  )
   if (url === null || !web) return written
   const user = url.username === '' && url.password === ''
   report.check(at, user, 'A URL cannot hold a user or password: use `credential`')

@@ -33,6 +33,8 @@ export interface RelayOptions {
   readonly onStream: (change: 1 | -1) => void
 }
 
+const LINE_FEED = 0x0a
+
 /** The last bytes of a long answer that is no event stream: that is where its usage is. */
 const TAIL_BYTES = 64 * 1024
 
@@ -88,6 +90,8 @@ class Stream {
   readonly #isEvents: boolean
   #tail: Buffer[] = []
   #tailBytes = 0
+  /** What was sent last is not the end of a line. */
+  #midEvent = false
   #stalled: NodeJS.Timeout | undefined
   #finish!: () => void
 
@@ -154,7 +158,10 @@ class Stream {
     const { route, requestId } = this.#trail
     this.#trail.refusal = error
     if (this.#isEvents) {
-      outgoing.end(route!.dialect.errorFrame(error, requestId, route!.endpoint.api))
+      // A frame that joined half a line would be read as malformed JSON instead of as our error.
+      const before = this.#midEvent ? '\n\n' : ''
+      const frame = route!.dialect.errorFrame(error, requestId, route!.endpoint.api)
+      outgoing.end(before + frame)
     } else {
       outgoing.destroy()
     }
@@ -163,6 +170,7 @@ class Stream {
 
   #send(bytes: Buffer): boolean {
     if (bytes.length === 0) return true
+    this.#midEvent = bytes[bytes.length - 1] !== LINE_FEED
     this.#trail.answerBytes += bytes.length
     if (this.#exchange.outgoing.write(bytes)) return true
     clearTimeout(this.#stalled)

@@ -6,7 +6,7 @@ import t, { type Test } from 'tap'
 import { KeyRing } from '../../src/auth/key-ring.ts'
 import { SqliteKeyStore } from '../../src/auth/key-store-sqlite.ts'
 import { generateKey } from '../../src/auth/key.ts'
-import { GovernorError } from '../../src/errors.ts'
+import type { GovernorError } from '../../src/errors.ts'
 
 const NOW_MS = 1_700_000_000_000
 

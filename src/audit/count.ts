@@ -1,0 +1,35 @@
+import type { Decision, Trail, Usage } from '../exchange.ts'
+import type { Metrics } from '../metrics.ts'
+
+/** Counts a call of a known caller once it has ended; `nowMs` is monotonic. */
+export function countCall(metrics: Metrics, trail: Trail, nowMs: number): void {
+  const operation = trail.route?.endpoint.operation ?? 'none'
+  metrics.requests.inc({ operation, code: trail.refusal?.code ?? 'ok' })
+  metrics.requestSeconds.observe({ operation }, (nowMs - trail.startedMs) / 1000)
+  if (trail.decision !== null && trail.checked === null) countDecision(metrics, trail.decision)
+  countTimes(metrics, trail)
+  if (trail.usage !== null) countTokens(metrics, trail.usage)
+}
+
+function countDecision(metrics: Metrics, { effect, policy, policies }: Decision): void {
+  const by = policies.find(({ id }) => id === policy)
+  const mode = by?.mode ?? 'enforce'
+  metrics.decisions.inc({ decision: effect, policy: policy ?? 'none', mode })
+}
+
+function countTimes(metrics: Metrics, trail: Trail): void {
+  let oursUs = 0
+  for (const { stage, us } of trail.stages) {
+    metrics.stageSeconds.observe({ stage }, us / 1e6)
+    if (stage !== 'forward' && stage !== 'relay') oursUs += us
+  }
+  if (trail.firstByteMs === 0) return
+  metrics.overheadSeconds.observe(oursUs / 1e6)
+  const upstreamMs = trail.firstByteMs - trail.startedMs - oursUs / 1000
+  metrics.firstByteSeconds.observe(Math.max(0, upstreamMs) / 1000)
+}
+
+function countTokens(metrics: Metrics, { inputTokens, outputTokens }: Usage): void {
+  if (inputTokens !== null) metrics.tokens.inc({ direction: 'input' }, inputTokens)
+  if (outputTokens !== null) metrics.tokens.inc({ direction: 'output' }, outputTokens)
+}

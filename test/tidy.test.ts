@@ -1,0 +1,70 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+import t from 'tap'
+
+/** What every area may use: the nouns, the error table, the clock, the log, the metrics. */
+const COMMON = ['exchange', 'errors', 'clock', 'log', 'metrics']
+const AREAS = ['audit', 'auth', 'config', 'dialect', 'http', 'limit', 'policy', 'upstream']
+/** Files that put areas together. */
+const COMPOSITION = ['governor', 'stages', 'check-stages', 'world', 'pipeline']
+
+/** Which src/ areas each area may import. Anything not listed here fails. */
+const MAY_IMPORT: Record<string, readonly string[]> = {
+  errors: [],
+  clock: [],
+  log: [],
+  metrics: [],
+  exchange: ['errors', 'clock'],
+  pipeline: ['errors', 'exchange'],
+  ...Object.fromEntries(AREAS.map((area) => [area, COMMON])),
+  world: [...COMMON, ...AREAS],
+  stages: [...COMMON, ...AREAS, 'world', 'pipeline'],
+  'check-stages': [...COMMON, ...AREAS, 'world', 'stages'],
+  governor: [...COMMON, ...AREAS, ...COMPOSITION],
+  cli: [...COMMON, ...AREAS, ...COMPOSITION],
+  main: ['cli', 'config', 'clock'],
+}
+
+/** Types that may cross: the shape of the configuration, and the permit that forward demands. */
+const TYPES: Record<string, readonly string[]> = {
+  'config/snapshot.ts': AREAS,
+  'pipeline.ts': ['upstream'],
+}
+
+const root = join(import.meta.dirname, '..', 'src')
+const files = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((file) =>
+  file.endsWith('.ts'),
+)
+const areaOf = (file: string): string => file.split('/')[0]!.replace(/\.ts$/, '')
+
+for (const file of files) {
+  t.test(`tidy: src/${file}`, async (t) => {
+    const text = readFileSync(join(root, file), 'utf8')
+    const area = areaOf(file)
+    for (const [, kind, specifier] of text.matchAll(
+      /import (type )?[^']*?from '(\.{1,2}\/[^']+)'/g,
+    )) {
+      const target = join(file, '..', specifier!)
+      if (areaOf(target) === area) continue
+      const isType = kind !== undefined && TYPES[target]?.includes(area) === true
+      t.ok(isType || MAY_IMPORT[area]?.includes(areaOf(target)), `${area} -> ${target}`)
+    }
+    t.notMatch(text, /\b(TODO|FIXME|XXX)\b(?!\(#\d+\))/, 'every TODO names an issue')
+    if (file !== 'clock.ts') {
+      t.notMatch(text, /\bDate\.now\(|\bnew Date\(\)|\bperformance\.now\(/, 'time is in clock.ts')
+      t.notMatch(text, /\bsetInterval\(/, 'repeating timers come from clock.ts')
+    }
+    t.ok(text.split('\n').length <= 401, 'at most 400 lines')
+  })
+}
+
+t.test('tidy: pipeline.ts fits a screen', async (t) => {
+  const lines = readFileSync(join(root, 'pipeline.ts'), 'utf8').trimEnd().split('\n').length
+  t.ok(lines <= 100, `${lines} lines`)
+})
+
+t.test('tidy: the lock file names no registry', async (t) => {
+  const lock = readFileSync(join(root, '..', 'package-lock.json'), 'utf8')
+  t.notMatch(lock, /"resolved": "http/)
+})
