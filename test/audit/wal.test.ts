@@ -1,6 +1,7 @@
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { renameSync, statSync, unlinkSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, renameSync, rmSync, statSync, unlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 import Database from 'better-sqlite3'
@@ -21,6 +22,14 @@ async function until(condition: () => boolean): Promise<void> {
   for (let turn = 0; turn < 1000 && !condition(); turn++) {
     await new Promise((resolve) => setTimeout(resolve, 10))
   }
+}
+
+/** What a promise rejects with; undefined when it resolves. */
+function failure(promise: Promise<void>): Promise<unknown> {
+  return promise.then(
+    () => undefined,
+    (error: unknown) => error,
+  )
 }
 
 t.test('record() is in the file when it resolves, and close() ends the chain', async (t) => {
@@ -106,7 +115,9 @@ t.test('open() asks the disk for FULL and owns its checkpoints', async (t) => {
 })
 
 t.test('open() refuses a newer schema and a file that is no database', async (t) => {
-  const dir = t.testdir({ 'text.db': 'this is not a database, it is a text of some length '.repeat(9) })
+  const dir = t.testdir({
+    'text.db': 'this is not a database, it is a text of some length '.repeat(9),
+  })
   const newer = new Database(join(dir, 'newer.db'))
   newer.pragma('user_version = 99')
   newer.close()
@@ -137,12 +148,13 @@ t.test('appendOnce() appends beside a running sidecar', async (t) => {
   await wal.record(refusal('r2'))
   wal.queue(outcome('r1'))
   await wal.close()
-  t.strictSame(story(path), [
-    ...['writer.open', 'admin', 'writer.close'],
-    ...['writer.open', 'decision r1'],
-    ...['writer.open', 'admin', 'admin', 'writer.close'],
-    ...['decision r2', 'outcome r1', 'writer.close'],
-  ])
+  const blocks = [
+    ['writer.open', 'admin', 'writer.close'],
+    ['writer.open', 'decision r1'],
+    ['writer.open', 'admin', 'admin', 'writer.close'],
+    ['decision r2', 'outcome r1', 'writer.close'],
+  ]
+  t.strictSame(story(path), blocks.flat())
   t.equal(verifyLog(path, { strict: true }).exitCode, 0)
 })
 
@@ -160,7 +172,9 @@ t.test('a killed writer loses nothing acknowledged and its calls are closed once
   const path = join(t.testdir(), 'audit.db')
   const acknowledged: string[] = []
   for (let round = 0; round < 5; round++) {
-    const child = spawn(process.execPath, [CHILD, path, `k${round}`], { stdio: ['ignore', 'pipe', 2] })
+    const child = spawn(process.execPath, [CHILD, path, `k${round}`], {
+      stdio: ['ignore', 'pipe', 2],
+    })
     let out = ''
     const exited = once(child, 'exit')
     child.stdout?.on('data', (chunk: Buffer) => {
@@ -176,7 +190,11 @@ t.test('a killed writer loses nothing acknowledged and its calls are closed once
   const found = rows(path)
   const decided = found.filter(({ kind }) => kind === 'decision').map((row) => row.request_id)
   const ended = found.filter(({ kind }) => kind === 'outcome').map((row) => row.request_id)
-  t.strictSame(new Set(acknowledged).difference(new Set(decided)).size, 0, 'acked ⊆ recovered')
+  const kept = new Set(decided)
+  t.ok(
+    acknowledged.every((id) => kept.has(id)),
+    'acked ⊆ recovered',
+  )
   t.strictSame(ended.toSorted(), decided.toSorted(), 'one outcome each')
   t.ok(wal.stats.recovered > 0)
   await wal.close()
@@ -196,7 +214,7 @@ t.test('open() recovers from the last mark on, with calls open before it', async
   t.strictSame(mark, [1, '["early"]'])
   // A crash, as far as the file can tell: the chain was never closed.
   await wal.close()
-  db.exec("DELETE FROM entries WHERE seq > (SELECT max(seq) - 2 FROM entries)")
+  db.exec('DELETE FROM entries WHERE seq > (SELECT max(seq) - 2 FROM entries)')
   db.exec("UPDATE chains SET state = 'open'")
   db.close()
   const again = await openWal(path)
@@ -212,7 +230,7 @@ t.test('record() refuses at local_max while outcomes still fit', async (t) => {
   let refused: unknown
   let count = 0
   for (; count < 2000 && refused === undefined; count++) {
-    await wal.record(decision(`r${count}`, 'x'.repeat(2000))).catch((error) => (refused = error))
+    refused = await failure(wal.record(decision(`r${count}`, 'x'.repeat(2000))))
     // The size is measured at most each 100 ms.
     if (count % 50 === 49) await new Promise((resolve) => setTimeout(resolve, 110))
   }
@@ -232,7 +250,10 @@ t.test('a decision the disk took too long for is refused and gets not_forwarded'
   // Another writer holds the file for longer than the decision may take.
   const blocker = new Database(path)
   blocker.exec('BEGIN IMMEDIATE')
-  await t.rejects(wal.record(decision('late')), { code: 'AUDIT_UNAVAILABLE', message: /longer than 400/ })
+  await t.rejects(wal.record(decision('late')), {
+    code: 'AUDIT_UNAVAILABLE',
+    message: /longer than 400/,
+  })
   t.notOk(wal.healthy)
   await t.rejects(wal.record(decision('r2')), { code: 'AUDIT_UNAVAILABLE' })
   blocker.exec('COMMIT')
@@ -241,7 +262,11 @@ t.test('a decision the disk took too long for is refused and gets not_forwarded'
   await wal.record(refusal('after'))
   await wal.close()
   t.strictSame(story(path), [
-    ...['writer.open', 'decision late', 'outcome late', 'decision after', 'writer.close'],
+    'writer.open',
+    'decision late',
+    'outcome late',
+    'decision after',
+    'writer.close',
   ])
   t.equal(rows(path)[2]?.body['outcome'], 'not_forwarded')
   t.equal(verifyLog(path, { strict: true }).exitCode, 0)
@@ -288,9 +313,16 @@ for (const how of ['unlinked', 'replaced', 'without its write-ahead log'] as con
     wal.queue(outcome('r2'))
     await wal.close()
     t.strictSame(story(path.replace('.db', '.e2.db')), [
-      ...['writer.open', 'decision r2', 'outcome r1', 'outcome r2', 'writer.close'],
+      'writer.open',
+      'decision r2',
+      'outcome r1',
+      'outcome r2',
+      'writer.close',
     ])
-    t.match(rows(path.replace('.db', '.e2.db'))[0]?.body, { epoch: 2, continues: { epoch: 1, seq: 2 } })
+    t.match(rows(path.replace('.db', '.e2.db'))[0]?.body, {
+      epoch: 2,
+      continues: { epoch: 1, seq: 2 },
+    })
     if (how !== 'without its write-ahead log') {
       t.equal(verifyLog(path, { strict: false }).exitCode, 1, 'the loss is found')
     }
@@ -321,6 +353,43 @@ t.test('an I/O error ends the file and the next epoch continues it', async (t) =
   const found = result.files.flatMap((file) => story(file))
   const missing = acknowledged.filter((id) => !found.includes(`decision ${id}`))
   t.strictSame(missing, [])
+})
+
+t.test('a full disk refuses, keeps the file, and heals when there is room', async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'governor-full-'))
+  const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', dir]).status === 0
+  t.teardown(() => {
+    if (mounted) spawnSync('umount', ['-l', dir])
+    rmSync(dir, { recursive: true, force: true })
+  })
+  const path = join(dir, 'audit.db')
+  // Without the right to mount, SQLite's own page limit says the same: SQLITE_FULL.
+  const wal = await openWal(path, mounted ? {} : { localBytesMax: 2 ** 21 })
+  const db = new Database(path)
+  writeFileSync(join(dir, 'ballast'), Buffer.alloc(mounted ? 500_000 : 0))
+  let recorded = 0
+  let refused: unknown
+  for (; refused === undefined && recorded < 4000; recorded++) {
+    refused = await failure(wal.record(refusal(`r${recorded}`)))
+  }
+  t.match(refused, { code: 'AUDIT_UNAVAILABLE' })
+  t.notOk(verifyLog(path, { strict: false }).problemsTotal)
+  if (mounted) {
+    await until(() => !wal.healthy)
+    wal.queue(outcome('kept'))
+    unlinkSync(join(dir, 'ballast'))
+    await until(() => wal.healthy)
+    await wal.record(refusal('after'))
+  }
+  db.close()
+  await wal.close()
+  t.equal(wal.stats.lostTotal, 0)
+  const found = verifyLog(path, { strict: false }).files.flatMap((file) => story(file))
+  for (let i = 0; i < recorded - 1; i++) {
+    if (!found.includes(`decision r${i}`)) t.fail(`r${i} was acknowledged and is missing`)
+  }
+  t.notOk(found.includes(`decision r${recorded - 1}`))
+  if (mounted) t.strictSame(found.filter((line) => /after|kept/.test(line)).length, 2)
 })
 
 t.test('close() ends a process that has nothing else to do', async (t) => {

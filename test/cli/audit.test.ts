@@ -1,0 +1,122 @@
+import { join } from 'node:path'
+
+import Database from 'better-sqlite3'
+import t from 'tap'
+
+import { appendOnce } from '../../src/audit/append-once.ts'
+import { auditTail, auditVerify } from '../../src/cli/audit.ts'
+
+function admin(action: string): { kind: 'admin'; body: string } {
+  return { kind: 'admin', body: JSON.stringify({ kind: 'admin', action, about: {} }) }
+}
+
+const HOSTILE = '\u001b[2J\u001b]52;c;x\u0007\u009b1m\u202e\u2066'
+
+t.test('auditTail() shows the last entries, one line each', async (t) => {
+  const path = join(t.testdir(), 'audit.db')
+  const body = {
+    kind: 'decision',
+    decision: 'deny',
+    status: 403,
+    code: 'POLICY_DENIED',
+    operation: 'chat',
+    'gen_ai.request.model': 'gpt-5',
+    tenant: 'dev',
+    key_id: 'k1',
+    policy: 'frontier',
+  }
+  const outcome = { kind: 'outcome', outcome: 'complete', status: 200, duration_us: 12_345 }
+  appendOnce(path, 'test', [
+    { kind: 'decision', body: JSON.stringify(body) },
+    { kind: 'outcome', body: JSON.stringify({ ...outcome, 'gen_ai.usage.input_tokens': 9 }) },
+    admin('keys.create'),
+  ])
+  let out = ''
+  const write = (text: string) => (out += text)
+  t.equal(await auditTail({ path, lines: 4, follow: false, json: false, write }), 0)
+  t.strictSame(out.replaceAll(/^\S+/gm, 'TIME').split('\n'), [
+    'TIME  deny 403 POLICY_DENIED  chat gpt-5  tenant=dev key=k1 policy=frontier',
+    'TIME  outcome complete 200  input_tokens=9  12.3ms',
+    'TIME  admin  keys.create  {}',
+    'TIME  writer.close',
+    '',
+  ])
+  t.match(out, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z {2}deny/)
+})
+
+t.test('auditTail() as JSON is one object a line', async (t) => {
+  const path = join(t.testdir(), 'audit.db')
+  appendOnce(path, 'test', [admin(HOSTILE)])
+  let out = ''
+  const write = (text: string) => (out += text)
+  t.equal(await auditTail({ path, lines: 2, follow: false, json: true, write }), 0)
+  const lines = out.trim().split('\n')
+  t.equal(lines.length, 2)
+  t.match(JSON.parse(lines[0] ?? ''), { epoch: 1, seq: 2, entry: { action: HOSTILE } })
+  t.notMatch(out, /[^\n\x20-\x7e]/)
+})
+
+t.test('auditTail() escapes what a terminal would obey', async (t) => {
+  const path = join(t.testdir(), 'audit.db')
+  appendOnce(path, 'test', [admin(HOSTILE), { kind: 'admin', body: HOSTILE }])
+  let out = ''
+  const write = (text: string) => (out += text)
+  await auditTail({ path, lines: 10, follow: false, json: false, write })
+  await auditTail({ path, lines: 10, follow: false, json: true, write })
+  t.notMatch(out, /[^\n\x20-\x7e]/)
+  t.match(out, /admin {2}\\u001b\[2J\\u001b\]52;c;x\\u0007\\u009b1m\\u202e\\u2066/)
+})
+
+t.test('auditTail() follows until it is told to stop, into the next epoch', async (t) => {
+  const path = join(t.testdir(), 'audit.db')
+  appendOnce(path, 'test', [admin('one')])
+  const stop = new AbortController()
+  let out = ''
+  let onLine: (() => void) | null = null
+  const seen = (text: string) =>
+    new Promise<void>((resolve) => {
+      onLine = () => out.includes(text) && resolve()
+      onLine()
+    })
+  const write = (text: string) => {
+    out += text
+    onLine?.()
+  }
+  const tail = auditTail({ path, lines: 1, follow: true, json: false, write, signal: stop.signal })
+  await seen('writer.close')
+  appendOnce(path, 'test', [admin('two')])
+  await seen('two')
+  const next = path.replace('.db', '.e2.db')
+  appendOnce(next, 'test', [admin('three')])
+  await seen('three')
+  stop.abort()
+  t.equal(await tail, 0)
+  t.notMatch(out, /one/)
+})
+
+t.test('auditTail() and auditVerify() without a log say so', async (t) => {
+  const path = join(t.testdir(), 'audit.db')
+  let out = ''
+  const write = (text: string) => (out += text)
+  t.equal(await auditTail({ path, lines: 1, follow: false, json: false, write }), 2)
+  t.equal(auditVerify({ path, strict: false, json: false, write }), 2)
+  t.match(out, /There is no audit log at .*audit\.db\n.*There is no audit log to read/)
+})
+
+t.test('auditVerify() says what holds and what does not', async (t) => {
+  const path = join(t.testdir(), 'audit.db')
+  appendOnce(path, 'test', [admin('one')])
+  let out = ''
+  const write = (text: string) => (out += text)
+  t.equal(auditVerify({ path, strict: true, json: false, write }), 0)
+  t.equal(out, 'The audit log holds: 3 entries, 1 chains, 1 files, 0 open calls\n')
+  const db = new Database(path)
+  db.exec('DELETE FROM entries WHERE seq = 2')
+  db.close()
+  out = ''
+  t.equal(auditVerify({ path, strict: true, json: false, write }), 1)
+  t.match(out, /problem {2}.*audit\.db writer [0-9a-f]{32} entry 3: Missing before it: entry 2/)
+  out = ''
+  t.equal(auditVerify({ path, strict: true, json: true, write }), 1)
+  t.match(JSON.parse(out), { exitCode: 1, problemsTotal: 1 })
+})
