@@ -8,6 +8,8 @@ import { createCheckStages } from './check-stages.ts'
 import { every, monotonicMs, wallMs } from './clock.ts'
 import type { Address, Snapshot } from './config/snapshot.ts'
 import { openai } from './dialect/openai.ts'
+import { GovernorError } from './errors.ts'
+import type { Trail } from './exchange.ts'
 import { createAdminServer } from './http/admin.ts'
 import { isCheck } from './http/check.ts'
 import type { HttpExchange } from './http/exchange.ts'
@@ -67,7 +69,7 @@ export class Governor {
     const recorder = await Recorder.open({ snapshot, metrics, log, version })
     const limits = new MemoryStore([], () => false)
     const inFlight = { bytes: 0 }
-    const active = new Set<HttpExchange>()
+    const active = new Map<HttpExchange, Trail>()
     const shared = { ring, limits, recorder, metrics, log, inFlight, active, draining: false }
     const governor = new Governor(shared, store)
     try {
@@ -136,7 +138,19 @@ export class Governor {
       for (const server of this.#servers) server.closeIdleConnections()
       await pause(20)
     }
+    for (const exchange of this.#shared.active.keys()) {
+      exchange.onCut?.(new GovernorError('DRAINING'))
+    }
+    await pause(0)
     for (const server of this.#servers) server.closeAllConnections()
+  }
+
+  /** A revoked key ends at once, for answers under way as well. */
+  #cutCalls(keyIds: ReadonlySet<string>): void {
+    for (const [exchange, { principal }] of this.#shared.active) {
+      if (principal === null || !keyIds.has(principal.keyId)) continue
+      exchange.onCut?.(new GovernorError('AUTH_KEY_INVALID', { detail: 'it was revoked' }))
+    }
   }
 
   async #use(snapshot: Snapshot): Promise<void> {
@@ -196,7 +210,8 @@ export class Governor {
 
   #refreshKeys(): void {
     try {
-      this.#shared.ring.refresh()
+      const revoked = new Set(this.#shared.ring.refresh().map(({ keyId }) => keyId))
+      if (revoked.size > 0) this.#cutCalls(revoked)
       this.#keysFault = null
     } catch (error) {
       // Known keys go on working; what cannot be seen is a revocation, so it is said loudly.

@@ -35,7 +35,7 @@ export interface Shared {
   readonly log: Log
   readonly inFlight: InFlight
   /** Requests under way, so that `maximums.streams` and the drain know. */
-  readonly active: Set<HttpExchange>
+  readonly active: Map<HttpExchange, Trail>
   draining: boolean
 }
 
@@ -55,8 +55,9 @@ function checkingStages(world: World, shared: Shared): Omit<GovernorStages, Call
   const mounts = world.upstreams.map(({ name, provider }) => ({ name, dialect: provider }))
   return {
     begin: (exchange) => {
-      shared.active.add(exchange)
-      return new Trail(randomUUID(), wallMs(), monotonicMs())
+      const trail = new Trail(randomUUID(), wallMs(), monotonicMs())
+      shared.active.set(exchange, trail)
+      return trail
     },
     match: ({ incoming }) => {
       checkHeaders(incoming.rawHeaders, incoming.headers)
@@ -102,7 +103,7 @@ function checkingStages(world: World, shared: Shared): Omit<GovernorStages, Call
         {
           principal: trail.principal!,
           operation: trail.route!.endpoint.operation,
-          models: facts.models,
+          models: allModels(facts.models, trail.route!),
           upstream: trail.upstream!.name,
         },
         now(),
@@ -143,6 +144,7 @@ function callingStages(world: World, shared: Shared): Pick<GovernorStages, Calli
         onFault: (fault) => shared.metrics.upstreamErrors.inc({ upstream: upstream.name, fault }),
         onCall: (call) => {
           exchange.onClientGone = () => call.abort()
+          exchange.onCut = (error) => call.abort(error)
         },
       })
     },
@@ -170,7 +172,7 @@ function callingStages(world: World, shared: Shared): Pick<GovernorStages, Calli
     },
     settle: (exchange, trail) => {
       shared.active.delete(exchange)
-      exchange.onClientGone = null
+      exchange.onClientGone = exchange.onCut = null
       release(exchange, shared.inFlight)
       trail.lease?.settle()
       shared.recorder.settle(trail, exchange.incoming.socket.remoteAddress)
@@ -187,6 +189,11 @@ function checkExpect(expect: string | undefined): void {
   throw new GovernorError('EXPECTATION_UNKNOWN', { hint: 'Only 100-continue is known' })
 }
 
+/** Every model a call names, in its body or its path. */
+function allModels(models: readonly string[], { pathModel }: Route): readonly string[] {
+  return pathModel === null ? models : [...models, pathModel]
+}
+
 function usesAsk(trail: Trail): boolean {
   return (
     trail.facts!.askUsage !== null && (trail.upstream as RunningUpstream).config.usage === 'ask'
@@ -195,11 +202,11 @@ function usesAsk(trail: Trail): boolean {
 
 /** The first upstream in the order of the file that the mount allows and that serves every model. */
 function findUpstream(world: World, models: readonly string[], trail: Trail): RunningUpstream {
-  const { mount, dialect, endpoint, pathModel } = trail.route as Route
+  const { mount, dialect, endpoint } = trail.route!
   const subject = {
     principal: trail.principal!,
     operation: endpoint.operation,
-    models: pathModel === null ? models : [...models, pathModel],
+    models: allModels(models, trail.route!),
     upstream: null,
   }
   const found = world.upstreams.find(

@@ -31,6 +31,7 @@ export class KeyRing {
   readonly #count: CacheResult
   readonly #records = new Map<string, KeyRecord>()
   readonly #verified = new VerifyCache()
+  readonly #comparing = new Map<string, Promise<boolean>>()
   readonly #waitingByKey = new Map<string, number>()
   readonly #turns: (() => void)[] = []
   #running = 0
@@ -68,8 +69,7 @@ export class KeyRing {
     this.#count('verified_secrets', known === null ? 'miss' : 'hit')
     if (known !== null) return known === 'valid' ? record : null
 
-    const valid = await this.#compare(record, secret)
-    this.#verified.set(digest, record.hash, valid ? 'valid' : 'wrong')
+    const valid = await this.#compareOnce(digest, record, secret)
     // The key may have been revoked while bcrypt ran.
     const now = this.#record(keyId)
     return valid && now !== null && isUsable(now, nowMs) ? now : null
@@ -91,6 +91,20 @@ export class KeyRing {
     }
     this.#records.set(keyId, found)
     return found
+  }
+
+  /** A client that starts with a burst sends one secret many times: it is compared once. */
+  #compareOnce(digest: string, record: KeyRecord, secret: string): Promise<boolean> {
+    const running = this.#comparing.get(digest)
+    if (running !== undefined) return running
+    const comparing = this.#compare(record, secret)
+      .then((valid) => {
+        this.#verified.set(digest, record.hash, valid ? 'valid' : 'wrong')
+        return valid
+      })
+      .finally(() => this.#comparing.delete(digest))
+    this.#comparing.set(digest, comparing)
+    return comparing
   }
 
   async #compare(record: KeyRecord, secret: string): Promise<boolean> {

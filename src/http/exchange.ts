@@ -1,5 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
+import type { GovernorError } from '../errors.ts'
+
 /** One request on its socket: the shell around which the pure stages work. */
 export class HttpExchange {
   readonly incoming: IncomingMessage
@@ -8,6 +10,8 @@ export class HttpExchange {
   readonly awaitsContinue: boolean
   /** Bytes of the body that are held against `maximums.in_flight`. */
   heldBytes = 0
+  /** Ends a call whose answer has not been finished: its key was revoked, the drain is over. */
+  onCut: ((error: GovernorError) => void) | null = null
   #gone = false
   #listener: (() => void) | null = null
 

@@ -92,6 +92,7 @@ class Stream {
   #tailBytes = 0
   /** What was sent last is not the end of a line. */
   #midEvent = false
+  #ended = false
   #stalled: NodeJS.Timeout | undefined
   #finish!: () => void
 
@@ -120,6 +121,10 @@ class Stream {
     this.#exchange.onClientGone = () => {
       this.#answer.abort()
       this.#end('client_closed')
+    }
+    this.#exchange.onCut = (error) => {
+      this.#answer.abort()
+      this.#fail(error)
     }
     this.#answer.pipe(this)
     await finished
@@ -154,6 +159,7 @@ class Stream {
   }
 
   #fail(error: GovernorError): void {
+    if (this.#ended) return
     const { outgoing } = this.#exchange
     const { route, requestId } = this.#trail
     this.#trail.refusal = error
@@ -165,7 +171,7 @@ class Stream {
     } else {
       outgoing.destroy()
     }
-    this.#end(error.code === 'UPSTREAM_FAILED' ? 'incomplete' : 'upstream_failed')
+    this.#end(error.source === 'upstream' ? 'upstream_failed' : 'incomplete')
   }
 
   #send(bytes: Buffer): boolean {
@@ -199,8 +205,9 @@ class Stream {
   }
 
   #end(ending: Trail['ending']): void {
+    this.#ended = true
     clearTimeout(this.#stalled)
-    this.#exchange.onClientGone = null
+    this.#exchange.onClientGone = this.#exchange.onCut = null
     this.#trail.ending = ending
     this.#finish()
   }

@@ -127,10 +127,10 @@ export class UpstreamCall implements Dispatcher.DispatchHandler, Answer {
   }
 
   /** Ends the call because nobody waits for it any more. Safe at any time, also before it began. */
-  abort(): void {
+  abort(reason = new GovernorError('CLIENT_CLOSED')): void {
     this.#aborted = true
-    if (!this.#ended) this.#controller?.abort(new GovernorError('CLIENT_CLOSED'))
-    this.#fail(new GovernorError('CLIENT_CLOSED'))
+    if (!this.#ended) this.#controller?.abort(reason)
+    this.#fail(reason)
   }
 
   #flow(): void {

@@ -59,6 +59,12 @@ t.test('refresh() sees a key revoked by another process and forgets it', async (
   t.equal(writer.revoke(keyId, NOW_MS), false, 'revoking twice is not an act')
 })
 
+t.test('verify() compares a burst of one secret once', async (t) => {
+  const { ring, keyId, secret } = await subject(t)
+  const burst = Array.from({ length: 200 }, () => ring.verify(keyId, secret, NOW_MS))
+  t.equal((await Promise.all(burst)).filter((record) => record?.tenant === 'acme').length, 200)
+})
+
 t.test('verify() answers AUTH_BUSY beyond eight unverified secrets of one key', async (t) => {
   const { ring, keyId, secret } = await subject(t)
   const tries = Array.from({ length: 20 }, (_, index) =>
