@@ -62,8 +62,14 @@ export function createMetrics() {
       ['audit_commit_duration_seconds', 'One durable commit of the audit log'],
       OVERHEAD_SECONDS,
     ),
-    unshippedEntries: gauge('audit_unshipped_entries', 'Entries only this disk has'),
-    unshippedAgeSeconds: gauge('audit_unshipped_age_seconds', 'Age of the oldest such entry'),
+    unshippedEntries: gauge(
+      'audit_unshipped_entries',
+      'Entries that wait to be shipped; 0 while nothing ships',
+    ),
+    unshippedAgeSeconds: gauge(
+      'audit_unshipped_age_seconds',
+      'Age of the oldest of them; 0 while nothing ships',
+    ),
     auditLost: counter('audit_lost_total', 'Entries that could not be written'),
     cacheRequests: counter('cache_requests_total', 'Look-ups in a bounded cache', [
       'cache',

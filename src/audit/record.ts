@@ -143,8 +143,7 @@ export class Recorder {
 
   /** Brings gauges up to date before a scrape. */
   gauges(): void {
-    const { committed, lostTotal } = this.#wal.stats
-    this.#metrics.unshippedEntries.set(committed)
+    const { lostTotal } = this.#wal.stats
     this.#metrics.auditLost.inc(lostTotal - this.#lostSeen)
     this.#lostSeen = lostTotal
   }
@@ -153,7 +152,6 @@ export class Recorder {
   async close(): Promise<void> {
     this.#stopFolding()
     this.#queueFolded(this.#fold.drain(wallMs()))
-    await this.#wal.flush()
     await this.#wal.close()
   }
 

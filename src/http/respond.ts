@@ -19,7 +19,7 @@ export function governorHeaders(trail: Trail): string[] {
     'x-governor-request-id',
     trail.requestId,
     'x-governor-decision',
-    trail.refusal === null || trail.forwarded ? 'allow' : 'deny',
+    trail.checked?.effect ?? (trail.refusal === null || trail.forwarded ? 'allow' : 'deny'),
   ]
   if (trail.changed.length > 0) headers.push('x-governor-changed', trail.changed.join(', '))
   for (const id of trail.decision?.warnings ?? []) headers.push('x-governor-warning', id)
