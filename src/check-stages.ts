@@ -2,6 +2,7 @@ import { readDescribed } from './dialect/described.ts'
 import { GovernorError } from './errors.ts'
 import type { Decision, Endpoint, Facts, Operation } from './exchange.ts'
 import { CHECK_PATH } from './http/check.ts'
+import { checkHead } from './http/headers.ts'
 import { governorHeaders, sendJson } from './http/respond.ts'
 import type { GovernorStages, Shared } from './stages.ts'
 import type { Answer } from './upstream/call.ts'
@@ -31,6 +32,7 @@ export function createCheckStages(
   return {
     ...stages,
     match: ({ incoming }) => {
+      checkHead(incoming)
       if (incoming.method !== 'POST') {
         throw new GovernorError('METHOD_NOT_ALLOWED', { headers: { allow: 'POST' } })
       }

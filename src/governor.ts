@@ -21,11 +21,13 @@ import { handle } from './pipeline.ts'
 import { selectorMatcher } from './policy/selectors.ts'
 import { createStages, type GovernorStages, type Shared } from './stages.ts'
 import { EchoUpstream, parseEchoUrl } from './upstream/echo.ts'
-import { createWorld, retire, type World } from './world.ts'
+import type { UpstreamPool } from './upstream/forward.ts'
+import { createWorld, droppedPools, type World } from './world.ts'
 
 const DIALECTS = { openai }
 /** A revoked key stops within a second: looked for four times as often. */
 const KEYS_REFRESH_MS = 250
+const RETIRE_LOOK_MS = 250
 
 export interface GovernorOptions {
   readonly snapshot: Snapshot
@@ -44,6 +46,8 @@ export class Governor {
   readonly #store: SqliteKeyStore
   readonly #echoes = new Map<string, EchoUpstream>()
   readonly #servers: Server[] = []
+  /** Pools of former snapshots, until the calls that began with them have ended. */
+  readonly #retiring = new Set<UpstreamPool>()
   readonly #timers: (() => void)[] = []
   readonly #delay: ReturnType<typeof monitorEventLoopDelay>
   #world!: World
@@ -100,7 +104,19 @@ export class Governor {
   async reload(snapshot: Snapshot): Promise<void> {
     const former = this.#world
     await this.#use(snapshot)
-    await retire(former, this.#world)
+    void this.#retire(droppedPools(former, this.#world))
+  }
+
+  /** A call keeps the connections of the snapshot it began with, be it a stream of an hour. */
+  async #retire(pools: readonly UpstreamPool[]): Promise<void> {
+    const { active } = this.#shared
+    const calls = [...active.keys()]
+    for (const pool of pools) this.#retiring.add(pool)
+    while (calls.some((call) => active.has(call))) await pause(RETIRE_LOOK_MS)
+    for (const pool of pools) {
+      await pool.destroy()
+      this.#retiring.delete(pool)
+    }
   }
 
   /** Why calls cannot be served now; empty when they can. */
@@ -125,7 +141,8 @@ export class Governor {
     this.#delay.disable()
     await this.#shared.recorder.close()
     this.#store.close()
-    await Promise.all((this.#world?.upstreams ?? []).map(({ pool }) => pool.destroy()))
+    const pools = [...(this.#world?.upstreams ?? []).map(({ pool }) => pool), ...this.#retiring]
+    await Promise.all(pools.map((pool) => pool.destroy()))
     await Promise.all([...this.#echoes.values()].map((echo) => echo.close()))
   }
 

@@ -8,7 +8,7 @@ import { GovernorError } from './errors.ts'
 import { type Route, Trail } from './exchange.ts'
 import { type InFlight, readBody, release } from './http/body.ts'
 import type { HttpExchange } from './http/exchange.ts'
-import { checkHeaders, forwardable, limitAddress } from './http/headers.ts'
+import { checkHead, forwardable, limitAddress } from './http/headers.ts'
 import { match } from './http/match.ts'
 import { relay } from './http/relay.ts'
 import { respond } from './http/respond.ts'
@@ -60,8 +60,7 @@ function checkingStages(world: World, shared: Shared): Omit<GovernorStages, Call
       return trail
     },
     match: ({ incoming }) => {
-      checkHeaders(incoming.rawHeaders, incoming.headers)
-      checkExpect(incoming.headers.expect)
+      checkHead(incoming)
       const { method = '', url: target = '', headers } = incoming
       return match({ method, target, headers }, mounts)
     },
@@ -182,11 +181,6 @@ function callingStages(world: World, shared: Shared): Pick<GovernorStages, Calli
 
 function now(): Now {
   return { wallMs: wallMs(), monotonicMs: monotonicMs() }
-}
-
-function checkExpect(expect: string | undefined): void {
-  if (expect === undefined || expect.toLowerCase() === '100-continue') return
-  throw new GovernorError('EXPECTATION_UNKNOWN', { hint: 'Only 100-continue is known' })
 }
 
 /** Every model a call names, in its body or its path. */

@@ -90,10 +90,8 @@ async function poolFor(
   return same?.pool ?? new UpstreamPool(config.name, url, connectMs)
 }
 
-/** Closes the pools that only the former world used, once their calls have ended. */
-export async function retire(former: World, next: World): Promise<void> {
+/** The pools that only the former world uses. */
+export function droppedPools(former: World, next: World): UpstreamPool[] {
   const kept = new Set(next.upstreams.map(({ pool }) => pool))
-  await Promise.all(
-    former.upstreams.filter(({ pool }) => !kept.has(pool)).map(({ pool }) => pool.close()),
-  )
+  return former.upstreams.map(({ pool }) => pool).filter((pool) => !kept.has(pool))
 }

@@ -125,7 +125,7 @@ function collect(
     const done = (then: () => void): void => {
       clearTimeout(timer)
       incoming.removeListener('data', onData).removeListener('end', onEnd)
-      exchange.onClientGone = null
+      exchange.onClientGone = exchange.onCut = null
       then()
     }
     const onData = (chunk: Buffer): void => {
@@ -149,6 +149,8 @@ function collect(
     }
     const onEnd = (): void => done(() => resolve(collected.subarray(0, length)))
     exchange.onClientGone = () => done(() => reject(new GovernorError('CLIENT_CLOSED')))
+    exchange.onCut = (error) => done(() => reject(error))
+    if (exchange.fault !== null) exchange.onCut(exchange.fault)
     incoming.on('data', onData).on('end', onEnd)
   })
 }

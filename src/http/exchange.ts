@@ -12,6 +12,8 @@ export class HttpExchange {
   heldBytes = 0
   /** Ends a call whose answer has not been finished: its key was revoked, the drain is over. */
   onCut: ((error: GovernorError) => void) | null = null
+  /** Why the rest of this request cannot be read. */
+  fault: GovernorError | null = null
   #gone = false
   #listener: (() => void) | null = null
 
@@ -25,6 +27,12 @@ export class HttpExchange {
       this.#gone = true
       this.#listener?.()
     })
+  }
+
+  /** What follows the headers is not HTTP: whoever reads the body hears of it, now or later. */
+  breakOff(error: GovernorError): void {
+    this.fault = error
+    this.onCut?.(error)
   }
 
   /** The client closed its connection before the answer was complete. */

@@ -1,4 +1,4 @@
-import type { IncomingHttpHeaders } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 
 import { GovernorError } from '../errors.ts'
 
@@ -43,6 +43,25 @@ export function checkHeaders(rawHeaders: readonly string[], headers: IncomingHtt
       param: 'transfer-encoding',
     })
   }
+}
+
+/**
+ * Refuses a request head that may not go further whatever its path is: ambiguous headers, no `Host`
+ * in HTTP/1.1 (RFC 9112 §3.2), an expectation other than `100-continue`. Throws HEADERS_TOO_LARGE
+ * (431), HEADER_INVALID (400), EXPECTATION_UNKNOWN (417).
+ */
+export function checkHead({
+  rawHeaders,
+  headers,
+  httpVersion,
+}: Pick<IncomingMessage, 'rawHeaders' | 'headers' | 'httpVersion'>): void {
+  checkHeaders(rawHeaders, headers)
+  if (headers.host === undefined && httpVersion !== '1.0') {
+    throw new GovernorError('HEADER_INVALID', { detail: 'there is no "host"', param: 'host' })
+  }
+  const { expect } = headers
+  if (expect === undefined || expect.toLowerCase() === '100-continue') return
+  throw new GovernorError('EXPECTATION_UNKNOWN', { hint: 'Only 100-continue is known' })
 }
 
 /** Names listed in `Connection` are between client and Governor (RFC 9110 §7.6.1). */

@@ -16,6 +16,7 @@ export interface RelayedAnswer {
 
 /** Takes our credential out of what passes; `upstream/scrub.ts` makes it. */
 export interface Filter {
+  text(value: string): string
   whole(body: Buffer): Buffer
   chunk(bytes: Buffer): Buffer
   flush(): Buffer
@@ -49,16 +50,24 @@ export async function relay(
   options: RelayOptions,
 ): Promise<void> {
   trail.upstreamStatus = trail.status = answer.status
-  if (answer.whole !== null) sendWhole(answer, answer.whole, exchange, { trail, options })
-  else await new Stream(answer, exchange, trail, options).run()
+  try {
+    if (answer.whole !== null) sendWhole(answer, answer.whole, exchange, { trail, options })
+    else await new Stream(answer, exchange, trail, options).run()
+  } catch (error) {
+    // A bug here must not leave the upstream sending to nobody.
+    answer.abort()
+    throw error
+  }
   trail.usage = options.meter.usage
 }
 
 function answerHeaders(answer: RelayedAnswer, trail: Trail, options: RelayOptions): string[] {
-  const headers = relayable(answer.headers, options.headerList)
+  const { filter } = options
+  const clean = (value: string) => filter?.text(value) ?? value
+  const headers = relayable(answer.headers, options.headerList).map(clean)
   const idHeader = trail.route!.dialect.requestIdHeader
   const upstreamId = answer.headers[idHeader]
-  if (typeof upstreamId === 'string') trail.upstreamRequestId = upstreamId.slice(0, 128)
+  if (typeof upstreamId === 'string') trail.upstreamRequestId = clean(upstreamId).slice(0, 128)
   else headers.push(idHeader, trail.requestId)
   headers.push(...governorHeaders(trail), ...options.limitHeaders)
   return headers

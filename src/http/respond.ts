@@ -93,7 +93,7 @@ export function sendJson(
 function discardUnread(exchange: HttpExchange, headers: string[]): void {
   const { incoming } = exchange
   if (incoming.complete) return
-  if (exchange.awaitsContinue) headers.push('connection', 'close')
+  if (exchange.awaitsContinue || exchange.fault !== null) headers.push('connection', 'close')
   let discardedBytes = 0
   incoming.on('data', (chunk: Buffer) => {
     discardedBytes += chunk.length

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, STATUS_CODES } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
@@ -21,6 +22,9 @@ const HEADER_BYTES_MAX = 16 * 1024
 /** Longer than the clients' own, so that the side that may be idle is the one that closes. */
 const KEEP_ALIVE_MS = 75_000
 
+/** How long a refused connection may take to read its answer. */
+const LINGER_MS = 1000
+
 const PARSER_CODES: Readonly<Record<string, ErrorCode>> = {
   HPE_HEADER_OVERFLOW: 'HEADERS_TOO_LARGE',
   ERR_HTTP_REQUEST_TIMEOUT: 'HEADERS_TIMEOUT',
@@ -33,7 +37,8 @@ const PARSER_CODES: Readonly<Record<string, ErrorCode>> = {
 export function createProxyServer(options: ServerOptions): Server {
   const server = createServer({
     insecureHTTPParser: false,
-    requireHostHeader: true,
+    // Node would answer by itself, in no provider's shape; `checkHead` looks.
+    requireHostHeader: false,
     maxHeaderSize: HEADER_BYTES_MAX,
     headersTimeout: options.headersMs,
     requestTimeout: options.headersMs + options.bodyMs,
@@ -42,13 +47,15 @@ export function createProxyServer(options: ServerOptions): Server {
     noDelay: true,
   })
   server.maxConnections = options.connectionsMax
-  /** Sockets with an answer under way: a parser error there must not write into that answer. */
-  const busy = new WeakMap<Duplex, number>()
+  /** What is under way on each socket, oldest first. */
+  const underWay = new WeakMap<Duplex, Set<HttpExchange>>()
   const accept = (awaitsContinue: boolean) => (incoming: IncomingMessage, outgoing: Outgoing) => {
     const { socket } = incoming
-    busy.set(socket, (busy.get(socket) ?? 0) + 1)
-    outgoing.on('close', () => busy.set(socket, (busy.get(socket) ?? 1) - 1))
-    options.onExchange(new HttpExchange(incoming, outgoing, awaitsContinue))
+    const exchange = new HttpExchange(incoming, outgoing, awaitsContinue)
+    const exchanges = underWay.get(socket) ?? new Set()
+    underWay.set(socket, exchanges.add(exchange))
+    outgoing.on('close', () => exchanges.delete(exchange))
+    options.onExchange(exchange)
   }
   server.on('request', accept(false))
   server.on('checkContinue', accept(true))
@@ -57,10 +64,21 @@ export function createProxyServer(options: ServerOptions): Server {
     refuseRaw(socket, 'METHOD_NOT_ALLOWED', options)
     options.onMalformed('METHOD_NOT_ALLOWED', incoming.socket.remoteAddress)
   })
+  const refused = new WeakSet<Duplex>()
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
+    if (refused.has(socket)) return
     if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
     const code = PARSER_CODES[error.code ?? ''] ?? 'REQUEST_MALFORMED'
-    if ((busy.get(socket) ?? 0) > 0) socket.destroy()
+    const latest = [...(underWay.get(socket) ?? [])].at(-1)
+    if (latest !== undefined && !latest.incoming.complete) {
+      // The connection ended in the middle of the body: that client is gone.
+      if (error.code === 'HPE_INVALID_EOF_STATE') socket.destroy()
+      else latest.breakOff(new GovernorError(code))
+      return
+    }
+    refused.add(socket)
+    // An answer under way must not be written into.
+    if (latest !== undefined) socket.destroy()
     else refuseRaw(socket, code, options)
     options.onMalformed(code, (socket as Socket).remoteAddress)
   })
@@ -69,13 +87,21 @@ export function createProxyServer(options: ServerOptions): Server {
 
 type Outgoing = ConstructorParameters<typeof HttpExchange>[1]
 
+/** Answers where there is no exchange, and takes the connection down. */
 function refuseRaw(socket: Duplex, code: ErrorCode, options: ServerOptions): void {
   const error = new GovernorError(code)
-  const body = options.dialect().errorBody(error, '')
+  const requestId = randomUUID()
+  const body = options.dialect().errorBody(error, requestId)
+  // After CONNECT nobody else listens: without this a reset would end the process.
+  socket.on('error', () => socket.destroy())
+  // Closing at once would reset the connection under the answer, waiting for the client never end.
+  setTimeout(() => socket.destroy(), LINGER_MS).unref()
+  socket.resume()
   socket.end(
     `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status] ?? 'Refused'}\r\n` +
       'content-type: application/json; charset=utf-8\r\n' +
       `content-length: ${Buffer.byteLength(body)}\r\n` +
+      `x-governor-request-id: ${requestId}\r\nx-request-id: ${requestId}\r\n` +
       `x-governor-decision: deny\r\nx-governor-code: ${code}\r\nconnection: close\r\n\r\n${body}`,
   )
 }

@@ -109,5 +109,12 @@ export async function forward(permit: Permit, options: ForwardOptions): Promise<
     options.onFault('redirect')
     throw new GovernorError('UPSTREAM_REDIRECT')
   }
+  const encoding = answer.headers['content-encoding'] ?? 'identity'
+  if (encoding !== 'identity') {
+    // We asked for identity: what cannot be read cannot be metered, nor cleaned of our credential.
+    call.abort()
+    options.onFault('protocol')
+    throw new GovernorError('UPSTREAM_FAILED', { detail: 'it answered in an encoding of its own' })
+  }
   return answer
 }

@@ -1,4 +1,5 @@
-const MASK = Buffer.from('[redacted]')
+const MASKED = '[redacted]'
+const MASK = Buffer.from(MASKED)
 const EMPTY = Buffer.alloc(0)
 
 /**
@@ -8,10 +9,17 @@ const EMPTY = Buffer.alloc(0)
  */
 export class Scrubber {
   readonly #secret: Buffer
+  readonly #secretText: string
   #held: Buffer = EMPTY
 
   constructor(secret: string) {
     this.#secret = Buffer.from(secret)
+    this.#secretText = secret
+  }
+
+  /** A header value. */
+  text(value: string): string {
+    return value.includes(this.#secretText) ? value.replaceAll(this.#secretText, MASKED) : value
   }
 
   /** The whole of a body; the same buffer when the secret is not in it. */
