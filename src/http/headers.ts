@@ -46,16 +46,29 @@ export function checkHeaders(rawHeaders: readonly string[], headers: IncomingHtt
 }
 
 /**
- * Refuses a request head that may not go further whatever its path is: ambiguous headers, no `Host`
- * in HTTP/1.1 (RFC 9112 §3.2), an expectation other than `100-continue`. Throws HEADERS_TOO_LARGE
- * (431), HEADER_INVALID (400), EXPECTATION_UNKNOWN (417).
+ * Refuses a request head that may not go further whatever its path is: another version, ambiguous
+ * headers, a transfer-encoding in HTTP/1.0 (RFC 9112 §6.1), no `Host` in HTTP/1.1 (§3.2), an
+ * expectation other than `100-continue`. Throws REQUEST_MALFORMED, HEADER_INVALID (400),
+ * EXPECTATION_UNKNOWN (417), HEADERS_TOO_LARGE (431).
  */
 export function checkHead({
   rawHeaders,
   headers,
   httpVersion,
 }: Pick<IncomingMessage, 'rawHeaders' | 'headers' | 'httpVersion'>): void {
+  // The parser takes `HTTP/2.0` in a request line of HTTP/1 and reads on as if it were 1.1.
+  if (httpVersion !== '1.1' && httpVersion !== '1.0') {
+    throw new GovernorError('REQUEST_MALFORMED', {
+      detail: 'only HTTP/1.1 and 1.0 are spoken here',
+    })
+  }
   checkHeaders(rawHeaders, headers)
+  if (httpVersion === '1.0' && headers['transfer-encoding'] !== undefined) {
+    throw new GovernorError('HEADER_INVALID', {
+      detail: 'HTTP/1.0 has no transfer-encoding',
+      param: 'transfer-encoding',
+    })
+  }
   if (headers.host === undefined && httpVersion !== '1.0') {
     throw new GovernorError('HEADER_INVALID', { detail: 'there is no "host"', param: 'host' })
   }
