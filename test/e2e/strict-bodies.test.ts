@@ -71,6 +71,14 @@ const REFUSED: readonly [name: string, body: string | Buffer, status?: number][]
   ['a role nobody knows', '{"model":"gpt-4o","messages":[{"role":"x","content":"hi"}]}'],
 ]
 
+function user(content: unknown): object {
+  return { model: 'gpt-4o', messages: [{ role: 'user', content }] }
+}
+
+function encoded(encoding: string, body: Buffer | string): Sent {
+  return { body, headers: { 'content-encoding': encoding } }
+}
+
 t.test('a body that can be read in two ways is refused', async (t) => {
   const upstream = await FakeUpstream.start(t)
   const site = await startGovernor(t, { upstream: upstream.url })
@@ -92,7 +100,6 @@ t.test('a body that can be read in two ways is refused', async (t) => {
 t.test('what a policy looks for is found wherever it is put', async (t) => {
   const upstream = await FakeUpstream.start(t)
   const site = await startGovernor(t, { upstream: upstream.url })
-  const user = (content: unknown) => ({ model: 'gpt-4o', messages: [{ role: 'user', content }] })
   for (const [name, body] of [
     ['a message', user('about Project Zeus')],
     ['full width', user('Ｐｒｏｊｅｃｔ Ｚｅｕｓ')],
@@ -165,9 +172,6 @@ t.test('content types and encodings come from a closed list', async (t) => {
   const upstream = await FakeUpstream.start(t)
   const site = await startGovernor(t, { upstream: upstream.url })
   const typed = (type: string): Sent => ({ body: GOOD, headers: { 'content-type': type } })
-  const encoded = (encoding: string, body: Buffer | string): Sent => {
-    return { body, headers: { 'content-encoding': encoding } }
-  }
   const gzip = gzipSync(GOOD)
   const zstd = zstdCompressSync(GOOD)
   for (const [name, sent, status] of [

@@ -1,0 +1,46 @@
+import t from 'tap'
+
+import { audit, type Evidence } from '../campaign/crash-audit.ts'
+import { crashCampaign } from '../campaign/crash.ts'
+
+/** The short form of `npm run campaign crash`. */
+
+t.test('ten times kill -9 under load lose nothing that anybody saw', async (t) => {
+  const report = await crashCampaign({ directory: t.testdir(), times: 10, seed: 20_261_121 })
+  t.strictSame(report.problems, [])
+  t.ok(report.answers > 100, `${report.answers} answers`)
+  t.ok(report.calls > 50, `${report.calls} calls upstream`)
+  t.ok(report.interrupted > 0, `${report.interrupted} calls were interrupted`)
+  t.ok(report.decisions >= report.answers)
+  t.comment(report)
+})
+
+t.test('and the check would notice', async (t) => {
+  const decision = { kind: 'decision', requestId: 'a' }
+  const allowed = { decision: 'allow', forward: true, received: { sha256: 'x' } }
+  const sound: Evidence = {
+    entries: [
+      { ...decision, body: allowed },
+      { kind: 'outcome', requestId: 'a', body: { outcome: 'complete' } },
+    ],
+    answers: [{ serial: 1, requestId: 'a', status: 200, code: '', sha256: 'x' }],
+    calls: [{ serial: 1, sha256: 'x' }],
+    exitCode: 0,
+    verified: { code: 0, stdout: '' },
+  }
+  t.strictSame(audit(sound).problems, [])
+  const [entry, outcome] = sound.entries as [Evidence['entries'][0], Evidence['entries'][0]]
+  const deny = { ...decision, body: { decision: 'deny', status: 403, received: { sha256: 'x' } } }
+  for (const [name, evidence] of [
+    ['no outcome', { entries: [entry] }],
+    ['two outcomes', { entries: [entry, outcome, outcome] }],
+    ['no decision', { entries: [] }],
+    ['other bytes', { calls: [{ serial: 1, sha256: 'y' }] }],
+    ['twice upstream', { calls: [...sound.calls, ...sound.calls] }],
+    ['a denied call that was answered', { entries: [deny] }],
+    ['a sidecar that does not end', { exitCode: 1 }],
+    ['a chain that does not hold', { verified: { code: 1, stdout: '' } }],
+  ] satisfies [string, Partial<Evidence>][]) {
+    t.not(audit({ ...sound, ...evidence }).problems.length, 0, name)
+  }
+})
