@@ -1,0 +1,198 @@
+import { spawnSync } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { execPath } from 'node:process'
+
+import OpenAI from 'openai'
+import t, { type Test } from 'tap'
+
+import { loadConfig } from '../../src/config/load.ts'
+import { all, execForm, last, parseDockerfile } from './support/dockerfile.ts'
+import { REPOSITORY } from './support/image.ts'
+import { type PodContainer, readManifest } from './support/manifest.ts'
+
+// Goal: deploy/kubernetes/pod.yaml is admitted under the restricted Pod Security profile and agrees with
+// the image and with its own configuration. Method: every field of the profile, for every container,
+// and every name that one part of the files uses for another. That it runs is image.test.ts.
+
+const { kinds, pod, configMap, governor, app } = readManifest()
+const { spec } = pod
+const everyContainer: PodContainer[] = [...spec.initContainers, ...spec.containers]
+const FINAL = parseDockerfile(readFileSync(join(REPOSITORY, 'Dockerfile'), 'utf8')).at(-1)!
+const GOVERNANCE = configMap.data['governance.yaml']!
+const ENV = { POD_NAMESPACE: 'shop', POD_SERVICE_ACCOUNT: 'checkout' }
+
+/** The configuration of the ConfigMap, with the Secret's file and the data in a directory of the test. */
+function stage(t: Test): string {
+  const folder = t.testdir({ secrets: { 'api-key': 'sk-provider\n' } })
+  const file = join(folder, 'governance.yaml')
+  writeFileSync(
+    file,
+    GOVERNANCE.replaceAll('/run/secrets/governor', join(folder, 'secrets')).replaceAll(
+      '/data/',
+      join(folder, 'data/'),
+    ),
+  )
+  return file
+}
+
+t.test('pod.yaml holds a ConfigMap and a Pod, and no secret', (t) => {
+  t.strictSame(kinds, ['ConfigMap', 'Pod'])
+  t.notMatch(readFileSync(join(REPOSITORY, 'deploy/kubernetes/pod.yaml'), 'utf8'), /sk-/)
+  t.end()
+})
+
+for (const container of everyContainer) {
+  t.test(`container ${container.name} meets the restricted profile`, (t) => {
+    const own = container.securityContext ?? {}
+    const effective = { ...spec.securityContext, ...own }
+    t.equal(effective.runAsNonRoot, true, 'runAsNonRoot')
+    t.equal((effective.runAsUser ?? 0) > 0, true, 'runAsUser is a number other than 0')
+    t.equal((effective.runAsGroup ?? 0) > 0, true, 'runAsGroup is a number other than 0')
+    t.equal(own.allowPrivilegeEscalation, false, 'allowPrivilegeEscalation')
+    t.strictSame(own.capabilities, { drop: ['ALL'] }, 'capabilities: all dropped, none added')
+    t.equal(effective.seccompProfile?.type, 'RuntimeDefault', 'seccompProfile')
+    t.equal(own.readOnlyRootFilesystem, true, 'readOnlyRootFilesystem (more than the profile)')
+    t.equal(own.privileged ?? false, false, 'not privileged')
+    t.equal(own.procMount, undefined, 'procMount is the default')
+    t.equal(own.seLinuxOptions, undefined, 'seLinuxOptions are the default')
+    t.equal(own.windowsOptions, undefined, 'no windowsOptions')
+    t.strictSame((container.ports ?? []).map(({ hostPort }) => hostPort).filter(Boolean), [])
+    const probes = [container.startupProbe, container.readinessProbe, container.livenessProbe]
+    t.strictSame(probes.map((probe) => probe?.httpGet.host).filter(Boolean), [], 'no probe host')
+    t.equal(container.lifecycle, undefined, 'no lifecycle hook with a host')
+    t.match(container.resources?.limits?.['memory'], /^\d+Mi$/, 'a memory limit')
+    t.match(container.resources?.requests?.['memory'], /^\d+Mi$/, 'a memory request')
+    t.end()
+  })
+}
+
+t.test('the pod meets the restricted profile', (t) => {
+  t.equal(spec.hostNetwork ?? false, false, 'hostNetwork')
+  t.equal(spec.hostPID ?? false, false, 'hostPID')
+  t.equal(spec.hostIPC ?? false, false, 'hostIPC')
+  t.equal(spec.shareProcessNamespace ?? false, false, 'the application cannot see our process')
+  t.equal(spec.securityContext.runAsNonRoot, true)
+  t.equal(spec.securityContext.sysctls, undefined, 'sysctls')
+  t.equal(spec.automountServiceAccountToken, false, 'no token nobody needs')
+  const types = spec.volumes.map((volume) => Object.keys(volume).filter((key) => key !== 'name'))
+  t.strictSame(types, [['configMap'], ['secret'], ['emptyDir']], 'only permitted volume types')
+  t.end()
+})
+
+t.test('the sidecar is a native one and runs the image as it is', (t) => {
+  t.equal(governor.restartPolicy, 'Always')
+  t.equal(spec.initContainers[0], governor, 'before every other init container')
+  t.equal(governor.command, undefined)
+  t.equal(governor.args, undefined)
+  const { version } = JSON.parse(readFileSync(join(REPOSITORY, 'package.json'), 'utf8')) as {
+    version: string
+  }
+  t.equal(governor.image, `governor:${version}`)
+  const { runAsUser, runAsGroup } = governor.securityContext!
+  t.equal(`${runAsUser}:${runAsGroup}`, last(FINAL, 'USER'), 'whose compile cache is in the image')
+  t.equal(spec.securityContext.fsGroup, runAsGroup)
+  t.equal(governor.resources?.limits?.['memory'], '320Mi')
+  t.end()
+})
+
+t.test('mounts are where the image and the configuration look', (t) => {
+  const mounts = new Map(governor.volumeMounts!.map((mount) => [mount.mountPath, mount]))
+  const config = execForm(last(FINAL, 'CMD')).at(-1)
+  t.equal(config, '/etc/governor/governance.yaml')
+  t.strictSame(mounts.get('/etc/governor'), {
+    name: 'config',
+    mountPath: '/etc/governor',
+    readOnly: true,
+  })
+  t.strictSame(mounts.get('/run/secrets/governor')?.readOnly, true)
+  const [data] = execForm(last(FINAL, 'VOLUME'))
+  t.strictSame(mounts.get(data!), { name: 'data', mountPath: data })
+  t.strictSame(
+    [...mounts.values()].filter(({ subPath }) => subPath !== undefined),
+    [],
+  )
+  t.strictSame(
+    [...mounts.values()].map(({ name }) => name),
+    spec.volumes.map(({ name }) => name),
+  )
+  const loaded = loadConfig(stage(t), { env: ENV, forRun: true })
+  if (!loaded.ok) throw new Error('Expected a good configuration')
+  const { audit } = loaded.snapshot
+  const room = parseGib(spec.volumes.find(({ name }) => name === 'data')!.emptyDir!.sizeLimit)
+  t.ok(room > audit.localBytesMax * 1.1, 'the kubelet does not evict what Governor may write')
+  t.equal(spec.volumes.find(({ name }) => name === 'openai')!.secret!.defaultMode, 0o440)
+  t.end()
+})
+
+function parseGib(text: string): number {
+  return Number(/^(\d+)Gi$/.exec(text)?.[1]) * 2 ** 30
+}
+
+t.test('the application has OPENAI_BASE_URL and nothing else of Governor', (t) => {
+  const env = [{ name: 'OPENAI_BASE_URL', value: 'http://127.0.0.1:4141/v1' }]
+  t.strictSame(app.env, env)
+  t.equal(app.volumeMounts, undefined, 'neither the Secret nor the data')
+  t.not(app.securityContext!.runAsUser, governor.securityContext!.runAsUser)
+  t.end()
+})
+
+t.test('the downward API gives what auth.pod asks for', (t) => {
+  t.strictSame(governor.env, [
+    { name: 'POD_NAMESPACE', valueFrom: { fieldRef: { fieldPath: 'metadata.namespace' } } },
+    {
+      name: 'POD_SERVICE_ACCOUNT',
+      valueFrom: { fieldRef: { fieldPath: 'spec.serviceAccountName' } },
+    },
+  ])
+  const loaded = loadConfig(stage(t), { env: ENV, forRun: true })
+  if (!loaded.ok) throw new Error('Expected a good configuration')
+  t.match(loaded.snapshot.auth.pod, { tenant: 'shop', user: 'checkout' })
+  t.equal(loaded.snapshot.upstreams[0]!.credential, 'sk-provider')
+  t.end()
+})
+
+t.test('probes ask the health listener, and stopping has time for draining', (t) => {
+  const loaded = loadConfig(stage(t), { env: ENV, forRun: true })
+  if (!loaded.ok) throw new Error('Expected a good configuration')
+  const { listen, timeouts } = loaded.snapshot
+  t.strictSame(listen.proxy, { host: '127.0.0.1', port: 4141 })
+  t.strictSame(listen.health, { host: '0.0.0.0', port: 4143 })
+  t.strictSame(governor.ports, [{ name: 'health', containerPort: 4143 }])
+  t.strictSame(governor.startupProbe?.httpGet, { path: '/readyz', port: 'health' })
+  t.strictSame(governor.readinessProbe?.httpGet, { path: '/readyz', port: 'health' })
+  t.strictSame(governor.livenessProbe?.httpGet, { path: '/livez', port: 'health' })
+  const exposed = all(FINAL, 'EXPOSE').flatMap(({ text }) => text.split(' ').map(Number))
+  t.strictSame(exposed, [listen.proxy.port, listen.health?.port])
+  const neededMs = timeouts.drainMs + 2 * timeouts.commitMs
+  t.ok(spec.terminationGracePeriodSeconds * 1000 > neededMs, 'drain and the last commits fit')
+  t.end()
+})
+
+t.test('governor check accepts the ConfigMap with notes about the pod only', (t) => {
+  const file = stage(t)
+  const { status, stdout, stderr } = spawnSync(
+    execPath,
+    [join(REPOSITORY, 'src/main.ts'), 'check', file],
+    { env: ENV, encoding: 'utf8' },
+  )
+  const notes = stdout.split('\n').filter((line) => line.includes('Note:'))
+  t.strictSame(
+    { status, stderr, notes: notes.map((note) => note.slice(note.indexOf('Note:'))) },
+    {
+      status: 0,
+      stderr: '',
+      notes: ['Note: Limits in "memory" are not shared: each pod counts for itself'],
+    },
+  )
+  t.end()
+})
+
+t.test('the official SDK wants some OPENAI_API_KEY, as deploy/README.md says', (t) => {
+  t.throws(
+    () => new OpenAI({ baseURL: 'http://127.0.0.1:4141/v1', apiKey: null as unknown as string }),
+    /Missing credentials/,
+  )
+  t.match(readFileSync(join(REPOSITORY, 'deploy/README.md'), 'utf8'), 'OPENAI_API_KEY=unused')
+  t.end()
+})
