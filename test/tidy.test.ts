@@ -64,7 +64,20 @@ t.test('tidy: pipeline.ts fits a screen', async (t) => {
   t.ok(lines <= 100, `${lines} lines`)
 })
 
+const lock = readFileSync(join(root, '..', 'package-lock.json'), 'utf8')
+
 t.test('tidy: the lock file names no registry', async (t) => {
-  const lock = readFileSync(join(root, '..', 'package-lock.json'), 'utf8')
   t.notMatch(lock, /"resolved": "http/)
+})
+
+// A registry mirror that lacks a platform's package makes `npm install` leave it out of the lock
+// file, and `npm ci` then refuses the whole file.
+t.test('tidy: the lock file names every optional package, also for other platforms', async (t) => {
+  const { packages } = JSON.parse(lock) as {
+    packages: Record<string, { optionalDependencies?: Record<string, string> }>
+  }
+  for (const { optionalDependencies = {} } of Object.values(packages)) {
+    for (const name of Object.keys(optionalDependencies))
+      t.ok(packages[`node_modules/${name}`], name)
+  }
 })

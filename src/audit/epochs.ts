@@ -2,7 +2,7 @@ import { rmSync, statSync } from 'node:fs'
 
 import Database from 'better-sqlite3'
 
-import { wallMs } from '../clock.ts'
+import { monotonicMs, wallMs } from '../clock.ts'
 import { epochFiles, epochPath, openForReading } from './file.ts'
 import type { Head, Role } from './writer-body.ts'
 import { plainBody } from './writer-body.ts'
@@ -76,7 +76,7 @@ export class Epochs {
 
   /** Appends all or none; returns when they are on the disk. Throws SQLite's error. */
   append(entries: readonly NewEntry[]): void {
-    this.look(performance.now())
+    this.look(monotonicMs())
     this.#healthy = false
     const writer = this.#writer ?? this.#next()
     let bytes = COMMIT_BYTES

@@ -1,5 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads'
 
+import { monotonicMs } from '../clock.ts'
 import {
   BATCH,
   CLOSE,
@@ -69,20 +70,20 @@ function main(options: WorkerOptions): void {
 }
 
 function serve(shared: Shared, log: Epochs): void {
-  let committedMs = performance.now()
+  let committedMs = monotonicMs()
   for (;;) {
     Atomics.wait(shared.control, STATE, IDLE, log.healthy ? IDLE_MS : RETRY_MS)
     const state = Atomics.load(shared.control, STATE)
     if (state === BATCH) {
       commitBatch(shared, log)
       attempt(() => log.checkpoint(false))
-      committedMs = performance.now()
+      committedMs = monotonicMs()
     } else if (state === CLOSE) {
       attempt(() => log.close())
       return
     } else {
-      const beatDue = !log.healthy || performance.now() - committedMs >= HEARTBEAT_MS
-      if (beatDue) committedMs = performance.now()
+      const beatDue = !log.healthy || monotonicMs() - committedMs >= HEARTBEAT_MS
+      if (beatDue) committedMs = monotonicMs()
       attempt(() => rest(log, beatDue))
     }
     note(shared, log)
@@ -91,20 +92,20 @@ function serve(shared: Shared, log: Epochs): void {
 
 /** Housekeeping of a quiet moment. */
 function rest(log: Epochs, beatDue: boolean): void {
-  log.look(performance.now())
+  log.look(monotonicMs())
   if (beatDue) log.heartbeat()
   log.checkpoint(true)
 }
 
 function commitBatch(shared: Shared, log: Epochs): void {
-  const startedMs = performance.now()
+  const startedMs = monotonicMs()
   let failure: WorkerAnswer = null
   try {
     log.append(takeEntries(shared, shared.control[COUNT] ?? 0))
   } catch (error) {
     failure = { kind: 'failed', message: (error as Error).message }
   }
-  shared.figures[COMMIT_MS] = performance.now() - startedMs
+  shared.figures[COMMIT_MS] = monotonicMs() - startedMs
   note(shared, log)
   // Before the answer, so that the next batch is never taken for the end of this one.
   Atomics.store(shared.control, STATE, IDLE)

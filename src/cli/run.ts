@@ -39,7 +39,8 @@ export async function run(options: RunOptions): Promise<number> {
 
   const reloader = new Reloader(governor, log, file)
   const watcher = watchConfig(file, () => reloader.request(), { digest: loaded.snapshot.digest })
-  options.onHangup(() => reloader.request())
+  // Secrets that the file only points to may have changed while the file did not.
+  options.onHangup(() => reloader.request(true))
   await options.stopped
   watcher.close()
   log.info('Draining: no new connections, calls under way may end')
@@ -55,6 +56,7 @@ class Reloader {
   readonly #file: string
   #running = false
   #again = false
+  #forced = false
 
   constructor(governor: Governor, log: Log, file: string) {
     this.#governor = governor
@@ -62,7 +64,8 @@ class Reloader {
     this.#file = file
   }
 
-  request(): void {
+  request(forced = false): void {
+    this.#forced ||= forced
     if (this.#running) this.#again = true
     else void this.#reload()
   }
@@ -71,8 +74,10 @@ class Reloader {
     this.#running = true
     do {
       this.#again = false
+      const forced = this.#forced
+      this.#forced = false
       try {
-        await this.#take(loadConfig(this.#file, { forRun: true }))
+        await this.#take(loadConfig(this.#file, { forRun: true }), forced)
       } catch (error) {
         this.#refused(error)
       }
@@ -80,13 +85,13 @@ class Reloader {
     this.#running = false
   }
 
-  async #take(loaded: Loaded): Promise<void> {
+  async #take(loaded: Loaded, forced: boolean): Promise<void> {
     if (!loaded.ok) {
       this.#refused(renderProblems(loaded.problems))
       return
     }
     const { snapshot } = loaded
-    if (snapshot.digest === this.#governor.snapshot.digest) return
+    if (!forced && snapshot.digest === this.#governor.snapshot.digest) return
     for (const key of fixedChanges(this.#governor.snapshot, snapshot)) {
       this.#log.warn({ key }, 'Changed in the file, but takes effect only at the next start')
     }
