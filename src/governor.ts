@@ -166,7 +166,7 @@ export class Governor {
   #cutCalls(keyIds: ReadonlySet<string>): void {
     for (const [exchange, { principal }] of this.#shared.active) {
       if (principal === null || !keyIds.has(principal.keyId)) continue
-      exchange.onCut?.(new GovernorError('AUTH_KEY_INVALID', { detail: 'it was revoked' }))
+      exchange.onCut?.(revokedError())
     }
   }
 
@@ -284,6 +284,13 @@ function restoreLimits({ limits, audit }: Snapshot, store: MemoryStore, log: Log
     if (store.restore(charge, now)) restored += 1
   })
   log.info({ calls: restored }, 'Limit windows of an hour or more restored from the audit')
+}
+
+function revokedError(): GovernorError {
+  return new GovernorError('AUTH_KEY_INVALID', {
+    detail: 'it was revoked',
+    headers: { 'x-should-retry': 'false', 'www-authenticate': 'Bearer' },
+  })
 }
 
 function pause(timeMs: number): Promise<void> {

@@ -1,0 +1,124 @@
+import { spawnSync } from 'node:child_process'
+import { closeSync, mkdtempSync, openSync, rmSync, unlinkSync, writeSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+import t from 'tap'
+
+import { decision, openWal } from '../audit/support/log.ts'
+import { chat } from '../support/client.ts'
+import { FakeUpstream } from '../support/fake-upstream.ts'
+import { type InProcess, startGovernor } from '../support/start-governor.ts'
+import { until } from '../support/until.ts'
+
+/**
+ * Goal: no record, no call. Method: take the disk away under a running sidecar, count what the
+ * upstream hears, and give it back.
+ */
+
+const CALLS_MAX = 5000
+
+/** Calls until one is refused; answers how many passed. */
+async function callUntilRefused(site: InProcess): Promise<number> {
+  for (let passed = 0; passed < CALLS_MAX; passed++) {
+    const { status } = await site.send({ body: chat(`call ${passed}`) })
+    if (status === 503) return passed
+    t.equal(status, 200)
+  }
+  throw new Error(`Still writable after ${CALLS_MAX} calls`)
+}
+
+async function refusesEverything(site: InProcess, upstream: FakeUpstream): Promise<void> {
+  const before = upstream.received.length
+  for (const body of [
+    chat('allowed'),
+    chat('denied', { model: 'gpt-5' }),
+    chat('s', { stream: true }),
+  ]) {
+    const answer = await site.send({ body })
+    t.equal(answer.status, 503)
+    t.match(answer.headers, { 'x-governor-code': 'AUDIT_UNAVAILABLE', 'retry-after': '1' })
+    t.match(answer.json.error, { type: 'server_error', code: 'audit_unavailable' })
+  }
+  t.equal(upstream.received.length, before, 'nothing without a record')
+  t.equal((await site.admin('/livez')).status, 200)
+}
+
+/** Writes zeros until there is no room left. */
+function fill(path: string): void {
+  const file = openSync(path, 'w')
+  try {
+    for (const size of [65_536, 4096, 512]) {
+      try {
+        for (;;) writeSync(file, Buffer.alloc(size))
+      } catch {
+        // This size no longer fits.
+      }
+    }
+  } finally {
+    closeSync(file)
+  }
+}
+
+t.test('a full disk refuses all calls, and heals', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'governor-full-'))
+  const { status } = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', directory])
+  t.teardown(() => {
+    if (status === 0) spawnSync('umount', ['-l', directory])
+    rmSync(directory, { recursive: true, force: true })
+  })
+  if (status !== 0) {
+    t.comment('Without the right to mount, the next test alone says what a full log does')
+    return
+  }
+  const upstream = await FakeUpstream.start(t)
+  const audit = `{ path: '${directory}/audit.db' }`
+  const site = await startGovernor(t, { upstream: upstream.url, audit })
+  t.equal((await site.send({ body: chat('hi') })).status, 200)
+  t.equal((await site.admin('/readyz')).status, 200)
+
+  const ballast = join(directory, 'ballast')
+  fill(ballast)
+  const passed = await callUntilRefused(site)
+  t.equal(upstream.received.length, passed + 1)
+  const unready = await until('/readyz to be red', async () => {
+    const answer = await site.admin('/readyz')
+    return answer.status === 503 ? answer : null
+  })
+  t.match(unready.json, { ready: false, reasons: ['the audit log cannot be written'] })
+  await refusesEverything(site, upstream)
+
+  unlinkSync(ballast)
+  await until('/readyz to be green', async () => (await site.admin('/readyz')).status === 200)
+  t.equal((await site.send({ body: chat('after') })).status, 200)
+  const forwarded = upstream.received.length
+  await site.governor.stop()
+  const verified = await site.cli('audit', 'verify')
+  t.equal(verified.code, 0, verified.stdout)
+  const decisions = site.entries().filter(({ body }) => body['forward'] === true)
+  const outcomes = site.entries().filter(({ kind }) => kind === 'outcome')
+  const notForwarded = outcomes.filter(({ body }) => body.outcome === 'not_forwarded')
+  t.equal(decisions.length - notForwarded.length, forwarded, 'each call has its decision')
+  t.equal(outcomes.length, decisions.length, 'and its outcome')
+})
+
+t.test('a log that has reached local_max refuses all calls', async (t) => {
+  const upstream = await FakeUpstream.start(t)
+  const directory = mkdtempSync(join(tmpdir(), 'governor-full-'))
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+  const path = join(directory, 'full.db')
+  const log = await openWal(path)
+  for (let index = 0; log.stats.fileBytes < 40 * 1024 * 1024; index++) {
+    await log.record(decision(`r${index}`, 'x'.repeat(60_000)))
+  }
+  await log.close()
+  const site = await startGovernor(t, {
+    upstream: upstream.url,
+    audit: `{ path: '${path}', local_max: 16MiB }`,
+  }).catch((error: unknown) => error as Error)
+  if (site instanceof Error) {
+    t.match(site.message, /local_max|full/, 'or does not even start, and says why')
+    return
+  }
+  await refusesEverything(site, upstream)
+})

@@ -1,0 +1,63 @@
+import { once } from 'node:events'
+
+import t from 'tap'
+
+import { chat, open } from '../support/client.ts'
+import { FakeUpstream, HandStream, chatEvent } from '../support/fake-upstream.ts'
+import { startGovernor } from '../support/start-governor.ts'
+import { until } from '../support/until.ts'
+
+/** Goal: a key revoked by another process ends within a second, streams under way included. */
+
+t.test('a revoked key is refused within a second, and its stream is cut', async (t) => {
+  const hand = new HandStream()
+  const upstream = await FakeUpstream.start(t)
+  const site = await startGovernor(t, { upstream: upstream.url })
+  const other = await site.createKey('other')
+  await until('both keys', async () => {
+    return (await site.send({ key: other, body: chat('hi') })).status === 200
+  })
+  t.equal((await site.send({ body: chat('hi') })).status, 200, 'verified and remembered')
+
+  upstream.behaviour = hand.behaviour
+  const streams = await Promise.all(
+    [site.key, other].map((key) => open(site.url, { key, body: chat('hi', { stream: true }) })),
+  )
+  hand.write(chatEvent('Hello'))
+  const [revokedStream, otherStream] = streams
+  let read = ''
+  revokedStream!.response.on('data', (chunk: Buffer) => {
+    read += chunk.toString()
+  })
+  otherStream!.response.resume()
+
+  const revoked = await site.cli('keys', 'revoke', site.key.split('.')[0]!)
+  const revokedAtMs = performance.now()
+  t.equal(revoked.code, 0, revoked.stdout)
+  const refused = await until(
+    'a 401',
+    async () => {
+      const answer = await site.send({ method: 'GET', path: '/v1/models' })
+      return answer.status === 401 ? answer : null
+    },
+    3000,
+  )
+  const tookMs = performance.now() - revokedAtMs
+  t.ok(tookMs < 1000, `after ${Math.round(tookMs)} ms`)
+  t.match(refused.json.error, { type: 'authentication_error', code: 'invalid_api_key' })
+  t.equal(refused.headers['x-should-retry'], 'false')
+
+  if (!revokedStream!.response.complete) await once(revokedStream!.response, 'end')
+  t.match(read, /"error":\{.*invalid_api_key/, 'the stream ends in an error frame')
+  t.notOk(otherStream!.response.complete, 'the other one goes on')
+  await until('the upstream call to be cut', () => upstream.received.some((one) => one.closedEarly))
+  otherStream!.response.destroy()
+
+  const again = await site.cli('keys', 'revoke', site.key.split('.')[0]!)
+  t.equal(again.code, 1, 'there is nothing left to revoke')
+  const admin = site.entries().filter(({ kind }) => kind === 'admin')
+  t.strictSame(
+    admin.map(({ body }) => body['action']),
+    ['keys.create', 'keys.create', 'keys.revoke'],
+  )
+})
