@@ -1,0 +1,148 @@
+import { type Machine } from './machine.ts'
+import { type Level, type Overhead, TARGETS } from './overhead.ts'
+import { type ManyStreams, STREAM_TARGETS, type Streams } from './streams.ts'
+import type { Verdict } from './verdicts.ts'
+
+/** All a run found, as it lies in results/. */
+export interface Results {
+  readonly machine: Machine
+  /** Short slices: shows that the bench works, not how fast anything is. */
+  readonly quick: boolean
+  readonly overhead: Overhead | null
+  readonly streams: Streams | null
+  readonly verdicts: readonly Verdict[]
+}
+
+type Row = readonly string[]
+const MIB = 2 ** 20
+
+/** Results as Markdown, readable in a terminal as it is. */
+export function reportText({ machine, quick, overhead, streams, verdicts }: Results): string {
+  const { cpu, cores, memoryGib, kernel, node, commit, date, pinning, fileSystem } = machine
+  const lines = [
+    ...(quick ? ['**A quick run: the figures mean nothing.**', ''] : []),
+    `${date.slice(0, 16).replace('T', ' ')} UTC, commit ${commit ?? 'unknown'}, Node ${node}, ` +
+      `${cores} × ${cpu}, ${memoryGib} GiB, Linux ${kernel}.`,
+    `Pinned: ${pinning}. Audit on ${fileSystem}.`,
+    '',
+    ...table([
+      ['target', 'measured', 'allowed', ''],
+      ...verdicts.map(({ what, measured, target, passed }) => [
+        what,
+        measured,
+        target,
+        passed === null ? 'does not count' : passed ? 'pass' : '**FAIL**',
+      ]),
+    ]),
+  ]
+  if (overhead !== null) lines.push('', ...overheadLines(overhead))
+  if (streams !== null) lines.push('', ...streamLines(streams))
+  return `${lines.join('\n')}\n`
+}
+
+function overheadLines({ levels, rssBytes }: Overhead): string[] {
+  const { bare, control, governor } = rssBytes
+  return [
+    ...table([
+      ['calls', 'CPU µs', 'p50 ms', 'p99 ms', 'added p50', 'added p99', 'calls/s'],
+      ...levels.flatMap(levelRows),
+    ]),
+    '',
+    ...levels.map((level) => {
+      const ratios = `Governor ÷ bare ${level.cpuRatio.toFixed(2)} (${range(level.cpuRatios)})`
+      const sound = `control ${level.controlRatio.toFixed(2)} (${range(level.controlRatios)})`
+      return `- CPU at c=${level.connections}, median of ${level.rounds} rounds: ${ratios}, ${sound}`
+    }),
+    `- RSS after the run: Governor ${mib(governor)}, bare ${mib(bare)}, control ${mib(control)}`,
+  ]
+}
+
+function levelRows({ connections, targets }: Level): Row[] {
+  return TARGETS.map((target) => {
+    const figures = targets[target]
+    const isDirect = target === 'direct'
+    return [
+      `c=${connections} ${target}`,
+      isDirect ? '–' : figures.cpuUsPerCall.toFixed(0),
+      figures.p50Ms.toFixed(2),
+      figures.p99Ms.toFixed(2),
+      isDirect ? '–' : figures.addedP50Ms.toFixed(2),
+      isDirect ? '–' : figures.addedP99Ms.toFixed(2),
+      figures.callsPerSecond.toFixed(0),
+    ]
+  })
+}
+
+function streamLines({ few, many }: Streams): string[] {
+  return [
+    ...table([
+      [
+        `${few.streams} streams, a chunk each ${few.paceMs} ms`,
+        'first byte p50 ms',
+        'p99 ms',
+        'worst gap p50 ms',
+        'worst of all ms',
+      ],
+      ...STREAM_TARGETS.map((target) => {
+        const figures = few.targets[target]
+        return [
+          target,
+          figures.firstByteP50Ms.toFixed(2),
+          figures.firstByteP99Ms.toFixed(2),
+          figures.worstGapP50Ms.toFixed(1),
+          figures.worstGapMaxMs.toFixed(1),
+        ]
+      }),
+    ]),
+    '',
+    ...table([
+      [
+        `${many.streams} streams, a chunk each ${many.paceMs} ms`,
+        'failed',
+        'loop delay p50 ms',
+        'p99 ms',
+        'first byte p99 ms',
+        'worst gap ms',
+        'CPU',
+        `RSS ${many.earlyMs / 1000} s → ${many.lateMs / 1000} s`,
+      ],
+      manyRow('bare', many.bare),
+      manyRow('governor', many.governor),
+    ]),
+  ]
+}
+
+function manyRow(name: string, figures: ManyStreams): Row {
+  return [
+    name,
+    String(figures.failed),
+    figures.delay.p50Ms.toFixed(2),
+    figures.delay.p99Ms.toFixed(2),
+    figures.firstByteP99Ms.toFixed(1),
+    figures.worstGapMaxMs.toFixed(0),
+    `${(figures.cpuShare * 100).toFixed(0)} %`,
+    `${mib(figures.rssEarlyBytes)} → ${mib(figures.rssLateBytes)}`,
+  ]
+}
+
+/** A Markdown table whose columns line up. */
+function table([head = [], ...rows]: Row[]): string[] {
+  const widths = head.map((title, column) =>
+    Math.max(3, title.length, ...rows.map((row) => row[column]!.length)),
+  )
+  const line = (row: Row): string =>
+    `| ${row.map((cell, column) => cell.padEnd(widths[column]!)).join(' | ')} |`
+  return [
+    line(head),
+    `| ${widths.map((width) => '-'.repeat(width)).join(' | ')} |`,
+    ...rows.map(line),
+  ]
+}
+
+function range(ratios: readonly number[]): string {
+  return `${Math.min(...ratios).toFixed(2)} – ${Math.max(...ratios).toFixed(2)}`
+}
+
+function mib(bytes: number): string {
+  return `${(bytes / MIB).toFixed(0)} MiB`
+}

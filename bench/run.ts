@@ -1,0 +1,120 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import process, { argv, stderr, stdout } from 'node:process'
+import { parseArgs } from 'node:util'
+
+import { describeMachine } from './machine.ts'
+import { measureOverhead, type Overhead } from './overhead.ts'
+import { reportText, type Results } from './report.ts'
+import { measureStreams, type Streams } from './streams.ts'
+import { removeDirectory, workDirectory } from './targets.ts'
+import { judgeOverhead, judgeStreams } from './verdicts.ts'
+
+/** The command line of the bench. Exit codes: 0 done, whatever the figures; 2 it could not be done. */
+
+const USAGE = `npm run bench -- [--quick] [--only overhead|streams] [--record]
+  --quick   short slices, a few seconds: shows that the bench works, not how fast anything is
+  --only    one half of it
+  --record  keep the results: a file in bench/results/ and the table in bench/README.md
+`
+const RESULTS = new URL('./results/', import.meta.url)
+const README = new URL('./README.md', import.meta.url)
+const [BEGIN, END] = ['<!-- results: written by --record -->', '<!-- end of results -->']
+
+const say = (text: string): void => void stderr.write(`bench: ${text}\n`)
+
+const OVERHEAD = {
+  // c=32 first: it is also what warms everything up.
+  levels: [
+    { connections: 32, rounds: 12 },
+    { connections: 10, rounds: 6 },
+    { connections: 1, rounds: 8 },
+  ],
+  sliceMs: 1500,
+  warmUpCalls: 25_000,
+}
+const OVERHEAD_QUICK = {
+  levels: [32, 10, 1].map((connections) => ({ connections, rounds: 1 })),
+  sliceMs: 100,
+  warmUpCalls: 200,
+}
+const STREAMS = { warmUps: 20, rounds: 6, few: 10, many: 1000, earlyMs: 15_000, lateMs: 60_000 }
+const STREAMS_QUICK = { warmUps: 2, rounds: 1, few: 5, many: 50, earlyMs: 600, lateMs: 1000 }
+
+interface Options {
+  readonly quick: boolean
+  readonly only: 'overhead' | 'streams' | null
+  readonly record: boolean
+}
+
+function readOptions(): Options | null {
+  try {
+    const { values } = parseArgs({
+      args: argv.slice(2),
+      options: {
+        quick: { type: 'boolean', default: false },
+        only: { type: 'string' },
+        record: { type: 'boolean', default: false },
+      },
+    })
+    const { quick, only = null, record } = values
+    if (only !== null && only !== 'overhead' && only !== 'streams') return null
+    return { quick, only, record }
+  } catch {
+    return null
+  }
+}
+
+async function measure(options: Options): Promise<Results> {
+  const { quick, only } = options
+  const directory = workDirectory()
+  const machine = describeMachine(directory)
+  let overhead: Overhead | null = null
+  let streams: Streams | null = null
+  try {
+    if (only !== 'streams') {
+      const plan = quick ? OVERHEAD_QUICK : OVERHEAD
+      overhead = await measureOverhead({ ...plan, directory, say })
+    }
+    if (only !== 'overhead') {
+      const plan = quick ? STREAMS_QUICK : STREAMS
+      streams = await measureStreams({ ...plan, directory, say })
+    }
+  } finally {
+    removeDirectory(directory)
+  }
+  const verdicts = [
+    ...(overhead === null ? [] : judgeOverhead(overhead)),
+    ...(streams === null ? [] : judgeStreams(streams)),
+  ]
+  return { machine, quick, overhead, streams, verdicts }
+}
+
+function keep(results: Results, record: boolean): void {
+  mkdirSync(RESULTS, { recursive: true })
+  const json = `${JSON.stringify(results, null, 2)}\n`
+  writeFileSync(new URL('latest.json', RESULTS), json)
+  if (!record) return
+  const name = `${results.machine.date.slice(0, 10)}-${results.machine.commit ?? 'unknown'}.json`
+  const file = name.replace('+', '-changed')
+  writeFileSync(new URL(file, RESULTS), json)
+  const readme = readFileSync(README, 'utf8')
+  const [before, after] = [readme.indexOf(BEGIN) + BEGIN.length, readme.indexOf(END)]
+  const text = `\n\nFrom [${file}](results/${file}).\n\n${reportText(results)}\n`
+  writeFileSync(README, readme.slice(0, before) + text + readme.slice(after))
+  say(`recorded in bench/results/${file} and bench/README.md`)
+}
+
+const options = readOptions()
+if (options === null) {
+  stderr.write(USAGE)
+  process.exitCode = 2
+} else {
+  try {
+    const results = await measure(options)
+    stdout.write(`\n${reportText(results)}`)
+    keep(results, options.record)
+  } catch (error) {
+    say(`stopped: ${(error as Error).message}`)
+    process.exitCode = 2
+  }
+}

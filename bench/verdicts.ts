@@ -1,0 +1,93 @@
+import type { Level, Overhead } from './overhead.ts'
+import type { Streams } from './streams.ts'
+
+/** The promises a run is held against. */
+
+export interface Verdict {
+  readonly what: string
+  readonly measured: string
+  readonly target: string
+  /** Null when the run cannot tell: its control was off. */
+  readonly passed: boolean | null
+}
+
+const CPU_RATIO_MAX = 2
+/** Two processes of the same program may differ this much before a run counts for nothing. */
+const CONTROL_RATIO = [0.9, 1.1] as const
+const FSYNCS_MAX = 1.5
+const ADDED_MS_MAX = 0.6
+const RSS_MIB_MAX = 180
+const DELAY_RATIO_MAX = 3
+const RSS_GROWTH_MAX = 1.1
+const MIB = 2 ** 20
+
+export function judgeOverhead({ levels, rssBytes }: Overhead): Verdict[] {
+  const verdicts: Verdict[] = []
+  const loaded = levels.find(({ connections }) => connections === 32)
+  const single = levels.find(({ connections }) => connections === 1)
+  if (loaded !== undefined) verdicts.push(...judgeCpu(loaded))
+  if (single?.fsyncP50Ms != null) {
+    const maxMs = FSYNCS_MAX * single.fsyncP50Ms + ADDED_MS_MAX
+    const addedMs = single.targets.governor.addedP50Ms
+    verdicts.push({
+      what: 'added p50 at c=1',
+      measured: `${addedMs.toFixed(2)} ms`,
+      target: `≤ ${FSYNCS_MAX} × ${single.fsyncP50Ms.toFixed(2)} ms (write + fsync of 1 KB) + ${ADDED_MS_MAX} ms = ${maxMs.toFixed(2)} ms`,
+      passed: addedMs <= maxMs,
+    })
+  }
+  verdicts.push({
+    what: 'RSS of Governor after the run',
+    measured: `${(rssBytes.governor / MIB).toFixed(0)} MiB`,
+    target: `≤ ${RSS_MIB_MAX} MiB`,
+    passed: rssBytes.governor <= RSS_MIB_MAX * MIB,
+  })
+  return verdicts
+}
+
+function judgeCpu({ cpuRatio, controlRatio }: Level): Verdict[] {
+  const [low, high] = CONTROL_RATIO
+  const isSound = controlRatio >= low && controlRatio <= high
+  return [
+    {
+      what: 'control: bare ÷ bare, CPU at c=32',
+      measured: controlRatio.toFixed(2),
+      target: `${low} – ${high}, else the run does not count`,
+      passed: isSound,
+    },
+    {
+      what: 'Governor ÷ bare, CPU at c=32',
+      measured: cpuRatio.toFixed(2),
+      target: `≤ ${CPU_RATIO_MAX.toFixed(1)}`,
+      passed: isSound ? cpuRatio <= CPU_RATIO_MAX : null,
+    },
+  ]
+}
+
+export function judgeStreams({ many }: Streams): Verdict[] {
+  const { bare, governor } = many
+  const delayRatio = governor.delay.p99Ms / bare.delay.p99Ms
+  const growth = governor.rssLateBytes / governor.rssEarlyBytes
+  const why = governor.failure === null ? '' : ` (${governor.failure})`
+  const delays = `${governor.delay.p99Ms.toFixed(2)} ms ÷ ${bare.delay.p99Ms.toFixed(2)} ms`
+  return [
+    {
+      what: `${many.streams} streams without an error`,
+      measured: `${governor.failed} failed${why}`,
+      target: '0',
+      passed: governor.failed === 0,
+    },
+    {
+      what: `event loop delay p99, ${many.streams} streams`,
+      measured: `${delays} = ${delayRatio.toFixed(2)}`,
+      target: `≤ ${DELAY_RATIO_MAX} × the bare forwarder’s`,
+      passed: delayRatio <= DELAY_RATIO_MAX,
+    },
+    {
+      what: `RSS at ${many.lateMs / 1000} s ÷ at ${many.earlyMs / 1000} s`,
+      measured: growth.toFixed(3),
+      target: `≤ ${RSS_GROWTH_MAX}`,
+      passed: growth <= RSS_GROWTH_MAX,
+    },
+  ]
+}
