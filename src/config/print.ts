@@ -7,6 +7,7 @@ import type {
   PolicyConfig,
   Selectors,
   Snapshot,
+  TestConfig,
   UpstreamConfig,
 } from './snapshot.ts'
 import { formatAddress, formatDuration, formatRate, formatSize } from './units.ts'
@@ -43,6 +44,7 @@ export function printConfig(snapshot: Snapshot): string {
     },
     aliases: snapshot.aliases,
     policies: snapshot.policies.map(policy),
+    tests: snapshot.tests.map(test),
     audit: {
       path: audit.path,
       required: audit.required,
@@ -123,6 +125,21 @@ function selectors({ input, ...others }: Selectors) {
 
 function inputSelector({ matches, words, charsMax }: InputSelector) {
   return present({ matches, words, max_chars: charsMax })
+}
+
+function test({ name, request, expect }: TestConfig) {
+  const { maxOutputTokens, timeMs, ...rest } = request
+  const said = Object.entries(rest).filter(([, value]) => value !== '')
+  const time = timeMs === null ? null : new Date(timeMs).toISOString()
+  return {
+    name,
+    request: present({
+      ...Object.fromEntries(said),
+      max_output_tokens: maxOutputTokens,
+      time,
+    }),
+    expect: present({ ...expect }),
+  }
 }
 
 /** Without the keys that say nothing. */

@@ -32,7 +32,9 @@ export class Reader {
     if (shape.kind === 'record') return this.#record(node, shape, path)
     if (shape.kind === 'list') return this.#list(node, shape, path)
     if (shape.kind === 'names') return this.#names(node, shape, path)
+    if (shape.kind === 'texts') return this.#texts(node, shape, path)
     if (shape.kind === 'flag') return this.#scalars.flag(node, shape.only, path)
+    if (shape.kind === 'boolean') return this.#scalars.boolean(node, path)
     if (shape.kind === 'integer') return this.#scalars.integer(node, shape, path)
     return this.#scalars.text(node, shape, path)
   }
@@ -97,6 +99,16 @@ export class Reader {
       const value = this.#value(item, shape.item.shape, [...path, index])
       return value ?? placeholder(shape.item.shape)
     })
+  }
+
+  #texts(node: unknown, shape: Shape & { kind: 'texts' }, path: Path): unknown {
+    const { what, max, charsMax } = shape
+    const item: Shape = { kind: 'text', what, pattern: /^/, charsMax }
+    if (!isSeq(node)) {
+      const value = this.#value(node, item, path)
+      return value === undefined ? undefined : [value]
+    }
+    return this.#list(node, { kind: 'list', item: { shape: item }, min: 0, max }, path)
   }
 
   #fits(
@@ -180,6 +192,8 @@ const PLACEHOLDERS = {
   record: {},
   list: [],
   names: [],
+  texts: [],
+  boolean: false,
   text: '',
   expression: '',
   duration: 0,

@@ -81,6 +81,8 @@ const TAKES = {
   expression: 'text',
   record: 'map',
   names: 'list or `$set`',
+  texts: 'text or list',
+  boolean: '`true` `false`',
   secret: '`${NAME}`',
   rate: 'rate',
   address: 'address',
@@ -112,6 +114,11 @@ function shapeSchema(shape: Shape): Readonly<Record<string, unknown>> {
     return { anyOf: [{ type: 'string', pattern: '^\\$[^{]' }, whole] }
   }
   if (shape.kind === 'choice') return { anyOf: [{ enum: shape.values }, VARIABLE] }
+  if (shape.kind === 'texts') {
+    const items = { type: 'string' }
+    return { anyOf: [items, { type: 'array', maxItems: shape.max, items }] }
+  }
+  if (shape.kind === 'boolean') return { type: 'boolean' }
   if (shape.kind === 'flag') return { const: shape.only }
   if (shape.kind === 'integer') {
     return { anyOf: [{ type: 'integer', minimum: shape.min, maximum: shape.max }, VARIABLE] }

@@ -4,6 +4,7 @@ import { dirname, resolve } from 'node:path'
 import type { Path } from './problem.ts'
 import type { Report } from './report.ts'
 import { checkUnique, resolvePolicies, resolveSelectors, type Scope } from './resolve-policies.ts'
+import { resolveTests } from './resolve-tests.ts'
 import type { FILE } from './schema.ts'
 import type { Address, LimitConfig, LimitFigures, Snapshot, UpstreamConfig } from './snapshot.ts'
 import { quote } from './source.ts'
@@ -59,6 +60,7 @@ export function resolveFile(value: FileValue, report: Report, options: ResolveOp
     },
     aliases: value.aliases,
     policies: resolvePolicies(value, scope),
+    tests: resolveTests(value, report),
     audit: {
       path: path(value.audit.path),
       required: value.audit.required,

@@ -51,6 +51,12 @@ export class ScalarReader {
     )
   }
 
+  /** `true` or `false`. */
+  boolean(node: unknown, path: Path): boolean | undefined {
+    if (isScalar(node) && typeof node.value === 'boolean') return node.value
+    return this.#report.unexpected(node, path, 'true or false')
+  }
+
   /** A whole number, or a variable that holds one. */
   integer(node: unknown, shape: Shape & { kind: 'integer' }, path: Path): unknown {
     if (!isScalar(node) || node.value === null) {

@@ -1,4 +1,5 @@
 import { OPERATIONS } from '../exchange.ts'
+import { TESTS } from './schema-tests.ts'
 import {
   address,
   choice,
@@ -329,5 +330,9 @@ export const FILE = map('governance.yaml', {
   detectors: later('Detectors of your own.'),
   candidate: later('A second file evaluated in shadow.'),
   operations: later('Operations of your own.'),
-  tests: later('Tests of the policies.'),
+  tests: defaulted(
+    TESTS,
+    '[]',
+    'Tests of the policies: `governor test` runs them, a running Governor does not.',
+  ),
 })

@@ -36,6 +36,8 @@ export interface Snapshot {
   /** alias → model name, as written. */
   readonly aliases: Readonly<Record<string, string>>
   readonly policies: readonly PolicyConfig[]
+  /** Run by `governor test` only. */
+  readonly tests: readonly TestConfig[]
   readonly audit: {
     /** Absolute path. */
     readonly path: string
@@ -141,4 +143,34 @@ export interface PolicyConfig {
   readonly verb: 'allow' | 'deny' | 'require'
   /** The verb's own selectors. */
   readonly selectors: Selectors
+}
+
+/** A request that is described instead of made; '' and empty where the description says nothing. */
+export interface DescribedRequest {
+  readonly tenant: string
+  readonly user: string
+  /** Stands for the id and the name of a key; '' is a caller without one. */
+  readonly key: string
+  readonly roles: readonly string[]
+  readonly labels: Readonly<Record<string, string>>
+  readonly operation: Operation
+  readonly model: string
+  readonly input: readonly string[]
+  readonly stream: boolean
+  readonly maxOutputTokens: number | null
+  readonly tools: readonly string[]
+  /** Milliseconds since 1970; null is now. */
+  readonly timeMs: number | null
+}
+
+/** One test: null asserts nothing. */
+export interface TestConfig {
+  readonly name: string
+  readonly request: DescribedRequest
+  readonly expect: {
+    readonly decision: 'allow' | 'deny'
+    readonly policy: string | null
+    readonly reason: string | null
+    readonly why: string | null
+  }
 }

@@ -42,6 +42,14 @@ export type Shape =
       readonly later: readonly string[]
     }
   | { readonly kind: 'flag'; readonly only: boolean }
+  | { readonly kind: 'boolean' }
+  /** A text or a list of them, of any characters. */
+  | {
+      readonly kind: 'texts'
+      readonly what: string
+      readonly max: number
+      readonly charsMax: number
+    }
   | { readonly kind: 'integer'; readonly min: number; readonly max: number }
   | { readonly kind: 'duration'; readonly min: string; readonly max: string }
   | { readonly kind: 'size'; readonly min: string; readonly max: string }
@@ -106,6 +114,19 @@ export function choice<const All extends readonly string[]>(
 /** A switch of which this version has only one position. */
 export function only<const Value extends boolean>(value: Value): Spec<Value> {
   return { shape: { kind: 'flag', only: value } }
+}
+
+/** A switch. */
+export function boolean(): Spec<boolean> {
+  return { shape: { kind: 'boolean' } }
+}
+
+/** One text or a list of them, line breaks and all; read as a list. */
+export function texts(
+  what: string,
+  { max, charsMax }: { readonly max: number; readonly charsMax: number },
+): Spec<readonly string[]> {
+  return { shape: { kind: 'texts', what, max, charsMax } }
 }
 
 /** A whole number within bounds, both included. */

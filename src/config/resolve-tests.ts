@@ -1,0 +1,76 @@
+import { OPERATIONS, type Operation } from '../exchange.ts'
+import { suggestion, type Path } from './problem.ts'
+import type { Report } from './report.ts'
+import { checkUnique } from './resolve-policies.ts'
+import type { FileValue } from './resolve.ts'
+import type { DescribedRequest, TestConfig } from './snapshot.ts'
+import { quote } from './source.ts'
+
+type TestValue = FileValue['tests'][number]
+type PolicyValue = FileValue['policies'][number]
+
+/** Every test has a name of its own, asks for what exists, and expects what can be. */
+export function resolveTests({ tests, policies }: FileValue, report: Report): TestConfig[] {
+  const names = tests.map(({ name }) => name)
+  checkUnique(names, report, (index) => ['tests', index, 'name'])
+  const known = new Map(policies.map((policy) => [policy.id, policy]))
+  return tests.map(({ name, request, expect }, index) => {
+    const at = ['tests', index]
+    checkExpectation(expect, known, { report, at: [...at, 'expect'] })
+    return { name, request: resolveRequest(request, report, [...at, 'request']), expect }
+  })
+}
+
+function resolveRequest(request: TestValue['request'], report: Report, at: Path): DescribedRequest {
+  const { operation, time, max_output_tokens: maxOutputTokens, ...rest } = request
+  const message = `Unknown operation ${quote(operation)}${suggestion(operation, OPERATIONS)}`
+  report.check([...at, 'operation'], isOperation(operation), message)
+  const timeMs = time === null ? null : Date.parse(time)
+  const shown = report.source.shown([...at, 'time'])
+  report.check(
+    [...at, 'time'],
+    timeMs === null || !Number.isNaN(timeMs),
+    `${shown} is a time no calendar has`,
+  )
+  return {
+    tenant: rest.tenant ?? '',
+    user: rest.user ?? '',
+    key: rest.key ?? '',
+    roles: rest.roles,
+    labels: rest.labels,
+    operation: isOperation(operation) ? operation : 'chat',
+    model: rest.model ?? '',
+    input: rest.input,
+    stream: rest.stream,
+    maxOutputTokens,
+    tools: rest.tools,
+    timeMs,
+  }
+}
+
+function checkExpectation(
+  { decision, policy, reason, why }: TestValue['expect'],
+  known: ReadonlyMap<string, PolicyValue>,
+  { report, at }: { readonly report: Report; readonly at: Path },
+): void {
+  const noReason = reason === null || decision === 'deny'
+  report.check([...at, 'reason'], noReason, 'An allowed call is given no reason: remove it')
+  const whose = why === null || policy !== null
+  report.check([...at, 'why'], whose, 'Needs `policy` beside it: whose fields are meant?')
+  if (policy === null) return
+  const here = [...at, 'policy']
+  const found = known.get(policy)
+  const unknown = `Unknown policy ${quote(policy)}${suggestion(policy, [...known.keys()])}`
+  report.check(here, found !== undefined, unknown)
+  if (found === undefined) return
+  const allows = found.allow !== null
+  const refuses = found.deny !== null || found.require !== null
+  const message = allows
+    ? `Policy ${quote(policy)} is an allow and never refuses: expect another, or decision: allow`
+    : `Policy ${quote(policy)} never allows: expect another, or decision: deny`
+  report.check(here, decision === 'deny' ? refuses || !allows : !refuses, message)
+}
+
+function isOperation(name: string): name is Operation {
+  return (OPERATIONS as readonly string[]).includes(name)
+}

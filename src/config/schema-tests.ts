@@ -1,0 +1,81 @@
+import { OPERATIONS } from '../exchange.ts'
+import {
+  boolean,
+  choice,
+  defaulted,
+  expression,
+  integer,
+  list,
+  map,
+  optional,
+  record,
+  required,
+  text,
+  texts,
+} from './spec.ts'
+
+/** The keys of `tests:`: a request described instead of made, and what should be decided of it. */
+
+const NAME = /^[^\p{Cc}]*\S[^\p{Cc}]*$/u
+const LABEL = /^[A-Za-z0-9][A-Za-z0-9_./-]{0,127}$/
+const MODEL = /^[^\s\p{Cc}]+$/u
+/** RFC 3339, with the seconds optional. */
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)$/
+const labels = record(text('a label value'), { key: LABEL, max: 64 })
+const few = { min: 0, max: 64 }
+
+/** The most tests one file may hold. */
+const TESTS_MAX = 1000
+
+const request = map('tests.request', {
+  tenant: optional(text('a tenant'), 'The caller’s tenant.'),
+  user: optional(text('a user'), 'The caller’s user.'),
+  key: optional(text('a key'), 'The caller’s key; stands for its id and its name.'),
+  roles: defaulted(list(text('a role'), few), '[]', 'The caller’s roles.'),
+  labels: defaulted(labels, '{}', 'The caller’s labels.'),
+  operation: defaulted(
+    text('an operation', NAME, 64),
+    'chat',
+    `What is asked for: ${OPERATIONS.join(' ')}.`,
+  ),
+  model: optional(text('a model name', MODEL), 'As a client would send it; absent names none.'),
+  input: defaulted(
+    texts('a text', { max: 1000, charsMax: 100_000 }),
+    '[]',
+    'The prompt: a text or a list of texts.',
+  ),
+  stream: defaulted(boolean(), 'false', 'Whether the answer is asked for as a stream.'),
+  max_output_tokens: optional(integer(0, 1_000_000_000), 'The cap the call asks for.'),
+  tools: defaulted(
+    list(text('a tool name'), { min: 0, max: 1000 }),
+    '[]',
+    'Names of the tools it offers.',
+  ),
+  time: optional(
+    text('a time, like 2026-11-21T14:30:00Z', TIME, 40),
+    'When the call is made; absent is the moment of the test.',
+  ),
+})
+
+const expectation = map('tests.expect', {
+  decision: required(choice(['allow', 'deny']), 'What is decided.'),
+  policy: optional(text('a policy id', NAME, 64), 'The policy that decides.'),
+  reason: optional(
+    expression('a reason', 1000),
+    'The whole text a refused client reads; of a refusal only.',
+  ),
+  why: optional(
+    text('field names, like models, input.matches', NAME, 500),
+    'The fields that decided, as the audit entry names them; with `policy`.',
+  ),
+})
+
+/** Run by `governor test`, checked whenever the file is loaded. */
+export const TESTS = list(
+  map('tests', {
+    name: required(text('a name'), 'Unique; what the test shows, as a sentence.'),
+    request: required(request, 'Who calls, and what is asked for.'),
+    expect: required(expectation, 'What should be decided.'),
+  }),
+  { min: 0, max: TESTS_MAX },
+)

@@ -1,0 +1,113 @@
+import type { DescribedRequest, TestConfig } from '../config/snapshot.ts'
+import type { PolicyResult } from '../exchange.ts'
+import type { CompiledPolicies } from './compile.ts'
+import { describedCall, type Router } from './described-call.ts'
+import { evaluate } from './evaluate.ts'
+
+/** What one test found. */
+export interface TestResult {
+  readonly name: string
+  /** What differs, a line each; empty when the test passes. */
+  readonly differences: readonly string[]
+  readonly got: Verdict
+  /** The policies that matched, as the audit entry would list them. */
+  readonly policies: readonly PolicyResult[]
+}
+
+/** What a call would be told. */
+export interface Verdict {
+  readonly decision: 'allow' | 'deny'
+  readonly policy: string | null
+  /** What a refused client reads; '' when allowed. */
+  readonly reason: string
+}
+
+/** Which sides of a policy the tests have seen; it is covered when they have seen both. */
+export interface Coverage {
+  readonly id: string
+  readonly matched: boolean
+  readonly unmatched: boolean
+}
+
+/** What all tests of a file found. */
+export interface TestReport {
+  readonly results: readonly TestResult[]
+  readonly coverage: readonly Coverage[]
+  /** Covered policies, percent, rounded down; 100 when there are no policies. */
+  readonly coveredPercent: number
+}
+
+/**
+ * Runs tests one after the other, each decided by `evaluate` exactly as a call would be, and counts
+ * which policies they cover: a policy needs a test in which it matched (allowed, denied or was not met)
+ * and one in which it did not. Never rejects.
+ */
+export async function runTests(
+  compiled: CompiledPolicies,
+  tests: readonly TestConfig[],
+  route: Router,
+): Promise<TestReport> {
+  const results: TestResult[] = []
+  const matched = new Map<string, number>()
+  let decided = 0
+  for (const test of tests) {
+    const { got, policies } = await decideDescribed(compiled, test.request, route)
+    if (policies !== null) decided++
+    for (const { id, result } of policies ?? []) {
+      if (result !== 'error') matched.set(id, (matched.get(id) ?? 0) + 1)
+    }
+    const differences = differencesOf(test.expect, got, policies ?? [])
+    results.push({ name: test.name, differences, got, policies: policies ?? [] })
+  }
+  const coverage = compiled.policies.map(({ id }) => {
+    const count = matched.get(id) ?? 0
+    return { id, matched: count > 0, unmatched: count < decided }
+  })
+  return { results, coverage, coveredPercent: percent(coverage) }
+}
+
+/** Decides one described call; `policies` is null when it would not get as far as the policies. */
+export async function decideDescribed(
+  compiled: CompiledPolicies,
+  request: DescribedRequest,
+  route: Router,
+): Promise<{ readonly got: Verdict; readonly policies: readonly PolicyResult[] | null }> {
+  const upstream = route(request)
+  if (upstream === null) {
+    const what = request.model === '' ? 'this call names no model' : `"${request.model}"`
+    const reason = `No upstream serves this model: ${what}`
+    return { got: { decision: 'deny', policy: null, reason }, policies: null }
+  }
+  const decision = await evaluate(compiled, describedCall(request, upstream))
+  const { effect, policy, message, policies } = decision
+  return { got: { decision: effect, policy, reason: message }, policies }
+}
+
+function differencesOf(
+  expect: TestConfig['expect'],
+  got: Verdict,
+  policies: readonly PolicyResult[],
+): string[] {
+  const differences: string[] = []
+  const compare = (what: string, wanted: string | null, found: string | null) => {
+    if (wanted === null || wanted === found) return
+    differences.push(`${what}: expected ${shown(wanted)}, got ${shown(found)}`)
+  }
+  compare('decision', expect.decision, got.decision)
+  compare('policy', expect.policy, got.policy)
+  compare('reason', expect.reason, got.reason)
+  const why = policies.find(({ id }) => id === expect.policy)?.why ?? null
+  compare('why', expect.why, why)
+  return differences
+}
+
+function shown(text: string | null): string {
+  if (text === null) return 'none'
+  return /^[\w.-]+$/.test(text) ? text : JSON.stringify(text)
+}
+
+function percent(coverage: readonly Coverage[]): number {
+  if (coverage.length === 0) return 100
+  const covered = coverage.filter(({ matched, unmatched }) => matched && unmatched).length
+  return Math.floor((covered * 100) / coverage.length)
+}
