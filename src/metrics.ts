@@ -1,8 +1,10 @@
-import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { Counter, Gauge, Registry } from 'prom-client'
+
+import { Histogram, register } from './histogram.ts'
 
 /**
  * Every metric of one running Governor. Labels come from closed sets, never from what a client
- * typed. prom-client costs 0.15 µs a count and 0.28 µs an observation, measured on Node 24.
+ * typed. A count costs 0.15 µs in prom-client, measured on Node 24.
  */
 export type Metrics = ReturnType<typeof createMetrics>
 
@@ -18,11 +20,15 @@ export function createMetrics() {
     new Counter({ name: `governor_${name}`, help, labelNames, registers: [registry] })
   const gauge = <Label extends string>(name: string, help: string, labelNames: Label[] = []) =>
     new Gauge({ name: `governor_${name}`, help, labelNames, registers: [registry] })
-  const histogram = <Label extends string>(
+  const histogram = <Label extends string = never>(
     [name, help]: [string, string],
-    buckets: number[],
-    labelNames: Label[] = [],
-  ) => new Histogram({ name: `governor_${name}`, help, labelNames, buckets, registers: [registry] })
+    boundsSeconds: readonly number[],
+    label?: string,
+  ) => {
+    const metric = new Histogram<Label>(`governor_${name}`, help, boundsSeconds, label)
+    register(registry, metric)
+    return metric
+  }
 
   return {
     registry,
@@ -35,18 +41,20 @@ export function createMetrics() {
       'policy',
       'mode',
     ]),
-    requestSeconds: histogram(
+    requestSeconds: histogram<string>(
       ['request_duration_seconds', 'From the first header to the last byte of the answer'],
       TOTAL_SECONDS,
-      ['operation'],
+      'operation',
     ),
     overheadSeconds: histogram(
       ['overhead_duration_seconds', 'Time spent in Governor before the upstream is called'],
       OVERHEAD_SECONDS,
     ),
-    stageSeconds: histogram(['stage_duration_seconds', 'Time spent in one stage'], STAGE_SECONDS, [
+    stageSeconds: histogram<string>(
+      ['stage_duration_seconds', 'Time spent in one stage'],
+      STAGE_SECONDS,
       'stage',
-    ]),
+    ),
     firstByteSeconds: histogram(
       ['time_to_first_byte_seconds', 'From forwarding to the first byte of the upstream answer'],
       FIRST_BYTE_SECONDS,

@@ -5,7 +5,7 @@ import type { Metrics } from '../metrics.ts'
 export function countCall(metrics: Metrics, trail: Trail, nowMs: number): void {
   const operation = trail.route?.endpoint.operation ?? 'none'
   metrics.requests.inc({ operation, code: trail.refusal?.code ?? 'ok' })
-  metrics.requestSeconds.observe({ operation }, (nowMs - trail.startedMs) / 1000)
+  metrics.requestSeconds.observe((nowMs - trail.startedMs) / 1000, operation)
   if (trail.decision !== null && trail.checked === null) countDecision(metrics, trail.decision)
   countTimes(metrics, trail)
   if (trail.usage !== null) countTokens(metrics, trail.usage)
@@ -20,7 +20,7 @@ function countDecision(metrics: Metrics, { effect, policy, policies }: Decision)
 function countTimes(metrics: Metrics, trail: Trail): void {
   let oursUs = 0
   for (const { stage, us } of trail.stages) {
-    metrics.stageSeconds.observe({ stage }, us / 1e6)
+    metrics.stageSeconds.observe(us / 1e6, stage)
     if (stage !== 'forward' && stage !== 'relay') oursUs += us
   }
   if (trail.firstByteMs === 0) return

@@ -1,0 +1,39 @@
+import { Registry } from 'prom-client'
+import t from 'tap'
+
+import { Histogram, register } from '../src/histogram.ts'
+
+t.test('Histogram is exposed the way Prometheus reads it', async (t) => {
+  const registry = new Registry()
+  const histogram = new Histogram<string>('x_seconds', 'Help', [0.1, 1], 'stage')
+  register(registry, histogram)
+  for (const seconds of [0.05, 0.1, 0.5, 7]) histogram.observe(seconds, 'read')
+  histogram.observe(2, 'decide')
+  t.equal(
+    await registry.metrics(),
+    `# HELP x_seconds Help
+# TYPE x_seconds histogram
+x_seconds_bucket{stage="read",le="0.1"} 2
+x_seconds_bucket{stage="read",le="1"} 3
+x_seconds_bucket{stage="read",le="+Inf"} 4
+x_seconds_sum{stage="read"} 7.65
+x_seconds_count{stage="read"} 4
+x_seconds_bucket{stage="decide",le="0.1"} 0
+x_seconds_bucket{stage="decide",le="1"} 0
+x_seconds_bucket{stage="decide",le="+Inf"} 1
+x_seconds_sum{stage="decide"} 2
+x_seconds_count{stage="decide"} 1
+`,
+  )
+})
+
+t.test('Histogram without a label is one series', async (t) => {
+  const registry = new Registry()
+  const histogram = new Histogram('y_seconds', 'Help', [1])
+  register(registry, histogram)
+  histogram.observe(0.5)
+  t.match(
+    await registry.metrics(),
+    /y_seconds_bucket\{le="1"\} 1\ny_seconds_bucket\{le="\+Inf"\} 1/,
+  )
+})
