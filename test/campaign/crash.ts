@@ -24,6 +24,8 @@ export interface CrashOptions {
   readonly times: number
   readonly seed: number
   readonly clients?: number
+  /** It lives at most this long after its first answer. */
+  readonly loadMsMax?: number
   readonly say?: (line: string) => void
 }
 
@@ -145,7 +147,7 @@ class Campaign {
       )
     }
     await until('the first answer', () => load.heard > 0)
-    await pause(random.between(5, 350))
+    await pause(random.between(5, this.#options.loadMsMax ?? 350))
   }
 
   /** One keep-alive connection that calls until it breaks. */

@@ -30,7 +30,13 @@ if (name !== 'crash' || !Number.isSafeInteger(times) || times < 1 || !Number.isS
   process.exitCode = 2
 } else {
   const directory = values.directory ?? join(ROOT, `data/campaign/crash-${seed}`)
-  const { problems, ...figures } = await crashCampaign({ directory, times, seed, say })
+  const { problems, ...figures } = await crashCampaign({
+    directory,
+    times,
+    seed,
+    say,
+    loadMsMax: 1500,
+  })
   say(JSON.stringify(figures))
   for (const problem of problems) say(problem)
   say(problems.length === 0 ? 'The audit survived.' : `${problems.length} problems.`)
