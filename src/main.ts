@@ -5,8 +5,8 @@ import process, { stderr, stdout } from 'node:process'
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
 
 import { wallMs } from './clock.ts'
-import { loadConfig, renderProblems } from './config/load.ts'
 import { parseDuration } from './config/units.ts'
+import { loadConfig, renderProblems } from './load-config.ts'
 
 /** The command line: the only file with argv and exit codes (0 done, 1 the answer is no, 2 cannot be done). */
 

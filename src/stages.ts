@@ -95,6 +95,7 @@ function checkingStages(world: World, shared: Shared): Omit<GovernorStages, Call
         route: trail.route!,
         facts,
         upstream: trail.upstream,
+        wallMs: trail.occurredAtMs,
       }),
     reserve: async (facts, trail) =>
       reserve(

@@ -3,8 +3,8 @@ import { join } from 'node:path'
 
 import t from 'tap'
 
-import { loadConfig } from '../src/config/load.ts'
 import { ERRORS } from '../src/errors.ts'
+import { loadConfig } from '../src/load-config.ts'
 import { createMetrics } from '../src/metrics.ts'
 
 const readme = readFileSync(join(import.meta.dirname, '..', 'README.md'), 'utf8')

@@ -1,8 +1,8 @@
 import { capacityText } from '../config/advice.ts'
-import { loadConfig, type Loaded } from '../config/load.ts'
 import { printConfig } from '../config/print.ts'
 import { problemLine, renderProblems, suggestion } from '../config/problem.ts'
 import type { Snapshot } from '../config/snapshot.ts'
+import { loadConfig, type Loaded } from '../load-config.ts'
 
 const FORMATS = ['text', 'json']
 const FORMATS_LATER = ['github', 'sarif']

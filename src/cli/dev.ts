@@ -91,6 +91,12 @@ async function decides({ world }: Governor, model: string): Promise<boolean | nu
     askUsage: null,
   }
   const route = { endpoint: found.endpoint, pathModel: null }
-  const { effect } = await evaluate(world.policies, { principal, route, facts, upstream })
+  const { effect } = await evaluate(world.policies, {
+    principal,
+    route,
+    facts,
+    upstream,
+    wallMs: wallMs(),
+  })
   return effect === 'allow'
 }

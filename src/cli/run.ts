@@ -1,7 +1,7 @@
-import { loadConfig, type Loaded, renderProblems } from '../config/load.ts'
 import type { Snapshot } from '../config/snapshot.ts'
 import { watchConfig } from '../config/watch.ts'
 import { Governor } from '../governor.ts'
+import { loadConfig, type Loaded, renderProblems } from '../load-config.ts'
 import { createLog, type Log } from '../log.ts'
 import { banner } from './banner.ts'
 import { devKey, tryOut } from './dev.ts'

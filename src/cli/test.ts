@@ -1,8 +1,8 @@
 import { writeFileSync } from 'node:fs'
 
 import { escapeText } from '../audit/format.ts'
-import { loadConfig, renderProblems } from '../config/load.ts'
 import { problemLine } from '../config/problem.ts'
+import { loadConfig, renderProblems } from '../load-config.ts'
 import { compilePolicies } from '../policy/compile.ts'
 import { describedRouter } from '../policy/described-call.ts'
 import { type Coverage, runTests, type TestReport, type TestResult } from '../policy/test-runner.ts'

@@ -7,6 +7,7 @@ import { advise } from './advice.ts'
 import { PROBLEMS_MAX, sortProblems, type Problem } from './problem.ts'
 import { Reader } from './read.ts'
 import { Report } from './report.ts'
+import type { ExpressionCheck } from './resolve-expressions.ts'
 import { resolveFile } from './resolve.ts'
 import { FILE } from './schema.ts'
 import type { Snapshot } from './snapshot.ts'
@@ -26,6 +27,8 @@ export interface LoadOptions {
   readonly env?: Readonly<Record<string, string | undefined>>
   /** Whether an unset `${NAME}` is a problem, as for `run`; otherwise it is a note. */
   readonly forRun: boolean
+  /** Knows the language of expressions, which is a neighbour's. */
+  readonly checkExpression: ExpressionCheck
 }
 
 /**
@@ -67,6 +70,7 @@ export function parseConfig(file: string, bytes: Buffer, options: LoadOptions): 
     file: resolve(file),
     digest: createHash('sha256').update(bytes).digest('hex'),
     readSecret,
+    checkExpression: options.checkExpression,
   })
   const problems = bounded([...source.problems, ...report.problems])
   if (problems.length > 0) return { ok: false, problems, missing: false }

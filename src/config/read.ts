@@ -40,11 +40,12 @@ export class Reader {
   }
 
   #map(node: unknown, shape: Shape & { kind: 'map' }, path: Path): unknown {
-    if (shape.textLater !== undefined && isScalar(node) && typeof node.value === 'string') {
-      if (this.#scalars.cut(node, path)) return undefined
-      return this.#report.at(node, path, `${shape.textLater} ${NOT_BUILT}: write selectors`)
+    if (shape.orText !== undefined && isScalar(node) && typeof node.value === 'string') {
+      return this.#scalars.text(node, { kind: 'expression', ...shape.orText }, path)
     }
-    if (!isMap(node)) return this.#report.unexpected(node, path, 'keys and values')
+    const what =
+      shape.orText === undefined ? 'keys and values' : `selectors or ${shape.orText.what}`
+    if (!isMap(node)) return this.#report.unexpected(node, path, what)
     const given = this.#members(node, path)
     for (const [key, field] of Object.entries(shape.fields)) {
       if (!given.has(key) && field.presence === 'required') {

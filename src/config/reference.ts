@@ -62,7 +62,9 @@ function initial({ presence, spec }: Field<unknown>): string {
 }
 
 function takes({ spec: { shape } }: Field<unknown>): string {
-  if (shape.kind === 'map') return link(shape.name)
+  if (shape.kind === 'map') {
+    return shape.orText === undefined ? link(shape.name) : `${link(shape.name)} or text`
+  }
   if (shape.kind === 'list') {
     return shape.item.shape.kind === 'map' ? `list of ${link(shape.item.shape.name)}` : 'list'
   }
@@ -99,7 +101,10 @@ function link(name: string): string {
 }
 
 function shapeSchema(shape: Shape): Readonly<Record<string, unknown>> {
-  if (shape.kind === 'map') return mapSchema(shape.fields)
+  if (shape.kind === 'map') {
+    const schema = mapSchema(shape.fields)
+    return shape.orText === undefined ? schema : { anyOf: [{ type: 'string' }, schema] }
+  }
   if (shape.kind === 'record') {
     const additionalProperties = shapeSchema(shape.value.shape)
     return { type: 'object', maxProperties: shape.max, additionalProperties }

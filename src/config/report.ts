@@ -51,6 +51,11 @@ export class Report {
     if (!holds && this.clean(path)) this.problems.push(this.source.problemAt(path, message))
   }
 
+  /** Reports at a UTF-16 unit of the string at `path`. */
+  within(path: Path, offset: number, message: string): void {
+    this.problems.push(this.source.problemWithin(path, offset, message))
+  }
+
   /** Whether nothing is said at or below `path`: neither a problem nor a variable not set. */
   clean(path: Path): boolean {
     const text = pathText(path)

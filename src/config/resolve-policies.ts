@@ -3,6 +3,7 @@ import { RE2JS } from 're2js'
 import { OPERATIONS, type Mode, type Operation } from '../exchange.ts'
 import { suggestion, type Path } from './problem.ts'
 import type { Report } from './report.ts'
+import type { ExpressionChecker } from './resolve-expressions.ts'
 import type { FileValue } from './resolve.ts'
 import { PATTERNS_MAX } from './schema.ts'
 import type { InputSelector, PolicyConfig, Selectors } from './snapshot.ts'
@@ -14,6 +15,7 @@ export interface Scope {
   readonly sets: Readonly<Record<string, readonly string[]>>
   readonly upstreams: readonly string[]
   readonly report: Report
+  readonly expressions: ExpressionChecker
 }
 
 type PolicyValue = FileValue['policies'][number]
@@ -58,8 +60,14 @@ function resolvePolicy(
     message: policy.message,
     for: policy.for === null ? null : resolveSelectors(policy.for, scope, [...at, 'for']),
     verb,
-    selectors: resolveSelectors(policy[verb] ?? {}, scope, [...at, verb]),
+    selectors: resolveVerb(policy[verb] ?? {}, scope, [...at, verb]),
   }
+}
+
+/** An expression in place of selectors is selectors that hold nothing else. */
+function resolveVerb(own: Partial<PolicySelectors> | string, scope: Scope, at: Path): Selectors {
+  if (typeof own !== 'string') return resolveSelectors(own, scope, at)
+  return { ...resolveSelectors({}, scope, at), when: scope.expressions.expression(own, at) }
 }
 
 /** Puts sets in and checks names that must exist. `at` is the selectors' own path. */
@@ -71,6 +79,7 @@ export function resolveSelectors(
   const names = (key: 'tenants' | 'keys' | 'users' | 'roles' | 'models') =>
     resolveNames(given[key] ?? null, scope, [...at, key])
   const input = 'input' in given ? (given.input ?? null) : null
+  const when = 'when' in given ? (given.when ?? null) : null
   return {
     tenants: names('tenants'),
     keys: names('keys'),
@@ -81,6 +90,7 @@ export function resolveSelectors(
     models: names('models'),
     upstreams: resolveUpstreamNames(given.upstreams ?? null, scope, [...at, 'upstreams']),
     input: input === null ? null : resolveInput(input, scope.report, [...at, 'input']),
+    when: when === null ? null : scope.expressions.expression(when, [...at, 'when']),
   }
 }
 

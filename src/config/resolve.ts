@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path'
 
 import type { Path } from './problem.ts'
 import type { Report } from './report.ts'
+import { type ExpressionCheck, ExpressionChecker } from './resolve-expressions.ts'
 import { checkUnique, resolvePolicies, resolveSelectors, type Scope } from './resolve-policies.ts'
 import { resolveTests } from './resolve-tests.ts'
 import type { FILE } from './schema.ts'
@@ -23,6 +24,7 @@ export interface ResolveOptions {
   readonly digest: string
   /** Content of a secret file, or what is wrong with it. */
   readonly readSecret: (path: string) => { readonly secret: string } | { readonly wrong: string }
+  readonly checkExpression: ExpressionCheck
 }
 
 /**
@@ -32,7 +34,12 @@ export interface ResolveOptions {
 export function resolveFile(value: FileValue, report: Report, options: ResolveOptions): Snapshot {
   const path = (relative: string) => resolve(dirname(options.file), relative)
   const upstreams = resolveUpstreams(value, report, options)
-  const scope = { sets: value.sets, upstreams: upstreams.map(({ name }) => name), report }
+  const scope = {
+    sets: value.sets,
+    upstreams: upstreams.map(({ name }) => name),
+    report,
+    expressions: new ExpressionChecker(options.checkExpression, report),
+  }
   checkSets(value, report)
   checkListeners(value, report)
   checkMaximums(value, report)

@@ -13,7 +13,7 @@ import {
   names,
   only,
   optional,
-  orLater,
+  orExpression,
   rate,
   record,
   required,
@@ -37,6 +37,8 @@ const labels = record(text('a label value'), { key: LABEL, max: 64 })
 export const PATTERNS_MAX = 500
 /** The longest `input.matches` pattern, characters. */
 export const PATTERN_CHARS_MAX = 1000
+/** The longest expression, characters. */
+const EXPRESSION_CHARS_MAX = 4096
 
 const callFields = {
   tenants: optional(names('tenants'), 'The caller’s tenant.'),
@@ -76,7 +78,10 @@ const selectors = map('policy selectors', {
     'What the prompt holds: every string of the body, keys and values.',
   ),
   output: later('What the answer holds.'),
-  when: later('A CEL expression.'),
+  when: optional(
+    expression('an expression', EXPRESSION_CHARS_MAX),
+    'A CEL expression over `request`, `caller` and `time` that must be true; see [expressions](#expressions).',
+  ),
 })
 
 const figures = {
@@ -170,8 +175,8 @@ const policy = map('policies', {
   ),
   deny: optional(selectors, 'Verb: refuses calls for which all of it matches.'),
   require: optional(
-    orLater(selectors, 'A CEL expression'),
-    'Verb: refuses calls for which not all of it holds.',
+    orExpression(selectors, 'an expression', EXPRESSION_CHARS_MAX),
+    'Verb: refuses calls for which not all of it holds. An [expression](#expressions) may stand here instead of selectors.',
   ),
   redact: later('Verb: masks what a detector finds.'),
   set: later('Verb: changes a field of the request.'),

@@ -100,6 +100,8 @@ export interface Selectors {
   readonly models: readonly string[] | null
   readonly upstreams: readonly string[] | null
   readonly input: InputSelector | null
+  /** A CEL expression, checked at load; never with limits. */
+  readonly when: string | null
 }
 
 export interface InputSelector {

@@ -12,6 +12,7 @@ import {
 } from 'yaml'
 
 import { pathText, type Path, type Problem } from './problem.ts'
+import { sourceOffset } from './scalar-offset.ts'
 
 /** The contract needs nine levels. */
 const DEPTH_MAX = 32
@@ -61,6 +62,13 @@ export class Source {
   /** The problem `message` at the value of `path`, or at the nearest thing above that exists. */
   problemAt(path: Path, message: string): Problem {
     return this.problemAtOffset(this.#offset(path), path, message)
+  }
+
+  /** The problem `message` at a UTF-16 unit of the string at `path`, whatever its style. */
+  problemWithin(path: Path, offset: number, message: string): Problem {
+    const node = this.#document.getIn(path, true)
+    if (!isScalar(node)) return this.problemAt(path, message)
+    return this.problemAtOffset(sourceOffset(this.text, node, offset), path, message)
   }
 
   /** The string at `path` as it stands in the file; null when there is none. */

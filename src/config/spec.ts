@@ -72,8 +72,8 @@ export type Shape =
       readonly kind: 'map'
       readonly name: string
       readonly fields: Fields
-      /** What a string here would be, when the language has one that is not built yet. */
-      readonly textLater?: string
+      /** What a string here is, where the language takes one too. */
+      readonly orText?: { readonly what: string; readonly charsMax: number }
     }
   /** A part of the language that is not built yet: its presence is an error. */
   | { readonly kind: 'later' }
@@ -180,9 +180,14 @@ export function map<const F extends Fields>(name: string, fields: F): Spec<Value
   return { shape: { kind: 'map', name, fields } }
 }
 
-/** The same map, where the language also takes a string that is not built yet. */
-export function orLater<Value>(spec: Spec<Value>, textLater: string): Spec<Value> {
-  return spec.shape.kind === 'map' ? { shape: { ...spec.shape, textLater } } : spec
+/** The same map, or an expression in its place. */
+export function orExpression<Value>(
+  spec: Spec<Value>,
+  what: string,
+  charsMax: number,
+): Spec<Value | string> {
+  const { shape } = spec
+  return shape.kind === 'map' ? { shape: { ...shape, orText: { what, charsMax } } } : { shape }
 }
 
 /** A field that must be there. */

@@ -1,5 +1,6 @@
 import type { InputSelector, PolicyConfig, Selectors, Snapshot } from '../config/snapshot.ts'
 import type { Mode } from '../exchange.ts'
+import { type Expression, Expressions } from './expression.ts'
 import { compileAliases, ModelNames } from './model-names.ts'
 import { compileTextRules, type TextRules } from './scan.ts'
 import { compileSelectors, type SelectorTest } from './selectors.ts'
@@ -31,6 +32,8 @@ export interface CompiledSelectors {
   readonly pattern: number | null
   readonly words: number | null
   readonly charsMax: number | null
+  /** `when`, or the expression a `require` consists of. */
+  readonly when: Expression | null
 }
 
 const NONE: Selectors = {
@@ -43,12 +46,13 @@ const NONE: Selectors = {
   models: null,
   upstreams: null,
   input: null,
+  when: null,
 }
 
 /**
  * Compiles and warms everything `evaluate` needs: a few milliseconds a pattern, so at load only.
- * Equal patterns are compiled once. Throws re2js' error on a pattern that is not RE2, which the
- * configuration has refused before.
+ * Equal patterns are compiled once. Throws re2js' error on a pattern that is not RE2 and
+ * ExpressionError, which the configuration has refused before.
  */
 export function compilePolicies(
   snapshot: Pick<Snapshot, 'policies' | 'defaults' | 'aliases'>,
@@ -56,6 +60,7 @@ export function compilePolicies(
   const names = new ModelNames(compileAliases(snapshot.aliases))
   const patterns = new Map<string, number>()
   const wordLists: (readonly string[])[] = []
+  const expressions = new Expressions()
 
   const input = (selector: InputSelector | null) => ({
     pattern: selector?.matches == null ? null : indexOf(patterns, selector.matches),
@@ -68,6 +73,7 @@ export function compilePolicies(
       modellessPasses: verb === 'allow',
     }),
     ...input(from.input),
+    when: from.when === null ? null : expressions.compile(from.when),
   })
   const policies = snapshot.policies.map((policy) => {
     const narrowed = selectors(policy.for ?? NONE, policy.verb, false)
@@ -104,8 +110,9 @@ function compiledPolicy(
   }
 }
 
-function fieldsOf({ test, pattern, words, charsMax }: CompiledSelectors): readonly string[] {
+function fieldsOf({ test, pattern, words, charsMax, when }: CompiledSelectors): readonly string[] {
   const fields = [...test.fields]
+  if (when !== null) fields.push('expression')
   if (pattern !== null) fields.push('input.matches')
   if (words !== null) fields.push('input.words')
   if (charsMax !== null) fields.push('input.max_chars')

@@ -51,7 +51,7 @@ const GENERATING: ReadonlySet<Operation> = new Set(['chat', 'completions'])
 
 /** What policies see of a described call. */
 export function describedCall(request: DescribedRequest, upstream: Upstream | null): PolicyCall {
-  const { operation, model, input, stream, maxOutputTokens, tools } = request
+  const { operation, model, input, stream, maxOutputTokens, tools, timeMs } = request
   return {
     principal: principalOf(request),
     route: {
@@ -76,6 +76,7 @@ export function describedCall(request: DescribedRequest, upstream: Upstream | nu
       askUsage: null,
     },
     upstream,
+    wallMs: timeMs ?? 0,
   }
 }
 

@@ -2,6 +2,8 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 
 import type { Decision, Facts, PolicyResult, Principal, Route, Upstream } from '../exchange.ts'
 import type { CompiledPolicies, CompiledPolicy, CompiledSelectors } from './compile.ts'
+import { expressionFacts, type ExpressionFacts } from './expression-facts.ts'
+import { type Expression } from './expression.ts'
 import { scanTexts, type TextMatches } from './scan.ts'
 import type { Subject } from './selectors.ts'
 
@@ -11,6 +13,8 @@ export interface PolicyCall {
   readonly route: Pick<Route, 'endpoint' | 'pathModel'>
   readonly facts: Facts
   readonly upstream: Upstream | null
+  /** When the call arrived, milliseconds since 1970; what `time` is in expressions. */
+  readonly wallMs: number
 }
 
 /** What the texts held; `failed` when they could not be read to the end. */
@@ -45,18 +49,18 @@ export function evaluate(
   compiled: CompiledPolicies,
   call: PolicyCall,
 ): Decision | Promise<Decision> {
-  const subject = subjectOf(call)
-  if (!compiled.policies.some((policy) => policy.readsText && mayApply(policy, subject))) {
-    return decide(compiled, call, subject, 'unread')
+  const asked = new Asked(call)
+  if (!compiled.policies.some((policy) => policy.readsText && mayApply(policy, asked))) {
+    return decide(compiled, call, asked, 'unread')
   }
   const scan = scanTexts(compiled.texts, call.facts.texts.values)
   try {
     const { done, value } = scan.next()
-    if (done === true) return decide(compiled, call, subject, value)
+    if (done === true) return decide(compiled, call, asked, value)
   } catch {
-    return decide(compiled, call, subject, 'failed')
+    return decide(compiled, call, asked, 'failed')
   }
-  return finish(scan).then((texts) => decide(compiled, call, subject, texts))
+  return finish(scan).then((texts) => decide(compiled, call, asked, texts))
 }
 
 async function finish(scan: Generator<undefined, TextMatches>): Promise<TextResult> {
@@ -80,25 +84,58 @@ function subjectOf({ principal, route, facts, upstream }: PolicyCall): Subject {
   return { principal, operation: endpoint.operation, models, upstream: upstream?.name ?? null }
 }
 
-/** Whether everything but the input says that this policy has a say. */
-function mayApply(policy: CompiledPolicy, subject: Subject): boolean {
-  if (policy.for.test.fails(subject) !== null) return false
-  return policy.verb === 'require' || policy.own.test.fails(subject) === null
+/** What policies ask of one call; each expression is evaluated when it is asked for, once. */
+class Asked {
+  readonly subject: Subject
+  readonly #call: PolicyCall
+  readonly #told = new Map<Expression, boolean | string>()
+  #facts: ExpressionFacts | null = null
+
+  constructor(call: PolicyCall) {
+    this.#call = call
+    this.subject = subjectOf(call)
+  }
+
+  /** A string says why it cannot be told; no expression holds. */
+  holds({ when }: CompiledSelectors): boolean | string {
+    if (when === null) return true
+    const known = this.#told.get(when)
+    if (known !== undefined) return known
+    this.#facts ??= expressionFacts(this.#call)
+    const told = when.holds(this.#facts)
+    this.#told.set(when, told)
+    return told
+  }
+
+  /** The finding of a policy whose expression cannot be told. */
+  error(selectors: CompiledSelectors): Finding | null {
+    const told = this.holds(selectors)
+    return typeof told === 'string' ? { result: 'error', why: `expression: ${told}` } : null
+  }
+}
+
+/** Whether everything but the input says that this policy has a say; what cannot be told may say so. */
+function mayApply(policy: CompiledPolicy, asked: Asked): boolean {
+  if (policy.for.test.fails(asked.subject) !== null || asked.holds(policy.for) === false)
+    return false
+  if (policy.verb === 'require') return true
+  return policy.own.test.fails(asked.subject) === null && asked.holds(policy.own) !== false
 }
 
 function decide(
   { policies, defaults }: CompiledPolicies,
   call: PolicyCall,
-  subject: Subject,
+  asked: Asked,
   texts: TextResult,
 ): Decision {
+  const { subject } = asked
   const tally: Tally = { policies: [], warnings: [], denied: null, failed: null, allowed: null }
   let opaque = false
   const looksInside = defaults.uninspectable !== 'allow' && call.facts.uninspectable.length > 0
   for (const policy of policies) {
-    const finding = judge(policy, call.facts.inputChars, subject, texts)
+    const finding = judge(policy, call.facts.inputChars, asked, texts)
     if (finding !== null) count(tally, policy, finding, defaults.onError)
-    opaque ||= looksInside && guardsText(policy) && mayApply(policy, subject)
+    opaque ||= looksInside && guardsText(policy) && mayApply(policy, asked)
   }
   const { denied, failed, allowed } = tally
   const decision = (
@@ -143,28 +180,31 @@ function count(
   else tally.failed ??= { policy, field: why }
 }
 
+/** What a `require` says, of which the first `field` beside its expression that fails is known. */
+function unmet(own: CompiledSelectors, field: string | null, asked: Asked): Finding | null {
+  if (field !== null) return { result: 'failed', why: field }
+  const holds = asked.holds(own)
+  return holds === false ? { result: 'failed', why: 'expression' } : asked.error(own)
+}
+
+/** An expression that cannot be told is an error only where everything else matches. */
 function judge(
   policy: CompiledPolicy,
   inputChars: number,
-  subject: Subject,
+  asked: Asked,
   texts: TextResult,
 ): Finding | null {
-  if (!mayApply(policy, subject)) return null
+  if (!mayApply(policy, asked)) return null
   if (texts === 'failed' && policy.readsText) return FAILED
-  if (inputFails(policy.for, inputChars, texts, false) !== null) return null
-  switch (policy.verb) {
-    case 'allow':
-      if (inputFails(policy.own, inputChars, texts, false) !== null) return null
-      return { result: 'allowed', why: policy.fields }
-    case 'deny':
-      if (inputFails(policy.own, inputChars, texts, true) !== null) return null
-      return { result: 'denied', why: policy.fields }
-    case 'require': {
-      const field =
-        policy.own.test.fails(subject) ?? inputFails(policy.own, inputChars, texts, false)
-      return field === null ? null : { result: 'failed', why: field }
-    }
+  const { for: narrowed, own, verb } = policy
+  if (inputFails(narrowed, inputChars, texts, false) !== null) return null
+  if (verb === 'require') {
+    const field = own.test.fails(asked.subject) ?? inputFails(own, inputChars, texts, false)
+    return asked.error(narrowed) ?? unmet(own, field, asked)
   }
+  if (inputFails(own, inputChars, texts, verb === 'deny') !== null) return null
+  const result = verb === 'allow' ? 'allowed' : 'denied'
+  return asked.error(narrowed) ?? asked.error(own) ?? { result, why: policy.fields }
 }
 
 /** The first part of `input` that does not match. A deny is about what exceeds, all else about what is within. */

@@ -16,7 +16,10 @@ export interface Subject {
 /** How many of the models of a call must match: `any` to deny or narrow, `every` to let pass. */
 export type Quantifier = 'any' | 'every'
 
-/** Selectors without their `input`, ready to be asked. */
+/** What can be told without looking inside: not `input`, not `when`. */
+export type CallSelectors = Omit<Selectors, 'input' | 'when'>
+
+/** Selectors without their `input` and `when`, ready to be asked. */
 export interface SelectorTest {
   /** Fields given, in the words of the file; a failed test names its field. */
   readonly fields: readonly string[]
@@ -39,11 +42,11 @@ const MODELLESS: ReadonlySet<Operation> = new Set([
 ])
 
 /**
- * Compiles all fields but `input`. `modellessPasses`: an operation that names no model satisfies
+ * Compiles all fields but `input` and `when`. `modellessPasses`: an operation that names no model satisfies
  * `models`, as in `allow`.
  */
 export function compileSelectors(
-  selectors: Selectors,
+  selectors: CallSelectors,
   names: ModelNames,
   options: { readonly quantifier: Quantifier; readonly modellessPasses: boolean },
 ): SelectorTest {
@@ -127,7 +130,7 @@ function compileModels(
 
 /**
  * A function that tells whether selectors match, for neighbours that have selectors of their own, like
- * limits. `input` is not looked at; one model that matches is enough. Each selectors object is
+ * limits. `input` and `when` are not looked at; one model that matches is enough. Each selectors object is
  * compiled when first seen.
  */
 export function selectorMatcher(

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import t from 'tap'
 
 import { init } from '../../src/cli/init.ts'
-import { loadConfig } from '../../src/config/load.ts'
+import { loadConfig } from '../../src/load-config.ts'
 
 function run(file: string, force = false) {
   let output = ''

@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, relative } from 'node:path'
 
-import { parseConfig, renderProblems } from '../../src/config/load.ts'
 import type { Snapshot } from '../../src/config/snapshot.ts'
+import { parseConfig, renderProblems } from '../../src/load-config.ts'
 
 /** A file in cases/: YAML, a line of ten hyphens, then the problems or the snapshot as JSON. */
 export interface Case {

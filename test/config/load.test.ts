@@ -3,7 +3,7 @@ import { join } from 'node:path'
 
 import t from 'tap'
 
-import { loadConfig, parseConfig, type Loaded, type Problem } from '../../src/config/load.ts'
+import { loadConfig, parseConfig, type Loaded, type Problem } from '../../src/load-config.ts'
 import { outcome, readCases } from './cases.ts'
 
 const HEAD = 'version: 1\nupstreams: [{ name: echo, dialect: openai, url: "echo:" }]\n'

@@ -1,8 +1,8 @@
 import t from 'tap'
 
-import { parseConfig } from '../../src/config/load.ts'
 import { printConfig } from '../../src/config/print.ts'
 import type { Snapshot } from '../../src/config/snapshot.ts'
+import { parseConfig } from '../../src/load-config.ts'
 import { readCases } from './cases.ts'
 
 function load(text: string): Snapshot {

@@ -6,7 +6,7 @@ import { execPath } from 'node:process'
 import OpenAI from 'openai'
 import t, { type Test } from 'tap'
 
-import { loadConfig } from '../../src/config/load.ts'
+import { loadConfig } from '../../src/load-config.ts'
 import { all, execForm, last, parseDockerfile } from './support/dockerfile.ts'
 import { REPOSITORY } from './support/image.ts'
 import { type PodContainer, readManifest } from './support/manifest.ts'

@@ -33,6 +33,7 @@ export function selecting(some: Partial<Selectors>): Selectors {
     models: null,
     upstreams: null,
     input: null,
+    when: null,
     ...some,
   }
 }

@@ -18,6 +18,11 @@ export interface DescribedCall {
   readonly input?: string | readonly string[]
   readonly input_chars?: number
   readonly uninspectable?: Facts['uninspectable']
+  readonly stream?: boolean
+  readonly max_output_tokens?: number
+  readonly tools?: readonly string[]
+  /** ISO 8601; 1970 when absent. */
+  readonly time?: string
 }
 
 export function principalOf(described: DescribedCall): Principal {
@@ -43,6 +48,7 @@ export function callOf(described: DescribedCall): PolicyCall {
     },
     facts: factsOf(described),
     upstream: upstream === null ? null : { name: upstream, dialect: 'openai' },
+    wallMs: described.time === undefined ? 0 : Date.parse(described.time),
   }
 }
 
@@ -53,9 +59,9 @@ function factsOf(described: DescribedCall): Facts {
   return {
     model: models[0] ?? '',
     models,
-    stream: false,
-    maxOutputTokens: null,
-    tools: [],
+    stream: described.stream ?? false,
+    maxOutputTokens: described.max_output_tokens ?? null,
+    tools: described.tools ?? [],
     texts: { values, pointer: (index) => `/input/${index}` },
     inputChars: described.input_chars ?? values.join('').length,
     uninspectable,
@@ -81,6 +87,7 @@ export function selectorsOf({ input, ...fields }: Loose): Selectors {
     operations: null,
     models: null,
     upstreams: null,
+    when: null,
     ...fields,
     input:
       input === undefined
@@ -100,7 +107,7 @@ export interface LoosePolicy {
   readonly for?: Loose
   readonly allow?: Loose
   readonly deny?: Loose
-  readonly require?: Loose
+  readonly require?: Loose | string
 }
 
 export function policyOf(loose: LoosePolicy): PolicyConfig {
@@ -112,8 +119,12 @@ export function policyOf(loose: LoosePolicy): PolicyConfig {
     message: loose.message ?? null,
     for: loose.for === undefined ? null : selectorsOf(loose.for),
     verb,
-    selectors: selectorsOf(loose[verb] ?? {}),
+    selectors: selectorsOf(ownOf(loose[verb] ?? {})),
   }
+}
+
+function ownOf(own: Loose | string): Loose {
+  return typeof own === 'string' ? { when: own } : own
 }
 
 export const SAFE: Snapshot['defaults'] = {
