@@ -120,7 +120,11 @@ export class Wal {
       sinceMs: wallMs(),
       memory,
     }
-    const worker = new Worker(new URL('./wal-worker.ts', import.meta.url), { workerData })
+    const worker = new Worker(new URL('./wal-worker.ts', import.meta.url), {
+      workerData,
+      // It holds one batch and SQLite's pages; V8 would let its heap grow to that of the main thread.
+      resourceLimits: { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 64 },
+    })
     const wal = new Wal(options, worker, memory)
     await wal.#start()
     return wal
@@ -290,7 +294,7 @@ export class Wal {
       else waiting.resolve?.()
     }
     this.#options.onCommit?.(this.#shared.figures[COMMIT_MS] ?? 0, batch.length)
-    if (this.#waiting.some(hasWaiter)) this.#send()
+    if (this.#waiting.some(hasWaiter)) this.#sendThisTurn()
     else this.#settle()
   }
 
