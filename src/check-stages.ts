@@ -4,6 +4,7 @@ import type { Decision, Endpoint, Facts, Operation } from './exchange.ts'
 import { CHECK_PATH } from './http/check.ts'
 import { checkHead } from './http/headers.ts'
 import { governorHeaders, sendJson } from './http/respond.ts'
+import { GENERATING } from './policy/described-call.ts'
 import type { GovernorStages, Shared } from './stages.ts'
 import type { Answer } from './upstream/call.ts'
 import type { World } from './world.ts'
@@ -51,7 +52,8 @@ export function createCheckStages(
     },
     route: (facts, trail) => {
       const operation = operations.get(facts)!
-      trail.route = { ...trail.route!, endpoint: { ...ENDPOINT, operation } }
+      const generates = GENERATING.has(operation)
+      trail.route = { ...trail.route!, endpoint: { ...ENDPOINT, operation, generates } }
       return stages.route(facts, trail)
     },
     decide: async (facts, trail) => {

@@ -223,6 +223,7 @@ function principalOf({ principal }: Trail, cut: Cutter): string {
     const said = JSON.stringify({
       tenant: name(principal.tenant),
       key_id: principal.keyId === '' ? undefined : name(principal.keyId),
+      key_name: principal.keyName === '' ? undefined : name(principal.keyName),
       user: principal.user === '' ? undefined : name(principal.user),
       roles: own.list('roles', principal.roles, ROLES_MAX, name),
       labels: own.map('labels', principal.labels, LABELS_MAX),

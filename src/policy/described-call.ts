@@ -47,7 +47,7 @@ export function describedRouter({
 }
 
 /** Operations that produce text, so that an output cap means something. */
-const GENERATING: ReadonlySet<Operation> = new Set(['chat', 'completions'])
+export const GENERATING: ReadonlySet<Operation> = new Set(['chat', 'completions'])
 
 /** What policies see of a described call. */
 export function describedCall(request: DescribedRequest, upstream: Upstream | null): PolicyCall {

@@ -87,6 +87,7 @@ t.test('decisionBody() tells who, what, why, and nothing that was said', async (
     request_id: ID,
     tenant: 'dev',
     key_id: '6f1c2d1e-0000-4000-8000-000000000001',
+    key_name: 'laptop',
     user: 'u1',
     roles: ['developer'],
     labels: { tier: 'gold' },
