@@ -10,8 +10,8 @@ export interface Stages<Request, Response> {
   read(request: Request, route: Route): Promise<Body>
   inspect(body: Body, route: Route): Promise<Facts>
   route(facts: Facts, trail: Trail): Upstream
-  decide(facts: Facts, trail: Trail): Promise<Decision>
-  reserve(facts: Facts, trail: Trail): Promise<Lease>
+  decide(facts: Facts, trail: Trail): Decision | Promise<Decision>
+  reserve(facts: Facts, trail: Trail): Lease | Promise<Lease>
   /** The bytes that will go upstream, with the changes the entry names. */
   rewrite(body: Body, trail: Trail): Buffer
   /** Resolves when the decision is on disk. */

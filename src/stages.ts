@@ -1,4 +1,5 @@
 import { hash, randomUUID } from 'node:crypto'
+import type { IncomingHttpHeaders } from 'node:http'
 
 import type { Recorder } from './audit/record.ts'
 import { authenticate } from './auth/authenticate.ts'
@@ -18,7 +19,7 @@ import type { MemoryStore, Now } from './limit/memory-store.ts'
 import { reserve } from './limit/reserve.ts'
 import type { Log } from './log.ts'
 import type { Metrics } from './metrics.ts'
-import type { Stages } from './pipeline.ts'
+import type { Permit, Stages } from './pipeline.ts'
 import { evaluate } from './policy/evaluate.ts'
 import type { Answer } from './upstream/call.ts'
 import { forward } from './upstream/forward.ts'
@@ -89,7 +90,7 @@ function checkingStages(world: World, shared: Shared): Omit<GovernorStages, Call
       }),
     inspect: (body, route) => route.dialect.inspect(route, body.bytes, maximums),
     route: (facts, trail) => findUpstream(world, facts.models, trail),
-    decide: async (facts, trail) =>
+    decide: (facts, trail) =>
       evaluate(world.policies, {
         principal: trail.principal!,
         route: trail.route!,
@@ -97,7 +98,7 @@ function checkingStages(world: World, shared: Shared): Omit<GovernorStages, Call
         upstream: trail.upstream,
         wallMs: trail.occurredAtMs,
       }),
-    reserve: async (facts, trail) =>
+    reserve: (facts, trail) =>
       reserve(
         shared.limits,
         {
@@ -132,13 +133,7 @@ function callingStages(world: World, shared: Shared): Pick<GovernorStages, Calli
       return forward(permit, {
         pool: upstream.pool,
         method,
-        headers: [
-          ...forwardable(headers, world.headers.get(upstream.dialect)!.request),
-          ...(permit.bytes.length > 0 ? ['content-type', 'application/json'] : []),
-          'accept-encoding',
-          'identity',
-          ...upstream.credentialHeaders,
-        ],
+        headers: outgoingHeaders(permit, headers, world),
         firstByteMs: timeouts.firstByteMs,
         idleMs: timeouts.idleMs,
         onFault: (fault) => shared.metrics.upstreamErrors.inc({ upstream: upstream.name, fault }),
@@ -155,7 +150,7 @@ function callingStages(world: World, shared: Shared): Pick<GovernorStages, Calli
         meter: trail.route!.dialect.meter(trail.route!, trail.facts!, usesAsk(trail)),
         filter: config.credential === null ? null : new Scrubber(config.credential),
         headerList: world.headers.get(dialect)!.response,
-        limitHeaders: Object.entries(ratelimitHeaders(trail.lease!.states)).flat(),
+        limitHeaders: ratelimitHeaders(trail.lease!.states),
         idleMs: timeouts.idleMs,
         onStream: (change) => shared.metrics.streamsOpen.inc(change),
       })
@@ -178,6 +173,15 @@ function callingStages(world: World, shared: Shared): Pick<GovernorStages, Calli
       shared.recorder.settle(trail, exchange.incoming.socket.remoteAddress)
     },
   }
+}
+
+/** What the client may say to a provider, then what only we say: nothing of ours can be dropped. */
+function outgoingHeaders(permit: Permit, headers: IncomingHttpHeaders, world: World): string[] {
+  const { dialect, credentialHeaders } = permit.upstream as RunningUpstream
+  const outgoing = forwardable(headers, world.headers.get(dialect)!.request)
+  if (permit.bytes.length > 0) outgoing.push('content-type', 'application/json')
+  outgoing.push('accept-encoding', 'identity', ...credentialHeaders)
+  return outgoing
 }
 
 function now(): Now {

@@ -2,7 +2,7 @@ import type { PodConfig } from '../config/snapshot.ts'
 import { GovernorError } from '../errors.ts'
 import type { Principal } from '../exchange.ts'
 import type { KeyRing } from './key-ring.ts'
-import { isGovernorShaped, parseKey } from './key.ts'
+import { isGovernorShaped, type KeyRecord, parseKey } from './key.ts'
 
 /** Header values of a request, lower-case names, as Node gives them. */
 export type Headers = Readonly<Record<string, string | string[] | undefined>>
@@ -49,8 +49,22 @@ export async function authenticate(
       headers: NO_RETRY,
     })
   }
-  const { keyId, tenant, user, roles, labels } = record
-  return { via: 'key', tenant, keyId, keyName: record.name, user, roles, labels, ip }
+  return keyPrincipal(record, ip)
+}
+
+/**
+ * The principal of a record as last seen: calls of one key mostly come from one address, and what
+ * others remember of a principal (verdicts, entry fragments) hangs on the object.
+ */
+const principals = new WeakMap<KeyRecord, Principal>()
+
+function keyPrincipal(record: KeyRecord, ip: string): Principal {
+  const known = principals.get(record)
+  if (known !== undefined && known.ip === ip) return known
+  const { keyId, tenant, name: keyName, user, roles, labels } = record
+  const principal: Principal = { via: 'key', tenant, keyId, keyName, user, roles, labels, ip }
+  principals.set(record, principal)
+  return principal
 }
 
 function podPrincipal({ tenant, user, roles, labels }: PodConfig, ip: string): Principal {

@@ -2,15 +2,23 @@ import type { LimitState } from '../exchange.ts'
 
 /**
  * How the tightest limit stands, for relayed answers: `x-governor-ratelimit-*`, apart from the
- * provider's own `x-ratelimit-*`. Empty when no limit on requests applies.
+ * provider's own `x-ratelimit-*`, as flat name, value pairs. Empty when no limit on requests applies.
  */
-export function ratelimitHeaders(states: readonly LimitState[]): Readonly<Record<string, string>> {
+export function ratelimitHeaders(states: readonly LimitState[]): readonly string[] {
   let tightest: LimitState | null = null
   for (const state of states) {
     if (state.what !== 'requests') continue
     if (tightest === null || isTighter(state, tightest)) tightest = state
   }
-  return tightest === null ? {} : standingHeaders('x-governor-ratelimit', tightest)
+  if (tightest === null) return []
+  return [
+    'x-governor-ratelimit-limit-requests',
+    String(tightest.limit),
+    'x-governor-ratelimit-remaining-requests',
+    String(tightest.remaining),
+    'x-governor-ratelimit-reset-requests',
+    goDuration(tightest.resetMs),
+  ]
 }
 
 function isTighter(one: LimitState, other: LimitState): boolean {
