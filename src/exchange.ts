@@ -205,6 +205,22 @@ export interface Upstream {
   readonly dialect: string
 }
 
+/** Detectors that come with Governor: what `input.detect` may name beside those of the file. */
+export const DETECTORS = [
+  'email',
+  'phone',
+  'us_ssn',
+  'credit_card',
+  'iban',
+  'ip_address',
+  'jwt',
+  'private_key',
+  'api_key',
+  'password',
+  'high_entropy',
+  'prompt_injection',
+] as const
+
 export type Effect = 'allow' | 'deny'
 export type Mode = 'enforce' | 'warn' | 'shadow'
 
@@ -226,6 +242,8 @@ export interface Decision {
   readonly policies: readonly PolicyResult[]
   /** Ids of policies in mode warn that would have refused. */
   readonly warnings: readonly string[]
+  /** Values found in the texts, by detector; absent where no detector ran or nothing was found. */
+  readonly detected?: Readonly<Record<string, number>>
 }
 
 /** How a limit stands after this call, for headers and the entry. */

@@ -18,6 +18,7 @@ import { MemoryStore, RESTORED_WINDOW_MIN_MS } from './limit/memory-store.ts'
 import type { Log } from './log.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
 import { handle } from './pipeline.ts'
+import { ruleDigest } from './policy/rule.ts'
 import { selectorMatcher } from './policy/selectors.ts'
 import { createStages, type GovernorStages, type Shared } from './stages.ts'
 import { EchoUpstream, parseEchoUrl } from './upstream/echo.ts'
@@ -177,7 +178,13 @@ export class Governor {
       former: this.#world ?? null,
     })
     this.#shared.limits.reconfigure(snapshot.limits, selectorMatcher(snapshot.aliases))
-    this.#shared.recorder.use(snapshot)
+    this.#shared.recorder.use({
+      digest: snapshot.digest,
+      policies: snapshot.policies.map((policy) => ({
+        ...policy,
+        rule: ruleDigest(policy, snapshot),
+      })),
+    })
     this.#world = world
     this.#stages = createStages(world, this.#shared)
     this.#checkStages = createCheckStages(this.#stages, world, this.#shared)

@@ -92,6 +92,28 @@ interface TestOptions {
   junit?: string
 }
 
+config(program.command('explain'))
+  .description('say what every policy makes of one call, and why')
+  .argument('<request>', 'a request id of the audit, or a JSON file that describes a request')
+  .action(async (what: string, { config: file }: { config: string }) => {
+    const { explainCall } = await import('./cli/explain.ts')
+    await withConfig(file, ({ snapshot }) => explainCall({ snapshot, file, what, write }))
+  })
+
+config(program.command('replay'))
+  .description('hold recorded decisions against another file; 1 when something would change')
+  .requiredOption('--against <file>', 'the candidate')
+  .option('--since <duration>', 'only decisions of that long, such as 7d', duration)
+  .option('--json', 'the result as JSON', false)
+  .action(async (given: { config: string; against: string; since?: number; json: boolean }) => {
+    const { replay } = await import('./cli/replay.ts')
+    const { config: file, against, since, json } = given
+    const sinceMs = since === undefined ? 0 : wallMs() - since
+    await withConfig(file, async ({ snapshot }) =>
+      replay({ snapshot, against, sinceMs, json, write }),
+    )
+  })
+
 const keys = program.command('keys').description('make, list and revoke keys')
 
 interface CreateOptions {
@@ -175,7 +197,7 @@ program
     finish(await demo({ version, write }))
   })
 
-for (const name of ['explain', 'replay', 'migrate']) {
+for (const name of ['migrate']) {
   program
     .command(name, { hidden: true })
     .allowUnknownOption()

@@ -18,6 +18,7 @@ const ROLES_MAX = 16
 const LABELS_MAX = 16
 const POLICIES_MAX = 32
 const LIMITS_MAX = 16
+const DETECTED_MAX = 16
 
 /** Operations whose OpenTelemetry name is another one. */
 const OTEL_OPERATIONS: Readonly<Record<string, string>> = {
@@ -107,6 +108,8 @@ export interface LoadedPolicy {
   readonly id: string
   readonly mode: string
   readonly verb: string
+  /** Names what it looks for; equal rules match the same calls. */
+  readonly rule?: string
 }
 
 /** JSON of `policy.load`: from here on `policy_digest` in decisions means this list. */
@@ -118,10 +121,11 @@ export function policyLoadBody(
     kind: 'policy.load',
     time: new Date(occurredAtMs).toISOString(),
     policy_digest: loaded.digest,
-    policies: loaded.policies.map(({ id, mode, verb }) => ({
+    policies: loaded.policies.map(({ id, mode, verb, rule }) => ({
       id: safe(id, NAME_CHARS_MAX),
       mode,
       verb,
+      rule,
     })),
   })
 }
@@ -270,17 +274,21 @@ function stagesOf({ stages }: Trail): string {
   return `,"stages":{${passed}}`
 }
 
-function factsOf({ facts }: Trail, cut: Cutter): string {
+function factsOf(trail: Trail, cut: Cutter): string {
+  const { facts, route } = trail
   if (facts === null) return ''
   const { models, texts, inputChars, tools, uninspectable } = facts
   const text = (value: string) => quoted(value, NAME_CHARS_MAX)
-  const named = models.length > 1 ? cut.list('models', models, MODELS_MAX, modelName) : undefined
+  const repeats = models.length === 1 && models[0] === facts.model
+  const named = repeats ? undefined : cut.list('models', models, MODELS_MAX, modelName)
   const tooled = cut.list('tools', tools, TOOLS_MAX, text)
   return (
     `,"facts":{${named === undefined ? '' : `"models":[${named.join(',')}],`}` +
     `"texts":${texts.values.length},"input_chars":${inputChars}` +
+    member('path_model', route?.pathModel) +
     (tooled === undefined ? '' : `,"tools":[${tooled.join(',')}]`) +
-    (uninspectable.length === 0 ? '}' : `,"uninspectable":${countsOf(uninspectable)}}`)
+    (uninspectable.length === 0 ? '' : `,"uninspectable":${countsOf(uninspectable)}`) +
+    `${detectedOf(trail, cut)}}`
   )
 }
 
@@ -292,6 +300,15 @@ function countsOf(uninspectable: Facts['uninspectable']): string {
   const counts: Record<string, number> = {}
   for (const { kind } of uninspectable) counts[kind] = (counts[kind] ?? 0) + 1
   return JSON.stringify(counts)
+}
+
+/** Values found, by detector. */
+function detectedOf({ decision, checked }: Trail, cut: Cutter): string {
+  const found = Object.entries((checked ?? decision)?.detected ?? {})
+  const counts = cut.list('detected', found, DETECTED_MAX, ([id, count]) => {
+    return `${quoted(id, NAME_CHARS_MAX)}:${count}`
+  })
+  return counts === undefined ? '' : `,"detected":{${counts.join(',')}}`
 }
 
 function limitsOf({ lease }: Trail, cut: Cutter): string {

@@ -163,6 +163,45 @@ function scanFile(
   }
 }
 
+/**
+ * Hands the body of every entry of one kind to `onEntry`, oldest first. Reads the whole log, since
+ * kinds have no index. Throws when there is no log.
+ */
+export function scanKind(path: string, kind: string, onEntry: (body: string) => void): void {
+  for (const db of openAll(path)) {
+    try {
+      const rows = db
+        .prepare<[string], Buffer>('SELECT body FROM entries WHERE kind = ? ORDER BY id')
+        .pluck()
+      for (const body of rows.iterate(kind)) onEntry(body.toString())
+    } finally {
+      db.close()
+    }
+  }
+}
+
+/** The entries of one call, oldest first; empty when the log has none. Throws when there is no log. */
+export function findCall(path: string, requestId: string): StoredEntry[] {
+  const entries: StoredEntry[] = []
+  for (const db of openAll(path)) {
+    try {
+      const rows = db.prepare<[string, number], Row>(
+        `${SELECT} WHERE request_id = ? ORDER BY entries.id LIMIT ?`,
+      )
+      entries.push(...rows.all(requestId, ROWS_A_READ).map(toEntry))
+    } finally {
+      db.close()
+    }
+  }
+  return entries
+}
+
+function* openAll(path: string): Generator<Database> {
+  const files = epochFiles(path)
+  if (files.length === 0) throw new Error(`There is no audit log at ${path}`)
+  for (const file of files) yield openForReading(file.path)
+}
+
 function startBefore(db: Database, us: number): number {
   const probe = db.prepare<[number], { id: number; at: number }>(
     'SELECT id, occurred_at AS at FROM entries WHERE id <= ? ORDER BY id DESC LIMIT 1',

@@ -5,7 +5,7 @@ import type { Trail } from '../exchange.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 import { countCall } from './count.ts'
-import { decisionBody, outcomeBody, policyLoadBody } from './entry.ts'
+import { decisionBody, type LoadedPolicy, outcomeBody, policyLoadBody } from './entry.ts'
 import { Fold, type FoldedEntry } from './fold.ts'
 import { scanSince } from './query.ts'
 import { Wal } from './wal.ts'
@@ -81,7 +81,13 @@ export class Recorder {
   }
 
   /** Entries from now on are decided by this snapshot; the log says so first. */
-  use({ digest, policies }: Pick<Snapshot, 'digest' | 'policies'>): void {
+  use({
+    digest,
+    policies,
+  }: {
+    readonly digest: string
+    readonly policies: readonly LoadedPolicy[]
+  }): void {
     if (digest === this.#digest) return
     this.#digest = digest
     const nowMs = wallMs()

@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs'
 
 import { escapeText } from '../audit/format.ts'
+import { wallMs } from '../clock.ts'
 import { problemLine } from '../config/problem.ts'
 import { loadConfig, renderProblems } from '../load-config.ts'
 import { compilePolicies } from '../policy/compile.ts'
@@ -58,7 +59,10 @@ async function testFile(file: string, { env, coverageMin }: TestOptions) {
   }
   const { snapshot } = loaded
   const compiled = compilePolicies(snapshot)
-  const report = await runTests(compiled, snapshot.tests, describedRouter(snapshot))
+  const report = await runTests(compiled, snapshot.tests, {
+    route: describedRouter(snapshot),
+    nowMs: wallMs(),
+  })
   const tooLittle = coverageMin !== null && report.coveredPercent < coverageMin
   const coverageProblem = tooLittle
     ? `${report.coveredPercent} % of the policies are covered, and ${coverageMin} % are asked for`

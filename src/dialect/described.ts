@@ -10,9 +10,10 @@ export interface Described {
   readonly facts: Facts
 }
 
-/** Who calls comes from the credential; these fields may stand in a description and say nothing. */
+/** Where a credential says who calls, these fields may stand in a description and say nothing. */
 const IDENTITY = ['tenant', 'user', 'key', 'roles', 'labels', 'time']
-const FIELDS = new Set([
+/** Every field of a described request; `tests:` has the same, without `input_text`. */
+export const DESCRIBED_FIELDS: ReadonlySet<string> = new Set([
   ...IDENTITY,
   'operation',
   'model',
@@ -35,8 +36,8 @@ export async function readDescribed(
   const doc = await runStepsYielding(readJson(body, jsonDepth))
   for (const value of doc.children(0)) {
     const name = doc.text(value - 1)
-    if (!FIELDS.has(name))
-      throw invalid(name.slice(0, 64), `it is not one of ${[...FIELDS].join(', ')}`)
+    if (!DESCRIBED_FIELDS.has(name))
+      throw invalid(name.slice(0, 64), `it is not one of ${[...DESCRIBED_FIELDS].join(', ')}`)
   }
   const operation = texts(doc, 'operation', 1)[0] ?? 'chat'
   if (!isOperation(operation)) throw invalid('operation', `it is one of ${OPERATIONS.join(', ')}`)
@@ -57,6 +58,46 @@ export async function readDescribed(
       askUsage: null,
     },
   }
+}
+
+/** Who calls and when, where no credential and no clock say it; '' and empty where nothing is said. */
+export interface DescribedCaller {
+  readonly tenant: string
+  readonly user: string
+  readonly key: string
+  readonly roles: readonly string[]
+  readonly labels: Readonly<Record<string, string>>
+  /** Milliseconds since 1970; null is now. */
+  readonly timeMs: number | null
+}
+
+/** Reads what `readDescribed` passes over. Throws BODY_INVALID and FIELD_INVALID. */
+export async function readDescribedCaller(
+  body: Buffer,
+  { jsonDepth }: { readonly jsonDepth: number },
+): Promise<DescribedCaller> {
+  const doc = await runStepsYielding(readJson(body, jsonDepth))
+  const time = texts(doc, 'time', 1)[0] ?? null
+  const timeMs = time === null ? null : Date.parse(time)
+  if (Number.isNaN(timeMs)) throw invalid('time', 'it is a time like 2026-11-21T14:30:00Z')
+  return {
+    tenant: texts(doc, 'tenant', 1)[0] ?? '',
+    user: texts(doc, 'user', 1)[0] ?? '',
+    key: texts(doc, 'key', 1)[0] ?? '',
+    roles: texts(doc, 'roles'),
+    labels: textMap(doc, 'labels'),
+    timeMs,
+  }
+}
+
+function textMap(doc: JsonDocument, name: string): Readonly<Record<string, string>> {
+  const node = doc.given(0, name)
+  if (node === -1) return {}
+  const nodes = doc.kind(node) === KIND.OBJECT ? [...doc.children(node)] : [-1]
+  if (nodes.some((each) => each === -1 || doc.kind(each) !== KIND.STRING)) {
+    throw invalid(name, 'it is an object of texts')
+  }
+  return Object.fromEntries(nodes.map((each) => [doc.text(each - 1), doc.copy(each)]))
 }
 
 function isOperation(name: string): name is Operation {

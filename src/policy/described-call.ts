@@ -20,11 +20,17 @@ const NOTHING = {
   input: null,
 }
 
-/** The rule of the pipeline's `route` for a call without a mount: the first upstream that serves the model. */
-export function describedRouter({
+/**
+ * The rule of the pipeline's `route`: the first upstream that serves every model. `former` is preferred
+ * while it serves them, because a call may have named it by its mount.
+ */
+export function upstreamRouter({
   upstreams,
   aliases,
-}: Pick<Snapshot, 'upstreams' | 'aliases'>): Router {
+}: Pick<Snapshot, 'upstreams' | 'aliases'>): (
+  subject: Subject,
+  former?: string | null,
+) => Upstream | null {
   const names = new ModelNames(compileAliases(aliases))
   const serving: (readonly [Upstream, SelectorTest])[] = upstreams.map(
     ({ name, dialect, models }) => [
@@ -35,22 +41,34 @@ export function describedRouter({
       }),
     ],
   )
-  return (request) => {
-    const subject: Subject = {
+  return (subject, former = null) => {
+    const able = serving.filter(([, serves]) => serves.fails(subject) === null)
+    const same = able.find(([{ name }]) => name === former)
+    return (same ?? able[0])?.[0] ?? null
+  }
+}
+
+/** The same for described calls, which have no mount. */
+export function describedRouter(snapshot: Pick<Snapshot, 'upstreams' | 'aliases'>): Router {
+  const route = upstreamRouter(snapshot)
+  return (request) =>
+    route({
       principal: principalOf(request),
       operation: request.operation,
       models: modelsOf(request),
       upstream: null,
-    }
-    return serving.find(([, serves]) => serves.fails(subject) === null)?.[0] ?? null
-  }
+    })
 }
 
 /** Operations that produce text, so that an output cap means something. */
 export const GENERATING: ReadonlySet<Operation> = new Set(['chat', 'completions'])
 
-/** What policies see of a described call. */
-export function describedCall(request: DescribedRequest, upstream: Upstream | null): PolicyCall {
+/** What policies see of a described call; `nowMs` is when it is made where it does not say. */
+export function describedCall(
+  request: DescribedRequest,
+  upstream: Upstream | null,
+  nowMs: number,
+): PolicyCall {
   const { operation, model, input, stream, maxOutputTokens, tools, timeMs } = request
   return {
     principal: principalOf(request),
@@ -76,7 +94,7 @@ export function describedCall(request: DescribedRequest, upstream: Upstream | nu
       askUsage: null,
     },
     upstream,
-    wallMs: timeMs ?? 0,
+    wallMs: timeMs ?? nowMs,
   }
 }
 

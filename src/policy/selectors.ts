@@ -25,9 +25,12 @@ export interface SelectorTest {
   readonly fields: readonly string[]
   /** The first field that does not match; null when all do. */
   fails(subject: Subject): string | null
+  /** Every field's own test, in the order of `fields`. */
+  readonly tests: readonly (readonly [string, FieldTest])[]
 }
 
-type FieldTest = (subject: Subject) => boolean
+/** Whether one field matches. */
+export type FieldTest = (subject: Subject) => boolean
 
 /** Operations whose requests name no model because none is asked to do anything. */
 const MODELLESS: ReadonlySet<Operation> = new Set([
@@ -92,7 +95,7 @@ export function compileSelectors(
   if (selectors.models !== null) {
     tests.push(['models', compileModels(selectors.models, names, options)])
   }
-  return { fields: tests.map(([name]) => name), fails: firstFailing(tests) }
+  return { fields: tests.map(([name]) => name), fails: firstFailing(tests), tests }
 }
 
 function firstFailing(tests: readonly (readonly [string, FieldTest])[]): SelectorTest['fails'] {

@@ -37,6 +37,13 @@ export interface TestReport {
   readonly coveredPercent: number
 }
 
+/** What a described request does not say. */
+export interface TestContext {
+  readonly route: Router
+  /** Milliseconds since 1970, for requests without `time`. */
+  readonly nowMs: number
+}
+
 /**
  * Runs tests one after the other, each decided by `evaluate` exactly as a call would be, and counts
  * which policies they cover: a policy needs a test in which it matched (allowed, denied or was not met)
@@ -45,13 +52,13 @@ export interface TestReport {
 export async function runTests(
   compiled: CompiledPolicies,
   tests: readonly TestConfig[],
-  route: Router,
+  context: TestContext,
 ): Promise<TestReport> {
   const results: TestResult[] = []
   const matched = new Map<string, number>()
   let decided = 0
   for (const test of tests) {
-    const { got, policies } = await decideDescribed(compiled, test.request, route)
+    const { got, policies } = await decideDescribed(compiled, test.request, context)
     if (policies !== null) decided++
     for (const { id, result } of policies ?? []) {
       if (result !== 'error') matched.set(id, (matched.get(id) ?? 0) + 1)
@@ -70,7 +77,7 @@ export async function runTests(
 export async function decideDescribed(
   compiled: CompiledPolicies,
   request: DescribedRequest,
-  route: Router,
+  { route, nowMs }: TestContext,
 ): Promise<{ readonly got: Verdict; readonly policies: readonly PolicyResult[] | null }> {
   const upstream = route(request)
   if (upstream === null) {
@@ -78,7 +85,7 @@ export async function decideDescribed(
     const reason = `No upstream serves this model: ${what}`
     return { got: { decision: 'deny', policy: null, reason }, policies: null }
   }
-  const decision = await evaluate(compiled, describedCall(request, upstream))
+  const decision = await evaluate(compiled, describedCall(request, upstream, nowMs))
   const { effect, policy, message, policies } = decision
   return { got: { decision: effect, policy, reason: message }, policies }
 }

@@ -20,7 +20,8 @@ const SILENT: DescribedRequest = {
   tools: [],
   timeMs: null,
 }
-const ANYWHERE: Router = () => ({ name: 'openai', dialect: 'openai' })
+const route: Router = () => ({ name: 'openai', dialect: 'openai' })
+const ANYWHERE = { route, nowMs: 0 }
 
 function test(request: Partial<DescribedRequest>, decision: 'allow' | 'deny'): TestConfig {
   return {
@@ -61,7 +62,10 @@ t.test('runTests() takes a described key for id and name, and none for a pod', a
 })
 
 t.test('runTests() covers nothing with a call no upstream serves', async (t) => {
-  const { results, coverage } = await runTests(compiled, [test({}, 'deny')], () => null)
+  const { results, coverage } = await runTests(compiled, [test({}, 'deny')], {
+    route: () => null,
+    nowMs: 0,
+  })
   t.strictSame(results[0]?.got, {
     decision: 'deny',
     policy: null,

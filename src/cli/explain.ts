@@ -1,0 +1,144 @@
+import { readFileSync, statSync } from 'node:fs'
+
+import { entryAsText, escapeText } from '../audit/format.ts'
+import { findCall, scanKind } from '../audit/query.ts'
+import { wallMs } from '../clock.ts'
+import type { DescribedRequest, Snapshot } from '../config/snapshot.ts'
+import { readDescribed, readDescribedCaller } from '../dialect/described.ts'
+import { compilePolicies } from '../policy/compile.ts'
+import { describedCall, describedRouter } from '../policy/described-call.ts'
+import { explain, type ExplainedPolicy, knowing, whyText } from '../policy/explain.ts'
+import { readDecision, type RecordedDecision } from '../policy/recorded.ts'
+import { Candidate } from '../policy/replay.ts'
+import { scanTexts } from '../policy/scan.ts'
+import { decideDescribed, type Verdict } from '../policy/test-runner.ts'
+
+/** The arguments of `governor explain`, and where its output goes. */
+export interface ExplainOptions {
+  readonly snapshot: Snapshot
+  /** As the user named it. */
+  readonly file: string
+  /** A request id, or the path of a JSON file that describes a request. */
+  readonly what: string
+  readonly write: (text: string) => void
+}
+
+/** The largest description, bytes. */
+const REQUEST_BYTES_MAX = 16 * 1024 * 1024
+const REQUEST_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
+
+/**
+ * `governor explain`: what every policy makes of one call, and why. Exit code 0 when it is explained, 1
+ * when the audit has no decision of that id, 2 when there is no audit or the description is not one.
+ */
+export async function explainCall(options: ExplainOptions): Promise<number> {
+  const { what, write } = options
+  try {
+    return REQUEST_ID.test(what) ? explainRecorded(options) : await explainDescribed(options)
+  } catch (error) {
+    write(`${escapeText(`${what}: ${(error as Error).message}`)}\n`)
+    return 2
+  }
+}
+
+// --- a described request ---
+
+async function explainDescribed({ snapshot, file, what, write }: ExplainOptions): Promise<number> {
+  const request = await readRequest(what, snapshot)
+  const compiled = compilePolicies(snapshot)
+  const route = describedRouter(snapshot)
+  const nowMs = wallMs()
+  const { got } = await decideDescribed(compiled, request, { route, nowMs })
+  const call = describedCall(request, route(request), nowMs)
+  const { policies } = explain(compiled, call, knowing(scanAll(compiled.texts, request.input)))
+  const lines = [verdictText(got), `by ${file}, ${digestText(snapshot)}`, '', ...table(policies)]
+  write(`${lines.map(escapeText).join('\n')}\n`)
+  return 0
+}
+
+async function readRequest(path: string, { maximums }: Snapshot): Promise<DescribedRequest> {
+  const { size } = statSync(path)
+  if (size > REQUEST_BYTES_MAX)
+    throw new Error(`The file is larger than ${REQUEST_BYTES_MAX} bytes`)
+  const body = readFileSync(path)
+  const { operation, facts } = await readDescribed(body, maximums)
+  return {
+    ...(await readDescribedCaller(body, maximums)),
+    operation,
+    model: facts.model,
+    input: facts.texts.values,
+    stream: facts.stream,
+    maxOutputTokens: facts.maxOutputTokens,
+    tools: facts.tools,
+  }
+}
+
+function scanAll(...parts: Parameters<typeof scanTexts>) {
+  const scan = scanTexts(...parts)
+  for (;;) {
+    const { done, value } = scan.next()
+    if (done === true) return value
+  }
+}
+
+// --- a recorded one ---
+
+function explainRecorded({ snapshot, file, what, write }: ExplainOptions): number {
+  const entries = findCall(snapshot.audit.path, what.toLowerCase())
+  const decision = entries.find(({ kind }) => kind === 'decision')
+  if (decision === undefined) {
+    write(
+      `The audit at ${snapshot.audit.path} has no decision of ${what}. Calls without a key are only ` +
+        'counted, and refusals of one key beyond 20 a second are told together.\n',
+    )
+    return 1
+  }
+  const lines = [...entries.map(entryAsText), '']
+  const recorded = readDecision(decision.body)
+  if (recorded.kind === 'decided') lines.push(...explainedLines(recorded, snapshot, file))
+  else if (recorded.kind === 'refused') {
+    lines.push(`No policy was asked: it was refused before, with ${recorded.code}`)
+  } else lines.push('The entry cannot be read: governor audit verify says more')
+  write(`${lines.map(escapeText).join('\n')}\n`)
+  return 0
+}
+
+function explainedLines(recorded: RecordedDecision, snapshot: Snapshot, file: string): string[] {
+  const candidate = new Candidate(snapshot, compilePolicies(snapshot))
+  scanKind(snapshot.audit.path, 'policy.load', (body) => candidate.learnLoad(body))
+  const same = recorded.digest === snapshot.digest
+  const lines = [
+    `decided by the snapshot ${recorded.digest}`,
+    same
+      ? `${file} is still the same`
+      : `${file} is another by now, ${digestText(snapshot)}; what follows is what it makes of the call`,
+  ]
+  const explanation = candidate.explain(recorded)
+  if (explanation === null) return [...lines, 'deny: no upstream of it serves this model']
+  const { effect, policy, named, unknown } = explanation
+  const by = policy === null || !named ? '' : ` by ${policy}`
+  const why = unknown === null ? '' : `: ${unknown} needs what was not recorded`
+  return [...lines, `${effect}${by}${why}`, '', ...table(explanation.policies)]
+}
+
+// --- both ---
+
+function verdictText({ decision, policy, reason }: Verdict): string {
+  const by = policy === null ? '' : ` by ${policy}`
+  return reason === '' ? `${decision}${by}` : `${decision}${by}: ${reason}`
+}
+
+function digestText({ digest }: Snapshot): string {
+  return `digest ${digest.slice(0, 12)}`
+}
+
+/** A line for each policy, in the order of the file. */
+function table(policies: readonly ExplainedPolicy[]): string[] {
+  const width = Math.max(0, ...policies.map(({ policy }) => policy.id.length))
+  return policies.map((each) => {
+    const { finding, policy } = each
+    const mode = policy.mode === 'enforce' ? '' : ` (${policy.mode})`
+    const verb = `${policy.verb}${mode}`.padEnd(16)
+    return `${finding.padEnd(11)}  ${verb}  ${policy.id.padEnd(width)}  ${whyText(each)}`
+  })
+}

@@ -1,0 +1,92 @@
+import { escapeText } from '../audit/format.ts'
+import { scanKind, scanSince } from '../audit/query.ts'
+import { renderProblems } from '../config/problem.ts'
+import type { Snapshot } from '../config/snapshot.ts'
+import { loadConfig } from '../load-config.ts'
+import { compilePolicies } from '../policy/compile.ts'
+import { readDecision } from '../policy/recorded.ts'
+import { Candidate, Replay, type Change, type ReplayReport } from '../policy/replay.ts'
+
+/** The arguments of `governor replay`, and where its output goes. */
+export interface ReplayOptions {
+  /** The present configuration: its audit is replayed. */
+  readonly snapshot: Snapshot
+  /** The candidate. */
+  readonly against: string
+  /** Only decisions since then, milliseconds since 1970; 0 is all. */
+  readonly sinceMs: number
+  readonly json: boolean
+  readonly write: (text: string) => void
+}
+
+/**
+ * `governor replay`: what the candidate would have decided of every decision in the local audit. Exit
+ * code 0 when nothing would change, 1 when something would, 2 when there is no log or no candidate.
+ */
+export function replay({ snapshot, against, sinceMs, json, write }: ReplayOptions): number {
+  const loaded = loadConfig(against, { forRun: false })
+  if (!loaded.ok) {
+    write(renderProblems(loaded.problems, 'Nothing was replayed.'))
+    return 2
+  }
+  const candidate = new Candidate(loaded.snapshot, compilePolicies(loaded.snapshot))
+  candidate.learn(snapshot)
+  const run = new Replay(candidate)
+  try {
+    const { path } = snapshot.audit
+    scanKind(path, 'policy.load', (body) => candidate.learnLoad(body))
+    scanSince(path, sinceMs * 1000, (body) => run.add(readDecision(body)))
+  } catch (error) {
+    write(`${escapeText((error as Error).message)}\n`)
+    return 2
+  }
+  const report = run.report()
+  write(json ? `${escapeText(JSON.stringify(report))}\n` : reportText(report, against))
+  return report.changed > 0 ? 1 : 0
+}
+
+function reportText(report: ReplayReport, against: string): string {
+  const { decisions, same, changed, unknown, refused, unreadable } = report
+  const lines = [`${count(decisions)} decisions against ${against}`]
+  lines.push(`${column(same)}  the same`, `${column(changed)}  would change`)
+  if (unknown > 0) lines.push(`${column(unknown)}  unknown: need what was not recorded`)
+  if (refused > 0)
+    lines.push(`${column(refused)}  beside them, refused before any policy was asked`)
+  if (unreadable > 0) lines.push(`${column(unreadable)}  beside them, entries that cannot be read`)
+  if (report.changes.length > 0) lines.push('', ...report.changes.map(changeLine))
+  if (report.unknowns.length > 0) {
+    lines.push('', ...report.unknowns.map((each) => unknownLine(each.count, each.policy)))
+  }
+  return `${lines.map(escapeText).join('\n')}\n`
+}
+
+const KINDS = {
+  refused: 'would be refused',
+  'let through': 'would be let through',
+  'refused by another': 'would be refused by another policy',
+  'without upstream': 'would find no upstream',
+  warned: 'would get a warning',
+  'not warned': 'would get no warning',
+} as const
+
+function changeLine({ kind, policy, count: number, examples }: Change): string {
+  return `${column(number)}  ${KINDS[kind]}  ${byPolicy(kind, policy)}  e.g. ${examples.join(' ')}`
+}
+
+function byPolicy(kind: Change['kind'], policy: string): string {
+  if (kind === 'without upstream') return 'none serves the model'
+  if (kind === 'let through') return `now: ${policy === '' ? 'no policy allows it' : policy}`
+  return policy === '' ? 'no policy allows it' : policy
+}
+
+function unknownLine(number: number, policy: string): string {
+  return `${column(number)}  unknown  ${policy === '' ? 'content that cannot be read' : policy}`
+}
+
+function column(number: number): string {
+  return count(number).padStart(9)
+}
+
+function count(number: number): string {
+  return number.toLocaleString('en-US')
+}

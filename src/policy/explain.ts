@@ -1,0 +1,240 @@
+import type { CompiledPolicies, CompiledPolicy, CompiledSelectors } from './compile.ts'
+import type { PolicyCall } from './evaluate.ts'
+import { conclude, type Opaque } from './explain-verdict.ts'
+import { expressionFacts, type ExpressionFacts } from './expression-facts.ts'
+import type { TextMatches, TextRules } from './scan.ts'
+import type { Subject } from './selectors.ts'
+
+/**
+ * What `evaluate` does not say: why a policy did not match, and what can still be told of a call whose
+ * texts are gone. Every condition is yes, no or unknown; a no beats an unknown. Not on the path of a
+ * call, so it may look at every field of every policy.
+ */
+
+/**
+ * `skipped`: `for` is about other calls. `error`: an expression could not be evaluated. For `require`,
+ * `matched` is not met and `not matched` holds.
+ */
+export type Finding = 'matched' | 'not matched' | 'skipped' | 'unknown' | 'error'
+
+/** What one policy makes of a call. */
+export interface ExplainedPolicy {
+  readonly policy: CompiledPolicy
+  readonly finding: Finding
+  /** The field that did not match, is not met, is unknown or failed; '' when all matched. */
+  readonly field: string
+}
+
+/** What all of them make of it. */
+export interface Explanation {
+  readonly effect: 'allow' | 'deny' | 'unknown'
+  /** Who decides, as in a `Decision`; null when nobody does. */
+  readonly policy: string | null
+  /** False when a policy that is unknown could be the one that is named. */
+  readonly named: boolean
+  /** Where `effect` is unknown, the first policy in the way. */
+  readonly unknown: string | null
+  /** Ids of policies in mode warn that would have refused. */
+  readonly warnings: readonly string[]
+  readonly policies: readonly ExplainedPolicy[]
+}
+
+/** What is known of a call beside `PolicyCall`. */
+export interface Knowledge {
+  /** What the texts held; null when they are gone. */
+  readonly texts: TextMatches | null
+  /** Detectors known to have found something where the texts are gone; others may have, too. */
+  readonly detected: ReadonlySet<string>
+  /** Fields that are known in part only, in the words of the file. */
+  readonly partial: ReadonlySet<string>
+  /** Whether a policy of the same rule matched when the call was made; null when nobody can say. */
+  readonly matched: (policy: CompiledPolicy) => boolean | null
+}
+
+/** Everything is known: a call that is described, not remembered. */
+export function knowing(texts: TextMatches): Knowledge {
+  return { texts, detected: new Set(), partial: new Set(), matched: () => null }
+}
+
+/** Yes has no field; every other names its own. */
+interface Answer {
+  readonly is: 'yes' | 'no' | 'unknown' | 'error'
+  readonly field: string
+}
+
+const YES: Answer = { is: 'yes', field: '' }
+
+/** Explains one call. Never throws. */
+export function explain(
+  { policies, defaults, texts }: CompiledPolicies,
+  call: PolicyCall,
+  knowledge: Knowledge,
+): Explanation {
+  const view = new View(call, knowledge, texts)
+  const explained = policies.map((policy) => recalled(judge(policy, view), view))
+  const opaque =
+    defaults.uninspectable === 'allow' || call.facts.uninspectable.length === 0
+      ? 'no'
+      : opaqueness(policies, view)
+  return conclude(explained, opaque, defaults)
+}
+
+/** One call, and what is known of it. */
+class View {
+  readonly subject: Subject
+  readonly inputChars: number
+  readonly knowledge: Knowledge
+  readonly #call: PolicyCall
+  readonly #rules: TextRules
+  #facts: ExpressionFacts | null = null
+
+  constructor(call: PolicyCall, knowledge: Knowledge, rules: TextRules) {
+    this.#rules = rules
+    this.subject = subjectOf(call)
+    this.inputChars = call.facts.inputChars
+    this.knowledge = knowledge
+    this.#call = call
+  }
+
+  /** Whether one of these detectors is known to have found something. */
+  detected(indexes: readonly number[]): boolean {
+    return indexes.some((index) => {
+      return this.knowledge.detected.has(this.#rules.detectors[index]?.id ?? '')
+    })
+  }
+
+  expression({ when }: CompiledSelectors): Answer {
+    if (when === null) return YES
+    // Which fields it reads is not asked: one that is known in part could be among them.
+    if (this.knowledge.partial.size > 0) return { is: 'unknown', field: 'expression' }
+    this.#facts ??= expressionFacts(this.#call)
+    const told = when.holds(this.#facts)
+    if (told === true) return YES
+    return told === false
+      ? { is: 'no', field: 'expression' }
+      : { is: 'error', field: `expression: ${told}` }
+  }
+}
+
+function subjectOf({ principal, route, facts, upstream }: PolicyCall): Subject {
+  const { pathModel, endpoint } = route
+  const models =
+    pathModel === null || facts.models.includes(pathModel)
+      ? facts.models
+      : [...facts.models, pathModel]
+  return { principal, operation: endpoint.operation, models, upstream: upstream?.name ?? null }
+}
+
+function judge(policy: CompiledPolicy, view: View): ExplainedPolicy {
+  const scope = part(policy.for, view, false)
+  if (scope.is === 'no') return { policy, finding: 'skipped', field: `for.${scope.field}` }
+  const own = part(policy.own, view, policy.verb === 'deny')
+  const matches = policy.verb === 'require' ? opposite(own) : own.is
+  const found = weigh(scope.is, matches, policy.verb)
+  const isScope = found !== 'not matched' && scope.is !== 'yes' && scope.is === found
+  return { policy, finding: found, field: isScope ? `for.${scope.field}` : own.field }
+}
+
+/** What `for` and the verb say together; a no of either beats everything else. */
+function weigh(scope: Answer['is'], own: Answer['is'], verb: CompiledPolicy['verb']): Finding {
+  // A require whose `for` fails is an error whatever it demands, as in `evaluate`.
+  if (scope === 'error' && verb === 'require') return 'error'
+  if (own === 'no') return 'not matched'
+  if (scope === 'unknown' || own === 'unknown') return 'unknown'
+  return scope === 'error' || own === 'error' ? 'error' : 'matched'
+}
+
+function opposite({ is }: Answer): Answer['is'] {
+  if (is === 'yes') return 'no'
+  return is === 'no' ? 'yes' : is
+}
+
+/** The same rule was asked about the same call before, when the texts were there. */
+function recalled(explained: ExplainedPolicy, view: View): ExplainedPolicy {
+  if (explained.finding !== 'unknown') return explained
+  const matched = view.knowledge.matched(explained.policy)
+  if (matched === null) return explained
+  return { ...explained, finding: matched ? 'matched' : 'not matched' }
+}
+
+/** The first no; else the first unknown; else an error; else yes. */
+function part(selectors: CompiledSelectors, view: View, exceeding: boolean): Answer {
+  const call = callFields(selectors, view)
+  if (call.is === 'no') return call
+  const input = inputFields(selectors, view, exceeding)
+  if (input.is === 'no') return input
+  const expression = view.expression(selectors)
+  if (expression.is === 'no') return expression
+  const answers = [call, input, expression]
+  return answers.find(({ is }) => is === 'unknown') ?? expression
+}
+
+function callFields({ test }: CompiledSelectors, { subject, knowledge }: View): Answer {
+  const { partial } = knowledge
+  if (partial.size === 0) {
+    const field = test.fails(subject)
+    return field === null ? YES : { is: 'no', field }
+  }
+  let unknown = YES
+  for (const [field, matches] of test.tests) {
+    if (partial.has(field)) unknown = unknown.is === 'yes' ? { is: 'unknown', field } : unknown
+    else if (!matches(subject)) return { is: 'no', field }
+  }
+  return unknown
+}
+
+function inputFields(selectors: CompiledSelectors, view: View, exceeding: boolean): Answer {
+  const { charsMax, detect } = selectors
+  const { texts } = view.knowledge
+  if (charsMax !== null && view.inputChars > charsMax !== exceeding) {
+    return { is: 'no', field: 'input.max_chars' }
+  }
+  const field = texts === null ? lookedFor(selectors) : notFound(selectors, texts)
+  if (field === null) return YES
+  if (texts !== null) return { is: 'no', field }
+  const found = field === 'input.detect' && detect !== null && view.detected(detect)
+  return found ? YES : { is: 'unknown', field }
+}
+
+/** The first field that looks at texts. */
+function lookedFor({ pattern, words, detect }: CompiledSelectors): string | null {
+  if (pattern !== null) return 'input.matches'
+  if (words !== null) return 'input.words'
+  return detect === null ? null : 'input.detect'
+}
+
+function notFound(
+  { pattern, words, detect }: CompiledSelectors,
+  texts: TextMatches,
+): string | null {
+  if (pattern !== null && !texts.pattern(pattern)) return 'input.matches'
+  if (words !== null && !texts.words(words)) return 'input.words'
+  return detect === null || texts.detectedAny(detect) ? null : 'input.detect'
+}
+
+/** Whether content that nobody can read meets a policy on text, by everything but that text. */
+function opaqueness(policies: readonly CompiledPolicy[], view: View): Opaque {
+  let answer: Opaque = 'no'
+  for (const { readsText, mode, verb, ...policy } of policies) {
+    if (!readsText || mode !== 'enforce' || verb === 'allow') continue
+    const parts = verb === 'require' ? [policy.for] : [policy.for, policy.own]
+    const answers = parts.flatMap((each) => [callFields(each, view).is, view.expression(each).is])
+    // What cannot be told may apply.
+    if (answers.every((is) => is === 'yes' || is === 'error')) return 'yes'
+    if (!answers.includes('no')) answer = 'unknown'
+  }
+  return answer
+}
+
+/** Says in words why a policy was found so; the fields, never the text. */
+export function whyText({ policy, finding, field }: ExplainedPolicy): string {
+  if (finding === 'error') return `could not be evaluated: ${field}`
+  if (finding === 'skipped') return `not about this call: ${field}`
+  if (policy.verb === 'require') {
+    if (finding === 'matched') return `not met: ${field}`
+    if (finding === 'not matched') return 'it holds'
+  }
+  if (finding === 'matched') return policy.fields
+  if (finding === 'not matched') return field
+  return `${field}: was not recorded`
+}

@@ -1,0 +1,41 @@
+import t from 'tap'
+
+import { TESTS } from '../../src/config/schema-tests.ts'
+import { DESCRIBED_FIELDS, readDescribedCaller } from '../../src/dialect/described.ts'
+
+function read(value: object) {
+  return readDescribedCaller(Buffer.from(JSON.stringify(value)), { jsonDepth: 8 })
+}
+
+t.test('a described request has the same fields in tests: and on the wire', async (t) => {
+  const list = TESTS.shape
+  const test = list.kind === 'list' ? list.item.shape : list
+  const request = test.kind === 'map' ? test.fields['request']?.spec.shape : test
+  const fields = request?.kind === 'map' ? Object.keys(request.fields) : []
+  t.strictSame(new Set([...fields, 'input_text']), DESCRIBED_FIELDS)
+})
+
+t.test('readDescribedCaller() reads who calls and when', async (t) => {
+  const body = {
+    tenant: 'acme',
+    user: 'ada',
+    key: 'ci',
+    roles: ['intern'],
+    labels: { tier: 'gold' },
+    time: '1970-01-01T00:00:01Z',
+  }
+  const { time: _time, ...caller } = body
+  t.strictSame(await read(body), { ...caller, timeMs: 1000 })
+  t.strictSame(await read({}), {
+    tenant: '',
+    user: '',
+    key: '',
+    roles: [],
+    labels: {},
+    timeMs: null,
+  })
+  await t.rejects(read({ labels: { a: 1 } }), { code: 'FIELD_INVALID' })
+  await t.rejects(read({ labels: 'gold' }), { code: 'FIELD_INVALID' })
+  await t.rejects(read({ roles: [1] }), { code: 'FIELD_INVALID' })
+  await t.rejects(read({ time: 'now' }), { code: 'FIELD_INVALID' })
+})
