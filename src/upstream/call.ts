@@ -31,9 +31,14 @@ export interface Answer {
  */
 export const COLLECTED_BYTES_MAX = 256 * 1024
 
+/** Informational answers that one call may bring; more than these is an upstream that never answers. */
+const INFORMATIONAL_MAX = 32
+
 export interface CallOptions {
   /** The request asked for a stream: anything that is not JSON then flows, whatever it calls itself. */
   readonly stream: boolean
+  /** How long informational answers may go on before the answer itself begins. */
+  readonly firstByteMs: number
   readonly onFault: (fault: Fault) => void
 }
 
@@ -54,6 +59,8 @@ export class UpstreamCall implements Dispatcher.DispatchHandler, Answer {
   #ended = false
   #failure: GovernorError | null = null
   #aborted = false
+  #informational = 0
+  #informationalDeadline: NodeJS.Timeout | undefined
 
   constructor(options: CallOptions) {
     this.#options = options
@@ -70,7 +77,11 @@ export class UpstreamCall implements Dispatcher.DispatchHandler, Answer {
 
   onResponseStart(_controller: Controller, status: number, headers: AnswerHeaders): void {
     // Informational answers (RFC 9110 §15.2) are between us and the upstream.
-    if (status < 200) return
+    if (status < 200) {
+      this.#informed()
+      return
+    }
+    if (this.#informational > 0) clearTimeout(this.#informationalDeadline)
     this.status = status
     this.headers = headers
     const type = String(headers['content-type'] ?? '').toLowerCase()
@@ -133,6 +144,19 @@ export class UpstreamCall implements Dispatcher.DispatchHandler, Answer {
     this.#fail(reason)
   }
 
+  /** Each informational answer starts the wait for headers anew, so they have a wait of their own. */
+  #informed(): void {
+    const giveUp = (): void => {
+      this.#options.onFault('timeout')
+      this.abort(
+        new GovernorError('UPSTREAM_TIMEOUT', { detail: 'only informational answers came' }),
+      )
+    }
+    this.#informational += 1
+    if (this.#informational > INFORMATIONAL_MAX) giveUp()
+    else this.#informationalDeadline ??= setTimeout(giveUp, this.#options.firstByteMs)
+  }
+
   #flow(): void {
     this.#flowing = true
     this.#resolve(this)
@@ -141,6 +165,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler, Answer {
   #fail(error: GovernorError): void {
     if (this.#failure !== null || (this.#ended && this.#sink !== null)) return
     this.#failure = error
+    if (this.#informational > 0) clearTimeout(this.#informationalDeadline)
     this.#reject(error)
     this.#sink?.fail(error)
   }

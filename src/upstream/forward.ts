@@ -93,14 +93,15 @@ export interface ForwardOptions {
  * UPSTREAM_FAILED, UPSTREAM_REDIRECT (502), UPSTREAM_TIMEOUT (504), CLIENT_CLOSED.
  */
 export async function forward(permit: Permit, options: ForwardOptions): Promise<Answer> {
-  const call = new UpstreamCall({ stream: permit.facts.stream, onFault: options.onFault })
+  const { firstByteMs, onFault } = options
+  const call = new UpstreamCall({ stream: permit.facts.stream, firstByteMs, onFault })
   options.onCall(call)
   options.pool.send(call, {
     method: options.method,
     path: permit.route.path,
     headers: options.headers,
     body: permit.bytes.length === 0 ? null : permit.bytes,
-    firstByteMs: options.firstByteMs,
+    firstByteMs,
     idleMs: options.idleMs,
   })
   const answer = await call.answer

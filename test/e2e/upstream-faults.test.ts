@@ -72,6 +72,36 @@ t.test('an upstream that does not begin to answer in time is a 504', async (t) =
   await until('the upstream call to be cut', () => upstream.last?.closedEarly)
 })
 
+for (const [name, everyMs, timeouts] of [
+  ['too many informational answers', 0, '{ first_byte: 60s }'],
+  ['informational answers only', 50, '{ first_byte: 300ms }'],
+] as const) {
+  t.test(`${name} are a 504 that frees the place`, async (t) => {
+    const upstream = await FakeUpstream.start(t, async (_received, response) => {
+      while (!response.destroyed) {
+        response.writeEarlyHints({ link: '</a>; rel=preload' })
+        await new Promise((resolve) => setTimeout(resolve, everyMs))
+      }
+    })
+    const limits = '[{ id: c, per: key, concurrent: 1 }]'
+    const site = await startGovernor(t, { upstream: upstream.url, timeouts, limits })
+    const answered = await site.send({ body: chat('hi') })
+    t.equal(answered.status, 504)
+    t.equal(answered.json.error?.code, 'upstream_timeout')
+    await until('the upstream call to be cut', () => upstream.last?.closedEarly)
+    t.match(await outcomeOf(site, answered), {
+      outcome: 'upstream_failed',
+      code: 'UPSTREAM_TIMEOUT',
+    })
+    t.equal(await site.metric('governor_upstream_errors_total', 'fault="timeout"'), 1)
+    upstream.behaviour = async (received, response) => {
+      response.writeEarlyHints({ link: '</a>; rel=preload' })
+      await answer()(received, response)
+    }
+    t.equal((await site.send({ body: chat('hi') })).status, 200, 'a few of them pass')
+  })
+}
+
 for (const [name, behaviour] of [
   ['an answer shorter than it promised', wrongLength],
   ['a redirect', redirect('http://169.254.169.254/latest/meta-data')],
