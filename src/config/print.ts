@@ -44,6 +44,7 @@ export function printConfig(snapshot: Snapshot): string {
     },
     aliases: snapshot.aliases,
     policies: snapshot.policies.map(policy),
+    detectors: snapshot.detectors,
     tests: snapshot.tests.map(test),
     audit: {
       path: audit.path,
@@ -123,8 +124,8 @@ function selectors({ input, ...others }: Selectors) {
   return present({ ...others, input: input && inputSelector(input) })
 }
 
-function inputSelector({ matches, words, charsMax }: InputSelector) {
-  return present({ matches, words, max_chars: charsMax })
+function inputSelector({ matches, words, charsMax, detect }: InputSelector) {
+  return present({ matches, words, max_chars: charsMax, detect })
 }
 
 function test({ name, request, expect }: TestConfig) {

@@ -197,6 +197,7 @@ const PLACEHOLDERS = {
   boolean: false,
   text: '',
   expression: '',
+  fraction: 1,
   duration: 0,
   size: 0,
   rate: { count: 1, windowMs: 1000, calendar: null },

@@ -84,6 +84,7 @@ const TAKES = {
   record: 'map',
   names: 'list or `$set`',
   texts: 'text or list',
+  fraction: '0 – 1',
   boolean: '`true` `false`',
   secret: '`${NAME}`',
   rate: 'rate',
@@ -123,12 +124,17 @@ function shapeSchema(shape: Shape): Readonly<Record<string, unknown>> {
     const items = { type: 'string' }
     return { anyOf: [items, { type: 'array', maxItems: shape.max, items }] }
   }
-  if (shape.kind === 'boolean') return { type: 'boolean' }
   if (shape.kind === 'flag') return { const: shape.only }
   if (shape.kind === 'integer') {
     return { anyOf: [{ type: 'integer', minimum: shape.min, maximum: shape.max }, VARIABLE] }
   }
   if (shape.kind === 'later') return { not: {} }
+  return plainSchema(shape)
+}
+
+function plainSchema(shape: Shape): Readonly<Record<string, unknown>> {
+  if (shape.kind === 'boolean') return { type: 'boolean' }
+  if (shape.kind === 'fraction') return { type: 'number', minimum: 0, maximum: 1 }
   return { type: 'string', ...pattern(shape) }
 }
 

@@ -1,12 +1,12 @@
 import { RE2JS } from 're2js'
 
-import { OPERATIONS, type Mode, type Operation } from '../exchange.ts'
+import { DETECTORS, OPERATIONS, type Mode, type Operation } from '../exchange.ts'
 import { suggestion, type Path } from './problem.ts'
 import type { Report } from './report.ts'
 import type { ExpressionChecker } from './resolve-expressions.ts'
 import type { FileValue } from './resolve.ts'
 import { PATTERNS_MAX } from './schema.ts'
-import type { InputSelector, PolicyConfig, Selectors } from './snapshot.ts'
+import type { DetectorConfig, InputSelector, PolicyConfig, Selectors } from './snapshot.ts'
 import { quote } from './source.ts'
 import type { Name } from './spec.ts'
 
@@ -14,6 +14,8 @@ import type { Name } from './spec.ts'
 export interface Scope {
   readonly sets: Readonly<Record<string, readonly string[]>>
   readonly upstreams: readonly string[]
+  /** Ids of the file's own detectors. */
+  readonly detectors: readonly string[]
   readonly report: Report
   readonly expressions: ExpressionChecker
 }
@@ -34,7 +36,7 @@ export function resolvePolicies(file: FileValue, scope: Scope): PolicyConfig[] {
   const policies = file.policies.map((policy, index) =>
     resolvePolicy(policy, file.defaults.mode, { scope, at: ['policies', index] }),
   )
-  checkPatternCount(policies, report)
+  checkPatternCount(policies, file.detectors.length, report)
   return policies
 }
 
@@ -89,7 +91,7 @@ export function resolveSelectors(
     operations: resolveOperations(given.operations ?? null, scope, [...at, 'operations']),
     models: names('models'),
     upstreams: resolveUpstreamNames(given.upstreams ?? null, scope, [...at, 'upstreams']),
-    input: input === null ? null : resolveInput(input, scope.report, [...at, 'input']),
+    input: input === null ? null : resolveInput(input, scope, [...at, 'input']),
     when: when === null ? null : scope.expressions.expression(when, [...at, 'when']),
   }
 }
@@ -141,20 +143,42 @@ function resolveUpstreamNames(
   })
 }
 
-function resolveInput(input: InputValue, report: Report, at: Path): InputSelector {
-  const { matches, words, max_chars: charsMax } = input
-  const empty = matches === null && words === null && charsMax === null
-  report.check(at, !empty, 'Nothing is looked for: give it matches, words or max_chars')
-  if (matches !== null) {
-    const wrong = patternProblem(matches)
-    const here = [...at, 'matches']
-    report.check(
-      here,
-      wrong === null,
-      `Cannot compile pattern ${report.source.shown(here)}: ${wrong}`,
-    )
-  }
-  return { matches, words, charsMax }
+function resolveInput(input: InputValue, scope: Scope, at: Path): InputSelector {
+  const { matches, words, max_chars: charsMax, detect } = input
+  const empty = matches === null && words === null && charsMax === null && detect === null
+  const message = 'Nothing is looked for: give it matches, words, detect or max_chars'
+  scope.report.check(at, !empty, message)
+  if (matches !== null) checkPattern(matches, scope.report, [...at, 'matches'])
+  return { matches, words, charsMax, detect: resolveDetect(detect, scope, [...at, 'detect']) }
+}
+
+function checkPattern(pattern: string, report: Report, at: Path): void {
+  const wrong = patternProblem(pattern)
+  const message = `Cannot compile pattern ${report.source.shown(at)}: ${wrong}`
+  report.check(at, wrong === null, message)
+}
+
+function resolveDetect(given: readonly Name[] | null, scope: Scope, at: Path): string[] | null {
+  if (given === null) return null
+  const known = [...DETECTORS, ...scope.detectors]
+  return located(given, scope, at).map(({ text, at: here }) => {
+    const message = `Unknown detector ${quote(text)}${suggestion(text, known)}`
+    scope.report.check(here, known.includes(text), message)
+    return text
+  })
+}
+
+/** Every detector of the file has a name of its own and a pattern that compiles. */
+export function resolveDetectors({ detectors }: FileValue, report: Report): DetectorConfig[] {
+  const ids = detectors.map(({ id }) => id)
+  checkUnique(ids, report, (index) => ['detectors', index, 'id'])
+  detectors.forEach(({ id, matches }, index) => {
+    const isFree = !(DETECTORS as readonly string[]).includes(id)
+    const message = `${quote(id)} comes with Governor: take another name`
+    report.check(['detectors', index, 'id'], isFree, message)
+    checkPattern(matches, report, ['detectors', index, 'matches'])
+  })
+  return [...detectors]
 }
 
 /** Reports every id that is not the first of its name. */
@@ -182,16 +206,20 @@ function patternProblem(pattern: string): string | null {
   }
 }
 
-function checkPatternCount(policies: readonly PolicyConfig[], report: Report): void {
+function checkPatternCount(
+  policies: readonly PolicyConfig[],
+  detectors: number,
+  report: Report,
+): void {
   const at = policies.flatMap((policy, index) =>
     [
       { input: policy.for?.input, path: ['policies', index, 'for', 'input', 'matches'] },
       { input: policy.selectors.input, path: ['policies', index, policy.verb, 'input', 'matches'] },
     ].filter(({ input }) => typeof input?.matches === 'string'),
   )
-  const first = at[PATTERNS_MAX]
+  const first = at[PATTERNS_MAX - detectors]
   if (first === undefined) return
-  const message = `${at.length} patterns are too many: at most ${PATTERNS_MAX} in a file; join some with |`
+  const message = `${at.length + detectors} patterns are too many: at most ${PATTERNS_MAX} in a file; join some with |`
   report.check(first.path, false, message)
 }
 

@@ -4,7 +4,13 @@ import { dirname, resolve } from 'node:path'
 import type { Path } from './problem.ts'
 import type { Report } from './report.ts'
 import { type ExpressionCheck, ExpressionChecker } from './resolve-expressions.ts'
-import { checkUnique, resolvePolicies, resolveSelectors, type Scope } from './resolve-policies.ts'
+import {
+  checkUnique,
+  resolveDetectors,
+  resolvePolicies,
+  resolveSelectors,
+  type Scope,
+} from './resolve-policies.ts'
 import { resolveTests } from './resolve-tests.ts'
 import type { FILE } from './schema.ts'
 import type { Address, LimitConfig, LimitFigures, Snapshot, UpstreamConfig } from './snapshot.ts'
@@ -37,6 +43,7 @@ export function resolveFile(value: FileValue, report: Report, options: ResolveOp
   const scope = {
     sets: value.sets,
     upstreams: upstreams.map(({ name }) => name),
+    detectors: value.detectors.map(({ id }) => id),
     report,
     expressions: new ExpressionChecker(options.checkExpression, report),
   }
@@ -67,6 +74,7 @@ export function resolveFile(value: FileValue, report: Report, options: ResolveOp
     },
     aliases: value.aliases,
     policies: resolvePolicies(value, scope),
+    detectors: resolveDetectors(value, report),
     tests: resolveTests(value, report),
     audit: {
       path: path(value.audit.path),

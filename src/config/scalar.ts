@@ -75,8 +75,19 @@ export class ScalarReader {
     return this.#report.at(node, path, `Expected ${range}, found ${shownScalar(node)}`)
   }
 
+  /** A decimal number from 0 to 1. */
+  fraction(node: unknown, path: Path): unknown {
+    const expected = 'a number from 0 to 1'
+    if (!isScalar(node) || node.value === null) return this.#report.unexpected(node, path, expected)
+    const isPlain = /^(?:0|1|0?\.\d{1,6}|[01]\.\d{1,6})$/.test(scalarText(node))
+    const value = typeof node.value === 'number' && isPlain ? node.value : Number.NaN
+    if (value >= 0 && value <= 1) return value
+    return this.#report.at(node, path, `Expected ${expected}, found ${shownScalar(node)}`)
+  }
+
   /** Every kind that is written as a string. */
   text(node: unknown, shape: Shape, path: Path): unknown {
+    if (shape.kind === 'fraction') return this.fraction(node, path)
     if (!isScalar(node) || node.value === null) {
       return this.#report.unexpected(node, path, expectation(shape))
     }

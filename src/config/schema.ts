@@ -1,4 +1,4 @@
-import { OPERATIONS } from '../exchange.ts'
+import { DETECTORS, OPERATIONS } from '../exchange.ts'
 import { TESTS } from './schema-tests.ts'
 import {
   address,
@@ -6,6 +6,7 @@ import {
   defaulted,
   duration,
   expression,
+  fraction,
   integer,
   later,
   list,
@@ -35,6 +36,8 @@ const labels = record(text('a label value'), { key: LABEL, max: 64 })
 
 /** The most `input.matches` patterns one file may hold: measured, 500 warm up in about 0.2 s. */
 export const PATTERNS_MAX = 500
+/** The most detectors of one's own. */
+const DETECTORS_MAX = 100
 /** The longest `input.matches` pattern, characters. */
 export const PATTERN_CHARS_MAX = 1000
 /** The longest expression, characters. */
@@ -72,7 +75,10 @@ const selectors = map('policy selectors', {
         integer(1, 1_000_000_000),
         'A length of the prompt content. In `deny` it matches when the length is exceeded; elsewhere it holds while the prompt is within it.',
       ),
-      detect: later('Named detectors.'),
+      detect: optional(
+        names('detectors', 32),
+        `One of these was found: ${DETECTORS.join(' ')}, or one of \`detectors\`.`,
+      ),
       max_tokens: later('A length in tokens.'),
     }),
     'What the prompt holds: every string of the body, keys and values.',
@@ -81,6 +87,19 @@ const selectors = map('policy selectors', {
   when: optional(
     expression('an expression', EXPRESSION_CHARS_MAX),
     'A CEL expression over `request`, `caller` and `time` that must be true; see [expressions](#expressions).',
+  ),
+})
+
+const detector = map('detectors', {
+  id: required(id, 'Unique, and not that of a detector that comes with Governor.'),
+  matches: required(
+    expression('a pattern', PATTERN_CHARS_MAX),
+    'An RE2 pattern; counts among the patterns of the file.',
+  ),
+  confidence: defaulted(
+    fraction(),
+    '1',
+    'How sure a match is; below 1 the audit entry says it beside the id.',
   ),
 })
 
@@ -286,6 +305,11 @@ export const FILE = map('governance.yaml', {
     '[]',
     'Order never matters: any `deny` refuses, then any `require` that does not hold, then some `allow` allows, then `defaults.decision`. Each has exactly one verb.',
   ),
+  detectors: defaulted(
+    list(detector, { min: 0, max: DETECTORS_MAX }),
+    '[]',
+    'Detectors of your own, for `input.detect`.',
+  ),
   audit: defaulted(
     map('audit', {
       path: defaulted(text('a path', undefined, 4096), 'data/audit.db', 'The log’s file.'),
@@ -332,7 +356,6 @@ export const FILE = map('governance.yaml', {
     'The longest wait for everything that could hang.',
   ),
   exceptions: later('Approved exceptions to policies.'),
-  detectors: later('Detectors of your own.'),
   candidate: later('A second file evaluated in shadow.'),
   operations: later('Operations of your own.'),
   tests: defaulted(

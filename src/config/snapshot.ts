@@ -36,6 +36,7 @@ export interface Snapshot {
   /** alias → model name, as written. */
   readonly aliases: Readonly<Record<string, string>>
   readonly policies: readonly PolicyConfig[]
+  readonly detectors: readonly DetectorConfig[]
   /** Run by `governor test` only. */
   readonly tests: readonly TestConfig[]
   readonly audit: {
@@ -110,6 +111,17 @@ export interface InputSelector {
   /** Whole words, compared case-insensitively. */
   readonly words: readonly string[] | null
   readonly charsMax: number | null
+  /** Ids of detectors, of `DETECTORS` or of the file. */
+  readonly detect: readonly string[] | null
+}
+
+/** A detector of the file's own. */
+export interface DetectorConfig {
+  readonly id: string
+  /** RE2 pattern, checked at load. */
+  readonly matches: string
+  /** How sure a match is, 0 to 1. */
+  readonly confidence: number
 }
 
 export interface Rate {

@@ -51,6 +51,8 @@ export type Shape =
       readonly charsMax: number
     }
   | { readonly kind: 'integer'; readonly min: number; readonly max: number }
+  /** A decimal number from 0 to 1. */
+  | { readonly kind: 'fraction' }
   | { readonly kind: 'duration'; readonly min: string; readonly max: string }
   | { readonly kind: 'size'; readonly min: string; readonly max: string }
   | { readonly kind: 'rate' }
@@ -132,6 +134,11 @@ export function texts(
 /** A whole number within bounds, both included. */
 export function integer(min: number, max: number): Spec<number> {
   return { shape: { kind: 'integer', min, max } }
+}
+
+/** A decimal number from 0 to 1, both included. */
+export function fraction(): Spec<number> {
+  return { shape: { kind: 'fraction' } }
 }
 
 /** Milliseconds; bounds as written in the file. */

@@ -1,8 +1,14 @@
-import type { InputSelector, PolicyConfig, Selectors, Snapshot } from '../config/snapshot.ts'
+import type {
+  DetectorConfig,
+  InputSelector,
+  PolicyConfig,
+  Selectors,
+  Snapshot,
+} from '../config/snapshot.ts'
 import type { Mode } from '../exchange.ts'
 import { type Expression, Expressions } from './expression.ts'
 import { compileAliases, ModelNames } from './model-names.ts'
-import { compileTextRules, type TextRules } from './scan.ts'
+import { compileTextRules, type DetectorUse, type TextRules } from './scan.ts'
 import { compileSelectors, type SelectorTest } from './selectors.ts'
 
 /** The policies of one snapshot, ready to be asked; nothing is compiled during a call. */
@@ -22,6 +28,8 @@ export interface CompiledPolicy {
   readonly own: CompiledSelectors
   /** Looks at the texts of a call. */
   readonly readsText: boolean
+  /** Has detectors look at them. */
+  readonly detects: boolean
   /** Fields of `for` and of the verb, for `why`. */
   readonly fields: string
 }
@@ -32,6 +40,8 @@ export interface CompiledSelectors {
   readonly pattern: number | null
   readonly words: number | null
   readonly charsMax: number | null
+  /** Indexes of detectors, of which one has to find something. */
+  readonly detect: readonly number[] | null
   /** `when`, or the expression a `require` consists of. */
   readonly when: Expression | null
 }
@@ -55,17 +65,20 @@ const NONE: Selectors = {
  * ExpressionError, which the configuration has refused before.
  */
 export function compilePolicies(
-  snapshot: Pick<Snapshot, 'policies' | 'defaults' | 'aliases'>,
+  snapshot: Pick<Snapshot, 'policies' | 'defaults' | 'aliases'> &
+    Partial<Pick<Snapshot, 'detectors'>>,
 ): CompiledPolicies {
   const names = new ModelNames(compileAliases(snapshot.aliases))
   const patterns = new Map<string, number>()
   const wordLists: (readonly string[])[] = []
+  const detectors = new Map<string, number>()
   const expressions = new Expressions()
 
   const input = (selector: InputSelector | null) => ({
     pattern: selector?.matches == null ? null : indexOf(patterns, selector.matches),
     words: selector?.words == null ? null : wordLists.push(selector.words) - 1,
     charsMax: selector?.charsMax ?? null,
+    detect: selector?.detect?.map((id) => indexOf(detectors, id)) ?? null,
   })
   const selectors = (from: Selectors, verb: PolicyConfig['verb'], own: boolean) => ({
     test: compileSelectors(from, names, {
@@ -81,9 +94,31 @@ export function compilePolicies(
   })
   return {
     policies,
-    texts: compileTextRules([...patterns.keys()], wordLists),
+    texts: compileTexts({ patterns, wordLists, detectors }, snapshot.detectors ?? []),
     defaults: snapshot.defaults,
   }
+}
+
+/** Detectors of the file's own are patterns among the others. */
+function compileTexts(
+  {
+    patterns,
+    wordLists,
+    detectors,
+  }: {
+    readonly patterns: Map<string, number>
+    readonly wordLists: readonly (readonly string[])[]
+    readonly detectors: ReadonlyMap<string, number>
+  },
+  own: readonly DetectorConfig[],
+): TextRules {
+  const uses = [...detectors.keys()].map((id): DetectorUse => {
+    const config = own.find((each) => each.id === id)
+    if (config === undefined) return { id, pattern: null, confidence: 1 }
+    const { matches, confidence } = config
+    return { id, pattern: indexOf(patterns, matches), confidence }
+  })
+  return compileTextRules([...patterns.keys()], wordLists, uses)
 }
 
 function indexOf(map: Map<string, number>, key: string): number {
@@ -105,16 +140,21 @@ function compiledPolicy(
     message: policy.message,
     for: narrowed,
     own,
-    readsText: [narrowed, own].some(({ pattern, words }) => pattern !== null || words !== null),
+    readsText: [narrowed, own].some(
+      ({ pattern, words, detect }) => pattern !== null || words !== null || detect !== null,
+    ),
+    detects: narrowed.detect !== null || own.detect !== null,
     fields: fields.length === 0 ? 'every call' : fields.join(', '),
   }
 }
 
-function fieldsOf({ test, pattern, words, charsMax, when }: CompiledSelectors): readonly string[] {
+function fieldsOf(selectors: CompiledSelectors): readonly string[] {
+  const { test, pattern, words, charsMax, detect, when } = selectors
   const fields = [...test.fields]
   if (when !== null) fields.push('expression')
   if (pattern !== null) fields.push('input.matches')
   if (words !== null) fields.push('input.words')
+  if (detect !== null) fields.push('input.detect')
   if (charsMax !== null) fields.push('input.max_chars')
   return fields
 }

@@ -53,7 +53,8 @@ export function evaluate(
   if (!compiled.policies.some((policy) => policy.readsText && mayApply(policy, asked))) {
     return decide(compiled, call, asked, 'unread')
   }
-  const scan = scanTexts(compiled.texts, call.facts.texts.values)
+  const detects = compiled.policies.some((policy) => policy.detects && mayApply(policy, asked))
+  const scan = scanTexts(compiled.texts, call.facts.texts.values, detects)
   try {
     const { done, value } = scan.next()
     if (done === true) return decide(compiled, call, asked, value)
@@ -148,6 +149,7 @@ function decide(
     message: policy?.message ?? message,
     policies: tally.policies,
     warnings: tally.warnings,
+    ...detectedIn(texts),
   })
   if (denied !== null) return decision('deny', denied, denies(denied, subject))
   if (failed !== null) {
@@ -204,21 +206,42 @@ function judge(
   }
   if (inputFails(own, inputChars, texts, verb === 'deny') !== null) return null
   const result = verb === 'allow' ? 'allowed' : 'denied'
-  return asked.error(narrowed) ?? asked.error(own) ?? { result, why: policy.fields }
+  return asked.error(narrowed) ?? asked.error(own) ?? { result, why: whyOf(policy, texts) }
+}
+
+/** The fields that matched; of detectors, which of them found something. */
+function whyOf({ fields, detects, for: narrowed, own }: CompiledPolicy, texts: TextResult): string {
+  if (!detects || typeof texts !== 'object') return fields
+  const among = texts.detections.among([...(narrowed.detect ?? []), ...(own.detect ?? [])])
+  return fields.replace('input.detect', `input.detect: ${[...new Set(among)].join(' ')}`)
+}
+
+function detectedIn(texts: TextResult): Pick<Decision, 'detected'> {
+  if (typeof texts !== 'object') return {}
+  const { counts } = texts.detections
+  return Object.keys(counts).length === 0 ? {} : { detected: counts }
 }
 
 /** The first part of `input` that does not match. A deny is about what exceeds, all else about what is within. */
 function inputFails(
-  { pattern, words, charsMax }: CompiledSelectors,
+  selectors: CompiledSelectors,
   inputChars: number,
   texts: TextResult,
   exceeding: boolean,
 ): string | null {
+  const { charsMax } = selectors
   if (charsMax !== null && inputChars > charsMax !== exceeding) return 'input.max_chars'
-  if (pattern === null && words === null) return null
-  const found = typeof texts === 'object' ? texts : null
-  if (pattern !== null && found?.pattern(pattern) !== true) return 'input.matches'
-  if (words !== null && found?.words(words) !== true) return 'input.words'
+  return notFound(selectors, typeof texts === 'object' ? texts : null)
+}
+
+/** The first field about texts of which nothing was found; all of them when they were not read. */
+function notFound(
+  { pattern, words, detect }: CompiledSelectors,
+  texts: TextMatches | null,
+): string | null {
+  if (pattern !== null && texts?.pattern(pattern) !== true) return 'input.matches'
+  if (words !== null && texts?.words(words) !== true) return 'input.words'
+  if (detect !== null && texts?.detectedAny(detect) !== true) return 'input.detect'
   return null
 }
 

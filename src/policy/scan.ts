@@ -1,10 +1,12 @@
 import { RE2JS, RE2Set } from 're2js'
 
 import { Cursor, LiteralAutomaton, type LiteralHits } from './automaton.ts'
+import { type Detection, DetectorSet } from './detect/detector-set.ts'
+import { REGISTRY } from './detect/registry.ts'
 import { foldText } from './fold.ts'
 import { requiredLiterals } from './literals.ts'
-import { matchLongText } from './long-match.ts'
-import { cutForNormalising, normaliseText } from './normalise.ts'
+import { LongMatch } from './long-match.ts'
+import { Normaliser, normaliseText } from './normalise.ts'
 
 /**
  * Finds which patterns and which lists of words occur in the texts of a call. Each text is read as it
@@ -16,15 +18,49 @@ import { cutForNormalising, normaliseText } from './normalise.ts'
 const SHORT_UNITS_MAX = 4096
 /** Code units read between two breaths. */
 const SLICE_UNITS = 64 * 1024
+/** Slices of 1 K units normalised between two breaths; each may take 0.4 ms where all are marks. */
+const NORMAL_SLICES = 8
+/** What texts may grow by when normalised, all of a call together: U+FDFA is 18 characters. */
+const GROWTH_UNITS_MAX = 16 * 1024 * 1024
+/** A text without units is work, too. */
+const TEXT_WORK = 16
 /** A run of an engine, in code units of the automaton over literals. */
 const RUN_WORK = 10
 /** Beyond this one pass of all patterns costs less than one each. */
 const SINGLES_MAX = 4
 
+/** Thrown where texts grow beyond every measure when they are read as a reader would. */
+export class TextsTooLarge extends RangeError {
+  override readonly name = 'TextsTooLarge'
+
+  constructor() {
+    super(`Cannot read texts that normalise to ${GROWTH_UNITS_MAX} characters more than were sent`)
+  }
+}
+
 /** What was found in the texts of one call. */
 export interface TextMatches {
   pattern(index: number): boolean
   words(index: number): boolean
+  /** Whether one of the detectors at `indexes` found a value. */
+  detectedAny(indexes: readonly number[]): boolean
+  /** What was found, for `why`: ids, never values. */
+  readonly detections: Detections
+}
+
+/** Detectors that found something. */
+export interface Detections {
+  /** Values found, by id; a detector of the file's own counts once. */
+  readonly counts: Readonly<Record<string, number>>
+  /** Ids of those among `indexes` that found something, with their confidence where it is below 1. */
+  among(indexes: readonly number[]): readonly string[]
+}
+
+/** A detector that a policy uses; `pattern` is an index where it is one of the file's own. */
+export interface DetectorUse {
+  readonly id: string
+  readonly pattern: number | null
+  readonly confidence: number
 }
 
 /** Patterns and lists of words by index, ready to run; made once a snapshot. */
@@ -38,7 +74,12 @@ export interface TextRules {
   readonly alwaysIndexes: readonly number[]
   readonly automaton: LiteralAutomaton
   readonly literals: readonly Literal[]
+  /** Units of the longest of them. */
+  readonly longestLiteral: number
   readonly wordLists: number
+  readonly detectors: readonly DetectorUse[]
+  /** The built-in ones among them; null when there are none. */
+  readonly detectorSet: DetectorSet | null
 }
 
 interface Literal {
@@ -58,6 +99,7 @@ interface Literal {
 export function compileTextRules(
   patterns: readonly string[],
   wordLists: readonly (readonly string[])[],
+  detectors: readonly DetectorUse[] = [],
 ): TextRules {
   const literals = new Map<string, { patterns: number[]; wordLists: number[] }>()
   const compiled = patterns.map((pattern) => RE2JS.compile(pattern))
@@ -72,7 +114,7 @@ export function compileTextRules(
     for (const word of distinct) if (word !== '') entry(literals, word).wordLists.push(index)
   }
   const rules = {
-    empty: patterns.length === 0 && wordLists.length === 0,
+    empty: patterns.length === 0 && wordLists.length === 0 && detectors.length === 0,
     patterns: compiled,
     all: setOf(patterns),
     always: setOf(alwaysIndexes.map((index) => patterns[index] ?? '')),
@@ -83,10 +125,18 @@ export function compileTextRules(
       length: text.length,
       bounded: [isWordAt(text, 0), isWordBefore(text, text.length)] as const,
     })),
+    longestLiteral: [...literals.keys()].reduce((most, { length }) => Math.max(most, length), 0),
     wordLists: wordLists.length,
+    detectors,
+    detectorSet: detectorSetOf(detectors),
   }
   warm(rules)
   return rules
+}
+
+function detectorSetOf(uses: readonly DetectorUse[]): DetectorSet | null {
+  const detectors = uses.flatMap(({ id }) => REGISTRY.get(id) ?? [])
+  return detectors.length === 0 ? null : new DetectorSet(detectors)
 }
 
 function entry<Value>(
@@ -129,19 +179,30 @@ function drain(scan: Generator<undefined, unknown>): void {
   while (scan.next().done !== true);
 }
 
+/** What detectors cost beside the rest, in code units of the automaton over literals. */
+const DETECT_WORK = 12
+
 /**
- * Looks for everything in all texts. Yields after about a millisecond of work, so that the caller can
+ * Looks for everything in all texts, with `detects` also by detectors. Yields after about a millisecond of work, so that the caller can
  * let the event loop run; a call of ordinary size ends without a yield.
  */
 export function* scanTexts(
   rules: TextRules,
   texts: readonly string[],
+  detects = true,
 ): Generator<undefined, TextMatches> {
   const scan = new Scan(rules)
+  const { detectorSet, patterns, wordLists } = rules
+  const searches = patterns.length > 0 || wordLists > 0
   let units = 0
   for (const text of texts) {
-    if (text.length <= SHORT_UNITS_MAX) units += scan.short(text)
-    else units += yield* scan.long(text)
+    units += TEXT_WORK
+    if (text.length > SHORT_UNITS_MAX) units += searches ? yield* scan.long(text) : 0
+    else if (searches && text !== '') units += scan.short(text)
+    if (detects && detectorSet !== null) {
+      scan.found(yield* detectorSet.find(text))
+      units += (text.length % SLICE_UNITS) * DETECT_WORK
+    }
     if (units < SLICE_UNITS) continue
     units = 0
     yield
@@ -156,7 +217,10 @@ class Scan implements TextMatches, LiteralHits {
   readonly #words: Uint8Array
   /** Patterns not found yet of which a literal occurs in the text at hand. */
   readonly #candidates = new Set<number>()
+  readonly #counts = new Map<string, number>()
   #text = ''
+  /** Units that normalising added so far. */
+  #grown = 0
 
   constructor(rules: TextRules) {
     this.#rules = rules
@@ -170,6 +234,34 @@ class Scan implements TextMatches, LiteralHits {
 
   words(index: number): boolean {
     return this.#words[index] === 1
+  }
+
+  detectedAny(indexes: readonly number[]): boolean {
+    return indexes.some((index) => this.#detected(index))
+  }
+
+  #detected(index: number): boolean {
+    const use = this.#rules.detectors[index]
+    if (use === undefined) return false
+    return use.pattern === null ? this.#counts.has(use.id) : this.pattern(use.pattern)
+  }
+
+  get detections(): Detections {
+    const uses = this.#rules.detectors
+    const ids = uses.filter((_, index) => this.#detected(index)).map(({ id }) => id)
+    return {
+      counts: Object.fromEntries(ids.map((id) => [id, this.#counts.get(id) ?? 1])),
+      among: (indexes) =>
+        indexes.flatMap((index) => {
+          const use = uses[index]
+          if (use === undefined || !this.#detected(index)) return []
+          return use.confidence < 1 ? `${use.id} (${use.confidence})` : use.id
+        }),
+    }
+  }
+
+  found(detections: readonly Detection[]): void {
+    for (const { id } of detections) this.#counts.set(id, (this.#counts.get(id) ?? 0) + 1)
   }
 
   hit(index: number, end: number): void {
@@ -220,43 +312,107 @@ class Scan implements TextMatches, LiteralHits {
     return text.length * (1 + RUN_WORK * runs)
   }
 
-  /** Scans a long text, yielding between slices; returns the work done since, at most. */
+  /**
+   * Scans a long text, yielding between slices; returns the work done since, at most. What it reads as
+   * is never held as a whole: it is made once for the literals and again where patterns can match.
+   */
   *long(text: string): Generator<undefined, number> {
-    const isAscii = yield* this.#longAsIs(text)
-    if (isAscii) return text.length
-    const parts: string[] = []
-    for (let from = 0; from < text.length;) {
-      const to = cutForNormalising(text, from, from + SLICE_UNITS / 4)
-      parts.push(normaliseText(text.slice(from, to)))
-      from = to
-      if (from < text.length) yield
-    }
-    const normal = parts.join('')
-    if (normal !== text) yield* this.#longAsIs(normal)
-    return text.length * 2
+    const isAscii = yield* this.#longPieces(() => piecesOf(text))
+    if (isAscii) return SLICE_UNITS
+    this.#grown -= text.length
+    yield* this.#longPieces(() => normalPiecesOf(text, (units) => this.#grow(units)))
+    return SLICE_UNITS
+  }
+
+  #grow(units: number): void {
+    this.#grown += units
+    if (this.#grown > GROWTH_UNITS_MAX) throw new TextsTooLarge()
   }
 
   /** Says whether the text was plain ASCII. */
-  *#longAsIs(text: string): Generator<undefined, boolean> {
-    const { automaton, always, alwaysIndexes, all, patterns } = this.#rules
-    const cursor = this.#begin(text)
-    while (cursor.at < text.length) {
-      automaton.scan(text, Math.min(cursor.at + SLICE_UNITS, text.length), cursor, this)
-      if (cursor.at < text.length) yield
-    }
+  *#longPieces(pieces: () => Generator<undefined | string, void>): Generator<undefined, boolean> {
+    const { always, alwaysIndexes, all, patterns } = this.#rules
+    const seenUnits = yield* this.#longLiterals(pieces())
+    const runs: LongMatch[] = []
+    const single: number[] = []
     if (alwaysIndexes.length > 0) {
       const found = (id: number) => (this.#patterns[alwaysIndexes[id] ?? 0] = 1)
-      yield* matchLongText(always.dfa, text, found)
+      runs.push(new LongMatch(always.dfa, found))
     }
     if (this.#candidates.size > SINGLES_MAX) {
-      yield* matchLongText(all.dfa, text, (id) => (this.#patterns[id] = 1))
-      return cursor.seenUnits <= 0x7f
+      runs.push(new LongMatch(all.dfa, (id) => (this.#patterns[id] = 1)))
+    } else {
+      for (const id of this.#candidates) {
+        const dfa = patterns[id]?.re2().dfa
+        if (dfa !== undefined) single[runs.push(new LongMatch(dfa)) - 1] = id
+      }
     }
-    for (const id of this.#candidates) {
-      const dfa = patterns[id]?.re2().dfa
-      if (dfa !== undefined && (yield* matchLongText(dfa, text))) this.#patterns[id] = 1
+    if (runs.length > 0) yield* readAll(runs, pieces())
+    for (const [index, run] of runs.entries()) {
+      const id = single[index]
+      if (run.end() && id !== undefined) this.#patterns[id] = 1
     }
-    return cursor.seenUnits <= 0x7f
+    return seenUnits <= 0x7f
+  }
+
+  /** Runs the automaton over pieces; each is seen with the end of what came before it. */
+  *#longLiterals(pieces: Generator<undefined | string, void>): Generator<undefined, number> {
+    const { automaton, longestLiteral } = this.#rules
+    const cursor = this.#begin('')
+    for (const piece of pieces) {
+      if (piece === undefined) {
+        yield
+        continue
+      }
+      const kept = Math.max(0, cursor.at - longestLiteral - BOUNDARY_UNITS)
+      this.#text = this.#text.slice(kept) + piece
+      cursor.at -= kept
+      // Whether a word ends at the end of a piece is told by what follows it.
+      const end = this.#text.length - BOUNDARY_UNITS
+      if (end > cursor.at) automaton.scan(this.#text, end, cursor, this)
+    }
+    automaton.scan(this.#text, this.#text.length, cursor, this)
+    this.#text = ''
+    return cursor.seenUnits
+  }
+}
+
+/** One character may be two units. */
+const BOUNDARY_UNITS = 2
+
+/** Pieces of a text, none of which ends inside a pair, with an undefined where to breathe. */
+function* piecesOf(text: string): Generator<undefined | string, void> {
+  for (let from = 0; from < text.length;) {
+    let to = Math.min(from + SLICE_UNITS, text.length)
+    if (to < text.length && (text.codePointAt(to - 1) ?? 0) > 0xffff) to--
+    if (from > 0) yield
+    yield text.slice(from, to)
+    from = to
+  }
+}
+
+function* normalPiecesOf(
+  text: string,
+  made: (units: number) => void,
+): Generator<undefined | string, void> {
+  const normaliser = new Normaliser(text)
+  let piece = normaliser.next()
+  for (let slices = 1; piece !== null; slices++) {
+    made(piece.length)
+    if (piece !== '') yield piece
+    if (slices % NORMAL_SLICES === 0) yield
+    piece = normaliser.next()
+  }
+}
+
+function* readAll(
+  runs: readonly LongMatch[],
+  pieces: Generator<undefined | string, void>,
+): Generator<undefined, void> {
+  for (const piece of pieces) {
+    if (piece === undefined) yield
+    else for (const run of runs) yield* run.read(piece)
+    if (runs.every((run) => run.isOver)) return
   }
 }
 

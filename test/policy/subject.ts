@@ -74,6 +74,7 @@ export type Loose = Partial<Omit<Selectors, 'input'>> & {
     readonly matches?: string
     readonly words?: readonly string[]
     readonly max_chars?: number
+    readonly detect?: readonly string[]
   }
 }
 
@@ -96,6 +97,7 @@ export function selectorsOf({ input, ...fields }: Loose): Selectors {
             matches: input.matches ?? null,
             words: input.words ?? null,
             charsMax: input.max_chars ?? null,
+            detect: input.detect ?? null,
           },
   }
 }
