@@ -99,16 +99,39 @@ export class HeaderList {
   }
 }
 
-/** The client headers that go upstream, as flat name, value pairs. */
+/**
+ * The client headers that go upstream, as flat name, value pairs. A value that repeats the caller's
+ * secret is left out, whatever header it is in: a client's key never reaches a provider.
+ */
 export function forwardable(headers: IncomingHttpHeaders, list: HeaderList): string[] {
   const hops = hopNames(headers)
+  const bearer = secretOf(headers.authorization)
+  const apiKey = secretOf(headers['api-key'])
+  const xApiKey = secretOf(headers['x-api-key'])
   const kept: string[] = []
   for (const name in headers) {
     if (!list.has(name) || hops?.has(name) === true) continue
     const value = headers[name]
-    if (typeof value === 'string') kept.push(name, value)
+    if (typeof value !== 'string') continue
+    if (repeats(value, bearer) || repeats(value, apiKey) || repeats(value, xApiKey)) continue
+    kept.push(name, value)
   }
   return kept
+}
+
+/** A placeholder such as `none` or `x` is no secret, and a part of many a value. */
+const SECRET_CHARACTERS_MIN = 16
+
+/** The secret part of a credential header, a Governor key's being what follows its dot; else ''. */
+function secretOf(value: string | string[] | undefined): string {
+  if (typeof value !== 'string' || value.length < SECRET_CHARACTERS_MIN) return ''
+  const token = value.slice(value.lastIndexOf(' ') + 1)
+  const secret = token.slice(token.lastIndexOf('.') + 1)
+  return secret.length < SECRET_CHARACTERS_MIN ? '' : secret
+}
+
+function repeats(value: string, secret: string): boolean {
+  return secret !== '' && value.includes(secret)
 }
 
 /** The upstream headers that go to the client, as flat name, value pairs. */

@@ -78,3 +78,16 @@ t.test('no secret and no content is left anywhere', async (t) => {
   t.match(upstream.everything, UPSTREAM_KEY, 'the upstream alone gets the credential')
   t.notOk(upstream.everything.includes(secret))
 })
+
+t.test('a key in a header that is passed on stays here', async (t) => {
+  const upstream = await FakeUpstream.start(t)
+  const site = await startGovernor(t, { upstream: upstream.url })
+  const [, secret] = site.key.split('.') as [string, string]
+  const names = ['idempotency-key', 'user-agent', 'x-stainless-a', 'accept', 'openai-beta']
+  const headers = Object.fromEntries(
+    names.map((name, index) => [name, index % 2 ? secret : site.key]),
+  )
+  t.equal((await site.send({ body: chat('hi'), headers })).status, 200)
+  t.equal(upstream.received.length, 1)
+  t.notOk(upstream.everything.includes(secret))
+})

@@ -34,6 +34,22 @@ t.test('forwardable() ignores names that are prototypes', async (t) => {
   t.strictSame(forwardable(headers, list), [])
 })
 
+t.test('forwardable() leaves out what repeats the secret of the caller', async (t) => {
+  const secret = 'c0ffee'.repeat(6)
+  const key = `3f2504e0-4f89-41d3-9a0c-0305e82c3301.${secret}`
+  const spread = { accept: `a ${key}`, 'x-stainless-a': secret, 'x-stainless-b': 'js' }
+  for (const credential of [
+    { authorization: `Bearer ${key}` },
+    { 'api-key': key },
+    { authorization: 'Bearer sk-of-another-provider', 'x-api-key': key },
+  ]) {
+    t.strictSame(forwardable({ ...spread, ...credential }, list), ['x-stainless-b', 'js'])
+  }
+  t.equal(forwardable(spread, list).length, 6, 'without one there is nothing to look for')
+  const placeholder = { authorization: 'Bearer js', 'x-stainless-b': 'js' }
+  t.strictSame(forwardable(placeholder, list), ['x-stainless-b', 'js'])
+})
+
 t.test('relayable() repeats a header that came twice', async (t) => {
   const answer = { accept: ['a', 'b'], 'set-cookie': ['x'], 'x-stainless-a': undefined }
   t.strictSame(relayable(answer, list), ['accept', 'a', 'accept', 'b'])
