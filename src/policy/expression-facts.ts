@@ -22,6 +22,8 @@ export const ITEMS_MAX = {
 } as const
 /** The longest text an expression reads, UTF-16 units; longer ones make it fail. */
 export const TEXT_UNITS_MAX = 512
+/** The longest all texts of a list or map are together. */
+export const LIST_UNITS_MAX = 16_384
 /** The largest integer of CEL: 64 bits with a sign. */
 export const INT_MAX = 2n ** 63n - 1n
 
@@ -287,16 +289,17 @@ function boundedList(name: keyof typeof ITEMS_MAX, list: readonly string[]): rea
   if (list.length > ITEMS_MAX[name]) {
     throw new TooLarge(`${name} has more than ${ITEMS_MAX[name]} items`)
   }
-  for (const text of list) bounded(`an item of ${name}`, text)
-  return list
+  let units = 0
+  for (const text of list) units += bounded(`an item of ${name}`, text).length
+  if (units <= LIST_UNITS_MAX) return list
+  throw new TooLarge(`${name} has more than ${LIST_UNITS_MAX} characters`)
 }
 
 function boundedMap(
   name: keyof typeof ITEMS_MAX,
   record: Readonly<Record<string, string>>,
 ): ReadonlyMap<string, string> {
-  const entries = Object.entries(record)
   boundedList(name, Object.keys(record))
-  for (const [, value] of entries) bounded(`an item of ${name}`, value)
-  return new Map(entries)
+  boundedList(name, Object.values(record))
+  return new Map(Object.entries(record))
 }

@@ -1,7 +1,15 @@
 import type { ASTNode } from '@marcbachmann/cel-js'
 import { RE2JS } from 're2js'
 
-import { FIELDS, INT_MAX, ITEMS_MAX, type Root, TEXT_UNITS_MAX } from './expression-facts.ts'
+import {
+  FIELDS,
+  INT_MAX,
+  ITEMS_MAX,
+  LIST_UNITS_MAX,
+  type Root,
+  TEXT_UNITS_MAX,
+} from './expression-facts.ts'
+import { patternCost, PATTERN_CHARS_MAX, patternProblem } from './expression-pattern.ts'
 
 /**
  * The part of CEL that expressions may use, as a closed list: everything the walk does not know is
@@ -29,12 +37,10 @@ export interface Edit {
   readonly text: string
 }
 
-/** The longest pattern of `re2()`, characters. */
-export const PATTERN_CHARS_MAX = 1000
-
 /**
  * What a value can grow to: work to make it, items it holds and items each of those holds, UTF-16
- * units of its longest text. Work is counted in evaluated nodes, about 50 ns each.
+ * units of its longest text; of a list, of its texts on average, because a loop meets each of them
+ * once. Work is counted in evaluated nodes, about 50 ns each.
  */
 interface Bound {
   readonly cost: number
@@ -53,8 +59,6 @@ const MACROS = ['all', 'exists', 'exists_one', 'filter', 'map']
 const LOST_KEYS = ['__proto__', 'constructor', 'prototype']
 /** Units of text a plain comparison gets through in the time of one node. */
 const UNITS_PER_COST = 256
-/** Units of text RE2 gets through in the time of one node. */
-const PATTERN_UNITS_PER_COST = 2
 /** A formatted clock. */
 const ZONE_COST = 100
 
@@ -157,7 +161,9 @@ export class Walk {
     const bound = this.#visit(left, scope)
     const inner = this.#visit(index, scope)
     const cost = bound.cost + inner.cost + 1
-    if (!isLabels(left, scope)) return { ...elementOf(bound), cost }
+    // One item can be as long as one text may be, however short they are on average.
+    const units = Math.max(bound.units, TEXT_UNITS_MAX)
+    if (!isLabels(left, scope)) return { ...elementOf(bound), cost, units }
     this.#plain(left.end, index.start, /^\s*\[[\s(]*$/)
     this.#plain(index.end, node.end, /^[\s)]*\]$/)
     this.#edit(node.start, index.start, 'caller.label(')
@@ -209,11 +215,11 @@ export class Walk {
     if (name === 'zone') return this.#zone(node, args, scope)
     const bound = sum([receiver, ...args].map((each) => this.#visit(each, scope)))
     if (name !== 're2') return logical([withWork(bound)])
-    this.#pattern(node, args)
-    return logical([{ ...bound, cost: bound.cost + 10 + bound.units / PATTERN_UNITS_PER_COST }])
+    const perUnit = patternCost(this.#pattern(node, args))
+    return logical([{ ...bound, cost: bound.cost + 10 + bound.units * perUnit }])
   }
 
-  #pattern(node: Node<'rcall'>, [argument, ...more]: readonly ASTNode[]): void {
+  #pattern(node: Node<'rcall'>, [argument, ...more]: readonly ASTNode[]): RE2JS {
     const pattern = argument?.op === 'value' ? argument.args : null
     if (argument === undefined || more.length > 0 || typeof pattern !== 'string') {
       const at = argument?.start ?? node.start
@@ -224,7 +230,9 @@ export class Walk {
       throw new ExpressionError(argument.start, message)
     }
     try {
-      this.patterns.set(pattern, RE2JS.compile(pattern))
+      const compiled = RE2JS.compile(pattern)
+      this.patterns.set(pattern, compiled)
+      return compiled
     } catch (error) {
       const message = `Cannot compile the pattern: ${patternProblem(pattern, error)}`
       throw new ExpressionError(argument.start, message)
@@ -336,7 +344,8 @@ function boundOf(root: Root, name: string, at: number): Bound {
   }
   const path = `${root}.${name}`
   const items = Object.hasOwn(ITEMS_MAX, path) ? ITEMS_MAX[path as keyof typeof ITEMS_MAX] : 0
-  return { cost: 2, items, inner: 0, units: fields[name]?.includes('string') ? TEXT_UNITS_MAX : 0 }
+  const texts = items === 0 ? TEXT_UNITS_MAX : LIST_UNITS_MAX / items
+  return { cost: 2, items, inner: 0, units: fields[name]?.includes('string') ? texts : 0 }
 }
 
 /** What `has()` of a field says, written with what is always there. */
@@ -364,12 +373,6 @@ function unknownMethod(node: Node<'rcall'>, receiver: ASTNode): ExpressionError 
   }
   const known = [...METHODS, ...MACROS]
   return new ExpressionError(receiver.end, `Unknown function "${name}"`, { word: name, known })
-}
-
-function patternProblem(pattern: string, error: unknown): string {
-  if (/\(\?(<?[=!])/.test(pattern)) return 'RE2 has no look-around, so that time stays linear'
-  const message = error instanceof Error ? error.message : 'not a pattern'
-  return message.replace(/^error parsing regexp: /, '').replaceAll('`', "'")
 }
 
 function isTimeZone(zone: string): boolean {

@@ -11,6 +11,7 @@ import {
   ZoneClock,
 } from './expression-facts.ts'
 import { parseProblem, runProblem, typeProblem } from './expression-messages.ts'
+import { warmPattern } from './expression-pattern.ts'
 import { type Edit, ExpressionError, Walk } from './expression-rules.ts'
 
 /**
@@ -87,10 +88,22 @@ export class Expressions {
       const message = `The expression can be too much work (${cost} steps of at most ${EXPRESSION_COST_MAX}): nest fewer loops`
       throw new ExpressionError(0, message)
     }
-    for (const [pattern, compiled] of walk.patterns) this.#patterns.set(pattern, compiled)
+    for (const [pattern, compiled] of walk.patterns) {
+      warmPattern(compiled)
+      this.#patterns.set(pattern, compiled)
+    }
     for (const zone of walk.zones) this.#zones.set(zone, new ZoneClock(zone))
-    const program = this.#typed(applyEdits(source, walk.edits)).program
+    const program = this.#edited(applyEdits(source, walk.edits))
     return { cost, holds: (facts) => run(program, facts) }
+  }
+
+  /** Edits make an expression a little larger, which can be what the parser refuses. */
+  #edited(source: string): ParseResult {
+    try {
+      return this.#typed(source).program
+    } catch (error) {
+      throw error instanceof ExpressionError ? new ExpressionError(0, error.message) : error
+    }
   }
 
   #parsed(source: string): ParseResult {

@@ -241,6 +241,11 @@ void t.test('holds() refuses to read what is too large', async (t) => {
       { tools: [long] },
       'an item of request.tools is longer than 512 characters',
     ],
+    [
+      'request.tools == []',
+      { tools: Array(200).fill('x'.repeat(100)) },
+      'request.tools has more than 16384 characters',
+    ],
     ['request.model != ""', { models: [long] }, 'request.model is longer than 512 characters'],
     [
       'size(caller.roles) > 0',
@@ -291,6 +296,9 @@ void t.test('checkExpression() bounds work at load', async (t) => {
     'request.tools.all(a, request.tools.all(b, a == b))',
     `request.tools${'.map(x, x + x)'.repeat(20)}.size() == 0`,
     `request.tools.all(t, (${Array(50).fill('t').join(' + ')}).re2("a.*b"))`,
+    'request.tools.all(t, t.re2("[ab]*a[ab]{100}[x-z]"))',
+    'request.tools.all(t, t.re2("([ab]{0,30}a[ab]{30}){1,20}"))',
+    'request.model.re2("([ab]{0,30}a[ab]{30}){1,20}")',
     `[${Array(20).fill('request.tools').join(' + ')}].all(xs, xs.all(x, x.re2("a")))`,
     `(${Array(20).fill('request.tools').join(' + ')}).all(x, caller.roles.all(y, x != y))`,
   ]) {
@@ -300,6 +308,9 @@ void t.test('checkExpression() bounds work at load', async (t) => {
     'request.tools.all(t, t in request.models)',
     'request.tools.all(t, caller.roles.exists(r, t.startsWith(r)))',
     'request.tools.exists(t, t.re2("(?i)shell|exec"))',
+    'request.tools.exists(t, t.re2("^[a-z]+_v[0-9]{1,4}$"))',
+    'request.model.re2("^sk-[A-Za-z0-9]{48}$")',
+    'caller.roles.exists(r, r.re2("^team-(a|b)"))',
   ]) {
     t.match(checkExpression(source), { ok: true }, source)
   }
@@ -307,11 +318,12 @@ void t.test('checkExpression() bounds work at load', async (t) => {
 
 void t.test('checkExpression() never lets an accepted expression take long', async (t) => {
   const call = callOf({
-    models: Array.from({ length: 65 }, (_, i) => `${'a'.repeat(500)}${i}`),
-    tools: Array.from({ length: 256 }, (_, i) => `${'a'.repeat(500)}b${i}`),
-    roles: Array.from({ length: 64 }, (_, i) => `${'a'.repeat(500)}${i}`),
+    models: Array.from({ length: 65 }, (_, i) => `${'a'.repeat(200)}${i}`),
+    tools: Array.from({ length: 256 }, (_, i) => `${'a'.repeat(59)}b${i}`),
+    roles: Array.from({ length: 64 }, (_, i) => `${'a'.repeat(200)}${i}`),
   })
   const sources = [
+    'request.tools.all(t, !t.re2("[ab]*a([ab]{4}){4}[x-z]"))',
     'request.tools.all(t, !(t in request.models))',
     'request.tools.all(t, caller.roles.all(r, r != t))',
     'request.tools.all(t, !t.re2("(a+)+$") && !t.re2("(a|aa)+$") && t.contains("a"))',
