@@ -90,6 +90,12 @@ function sendWhole(
   exchange.outgoing.end(body)
 }
 
+/** By its own name; by what was asked for where that name is missing or another. */
+function isEventStream({ headers }: RelayedAnswer, { facts }: Trail): boolean {
+  const type = String(headers['content-type'] ?? '').toLowerCase()
+  return type.startsWith('text/event-stream') || (facts!.stream && !type.includes('json'))
+}
+
 /** One answer that flows. */
 class Stream {
   readonly #answer: RelayedAnswer
@@ -110,8 +116,7 @@ class Stream {
     this.#exchange = exchange
     this.#trail = trail
     this.#options = options
-    const type = String(answer.headers['content-type'] ?? '').toLowerCase()
-    this.#isEvents = answer.status === 200 && !type.includes('json')
+    this.#isEvents = answer.status === 200 && isEventStream(answer, trail)
   }
 
   async run(): Promise<void> {

@@ -266,6 +266,22 @@ t.test('a large answer that breaks off breaks the connection, not the truth', as
   t.match(await outcomeOf(site, response), { outcome: 'upstream_failed', code: 'UPSTREAM_FAILED' })
 })
 
+for (const [name, headers] of [
+  ['without a content type', {}],
+  ['of HTML', { 'content-type': 'text/html' }],
+] as const) {
+  t.test(`a large answer ${name} is no event stream and gets no error frame`, async (t) => {
+    const page = 'h'.repeat(400_000)
+    const upstream = await FakeUpstream.start(t, (_received, response) => {
+      response.writeHead(200, { ...headers, 'content-length': page.length }).end(page)
+    })
+    const site = await startGovernor(t, { upstream: upstream.url })
+    const answered = await site.send({ body: chat('hi') })
+    t.equal(answered.text, page)
+    t.match(await outcomeOf(site, answered), { outcome: 'complete', answer_bytes: page.length })
+  })
+}
+
 t.test('a mode nobody asked for is taken as it comes', async (t) => {
   const upstream = await FakeUpstream.start(t, answer())
   const site = await startGovernor(t, { upstream: upstream.url })
