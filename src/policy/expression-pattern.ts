@@ -5,7 +5,7 @@ export const PATTERN_CHARS_MAX = 1000
 /** Instructions of a program that RE2's automaton is trusted with. */
 const INSTRUCTIONS_MAX = 256
 /** What counts multiply to, up to which the automaton stays small enough whatever it reads. */
-const REPEATS_MAX = 16
+const REPEATS_MAX = 8
 /** A node's time for a unit of text in the automaton, and for an instruction without it: 10 and 70 ns. */
 const AUTOMATON_COST = 0.5
 const INSTRUCTION_COST = 1.4
