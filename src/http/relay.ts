@@ -161,7 +161,8 @@ class Stream {
       meter.whole(Buffer.concat(this.#tail))
     } else if (!meter.complete) {
       // A stream that just ends counts as a complete answer in the official SDKs.
-      this.#fail(new GovernorError('UPSTREAM_FAILED', { detail: 'the stream ended early' }))
+      const error = new GovernorError('UPSTREAM_FAILED', { detail: 'the stream ended early' })
+      this.#fail(error, 'incomplete')
       return
     }
     this.#exchange.outgoing.end()
@@ -172,7 +173,7 @@ class Stream {
     if (error.code !== 'CLIENT_CLOSED') this.#fail(error)
   }
 
-  #fail(error: GovernorError): void {
+  #fail(error: GovernorError, ending?: Trail['ending']): void {
     if (this.#ended) return
     const { outgoing } = this.#exchange
     const { route, requestId } = this.#trail
@@ -185,7 +186,7 @@ class Stream {
     } else {
       outgoing.destroy()
     }
-    this.#end(error.source === 'upstream' ? 'upstream_failed' : 'incomplete')
+    this.#end(ending ?? (error.source === 'upstream' ? 'upstream_failed' : 'incomplete'))
   }
 
   #send(bytes: Buffer): boolean {
