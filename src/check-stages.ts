@@ -66,7 +66,7 @@ export function createCheckStages(
     relay: async (_answer, { outgoing }, trail) => {
       trail.status = 200
       trail.ending = 'complete'
-      const headers = governorHeaders(trail)
+      const headers = [...governorHeaders(trail), provider.requestIdHeader, trail.requestId]
       const value = verdict(trail.checked!, trail.requestId)
       trail.answerBytes = sendJson(outgoing, 200, value, headers)
       shared.metrics.decisions.inc({

@@ -46,6 +46,7 @@ t.test('a described call is decided, recorded and not forwarded', async (t) => {
       'reason',
       'request_id',
     ])
+    t.equal(answer.headers['x-request-id'], id, 'as in every answer')
     t.equal(answer.headers['x-governor-decision'], want.decision)
     const [entry, ...more] = await site.entriesOf(id, 1)
     t.match(entry?.body, {
