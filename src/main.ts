@@ -64,12 +64,12 @@ program
   .description('check configuration files and say all that is wrong')
   .argument('[files...]', 'governance.yaml by default')
   .option('--config <file>', 'the same as an argument')
-  .option('--format <format>', 'text or json', 'text')
+  .option('--format <format>', 'text, json, github or sarif', 'text')
   .option('--print', 'print the effective configuration, secrets masked', false)
   .action(async (files: string[], given: { config?: string; format: string; print: boolean }) => {
     const { check } = await import('./cli/check.ts')
     const all = given.config === undefined ? files : [given.config, ...files]
-    finish(check({ ...given, files: all, env: process.env, write }))
+    finish(check({ ...given, files: all, version, env: process.env, write }))
   })
 
 program

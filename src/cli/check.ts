@@ -1,20 +1,22 @@
 import { capacityText } from '../config/advice.ts'
+import { githubCommands, sarifLog } from '../config/annotations.ts'
 import { printConfig } from '../config/print.ts'
-import { problemLine, renderProblems, suggestion } from '../config/problem.ts'
+import { type Problem, problemLine, renderProblems, suggestion } from '../config/problem.ts'
 import type { Snapshot } from '../config/snapshot.ts'
 import { loadConfig, type Loaded } from '../load-config.ts'
 
-const FORMATS = ['text', 'json']
-const FORMATS_LATER = ['github', 'sarif']
+const FORMATS = ['text', 'json', 'github', 'sarif']
 
 /** The arguments of `governor check`, and where its output goes. */
 export interface CheckOptions {
   /** governance.yaml when there are none. */
   readonly files: readonly string[]
-  /** `text` or `json`. */
+  /** `text`, `json`, `github` (workflow commands) or `sarif` (2.1.0). */
   readonly format: string
   /** Whether to print the effective configuration, secrets masked. */
   readonly print: boolean
+  /** Of Governor, for SARIF. */
+  readonly version: string
   readonly env: Readonly<Record<string, string | undefined>>
   readonly write: (text: string) => void
 }
@@ -23,7 +25,8 @@ export interface CheckOptions {
  * `governor check`: all problems of each file, then advice. Exit code 0 when every file is fine, 1 when
  * one has problems, 2 when one cannot be read or the call makes no sense.
  */
-export function check({ files, format, print, env, write }: CheckOptions): number {
+export function check(options: CheckOptions): number {
+  const { files, format, print, version, env, write } = options
   const wrong = formatProblem(format)
   if (wrong !== null) {
     write(`${wrong}\n`)
@@ -35,6 +38,15 @@ export function check({ files, format, print, env, write }: CheckOptions): numbe
   if (format === 'json') {
     const described = results.map(({ file, loaded }) => describe(file, loaded, print))
     write(`${JSON.stringify({ files: described }, null, 2)}\n`)
+  } else if (format === 'github') {
+    write(githubCommands(results.flatMap(({ loaded }) => said(loaded))))
+  } else if (format === 'sarif') {
+    write(
+      sarifLog(
+        results.flatMap(({ loaded }) => said(loaded)),
+        version,
+      ),
+    )
   } else {
     for (const { file, loaded } of results) write(text(file, loaded, print))
   }
@@ -43,9 +55,11 @@ export function check({ files, format, print, env, write }: CheckOptions): numbe
 
 function formatProblem(format: string): string | null {
   if (FORMATS.includes(format)) return null
-  return FORMATS_LATER.includes(format)
-    ? `Format "${format}" is not supported in this version: use text or json`
-    : `Unknown format ${JSON.stringify(format)}${suggestion(format, FORMATS)}`
+  return `Unknown format ${JSON.stringify(format)}${suggestion(format, FORMATS)}`
+}
+
+function said(loaded: Loaded): readonly Problem[] {
+  return loaded.ok ? loaded.notes : loaded.problems
 }
 
 function exitCode(loaded: Loaded): 0 | 1 | 2 {

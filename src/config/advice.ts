@@ -14,6 +14,8 @@ const MEMORY_FILESYSTEMS: ReadonlySet<number> = new Set([0x01021994, 0x858458f6]
 export interface Advice {
   readonly path: Path
   readonly message: string
+  /** The lint rule that says so. */
+  readonly rule?: string
 }
 
 /**

@@ -4,6 +4,7 @@ import { resolve } from 'node:path'
 import { env as processEnv } from 'node:process'
 
 import { advise } from './advice.ts'
+import { lint } from './lint.ts'
 import { PROBLEMS_MAX, sortProblems, type Problem } from './problem.ts'
 import { Reader } from './read.ts'
 import { Report } from './report.ts'
@@ -76,6 +77,9 @@ export function parseConfig(file: string, bytes: Buffer, options: LoadOptions): 
   if (problems.length > 0) return { ok: false, problems, missing: false }
   for (const { path, message } of advise(snapshot)) {
     if (!report.noted(path)) report.note(path, message)
+  }
+  if (!options.forRun) {
+    for (const { path, message, rule } of lint(value, snapshot)) report.note(path, message, rule)
   }
   return { ok: true, snapshot: deepFreeze(snapshot), notes: sortProblems(report.notes) }
 }

@@ -14,6 +14,8 @@ export interface Problem {
   readonly message: string
   /** A `note` stops nothing. */
   readonly severity: 'error' | 'note'
+  /** The lint rule that says so; see `LINT_RULES`. */
+  readonly rule?: string
 }
 
 /** The most problems one file reports; a file with more is not read to its end by anyone. */

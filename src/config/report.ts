@@ -37,8 +37,9 @@ export class Report {
   }
 
   /** Says something that stops nothing. */
-  note(path: Path, message: string): void {
-    this.notes.push({ ...this.source.problemAt(path, message), severity: 'note' })
+  note(path: Path, message: string, rule?: string): void {
+    const note = { ...this.source.problemAt(path, message), severity: 'note' } as const
+    this.notes.push(rule === undefined ? note : { ...note, rule })
   }
 
   /** Whether something is said about exactly this place already. */

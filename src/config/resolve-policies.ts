@@ -9,6 +9,7 @@ import { PATTERNS_MAX } from './schema.ts'
 import type { DetectorConfig, InputSelector, PolicyConfig, Selectors } from './snapshot.ts'
 import { quote } from './source.ts'
 import type { Name } from './spec.ts'
+import { wildcard } from './wildcard.ts'
 
 /** What names in selectors may refer to. */
 export interface Scope {
@@ -221,19 +222,4 @@ function checkPatternCount(
   if (first === undefined) return
   const message = `${at.length + detectors} patterns are too many: at most ${PATTERNS_MAX} in a file; join some with |`
   report.check(first.path, false, message)
-}
-
-/** Whether `pattern`, in which `*` stands for any characters, is all of `text`. */
-function wildcard(pattern: string, text: string): boolean {
-  const [head = '', ...parts] = pattern.split('*')
-  const tail = parts.pop()
-  if (tail === undefined) return pattern === text
-  if (!text.startsWith(head) || text.length < head.length + tail.length) return false
-  let from = head.length
-  for (const part of parts) {
-    const found = text.indexOf(part, from)
-    if (found === -1) return false
-    from = found + part.length
-  }
-  return text.endsWith(tail) && text.length - tail.length >= from
 }

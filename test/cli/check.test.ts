@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import t from 'tap'
 
 import { check, type CheckOptions } from '../../src/cli/check.ts'
+import { governor } from '../support/cli.ts'
 
 const GOOD = `version: 1
 upstreams:
@@ -10,7 +11,7 @@ upstreams:
     dialect: openai
     url: https://api.openai.com
     credential: \${OPENAI_API_KEY}
-policies: [{ id: all, allow: {} }]
+policies: [{ id: chat, allow: { operations: [chat] } }]
 `
 const BAD = 'version: 2\nupstream: []\n'
 
@@ -19,7 +20,8 @@ function run(options: Partial<CheckOptions>) {
   const write = (text: string) => {
     output += text
   }
-  const code = check({ files: [], format: 'text', print: false, env: {}, write, ...options })
+  const given = { files: [], format: 'text', print: false, version: '1.2.3', env: {}, write }
+  const code = check({ ...given, ...options })
   return { code, output }
 }
 
@@ -96,13 +98,26 @@ t.test('check() --format json describes every file', async (t) => {
   })
 })
 
-t.test('check() refuses formats it does not have', async (t) => {
-  t.strictSame(run({ format: 'sarif' }), {
-    code: 2,
-    output: 'Format "sarif" is not supported in this version: use text or json\n',
-  })
+t.test('check() refuses a format it does not have', async (t) => {
   t.strictSame(run({ format: 'jsn' }), {
     code: 2,
     output: 'Unknown format "jsn": did you mean "json"?\n',
   })
+})
+
+t.test('check --format github and sarif print nothing else, and keep the exit code', async (t) => {
+  const cwd = t.testdir({ 'a.yaml': BAD, 'b.yaml': `${GOOD}sets: { idle: [x] }\n` })
+  const github = await governor(['check', '--format', 'github', 'a.yaml', 'b.yaml'], cwd)
+  t.equal(github.code, 1)
+  t.strictSame(github.out.split('\n').slice(0, 3), [
+    '::error file=a.yaml,line=1,col=1,title=upstreams::Key "upstreams" is missing',
+    '::error file=a.yaml,line=1,col=10,title=version::Expected 1, found 2',
+    '::error file=a.yaml,line=2,col=1,title=upstream::Unknown key: did you mean "upstreams"?',
+  ])
+  t.ok(github.out.includes('\n::warning file=b.yaml,line=8,col=15,title=sets.idle::'))
+  t.ok(github.out.split('\n').every((line) => line === '' || line.startsWith('::')))
+  const sarif = await governor(['check', '--format', 'sarif', 'b.yaml', 'none.yaml'], cwd)
+  t.equal(sarif.code, 2)
+  const rules = JSON.parse(sarif.out).runs[0].results.map((each: { ruleId: string }) => each.ruleId)
+  t.ok(['advice', 'unused-set', 'invalid'].every((rule) => rules.includes(rule)))
 })

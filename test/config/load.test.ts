@@ -150,7 +150,7 @@ upstreams:
     credential: \${KEY}
 limits:
   - { id: a, per: key, requests: "\${RATE}" }
-policies: [{ id: all, allow: {} }]
+policies: [{ id: chat, allow: { operations: [chat] } }]
 `
   const loaded = load(text, {}, false)
   t.equal(loaded.ok, true)

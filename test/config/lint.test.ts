@@ -1,0 +1,150 @@
+import t from 'tap'
+
+import { parseConfig } from '../../src/load-config.ts'
+
+const HEAD =
+  'version: 1\nupstreams: [{ name: echo, dialect: openai, url: "echo:", models: MODELS }]\n'
+
+/** What lint says of some lines of a file: `line:col path rule message`. */
+function lint(text: string, { forRun = false, models = '["*"]' } = {}): string[] {
+  const yaml = `${HEAD.replace('MODELS', models)}${text}`
+  const loaded = parseConfig('governance.yaml', Buffer.from(yaml), { env: {}, forRun })
+  if (!loaded.ok) throw new Error(loaded.problems[0]?.message)
+  return loaded.notes
+    .filter(({ rule }) => rule !== undefined)
+    .map(({ line, column, path, rule, message }) => `${line}:${column} ${path} ${rule} ${message}`)
+}
+
+function policies(...lines: readonly string[]): string {
+  return `policies:\n${lines.map((line) => `  - ${line}\n`).join('')}`
+}
+
+const OFFERED = '{ id: offered, allow: { operations: [chat, models], models: ["gpt-4o*"] } }'
+
+t.test('lint() says nothing of a file that means what it says', async (t) => {
+  const text = `sets: { small: ["gpt-4o*"] }\naliases: { smart: gpt-4o }\n${policies(
+    '{ id: offered, allow: { operations: [chat, embeddings], models: $small } }',
+    '{ id: interns, deny: { roles: [intern], models: ["gpt-5*"] } }',
+    '{ id: leads, for: { roles: [lead] }, deny: { models: ["gpt-5*"] } }',
+    '{ id: research, for: { models: ["o3*"] }, require: { roles: [research] } }',
+    '{ id: narrow, for: { operations: [chat] }, require: { models: ["gpt-*", "o3*"] } }',
+  )}`
+  t.strictSame(lint(text), [])
+})
+
+t.test('lint() is for check, and silent where a file is to run', async (t) => {
+  t.strictSame(lint(policies('{ id: all, allow: {} }'), { forRun: true }), [])
+})
+
+t.test('lint() finds what covers every call', async (t) => {
+  t.strictSame(
+    lint(
+      `defaults: { decision: allow }\n${policies(
+        '{ id: all, allow: {} }',
+        '{ id: text, deny: { roles: [x], input: { matches: "(secret)?" } } }',
+      )}`,
+    ),
+    [
+      '3:23 defaults.decision too-wide What no policy is about passes: `deny`, and an allow for what may, is safer',
+      '5:23 policies[0].allow too-wide Allows every call of everybody: name operations, models or callers',
+      '6:55 policies[1].deny.input.matches too-wide Matches every text, an empty one too',
+    ],
+  )
+  t.match(lint(policies('{ id: none, deny: {} }')), [/too-wide Refuses every call/])
+})
+
+t.test('lint() finds policies that can never match', async (t) => {
+  t.strictSame(
+    lint(
+      policies(OFFERED, '{ id: a, for: { operations: [chat] }, deny: { operations: [models] } }'),
+    ),
+    ['5:5 policies[1] unreachable Never matches: `for` and `deny` have no operations in common'],
+  )
+  t.strictSame(
+    lint(policies('{ id: a, for: { tenants: ["eu-*"] }, deny: { tenants: ["*-bank"] } }')),
+    [],
+  )
+  t.strictSame(
+    lint(policies('{ id: a, for: { tenants: ["eu-*"] }, deny: { tenants: ["us-*"] } }')).length,
+    1,
+  )
+  t.strictSame(lint(policies(OFFERED), { models: '["llama-*", o3]' }), [
+    '4:65 policies[0].allow.models unreachable Never allows: no upstream serves any of these models',
+  ])
+  t.strictSame(lint(policies(OFFERED), { models: '["GPT-4o-mini"]' }), [])
+})
+
+t.test('lint() finds an allow that a deny takes back whole', async (t) => {
+  const interns = '{ id: interns, deny: { roles: [intern, "temp-*"] } }'
+  t.strictSame(
+    lint(policies(interns, '{ id: small, for: { roles: [intern] }, allow: { models: [a] } }')),
+    ['5:5 policies[1] unreachable Never allows: "interns" refuses everything it is about'],
+  )
+  t.strictSame(lint(policies(interns, '{ id: small, allow: { models: [a] } }')), [])
+  t.strictSame(
+    lint(
+      policies(
+        interns.replace('deny', 'mode: warn, deny'),
+        '{ id: small, allow: { roles: [intern] } }',
+      ),
+    ),
+    [],
+  )
+  // Listing models names none, so a deny on models does not see it.
+  const all = '{ id: none, deny: { models: ["gpt-*"] } }'
+  t.strictSame(lint(policies(all, OFFERED)), [])
+  t.match(lint(policies(all, OFFERED.replace(', models]', ']'))), [/Never allows: "none" refuses/])
+})
+
+t.test('lint() finds a policy that adds nothing', async (t) => {
+  t.strictSame(lint(policies(OFFERED, OFFERED.replace('id: offered', 'id: again'))), [
+    '5:5 policies[1] unreachable Adds nothing: "offered" allows all of it already',
+  ])
+  const wide = '{ id: wide, deny: { models: ["gpt-5*"] } }'
+  const narrow = '{ id: narrow, deny: { models: [gpt-5-pro], labels: { tier: a } }, message: Ask }'
+  t.match(lint(policies(wide, narrow)), [/policies\[1\] unreachable Adds nothing: "wide" refuses/])
+  // The other way round, the narrow one gives its own message.
+  t.strictSame(lint(policies(narrow, wide)), [])
+  const text = '{ id: a, deny: { input: { words: [zeus] } } }'
+  t.match(lint(policies(text, '{ id: b, deny: { roles: [x], input: { words: [zeus] } } }')), [
+    /Adds nothing/,
+  ])
+  t.strictSame(
+    lint(policies(text, '{ id: b, deny: { roles: [x], input: { words: [hera] } } }')),
+    [],
+  )
+})
+
+t.test('lint() finds a require on models that hits calls without one', async (t) => {
+  const message =
+    'Also refuses operations that name no model, like `models`: add `for: { operations: [chat] }`'
+  t.strictSame(lint(policies('{ id: a, require: { models: ["gpt-*"] } }')), [
+    `4:33 policies[0].require.models require-models ${message}`,
+  ])
+  t.equal(
+    lint(policies('{ id: a, for: { operations: [chat, models] }, require: { models: [a] } }'))
+      .length,
+    1,
+  )
+  t.strictSame(
+    lint(policies('{ id: a, for: { models: ["gpt-*"] }, require: { models: [gpt-4o] } }')),
+    [],
+  )
+})
+
+t.test('lint() finds shadows, and names nobody uses', async (t) => {
+  t.strictSame(
+    lint(
+      `sets: { used: [a], idle: [b] }\naliases: { smart: gpt-4o, small: llama-3 }\n${policies(
+        '{ id: a, mode: shadow, deny: { models: [$used, "gpt-4*"] } }',
+      )}`,
+    ),
+    [
+      '3:26 sets.idle unused-set No selector names this set',
+      '4:34 aliases.small unused-alias No selector is about "llama-3", nor about its alias',
+      '6:20 policies[0].mode shadow In shadow: it is recorded and decides nothing',
+    ],
+  )
+  const limit = 'limits: [{ id: a, per: key, concurrent: 1, for: { tenants: $idle } }]\n'
+  t.strictSame(lint(`sets: { idle: [b] }\n${limit}`), [])
+})
