@@ -18,6 +18,7 @@ export interface RelayedAnswer {
 export interface Filter {
   text(value: string): string
   whole(body: Buffer): Buffer
+  wholeError(body: Buffer): Buffer
   chunk(bytes: Buffer): Buffer
   flush(): Buffer
 }
@@ -79,7 +80,9 @@ function sendWhole(
   exchange: HttpExchange,
   { trail, options }: { trail: Trail; options: RelayOptions },
 ): void {
-  const body = options.filter?.whole(whole) ?? whole
+  const { filter } = options
+  const clean = answer.status < 400 ? filter?.whole(whole) : filter?.wholeError(whole)
+  const body = clean ?? whole
   options.meter.whole(body)
   trail.answerBytes = body.length
   trail.ending = exchange.clientGone ? 'client_closed' : 'complete'

@@ -2,6 +2,8 @@ const MASKED = '[redacted]'
 const MASK = Buffer.from(MASKED)
 const EMPTY = Buffer.alloc(0)
 
+const BACKSLASH = 0x5c
+
 /**
  * Takes our credential out of what an upstream says: error texts echo it. Looks for the literal
  * bytes, also across chunks: a chunk that ends with a beginning of the secret is held back by that
@@ -27,6 +29,18 @@ export class Scrubber {
     return body.includes(this.#secret) ? replaceAll(body, this.#secret) : body
   }
 
+  /**
+   * The whole of an error, which is where keys are echoed: as `whole`, and also where characters of
+   * the secret are written as JSON escapes (RFC 8259 §7: `\u002d`, `\/`).
+   */
+  wholeError(body: Buffer): Buffer {
+    const clean = this.whole(body)
+    if (!clean.includes(BACKSLASH)) return clean
+    const text = clean.toString()
+    const found = text.replaceAll(escapedSpellings(this.#secretText), MASKED)
+    return found === text ? clean : Buffer.from(found)
+  }
+
   /** The next bytes of a stream; returns those that may go on now. */
   chunk(bytes: Buffer): Buffer {
     const joined = this.#held.length === 0 ? bytes : Buffer.concat([this.#held, bytes])
@@ -42,6 +56,18 @@ export class Scrubber {
     this.#held = EMPTY
     return held
   }
+}
+
+/** Matches every way to write `secret` inside a JSON string; one way on at each character. */
+function escapedSpellings(secret: string): RegExp {
+  const units = secret.split('').map((unit) => {
+    const hex = unit.charCodeAt(0).toString(16).padStart(4, '0')
+    const anyCase = hex.replaceAll(/[a-f]/g, (digit) => `[${digit}${digit.toUpperCase()}]`)
+    const literal = /[\w]/.test(unit) ? unit : `\\u${hex}`
+    const short = '"\\/'.includes(unit) ? `|\\\\\\u${hex}` : ''
+    return `(?:${literal}|\\\\u${anyCase}${short})`
+  })
+  return new RegExp(units.join(''), 'g')
 }
 
 function replaceAll(body: Buffer, secret: Buffer): Buffer {

@@ -181,6 +181,10 @@ t.test('our credential is taken out of what an upstream echoes', async (t) => {
   })
   t.equal(whole.headers['x-governor-code'], undefined, 'it is not our refusal')
 
+  const escaped = `{"error":{"message":"No: ${UPSTREAM_KEY.replaceAll('-', '\\u002d')}"}}`
+  upstream.behaviour = answer(escaped, { status: 401 })
+  t.equal((await site.send({ body: chat('hi') })).text, '{"error":{"message":"No: [redacted]"}}')
+
   const event = chatEvent(`the key is ${UPSTREAM_KEY}, yes`)
   for (const at of [10, event.indexOf('sk-') + 1, event.indexOf('sk-') + 20]) {
     upstream.behaviour = stream([event.slice(0, at), event.slice(at), 'data: [DONE]\n\n'], 5)

@@ -29,3 +29,33 @@ t.test('chunk() holds nothing back from ordinary events', async (t) => {
   const event = Buffer.from('data: {"x":1}\n\n')
   t.equal(scrubber.chunk(event), event)
 })
+
+for (const spelling of [
+  'sk\\u002dproj-abcabd',
+  'sk\\u002Dproj-abcabd',
+  [...SECRET].map((one) => `\\u00${one.charCodeAt(0).toString(16)}`).join(''),
+]) {
+  t.test(`wholeError() finds ${spelling}`, async (t) => {
+    const scrubber = new Scrubber(SECRET)
+    const error = (text: string) => Buffer.from(`{"error":"é \\n ${text}"}`)
+    t.strictSame(
+      scrubber.wholeError(error(`${spelling}, ${SECRET}`)).toString(),
+      error('[redacted], [redacted]').toString(),
+    )
+    const near = error(spelling.slice(0, -1))
+    t.equal(scrubber.wholeError(near), near, 'the same buffer')
+  })
+}
+
+t.test('wholeError() finds short escapes and secrets of any characters', async (t) => {
+  const secret = 'a"b\\c/(d)+$é\u{1f600}'
+  const scrubber = new Scrubber(secret)
+  const plain = JSON.stringify(secret).slice(1, -1)
+  for (const spelling of [
+    plain,
+    plain.replace('/', '\\/'),
+    plain.replace('\u{1f600}', '\\uD83D\\ude00'),
+  ]) {
+    t.equal(scrubber.wholeError(Buffer.from(`"${spelling}"`)).toString(), '"[redacted]"', spelling)
+  }
+})
