@@ -274,6 +274,8 @@ export class Trail {
   readonly occurredAtMs: number
   readonly startedMs: number
   readonly stages: { stage: Stage; us: number }[] = []
+  /** Digest of the snapshot the exchange began with, hex; the one that decides it. */
+  policyDigest = ''
   route: Route | null = null
   principal: Principal | null = null
   body: Body | null = null

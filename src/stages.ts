@@ -57,6 +57,7 @@ function checkingStages(world: World, shared: Shared): Omit<GovernorStages, Call
   return {
     begin: (exchange) => {
       const trail = new Trail(randomUUID(), wallMs(), monotonicMs())
+      trail.policyDigest = snapshot.digest
       shared.active.set(exchange, trail)
       return trail
     },

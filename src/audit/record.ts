@@ -35,6 +35,7 @@ export class Recorder {
   readonly #fold = new Fold()
   readonly #metrics: Metrics
   readonly #stopFolding: () => void
+  /** Of the snapshot that the log was told of last; calls under way may have begun with another. */
   #digest = ''
   #lostSeen = 0
 
@@ -113,7 +114,7 @@ export class Recorder {
       kind: 'decision',
       requestId: trail.requestId,
       occurredAtUs: trail.occurredAtMs * 1000,
-      body: decisionBody(trail, { policyDigest: this.#digest, forward }),
+      body: decisionBody(trail, { policyDigest: trail.policyDigest, forward }),
       awaitsOutcome: forward,
     })
     trail.recorded = true
