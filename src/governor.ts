@@ -2,7 +2,8 @@ import type { Server } from 'node:http'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 
 import { Recorder } from './audit/record.ts'
-import { KeyRing } from './auth/key-ring.ts'
+import { endedKey } from './auth/authenticate.ts'
+import { type EndedKey, KeyRing } from './auth/key-ring.ts'
 import { SqliteKeyStore } from './auth/key-store-sqlite.ts'
 import { createCheckStages } from './check-stages.ts'
 import { every, monotonicMs, wallMs } from './clock.ts'
@@ -163,11 +164,20 @@ export class Governor {
     for (const server of this.#servers) server.closeAllConnections()
   }
 
-  /** A revoked key ends at once, for answers under way as well. */
-  #cutCalls(keyIds: ReadonlySet<string>): void {
+  #keysUnderWay(): Set<string> {
+    const keyIds = new Set<string>()
+    for (const { principal } of this.#shared.active.values()) {
+      if (principal !== null) keyIds.add(principal.keyId)
+    }
+    return keyIds
+  }
+
+  /** A revoked or expired key ends at once, for answers under way as well. */
+  #cutCalls(ended: ReadonlyMap<string, EndedKey>): void {
+    if (ended.size === 0) return
     for (const [exchange, { principal }] of this.#shared.active) {
-      if (principal === null || !keyIds.has(principal.keyId)) continue
-      exchange.onCut?.(revokedError())
+      const how = ended.get(principal?.keyId ?? '')
+      if (how !== undefined) exchange.onCut?.(endedKey(how))
     }
   }
 
@@ -234,8 +244,7 @@ export class Governor {
 
   #refreshKeys(): void {
     try {
-      const revoked = new Set(this.#shared.ring.refresh().map(({ keyId }) => keyId))
-      if (revoked.size > 0) this.#cutCalls(revoked)
+      this.#cutCalls(this.#shared.ring.refresh(this.#keysUnderWay(), wallMs()))
       this.#keysFault = null
     } catch (error) {
       // Known keys go on working; what cannot be seen is a revocation, so it is said loudly.
@@ -291,13 +300,6 @@ function restoreLimits({ limits, audit }: Snapshot, store: MemoryStore, log: Log
     if (store.restore(charge, now)) restored += 1
   })
   log.info({ calls: restored }, 'Limit windows of an hour or more restored from the audit')
-}
-
-function revokedError(): GovernorError {
-  return new GovernorError('AUTH_KEY_INVALID', {
-    detail: 'it was revoked',
-    headers: { 'x-should-retry': 'false', 'www-authenticate': 'Bearer' },
-  })
 }
 
 function pause(timeMs: number): Promise<void> {

@@ -2,7 +2,7 @@ import { hash, randomUUID } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 
 import type { Recorder } from './audit/record.ts'
-import { authenticate } from './auth/authenticate.ts'
+import { authenticate, endedKey } from './auth/authenticate.ts'
 import type { KeyRing } from './auth/key-ring.ts'
 import { monotonicMs, wallMs } from './clock.ts'
 import { GovernorError } from './errors.ts'
@@ -130,6 +130,8 @@ function callingStages(world: World, shared: Shared): Pick<GovernorStages, Calli
       const upstream = permit.upstream as RunningUpstream
       const { method = '', headers } = exchange.incoming
       if (exchange.clientGone) throw new GovernorError('CLIENT_CLOSED')
+      const ended = shared.ring.ended(trail.principal!.keyId, wallMs())
+      if (ended !== null) throw endedKey(ended)
       trail.forwarded = true
       return forward(permit, {
         pool: upstream.pool,

@@ -177,6 +177,7 @@ function chargedBy(body: string): { id: string; bucket: string; what: string }[]
 }
 
 /** How a call ended that was let through and got no answer from upstream. */
-function endingOf({ refusal }: Trail): Trail['ending'] {
-  return refusal?.code === 'CLIENT_CLOSED' ? 'client_closed' : 'upstream_failed'
+function endingOf({ refusal, forwarded }: Trail): Trail['ending'] {
+  if (refusal?.code === 'CLIENT_CLOSED') return 'client_closed'
+  return forwarded ? 'upstream_failed' : 'refused'
 }

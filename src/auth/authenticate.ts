@@ -1,7 +1,7 @@
 import type { PodConfig } from '../config/snapshot.ts'
 import { GovernorError } from '../errors.ts'
 import type { Principal } from '../exchange.ts'
-import type { KeyRing } from './key-ring.ts'
+import type { EndedKey, KeyRing } from './key-ring.ts'
 import { isGovernorShaped, type KeyRecord, parseKey } from './key.ts'
 
 /** Header values of a request, lower-case names, as Node gives them. */
@@ -65,6 +65,14 @@ function keyPrincipal(record: KeyRecord, ip: string): Principal {
   const principal: Principal = { via: 'key', tenant, keyId, keyName, user, roles, labels, ip }
   principals.set(record, principal)
   return principal
+}
+
+/** The error that ends calls under way of a key that has ended itself. */
+export function endedKey(how: EndedKey): GovernorError {
+  return new GovernorError('AUTH_KEY_INVALID', {
+    detail: how === 'expired' ? 'it has expired' : 'it was revoked',
+    headers: NO_RETRY,
+  })
 }
 
 function podPrincipal({ tenant, user, roles, labels }: PodConfig, ip: string): Principal {

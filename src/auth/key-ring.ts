@@ -16,6 +16,9 @@ export type CacheResult = (
   result: 'hit' | 'miss',
 ) => void
 
+/** Why a key that was good may not be used any more; one that is gone counts as revoked. */
+export type EndedKey = 'revoked' | 'expired'
+
 const RECORDS_MAX = 10_000
 /** Four bcrypt at once hold libuv's four threads, DNS and files with them; two leave them free. */
 const BCRYPT_AT_ONCE_MAX = 2
@@ -43,18 +46,31 @@ export class KeyRing {
     this.#version = store.version()
   }
 
-  /** Looks for changes made by other processes; called at least twice a second. May throw. */
-  refresh(): KeyRecord[] {
+  /**
+   * Looks for changes made by other processes; called at least twice a second. Of the keys that have
+   * calls under way it says which may not be used any more, each time it is asked. May throw.
+   */
+  refresh(underWay: Iterable<string>, nowMs: number): Map<string, EndedKey> {
     const version = this.#store.version()
-    if (version === this.#version) return []
-    const gone: KeyRecord[] = []
-    for (const record of this.#records.values()) {
-      const found = this.#store.find(record.keyId)
-      if (found === null || found.revokedAtMs !== null) gone.push(record)
-    }
-    this.#records.clear()
+    if (version !== this.#version) this.#records.clear()
     this.#version = version
-    return gone
+    const ended = new Map<string, EndedKey>()
+    for (const keyId of underWay) {
+      const how = this.ended(keyId, nowMs)
+      if (how !== null) ended.set(keyId, how)
+    }
+    return ended
+  }
+
+  /**
+   * How a key that was verified before has ended; null while it may be used, and for '', a pod. One
+   * look into a map unless the store has changed. Throws AUTH_UNAVAILABLE when the store fails.
+   */
+  ended(keyId: string, nowMs: number): EndedKey | null {
+    if (keyId === '') return null
+    const record = this.#records.get(keyId) ?? this.#find(keyId)
+    if (record === null || record.revokedAtMs !== null) return 'revoked'
+    return isUsable(record, nowMs) ? null : 'expired'
   }
 
   /**
@@ -78,7 +94,10 @@ export class KeyRing {
   #record(keyId: string): KeyRecord | null {
     const known = this.#records.get(keyId)
     this.#count('key_records', known === undefined ? 'miss' : 'hit')
-    if (known !== undefined) return known
+    return known ?? this.#find(keyId)
+  }
+
+  #find(keyId: string): KeyRecord | null {
     let found: KeyRecord | null
     try {
       found = this.#store.find(keyId)

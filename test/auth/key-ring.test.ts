@@ -49,14 +49,31 @@ t.test('verify() refuses a wrong secret, an unknown id and an expired key', asyn
 t.test('refresh() sees a key revoked by another process and forgets it', async (t) => {
   const { ring, writer, keyId, secret } = await subject(t)
   t.ok(await ring.verify(keyId, secret, NOW_MS))
-  t.strictSame(ring.refresh(), [], 'nothing changed yet')
+  t.strictSame([...ring.refresh([keyId], NOW_MS)], [], 'nothing changed yet')
   t.equal(writer.revoke(keyId, NOW_MS), true)
-  t.strictSame(
-    ring.refresh().map((record) => record.keyId),
-    [keyId],
-  )
+  t.strictSame([...ring.refresh([keyId], NOW_MS)], [[keyId, 'revoked']])
   t.equal(await ring.verify(keyId, secret, NOW_MS), null)
   t.equal(writer.revoke(keyId, NOW_MS), false, 'revoking twice is not an act')
+})
+
+t.test('refresh() finds a revoked key also after another change of the store', async (t) => {
+  const { ring, writer, keyId, secret } = await subject(t)
+  t.ok(await ring.verify(keyId, secret, NOW_MS))
+  const spec = { tenant: 'acme', name: 'x', user: '', roles: [], labels: {}, expiresAtMs: null }
+  writer.create(spec, { keyId: generateKey().keyId, hash: '', createdAtMs: NOW_MS })
+  t.strictSame([...ring.refresh([keyId, ''], NOW_MS)], [])
+  t.equal(ring.ended(keyId, NOW_MS), null)
+  writer.revoke(keyId, NOW_MS)
+  t.strictSame([...ring.refresh([keyId, ''], NOW_MS)], [[keyId, 'revoked']])
+  t.strictSame([...ring.refresh([keyId], NOW_MS)], [[keyId, 'revoked']], 'as often as it is asked')
+  t.equal(ring.ended(keyId, NOW_MS), 'revoked')
+})
+
+t.test('refresh() names keys that expired while their calls run', async (t) => {
+  const { ring, keyId, secret } = await subject(t, NOW_MS + 1000)
+  t.ok(await ring.verify(keyId, secret, NOW_MS))
+  t.strictSame([...ring.refresh([keyId], NOW_MS + 999)], [])
+  t.strictSame([...ring.refresh([keyId], NOW_MS + 1000)], [[keyId, 'expired']])
 })
 
 t.test('verify() compares a burst of one secret once', async (t) => {
