@@ -296,9 +296,16 @@ function restoreLimits({ limits, audit }: Snapshot, store: MemoryStore, log: Log
   if (longestMs < RESTORED_WINDOW_MIN_MS) return
   const now = { wallMs: wallMs(), monotonicMs: monotonicMs() }
   let restored = 0
-  Recorder.charges(audit.path, now.wallMs - longestMs * 1.1, (charge) => {
+  const since = now.wallMs - longestMs * 1.1
+  const { damagedEntries, unreadableFiles } = Recorder.charges(audit.path, since, (charge) => {
     if (store.restore(charge, now)) restored += 1
   })
+  if (damagedEntries > 0 || unreadableFiles.length > 0) {
+    log.error(
+      { entries: damagedEntries, files: unreadableFiles },
+      'Entries of the audit are damaged and count in no limit: run governor audit verify',
+    )
+  }
   log.info({ calls: restored }, 'Limit windows of an hour or more restored from the audit')
 }
 

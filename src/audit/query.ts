@@ -127,21 +127,27 @@ function lastOf(path: string, count: number): StoredEntry[] {
 /**
  * Hands every decision since `sinceUs` (µs since 1970) to `onDecision`, oldest first, so that limit
  * windows can be rebuilt at start. Looks from the end of each file backwards for where to begin,
- * so it costs what the window holds, not what the file does. A missing log has none.
+ * so it costs what the window holds, not what the file does. A missing log has none. Never throws
+ * what a file says: the result names those that could not be read to their end.
  */
 export function scanSince(
   path: string,
   sinceUs: number,
   onDecision: (body: string, occurredAtUs: number) => void,
-): void {
+): string[] {
+  const unreadable: string[] = []
   for (const file of epochFiles(path)) {
-    const db = openForReading(file.path)
+    let db: Database | null = null
     try {
+      db = openForReading(file.path)
       scanFile(db, sinceUs, onDecision)
+    } catch {
+      unreadable.push(file.path)
     } finally {
-      db.close()
+      db?.close()
     }
   }
+  return unreadable
 }
 
 function scanFile(

@@ -71,14 +71,23 @@ export class Recorder {
 
   /**
    * Tells which limits former calls were charged to since `sinceMs`, oldest first, so that long
-   * windows survive a restart. Entries that cannot be read are verify's business and skipped here.
+   * windows survive a restart. What cannot be read is verify's business and skipped here; the result
+   * says how many entries and files that were.
    */
-  static charges(path: string, sinceMs: number, onCharge: (charge: Charge) => void): void {
-    scanSince(path, sinceMs * 1000, (body, occurredAtUs) => {
-      for (const { id, bucket, what } of chargedBy(body)) {
+  static charges(
+    path: string,
+    sinceMs: number,
+    onCharge: (charge: Charge) => void,
+  ): { readonly damagedEntries: number; readonly unreadableFiles: readonly string[] } {
+    let damagedEntries = 0
+    const unreadableFiles = scanSince(path, sinceMs * 1000, (body, occurredAtUs) => {
+      const charged = chargedBy(body)
+      if (charged === null) damagedEntries++
+      for (const { id, bucket, what } of charged ?? []) {
         if (what === 'requests') onCharge({ id, bucket, atWallMs: Math.floor(occurredAtUs / 1000) })
       }
     })
+    return { damagedEntries, unreadableFiles }
   }
 
   /** Entries from now on are decided by this snapshot; the log says so first. */
@@ -167,13 +176,25 @@ export class Recorder {
   }
 }
 
-function chargedBy(body: string): { id: string; bucket: string; what: string }[] {
+type Charged = Record<'id' | 'bucket' | 'what', string>
+
+/** What a decision says it was charged to; null when it is not what Governor writes. */
+function chargedBy(body: string): readonly Charged[] | null {
   // Most refusals were charged nothing; a JSON.parse of each would double the time of a start.
   if (!body.includes('"charged":[')) return []
-  const { limits } = JSON.parse(body) as {
-    limits?: { charged?: { id: string; bucket: string; what: string }[] }
+  try {
+    const { limits } = JSON.parse(body) as { limits?: { charged?: unknown } }
+    const charged = limits?.charged ?? []
+    return Array.isArray(charged) && charged.every(isCharged) ? charged : null
+  } catch {
+    return null
   }
-  return limits?.charged ?? []
+}
+
+function isCharged(value: unknown): value is Charged {
+  if (typeof value !== 'object' || value === null) return false
+  const { id, bucket, what } = value as Partial<Record<keyof Charged, unknown>>
+  return typeof id === 'string' && typeof bucket === 'string' && typeof what === 'string'
 }
 
 /** How a call ended that was let through and got no answer from upstream. */

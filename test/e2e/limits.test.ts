@@ -1,5 +1,6 @@
 import { Agent } from 'node:http'
 
+import Database from 'better-sqlite3'
 import t from 'tap'
 
 import { begin, chat, open, send } from '../support/client.ts'
@@ -81,6 +82,41 @@ t.test('a wait of more than a minute is a 403 that says not to retry', async (t)
   t.match(refused.headers, { 'x-governor-code': 'LIMIT_EXHAUSTED', 'x-should-retry': 'false' })
   t.equal(refused.headers['retry-after'], undefined)
   t.match(refused.json.error, { type: 'insufficient_quota', code: 'insufficient_quota' })
+})
+
+t.test('a window of an hour or more is restored from the audit', async (t) => {
+  const limits =
+    '[{ id: hourly, per: key, requests: 3/h }, { id: brief, per: key, requests: 9/60s }]'
+  const site = await startGovernor(t, { limits })
+  for (const _ of [1, 2]) t.equal((await site.send({ body: chat('hi') })).status, 200)
+  await site.governor.stop()
+  await site.open()
+  t.match(site.logLines.join(''), '"calls":2')
+  const statuses = []
+  for (const _ of [1, 2]) statuses.push((await site.send({ body: chat('hi') })).status)
+  t.strictSame(statuses, [200, 403])
+})
+
+t.test('damaged entries do not keep a sidecar from starting', async (t) => {
+  const site = await startGovernor(t, { limits: '[{ id: hourly, per: key, requests: 5/h }]' })
+  for (const _ of [1, 2, 3, 4]) t.equal((await site.send({ body: chat('hi') })).status, 200)
+  await site.governor.stop()
+  const db = new Database(site.auditPath)
+  const ids = db.prepare("SELECT id FROM entries WHERE kind = 'decision' ORDER BY id").pluck().all()
+  const set = db.prepare('UPDATE entries SET body = ? WHERE id = ?')
+  const damaged = [
+    '{"limits":{"charged":[',
+    '{"limits":{"charged":[null]}}',
+    '{"charged":["x"],"limits":3',
+  ]
+  damaged.forEach((body, index) => set.run(Buffer.from(body), ids[index]))
+  db.close()
+  await site.open()
+  t.match(site.logLines.join(''), /"entries":3,"files":\[\],.*damaged/)
+  t.match(site.logLines.join(''), '"calls":1')
+  const statuses = []
+  for (let call = 0; call < 5; call++) statuses.push((await site.send({ body: chat('hi') })).status)
+  t.strictSame(statuses, [200, 200, 200, 200, 403])
 })
 
 t.test('a refused call is charged nothing', async (t) => {
