@@ -126,6 +126,7 @@ export class Governor {
     const reasons = []
     if (this.#shared.draining) reasons.push('shutting down')
     if (!this.#shared.recorder.healthy) reasons.push('the audit log cannot be written')
+    if (this.#shared.recorder.full) reasons.push('the audit log has reached audit.local_max')
     if (this.#keysFault !== null) reasons.push('the key store cannot be read')
     return reasons
   }

@@ -34,14 +34,16 @@ export class Recorder {
   readonly #wal: Wal
   readonly #fold = new Fold()
   readonly #metrics: Metrics
+  readonly #localBytesMax: number
   readonly #stopFolding: () => void
   /** Of the snapshot that the log was told of last; calls under way may have begun with another. */
   #digest = ''
   #lostSeen = 0
 
-  private constructor(wal: Wal, metrics: Metrics) {
+  private constructor(wal: Wal, metrics: Metrics, localBytesMax: number) {
     this.#wal = wal
     this.#metrics = metrics
+    this.#localBytesMax = localBytesMax
     this.#stopFolding = every(FOLD_MS, () => this.#queueFolded(this.#fold.due(wallMs())))
   }
 
@@ -56,12 +58,17 @@ export class Recorder {
       onCommit: (durationMs) => metrics.commitSeconds.observe(durationMs / 1000),
       onDeath: (error) => log.fatal({ err: error }, 'The audit thread died; every call is refused'),
     })
-    return new Recorder(wal, metrics)
+    return new Recorder(wal, metrics, snapshot.audit.localBytesMax)
   }
 
   /** False while decisions cannot be made durable. */
   get healthy(): boolean {
     return this.#wal.healthy
+  }
+
+  /** Whether the log has reached `audit.local_max`, so that no call can be recorded. */
+  get full(): boolean {
+    return this.#wal.stats.fileBytes >= this.#localBytesMax
   }
 
   /** Calls a former process left open, closed as `interrupted` when the log was opened. */

@@ -121,4 +121,7 @@ t.test('a log that has reached local_max refuses all calls', async (t) => {
     return
   }
   await refusesEverything(site, upstream)
+  const unready = await site.admin('/readyz')
+  t.equal(unready.status, 503)
+  t.match(unready.json, { reasons: ['the audit log has reached audit.local_max'] })
 })
