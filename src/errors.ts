@@ -65,6 +65,8 @@ export interface GovernorErrorOptions {
   readonly param?: string
   /** The policy that decided, for `x-governor-policy`. */
   readonly policy?: string
+  /** The limit that refused, for the metric. */
+  readonly limit?: string
   /** Answer headers of this refusal, lower case: `allow`, `retry-after`, `x-ratelimit-*` … */
   readonly headers?: Readonly<Record<string, string>>
   readonly cause?: unknown
@@ -78,6 +80,7 @@ export class GovernorError extends Error {
   readonly source: ErrorSource
   readonly param: string | undefined
   readonly policy: string | undefined
+  readonly limit: string | undefined
   readonly headers: Readonly<Record<string, string>> | undefined
 
   constructor(code: ErrorCode, options: GovernorErrorOptions = {}) {
@@ -87,6 +90,7 @@ export class GovernorError extends Error {
     this.source = ERRORS[code].source
     this.param = options.param
     this.policy = options.policy
+    this.limit = options.limit
     this.headers = options.headers
   }
 

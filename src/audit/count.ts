@@ -5,6 +5,8 @@ import type { Metrics } from '../metrics.ts'
 export function countCall(metrics: Metrics, trail: Trail, nowMs: number): void {
   const operation = trail.route?.endpoint.operation ?? 'none'
   metrics.requests.inc({ operation, code: trail.refusal?.code ?? 'ok' })
+  const limit = trail.refusal?.limit
+  if (limit !== undefined) metrics.limitRefusals.inc({ limit })
   metrics.requestSeconds.observe((nowMs - trail.startedMs) / 1000, operation)
   if (trail.decision !== null && trail.checked === null) countDecision(metrics, trail.decision)
   countTimes(metrics, trail)

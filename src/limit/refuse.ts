@@ -24,11 +24,13 @@ export function refusalError(refusal: Refusal): GovernorError {
   if (waitMs > RETRY_AFTER_MAX_MS) {
     return new GovernorError('LIMIT_EXHAUSTED', {
       detail,
+      limit: state.id,
       headers: { ...standing, 'x-should-retry': 'false' },
     })
   }
   return new GovernorError('LIMIT_EXCEEDED', {
     detail,
+    limit: state.id,
     headers: {
       ...standing,
       'retry-after': String(Math.ceil(waitMs / 1000)),

@@ -47,6 +47,10 @@ t.test('a burst beyond the limit: exactly the limit passes', async (t) => {
     'x-governor-decision': 'deny',
   })
 
+  await until('each refusal to be counted', async () => {
+    return (await site.metric('governor_limit_refusals_total', 'limit="five"')) === 95
+  })
+
   const other = await site.createKey('other')
   await until('the new key to be known', async () => {
     return (await site.send({ key: other, body: chat('hi') })).status === 200
