@@ -84,7 +84,27 @@ function tierOf(config: LimitConfig, figures: LimitFigures, override: string): T
   }
 }
 
-/** The tier that holds for a call; null when the limit is not about it. */
+/**
+ * Adds the tiers that hold for a call; none when the limit is not about it. Each model of a call is
+ * looked at by itself, so that naming a second one cannot move the first to a more generous override.
+ */
+export function addTiers(
+  found: Tier[],
+  limit: Limit,
+  { call, matches }: { readonly call: LimitCall; readonly matches: Matches },
+): void {
+  if (call.models.length < 2) {
+    const tier = tierFor(limit, call, matches)
+    if (tier !== null) found.push(tier)
+    return
+  }
+  for (const model of call.models) {
+    const tier = tierFor(limit, { ...call, models: [model] }, matches)
+    if (tier !== null && !found.includes(tier)) found.push(tier)
+  }
+}
+
+/** The tier that holds for a call of one model or none; null when the limit is not about it. */
 export function tierFor(limit: Limit, call: LimitCall, matches: Matches): Tier | null {
   if (limit.for !== null && !matches(limit.for, call)) return null
   for (const override of limit.overrides) if (matches(override.for, call)) return override.tier

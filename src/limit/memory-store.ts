@@ -1,6 +1,7 @@
 import type { LimitConfig } from '../config/snapshot.ts'
 import type { Lease, LimitState } from '../exchange.ts'
 import {
+  addTiers,
   compileLimit,
   findBucket,
   makeBucket,
@@ -83,13 +84,14 @@ export class MemoryStore {
   /** Checks all limits of a call, then charges all. A refusal charges nothing. */
   reserve(call: LimitCall, now: Now): Lease | Refusal {
     const steadyMs = this.#steady(now.monotonicMs)
+    const tiers: Tier[] = []
+    const about = { call, matches: this.#matches }
+    for (const limit of this.#limits) addTiers(tiers, limit, about)
     // All room is made first: a bucket just made is idle, and must not make room for the next.
-    const hasRoom = this.#makeRoom(this.#limits.length, now.wallMs, steadyMs)
+    const hasRoom = this.#makeRoom(tiers.length, now.wallMs, steadyMs)
     const held: { tier: Tier; bucket: Bucket }[] = []
     let refusal: Refusal | null = null
-    for (const limit of this.#limits) {
-      const tier = tierFor(limit, call, this.#matches)
-      if (tier === null) continue
+    for (const tier of tiers) {
       const found = findBucket(tier, call.principal)
       if (found === undefined && !hasRoom) return { kind: 'full' }
       const bucket = found ?? this.#newBucket(tier, call)

@@ -5,6 +5,7 @@ import type { LimitCall } from '../../src/limit/bucket.ts'
 import { MemoryStore, type Now } from '../../src/limit/memory-store.ts'
 import { at, callBy, limitOf, matches, rate, selecting } from './limits.ts'
 
+const NO_MORE = { burst: null, concurrent: null }
 const HOUR_MS = 3_600_000
 
 function storeOf(...limits: readonly Partial<LimitConfig>[]): MemoryStore {
@@ -56,6 +57,28 @@ for (const [per, other] of [
     t.equal(store.size, 2)
   })
 }
+
+void t.test('reserve() charges each model of a call to its own figures', async (t) => {
+  const store = storeOf({
+    requests: rate(2, 60_000),
+    overrides: [
+      { for: selecting({ models: ['small'] }), requests: rate(100, 60_000), ...NO_MORE },
+      { for: selecting({ models: ['tiny'] }), requests: rate(3, 60_000), ...NO_MORE },
+    ],
+  })
+  const both = callBy({}, ['big', 'small'])
+  t.equal(passing(store, 5, both, at(0)), 2, 'a second model does not lend its figures')
+  t.equal(passing(store, 5, callBy({}, ['big']), at(0)), 0)
+  t.equal(passing(store, 100, callBy({}, ['small']), at(0)), 98, 'and was charged')
+  t.equal(passing(store, 5, callBy({}, ['tiny', 'big']), at(0)), 0)
+  t.equal(passing(store, 5, callBy({}, ['tiny']), at(0)), 3, 'a refusal charges no tier')
+})
+
+void t.test('reserve() charges a call of two models of one tier once', async (t) => {
+  const store = storeOf({ for: selecting({ models: ['a', 'b'] }), requests: rate(2, 60_000) })
+  t.equal(passing(store, 5, callBy({}, ['a', 'b', 'c']), at(0)), 2)
+  t.equal(passing(store, 5, callBy({}, ['c']), at(0)), 5, 'the limit is not about it')
+})
 
 void t.test('reserve() per global counts everybody together', async (t) => {
   const store = storeOf({ per: 'global', requests: rate(2, 60_000) })
