@@ -5,25 +5,32 @@ import { type Dispatcher, Pool } from 'undici'
 
 import { listening } from './ipc.ts'
 
+/** Between two neighbours only (RFC 9110 §7.6.1). */
+const HOP = new Set(['host', 'connection', 'keep-alive', 'content-length', 'transfer-encoding'])
+
+function passed(headers: Record<string, unknown>): Record<string, string> {
+  const kept: Record<string, string> = {}
+  for (const name in headers) if (!HOP.has(name)) kept[name] = String(headers[name])
+  return kept
+}
+
 /**
- * The least a Node proxy can do: read the body, send it on, collect the answer, write it once. It
- * checks nothing, keeps nothing and writes down nothing; Governor is measured against it.
+ * The least a Node proxy can do: body and headers on, answer collected, written once. The measure.
  */
 class Answer implements Dispatcher.DispatchHandler {
   readonly #outgoing: ServerResponse
   readonly #chunks: Buffer[] = []
   #status = 0
-  #type = ''
+  #headers: Record<string, unknown> = {}
 
   constructor(outgoing: ServerResponse) {
     this.#outgoing = outgoing
   }
 
   onRequestStart(): void {}
-
   onResponseStart(_: unknown, status: number, headers: Record<string, unknown>): void {
     this.#status = status
-    this.#type = String(headers['content-type'])
+    this.#headers = headers
   }
 
   onResponseData(_: unknown, chunk: Buffer): void {
@@ -31,8 +38,9 @@ class Answer implements Dispatcher.DispatchHandler {
   }
 
   onResponseEnd(): void {
-    const body = this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks)
-    const headers = { 'content-type': this.#type, 'content-length': body.length }
+    const body = Buffer.concat(this.#chunks)
+    const headers = passed(this.#headers)
+    headers['content-length'] = String(body.length)
     this.#outgoing.writeHead(this.#status, headers).end(body)
   }
 
@@ -46,8 +54,8 @@ const server = createServer((incoming, outgoing) => {
   const chunks: Buffer[] = []
   incoming.on('data', (chunk: Buffer) => chunks.push(chunk))
   incoming.on('end', () => {
-    const headers = { 'content-type': 'application/json' }
-    const body = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
+    const headers = passed(incoming.headers)
+    const body = Buffer.concat(chunks)
     pool.dispatch({ path: incoming.url!, method: 'POST', headers, body }, new Answer(outgoing))
   })
 })

@@ -57,6 +57,7 @@ export async function startGovernor(
   const config = join(directory, 'governance.yaml')
   copyFileSync(join(BENCH, 'governance.yaml'), config)
   const environment = {
+    MALLOC_ARENA_MAX: '2',
     BENCH_UPSTREAM: upstream.url,
     BENCH_CREDENTIAL: CREDENTIAL,
     NODE_COMPILE_CACHE: join(ROOT, 'node_modules/.cache/governor'),
@@ -67,7 +68,13 @@ export async function startGovernor(
     name: 'Governor',
     command: [main, 'run', '--config', config],
     core: 'proxy',
-    nodeFlags: ['--import', join(ROOT, 'src/require-node.mjs'), ...nodeFlags],
+    nodeFlags: [
+      '--max-semi-space-size=8',
+      '--max-old-space-size=512',
+      '--import',
+      join(ROOT, 'src/require-node.mjs'),
+      ...nodeFlags,
+    ],
     environment,
     urlFrom: (output) => /proxy +(http:\/\/127\.0\.0\.1:\d+)/.exec(output)?.[1] ?? null,
   })
