@@ -42,7 +42,12 @@ t.test('the image runs main.ts as a numeric user that is not root', (t) => {
   t.strictSame(execForm(last(FINAL, 'CMD')), ['run', '--config', '/etc/governor/governance.yaml'])
   t.equal(last(FINAL, 'STOPSIGNAL'), 'SIGTERM')
   t.strictSame(execForm(last(FINAL, 'VOLUME')), ['/data'])
-  t.strictSame(environment(FINAL), environment(BUILD), 'the compile cache stays where it was made')
+  t.equal(
+    environment(FINAL)['NODE_COMPILE_CACHE'],
+    environment(BUILD)['NODE_COMPILE_CACHE'],
+    'the compile cache stays where it was made',
+  )
+  t.match(environment(FINAL)['NODE_OPTIONS'], /--max-semi-space-size=\d+ --max-old-space-size=\d+/)
   t.equal(last(FINAL, 'WORKDIR'), last(BUILD, 'WORKDIR'))
   t.end()
 })

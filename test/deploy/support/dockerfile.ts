@@ -82,10 +82,11 @@ export function execForm(text: string): string[] {
 
 /** `NAME=value`s of all ENV instructions. */
 export function environment(stage: Stage): Record<string, string> {
-  return Object.fromEntries(
-    all(stage, 'ENV').map(({ text }): [string, string] => {
-      const at = text.indexOf('=')
-      return [text.slice(0, at), text.slice(at + 1)]
-    }),
+  const pairs = all(stage, 'ENV').flatMap(({ text }) =>
+    [...text.matchAll(/(\w+)=(?:"([^"]*)"|(\S+))/g)].map(([, name, quoted, plain]) => [
+      name!,
+      quoted ?? plain!,
+    ]),
   )
+  return Object.fromEntries(pairs) as Record<string, string>
 }
