@@ -180,9 +180,9 @@ function resultsOf(body: Json): Map<string, RecordedResult> | null {
     const said = object(each)
     const result = RESULTS.find((known) => known === said?.['result'])
     const mode = MODES.find((known) => known === said?.['mode'])
-    if (result !== undefined && mode !== undefined) {
-      results.set(text(said?.['id']), { mode, result })
-    }
+    // A result of a later version: what else it lists may mean something else, too.
+    if (result === undefined || mode === undefined) return null
+    results.set(text(said?.['id']), { mode, result })
   }
   return results
 }
