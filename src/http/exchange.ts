@@ -14,6 +14,8 @@ export class HttpExchange {
   onCut: ((error: GovernorError) => void) | null = null
   /** Why the rest of this request cannot be read. */
   fault: GovernorError | null = null
+  /** Nothing that follows on this connection is a request any more. */
+  isLast = false
   #gone = false
   #listener: (() => void) | null = null
 
@@ -23,10 +25,15 @@ export class HttpExchange {
     this.awaitsContinue = awaitsContinue
     // An AbortController with its listeners costs several microseconds a request; this costs one.
     outgoing.on('close', () => {
-      if (outgoing.writableFinished) return
-      this.#gone = true
-      this.#listener?.()
+      if (!outgoing.writableFinished) this.leave()
     })
+  }
+
+  /** The connection is gone. Node tells the answer that is being sent, not those queued behind it. */
+  leave(): void {
+    if (this.#gone) return
+    this.#gone = true
+    this.#listener?.()
   }
 
   /** What follows the headers is not HTTP: whoever reads the body hears of it, now or later. */

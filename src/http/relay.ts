@@ -198,7 +198,9 @@ class Stream {
     this.#trail.answerBytes += bytes.length
     if (this.#exchange.outgoing.write(bytes)) return true
     clearTimeout(this.#stalled)
-    this.#stalled = setTimeout(() => this.#exchange.outgoing.destroy(), this.#options.idleMs)
+    // The socket itself: an answer that waits behind another has not been given it yet.
+    const { socket } = this.#exchange.incoming
+    this.#stalled = setTimeout(() => socket.destroy(), this.#options.idleMs)
     return false
   }
 

@@ -22,6 +22,12 @@ const HEADER_BYTES_MAX = 16 * 1024
 /** Longer than the clients' own, so that the side that may be idle is the one that closes. */
 const KEEP_ALIVE_MS = 75_000
 
+/**
+ * Requests that may be under way on one connection. Node reads on however many are waiting and
+ * stops only when their answers pile up, which also keeps it from seeing that the client has left.
+ */
+const PIPELINED_MAX = 16
+
 /** How long a refused connection may take to read its answer. */
 const LINGER_MS = 1000
 
@@ -47,14 +53,25 @@ export function createProxyServer(options: ServerOptions): Server {
     noDelay: true,
   })
   server.maxConnections = options.connectionsMax
-  /** What is under way on each socket, oldest first. */
-  const underWay = new WeakMap<Duplex, Set<HttpExchange>>()
+  const connections: Connections = new WeakMap()
   const accept = (awaitsContinue: boolean) => (incoming: IncomingMessage, outgoing: Outgoing) => {
     const { socket } = incoming
+    let connection = connections.get(socket)
+    if (connection === undefined) connections.set(socket, (connection = new Connection(socket)))
+    if (connection.isOver) return
+    if (connection.underWay.size >= PIPELINED_MAX) {
+      connection.latest!.isLast = true
+      socket.destroy()
+      options.onMalformed('REQUEST_MALFORMED', socket.remoteAddress)
+      return
+    }
     const exchange = new HttpExchange(incoming, outgoing, awaitsContinue)
-    const exchanges = underWay.get(socket) ?? new Set()
-    underWay.set(socket, exchanges.add(exchange))
-    outgoing.on('close', () => exchanges.delete(exchange))
+    if (incoming.headers.upgrade !== undefined) {
+      // Node drops what follows in the same segment, so nothing after it can be told apart.
+      exchange.isLast = true
+      outgoing.shouldKeepAlive = false
+    }
+    connection.begin(exchange)
     options.onExchange(exchange)
   }
   server.on('request', accept(false))
@@ -64,25 +81,68 @@ export function createProxyServer(options: ServerOptions): Server {
     refuseRaw(socket, 'METHOD_NOT_ALLOWED', options)
     options.onMalformed('METHOD_NOT_ALLOWED', incoming.socket.remoteAddress)
   })
+  server.on('clientError', clientErrorHandler(connections, options))
+  return server
+}
+
+/** What to do about bytes that are no request, or that do not come in time. */
+function clientErrorHandler(connections: Connections, options: ServerOptions) {
   const refused = new WeakSet<Duplex>()
-  server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
+  return (error: NodeJS.ErrnoException, socket: Duplex): void => {
     if (refused.has(socket)) return
     if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
+    const connection = connections.get(socket) ?? new Connection(socket)
     const code = PARSER_CODES[error.code ?? ''] ?? 'REQUEST_MALFORMED'
-    const latest = [...(underWay.get(socket) ?? [])].at(-1)
-    if (latest !== undefined && !latest.incoming.complete) {
+    const { unread } = connection
+    if (unread !== undefined) {
       // The connection ended in the middle of the body: that client is gone.
       if (error.code === 'HPE_INVALID_EOF_STATE') socket.destroy()
-      else latest.breakOff(new GovernorError(code))
+      else unread.breakOff(new GovernorError(code))
       return
     }
+    if (connection.isOver) return void socket.destroy()
     refused.add(socket)
     // An answer under way must not be written into.
-    if (latest !== undefined) socket.destroy()
+    if (connection.underWay.size > 0) socket.destroy()
     else refuseRaw(socket, code, options)
     options.onMalformed(code, (socket as Socket).remoteAddress)
-  })
-  return server
+  }
+}
+
+type Connections = WeakMap<Duplex, Connection>
+
+/** What is under way on one socket. */
+class Connection {
+  readonly underWay = new Set<HttpExchange>()
+  /** The last one to begin, while it is under way or where nothing may follow it. */
+  latest: HttpExchange | undefined
+
+  constructor(socket: Duplex) {
+    socket.on('close', () => {
+      for (const exchange of this.underWay) exchange.leave()
+    })
+  }
+
+  /** Nothing that follows is a request any more. */
+  get isOver(): boolean {
+    return this.latest?.isLast === true
+  }
+
+  /** The one whose body is still to come and that has no answer yet. */
+  get unread(): HttpExchange | undefined {
+    const { latest } = this
+    if (latest === undefined || latest.incoming.complete) return undefined
+    return latest.outgoing.headersSent ? undefined : latest
+  }
+
+  begin(exchange: HttpExchange): void {
+    this.underWay.add(exchange)
+    this.latest = exchange
+    exchange.outgoing.on('close', () => {
+      this.underWay.delete(exchange)
+      if (this.latest === exchange && !exchange.isLast) this.latest = undefined
+    })
+  }
 }
 
 type Outgoing = ConstructorParameters<typeof HttpExchange>[1]

@@ -1,7 +1,14 @@
 import t from 'tap'
 
 import { chat } from '../support/client.ts'
-import { FakeUpstream } from '../support/fake-upstream.ts'
+import {
+  after,
+  answer,
+  chatEvent,
+  FakeUpstream,
+  hangBeforeHeaders,
+  hangMidStream,
+} from '../support/fake-upstream.ts'
 import { rawAnswer, RawConnection } from '../support/raw-http.ts'
 import { startGovernor } from '../support/start-governor.ts'
 import { until } from '../support/until.ts'
@@ -252,6 +259,39 @@ t.test('an offer of h2c is ignored and not passed on, any other upgrade refused'
   t.equal(upstream.received.length, 1)
 })
 
+t.test('after an offer to upgrade nothing on the connection is a request', async (t) => {
+  const { upstream, site, authorization } = await setUp(t)
+  const offer = ['GET /v1/models HTTP/1.1', 'host: a', authorization, 'upgrade: h2c', '', '']
+  const inner = ['GET /v1/models/gpt-4o HTTP/1.1', 'host: a', authorization, '', ''].join('\r\n')
+  const outer = [
+    'POST /v1/embeddings HTTP/1.1',
+    'host: a',
+    authorization,
+    'content-type: application/json',
+    `content-length: ${inner.length}`,
+    '',
+    '',
+  ].join('\r\n')
+  upstream.behaviour = after(300, answer())
+  for (const lines of [offer, [...offer.slice(0, -2), 'connection: Upgrade', '', '']]) {
+    const before = upstream.received.length
+    const connection = await RawConnection.open(site.url)
+    connection.send(lines.join('\r\n') + outer)
+    await until('the first to arrive', () => upstream.received.length > before)
+    connection.send(inner)
+    const answered = await connection.answer()
+    t.equal(answered.status, 200)
+    t.equal(answered.headers['connection'], 'close')
+    await connection.untilClosed()
+    t.equal(connection.unread, '', 'and nothing else')
+    t.strictSame(
+      upstream.received.slice(before).map(({ path }) => path),
+      ['/v1/models'],
+    )
+  }
+  t.equal(await site.metric('governor_inflight_requests'), 0)
+})
+
 t.test('HTTP/1.0 is served and closed', async (t) => {
   const { site, post, length } = await setUp(t)
   const connection = await RawConnection.open(site.url)
@@ -286,6 +326,36 @@ t.test('pipelined requests are answered one by one, in order', async (t) => {
   t.equal(ids.size, 4)
   t.equal(upstream.received.length, 2)
   connection.destroy()
+})
+
+t.test('more than 16 requests at once on a connection end it', async (t) => {
+  const { upstream, site, post, length } = await setUp(t)
+  upstream.behaviour = hangBeforeHeaders
+  const connection = await RawConnection.open(site.url)
+  connection.send(post([length]).repeat(16))
+  await until('all of them to be under way', () => upstream.received.length === 16)
+  t.equal(connection.closed, false)
+  connection.send(post([length]).repeat(1000))
+  await connection.untilClosed()
+  await until('them to end', async () => (await site.metric('governor_inflight_requests')) === 0)
+  t.equal(upstream.received.length, 16)
+  await until('the calls to be cut', () => upstream.received.every((call) => call.closedEarly))
+})
+
+t.test('a client that leaves while answers queue is noticed for each of them', async (t) => {
+  const { upstream, site, post } = await setUp(t)
+  const bodies = [chat('slow'), chat('stream', { stream: true })].map((body) =>
+    JSON.stringify(body),
+  )
+  const streamed = hangMidStream([chatEvent('a')])
+  upstream.behaviour = (received, response) =>
+    received.body.toString().includes('slow') ? undefined : streamed(received, response)
+  const connection = await RawConnection.open(site.url)
+  connection.send(bodies.map((body) => post([`content-length: ${body.length}`], body)).join(''))
+  await until('both to be under way', () => upstream.received.length === 2)
+  connection.socket.resetAndDestroy()
+  await until('both to be cut', () => upstream.received.every((call) => call.closedEarly))
+  await until('both to end', async () => (await site.metric('governor_inflight_requests')) === 0)
 })
 
 t.test('bytes after a call are a request of their own', async (t) => {
