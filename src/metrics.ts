@@ -1,10 +1,10 @@
-import { Counter, Gauge, Registry } from 'prom-client'
+import { Gauge, Registry } from 'prom-client'
 
-import { Histogram, register } from './histogram.ts'
+import { Counter, Histogram, register } from './series.ts'
 
 /**
  * Every metric of one running Governor. Labels come from closed sets, never from what a client
- * typed. A count costs 0.15 µs in prom-client, measured on Node 24.
+ * typed.
  */
 export type Metrics = ReturnType<typeof createMetrics>
 
@@ -16,8 +16,15 @@ const FIRST_BYTE_SECONDS = [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6,
 /** A fresh set with its own registry, so that several Governors fit in one process. */
 export function createMetrics() {
   const registry = new Registry()
-  const counter = <Label extends string>(name: string, help: string, labelNames: Label[] = []) =>
-    new Counter({ name: `governor_${name}`, help, labelNames, registers: [registry] })
+  const counter = <Label extends string = never>(
+    name: string,
+    help: string,
+    labelNames: readonly Label[] = [],
+  ) => {
+    const metric = new Counter<Label>(`governor_${name}`, help, labelNames)
+    register(registry, metric)
+    return metric
+  }
   const gauge = <Label extends string>(name: string, help: string, labelNames: Label[] = []) =>
     new Gauge({ name: `governor_${name}`, help, labelNames, registers: [registry] })
   const histogram = <Label extends string = never>(

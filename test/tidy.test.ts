@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import t from 'tap'
 
 /** What every area may use: the nouns, the error table, the clock, the log, the metrics. */
-const COMMON = ['exchange', 'errors', 'clock', 'log', 'metrics']
+const COMMON = ['exchange', 'errors', 'clock', 'turns', 'log', 'metrics']
 const AREAS = ['audit', 'auth', 'config', 'dialect', 'http', 'limit', 'policy', 'upstream']
 /** Files that put areas together. */
 const COMPOSITION = ['load-config', 'governor', 'stages', 'check-stages', 'world', 'pipeline']
@@ -13,9 +13,10 @@ const COMPOSITION = ['load-config', 'governor', 'stages', 'check-stages', 'world
 const MAY_IMPORT: Record<string, readonly string[]> = {
   errors: [],
   clock: [],
+  turns: ['clock'],
   log: [],
-  histogram: [],
-  metrics: ['histogram'],
+  series: [],
+  metrics: ['series'],
   exchange: ['errors', 'clock'],
   pipeline: ['errors', 'exchange'],
   ...Object.fromEntries(AREAS.map((area) => [area, COMMON])),

@@ -7,6 +7,14 @@ interface Sample {
   readonly value: number
 }
 
+/** A metric as prom-client's registry wants it. */
+interface Exposed {
+  readonly name: string
+  readonly help: string
+  readonly type: string
+  readonly values: readonly Sample[]
+}
+
 /** One series: how many observations were at most each bound, and their sum. */
 class Series {
   readonly counts: number[]
@@ -54,7 +62,7 @@ export class Histogram<Label extends string = never> {
   }
 
   /** What prom-client's registry asks of a metric. */
-  async get(): Promise<{ name: string; help: string; type: string; values: readonly Sample[] }> {
+  async get(): Promise<Exposed> {
     const values: Sample[] = []
     for (const [label, series] of this.#series) {
       const labels = this.labelNames.length === 0 ? {} : { [this.labelNames[0]!]: label }
@@ -71,7 +79,41 @@ export class Histogram<Label extends string = never> {
   }
 }
 
-/** Puts a histogram of ours beside prom-client's metrics. */
-export function register(registry: Registry, histogram: Histogram<string>): void {
-  registry.registerMetric(histogram as unknown as Parameters<Registry['registerMetric']>[0])
+/**
+ * A counter for the path of a request: prom-client sorts and hashes the labels of every count, which
+ * is 0.15 µs and 300 bytes each; here they are looked up as one text. Label values hold no line feed.
+ */
+export class Counter<Label extends string = never> {
+  readonly name: string
+  readonly labelNames: readonly Label[]
+  readonly #help: string
+  readonly #counts = new Map<string, number>()
+
+  constructor(name: string, help: string, labelNames: readonly Label[]) {
+    this.name = name
+    this.labelNames = labelNames
+    this.#help = help
+    if (labelNames.length === 0) this.#counts.set('', 0)
+  }
+
+  inc(labels: Readonly<Record<Label, string>>, by = 1): void {
+    let key = ''
+    for (const name of this.labelNames) key = key === '' ? labels[name] : `${key}\n${labels[name]}`
+    this.#counts.set(key, (this.#counts.get(key) ?? 0) + by)
+  }
+
+  /** What prom-client's registry asks of a metric. */
+  async get(): Promise<Exposed> {
+    const values = [...this.#counts].map(([key, value]): Sample => {
+      const texts = key.split('\n')
+      const labels = Object.fromEntries(this.labelNames.map((name, index) => [name, texts[index]!]))
+      return { metricName: this.name, labels, value }
+    })
+    return { name: this.name, help: this.#help, type: 'counter', values }
+  }
+}
+
+/** Puts a metric of ours beside prom-client's. */
+export function register(registry: Registry, metric: Histogram<string> | Counter<string>): void {
+  registry.registerMetric(metric as unknown as Parameters<Registry['registerMetric']>[0])
 }

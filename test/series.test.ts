@@ -1,7 +1,7 @@
 import { Registry } from 'prom-client'
 import t from 'tap'
 
-import { Histogram, register } from '../src/histogram.ts'
+import { Counter, Histogram, register } from '../src/series.ts'
 
 t.test('Histogram is exposed the way Prometheus reads it', async (t) => {
   const registry = new Registry()
@@ -36,4 +36,27 @@ t.test('Histogram without a label is one series', async (t) => {
     await registry.metrics(),
     /y_seconds_bucket\{le="1"\} 1\ny_seconds_bucket\{le="\+Inf"\} 1/,
   )
+})
+
+t.test('Counter counts by its labels', async (t) => {
+  const registry = new Registry()
+  const counter = new Counter('z_total', 'Help', ['operation', 'code'])
+  register(registry, counter)
+  counter.inc({ operation: 'chat', code: 'ok' })
+  counter.inc({ code: 'ok', operation: 'chat' }, 2)
+  counter.inc({ operation: 'chat', code: 'POLICY_DENIED' })
+  t.equal(
+    await registry.metrics(),
+    `# HELP z_total Help
+# TYPE z_total counter
+z_total{operation="chat",code="ok"} 3
+z_total{operation="chat",code="POLICY_DENIED"} 1
+`,
+  )
+})
+
+t.test('Counter without labels is there from the start', async (t) => {
+  const registry = new Registry()
+  register(registry, new Counter('z_total', 'Help', []))
+  t.match(await registry.metrics(), /^z_total 0$/m)
 })
