@@ -11,6 +11,8 @@ export interface FoldedEntry {
 /** Refusals of one key recorded one by one in a second. */
 const REFUSALS_PER_SECOND = 20
 const SECOND_MS = 1_000
+/** A folded refusal is told after this and a look: a crash loses less than its last second. */
+const FOLDED_MS = 600
 /** At most one `unauthenticated` entry in this time. */
 const UNAUTHENTICATED_MS = 10_000
 const PEERS_MAX = 16
@@ -26,6 +28,8 @@ type Codes = Map<ErrorCode, number>
 interface KeyWindow {
   startMs: number
   count: number
+  /** When the first of `folded` was. */
+  foldedSinceMs: number
   readonly folded: Codes
 }
 
@@ -60,11 +64,12 @@ export class Fold {
     }
     window.count++
     if (window.count <= REFUSALS_PER_SECOND) return 'record'
+    if (window.folded.size === 0) window.foldedSinceMs = nowMs
     add(window.folded, code)
     return 'folded'
   }
 
-  /** What has to be appended by now; mostly nothing. Call it about once a second. */
+  /** What has to be appended by now; mostly nothing. Call it about five times a second. */
   due(nowMs: number): FoldedEntry[] {
     return this.#collect(nowMs, false)
   }
@@ -80,7 +85,7 @@ export class Fold {
     const id = this.#keys.size < KEYS_MAX ? keyId : OTHERS
     const shared = this.#keys.get(id)
     if (shared !== undefined) return shared
-    const window: KeyWindow = { startMs: nowMs, count: 0, folded: new Map() }
+    const window: KeyWindow = { startMs: nowMs, count: 0, foldedSinceMs: 0, folded: new Map() }
     this.#keys.set(id, window)
     return window
   }
@@ -90,9 +95,13 @@ export class Fold {
     const over = all || isOver(this.#unauthenticatedSinceMs, UNAUTHENTICATED_MS, nowMs)
     if (this.#codes.size > 0 && over) entries.push(this.#takeUnauthenticated(nowMs))
     for (const [keyId, window] of this.#keys) {
-      if (!all && !isOver(window.startMs, SECOND_MS, nowMs)) continue
-      if (window.folded.size > 0) entries.push(foldedRefusals(keyId, window, nowMs))
-      this.#keys.delete(keyId)
+      const ended = all || isOver(window.startMs, SECOND_MS, nowMs)
+      const isDue = ended || isOver(window.foldedSinceMs, FOLDED_MS, nowMs)
+      if (window.folded.size > 0 && isDue) {
+        entries.push(foldedRefusals(keyId, window, nowMs))
+        window.folded.clear()
+      }
+      if (ended) this.#keys.delete(keyId)
     }
     return entries
   }
@@ -128,7 +137,7 @@ function foldedRefusals(keyId: string, window: KeyWindow, nowMs: number): Folded
   const body = JSON.stringify({
     kind: 'decision',
     time: timeOf(nowMs),
-    since: timeOf(window.startMs),
+    since: timeOf(window.foldedSinceMs),
     key_id: keyId === '' ? undefined : keyId.slice(0, KEY_CHARS_MAX),
     decision: 'deny',
     codes: Object.fromEntries(window.folded),

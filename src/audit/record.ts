@@ -24,7 +24,8 @@ export interface Charge {
   readonly atWallMs: number
 }
 
-const FOLD_MS = 1000
+/** With what `Fold` waits itself, folded refusals reach the log within a second. */
+const FOLD_MS = 200
 
 /**
  * What the pipeline knows of the audit: a decision before a call is forwarded or refused, an outcome

@@ -33,12 +33,12 @@ t.test('refusal() records twenty a second of one key and folds the rest', async 
     Array.from({ length: 50 }, (_, i) => (i < 20 ? 'record' : 'folded')),
   )
   t.equal(fold.refusal('k2', 'POLICY_DENIED', T0 + 60), 'record', 'another key is another count')
-  t.strictSame(fold.due(T0 + 999), [])
+  t.strictSame(fold.due(T0 + 619), [])
   t.strictSame(bodies(fold.due(T0 + 1000)), [
     {
       kind: 'decision',
       time: '2026-09-21T14:13:21.000Z',
-      since: '2026-09-21T14:13:20.000Z',
+      since: '2026-09-21T14:13:20.020Z',
       key_id: 'k1',
       decision: 'deny',
       codes: { POLICY_DENIED: 30 },
@@ -46,6 +46,23 @@ t.test('refusal() records twenty a second of one key and folds the rest', async 
     },
   ])
   t.equal(fold.refusal('k1', 'POLICY_DENIED', T0 + 1001), 'record')
+})
+
+t.test('due() tells a folded refusal after 0.6 s, and the second goes on', async (t) => {
+  const fold = new Fold()
+  const refuse = (ms: number) => fold.refusal('k1', 'POLICY_DENIED', T0 + ms)
+  for (let i = 0; i < 25; i++) refuse(300)
+  t.strictSame(fold.due(T0 + 899), [])
+  t.strictSame(
+    bodies(fold.due(T0 + 900)).map((body) => body['repeated']),
+    [5],
+  )
+  t.equal(refuse(950), 'folded', 'twenty of this second are recorded already')
+  t.strictSame(
+    bodies(fold.due(T0 + 1300)).map((body) => body['repeated']),
+    [1],
+  )
+  t.equal(refuse(1301), 'record')
 })
 
 t.test('refusal() counts a slow key anew each second', async (t) => {
