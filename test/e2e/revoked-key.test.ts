@@ -101,9 +101,8 @@ t.test('a key that expires ends the stream it began', async (t) => {
   const hand = new HandStream()
   const upstream = await FakeUpstream.start(t, hand.behaviour)
   const site = await startGovernor(t, { upstream: upstream.url })
-  const made = await site.cli(
-    ...['keys', 'create', '--tenant', 'acme', '--name', 'short', '--expires', '3s'],
-  )
+  const lasting = ['--name', 'short', '--expires', '3s']
+  const made = await site.cli('keys', 'create', '--tenant', 'acme', ...lasting)
   const key = made.stdout.trim().split('\n').at(-1)!
   const { response } = await open(site.url, { key, body: chat('hi', { stream: true }) })
   t.equal(response.statusCode, 200)
