@@ -16,7 +16,7 @@ import type { FILE } from './schema.ts'
 import type { Address, LimitConfig, LimitFigures, Snapshot, UpstreamConfig } from './snapshot.ts'
 import { quote } from './source.ts'
 import type { Read } from './spec.ts'
-import { formatAddress } from './units.ts'
+import { formatAddress, formatSize } from './units.ts'
 
 /** The file as read by its table: keys as in YAML, values without units. */
 export type FileValue = Read<typeof FILE>
@@ -140,10 +140,18 @@ function checkListeners({ listen, auth }: FileValue, report: Report): void {
 }
 
 function checkMaximums({ maximums }: FileValue, report: Report): void {
-  const holds = maximums.in_flight >= Math.max(maximums.body, maximums.decoded)
+  const { body, decoded, in_flight: inFlight } = maximums
   const message =
-    'One request would not fit: at least maximums.body and maximums.decoded are needed'
-  report.check(['maximums', 'in_flight'], holds, message)
+    `${formatSize(inFlight)} cannot hold one compressed request: expected at least ` +
+    `${formatSize(body + decoded)}, maximums.body (${formatSize(body)}) and ` +
+    `maximums.decoded (${formatSize(decoded)}) together`
+  report.check(['maximums', 'in_flight'], inFlight >= body + decoded, message)
+}
+
+/** The key store is not an audit log: each would refuse, or ruin, the other's file. */
+function checkFiles(keysPath: string, auditPath: string, report: Report): void {
+  const message = 'It is the file of audit.path too: give each its own'
+  report.check(['auth', 'keys', 'path'], keysPath !== auditPath, message)
 }
 
 const LOOPBACK = new BlockList()
