@@ -8,7 +8,10 @@ export interface NormalText {
    * The smallest range of the sent text that reads as `[start, end)` of `text`, in UTF-16 units: what
    * to cut out so that the value is gone, with the invisible characters inside it.
    */
-  original(start: number, end: number): { readonly start: number; readonly end: number }
+  readonly original: (
+    start: number,
+    end: number,
+  ) => { readonly start: number; readonly end: number }
 }
 
 /** With an ASCII character before it, which a combining mark would change. */

@@ -134,15 +134,12 @@ function mailchimpAt(text: string, dash: number): Match | null {
   return isDrawn('', text.slice(start, dash)) ? { start, end } : null
 }
 
-/** Azure's newer keys: 84 characters with `JQQJ99` in the middle. */
+/** Azure's newer keys: 84 characters, `JQQJ99` behind the first 52. */
 function azureAt(text: string, mark: number): Match | null {
-  if (!text.startsWith('JQQJ99', mark)) return null
-  let start = mark
-  while (start > 0 && mark - start < 90 && SETS.base64(text.charCodeAt(start - 1))) start--
-  const end = runEnd(text, mark, 60, SETS.base64)
-  if (end - start < 76 || end - start > 88 || start === mark) return null
-  const body = text.slice(start, end)
-  return isDrawn('', body) ? { start, end } : null
+  const start = mark - 52
+  if (start < 0 || !text.startsWith('JQQJ99', mark) || !standsAt(text, start)) return null
+  const end = runEnd(text, start, 85, isAlphanumeric)
+  return end - start === 84 && isDrawn('', text.slice(start, end)) ? { start, end } : null
 }
 
 const ANNOUNCED =

@@ -25,12 +25,14 @@ const ISSUERS: readonly (readonly [number, number, readonly number[]])[] = [
   [220_000, 220_499, [16, 17, 18, 19]], // Mir
 ]
 
-/** How the digits are grouped on cards and by people, the longest first. */
-const GROUPINGS: readonly RegExp[] = [
-  /\d{4}([-. /_]| - | {2})\d{4}\1\d{4}\1\d{4}\1\d{1,3}(?!\d)/y,
+/** How the digits are grouped on cards and by people. */
+const BY_FOUR: readonly RegExp[] = [
   /\d{4}([-. /_]| - | {2})(?:\d{4}\1\d{4}\1\d{1,4}|\d{6}\1\d{4,5}|\d{5}\1\d{6}|\d{3}\1\d{3}\1\d{3})(?!\d)/y,
-  /(?:\d{6}([-. ])\d{13}|\d{8}([-. ])\d{8})(?!\d)/y,
+  /\d{4}([-. /_]| - | {2})\d{4}\1\d{4}\1\d{4}\1\d{1,3}(?!\d)/y,
 ]
+const OTHERWISE: readonly RegExp[] = [/(?:\d{6}([-. ])\d{13}|\d{8}([-. ])\d{8})(?!\d)/y]
+/** No issuer has 0, 1, 7 or 9. */
+const BEGINS = /[2-68]/
 const DIGITS_MIN = 13
 const DIGITS_MAX = 19
 
@@ -65,15 +67,19 @@ function inARow(text: string, start: number, end: number): number | null {
 
 /** Where the card that begins at `start` ends; null when none does. */
 function grouped(text: string, start: number, length: number): number | null {
-  if ((length !== 4 && length !== 6 && length !== 8) || !stands(text, start)) return null
-  for (const grouping of GROUPINGS) {
+  if (!mayBegin(length, text.charAt(start)) || !stands(text, start)) return null
+  for (const grouping of length === 4 ? BY_FOUR : OTHERWISE) {
     grouping.lastIndex = start
     const value = grouping.exec(text)?.[0]
     if (value === undefined) continue
     const end = start + value.length
-    if (endsWell(text, end) && isCard(value.replace(/\D/g, ''))) return end
+    if (passesLuhn(value) && endsWell(text, end) && isCard(value.replace(/\D/g, ''))) return end
   }
   return null
+}
+
+function mayBegin(length: number, digit: string): boolean {
+  return (length === 4 || length === 6 || length === 8) && BEGINS.test(digit)
 }
 
 function endsWell(text: string, end: number): boolean {
@@ -105,13 +111,16 @@ function isMonotone(digits: string): boolean {
   return new Set(digits).size < 2
 }
 
-/** The weighted sum of Luhn's check, every second digit from the right doubled. */
-function passesLuhn(digits: string): boolean {
+/** The weighted sum of Luhn's check over the digits of `value`, every second one from the right doubled. */
+function passesLuhn(value: string): boolean {
   let sum = 0
-  for (let i = 0; i < digits.length; i++) {
-    const digit = digits.charCodeAt(digits.length - 1 - i) - 0x30
-    const weighted = i % 2 === 1 ? digit * 2 : digit
+  let isSecond = false
+  for (let i = value.length - 1; i >= 0; i--) {
+    const digit = value.charCodeAt(i) - 0x30
+    if (digit < 0 || digit > 9) continue
+    const weighted = isSecond ? digit * 2 : digit
     sum += weighted > 9 ? weighted - 9 : weighted
+    isSecond = !isSecond
   }
   return sum % 10 === 0
 }

@@ -25,6 +25,7 @@ export const email: Detector = {
 
 function signed(text: string, start: number, sign: string): Match | null {
   const from = start + sign.length
+  if (!isTopUnit(text.charCodeAt(from))) return null
   const end = domainEndOf(text, from) ?? spelledDomainEndOf(text, from)
   if (end === null) return null
   const first = localStartOf(text, start)

@@ -41,7 +41,7 @@ function afterName(text: string, start: number, end: number): number {
 
 const ORDERED = /abcdef|ABCDEF|12345|uvwxyz|UVWXYZ/
 /** A run of letters as long as this is a word: in random base62 one in a thousand tokens has it. */
-const WORD = /[a-z]{8}|[A-Z]{8}|[A-Z]?[a-z]{3,}[A-Z_/-][a-z]{3,}/
+const WORD = /[a-z]{10}|[A-Z]{10}|[a-z]{4,}[A-Z_/-][a-z]{4,}/
 
 function isMixed(token: string): boolean {
   if (/^[\da-f-]+$/i.test(token) || ORDERED.test(token) || WORD.test(token)) return false

@@ -24,17 +24,17 @@ export const iban: Detector = {
   atCountryWord(text, start) {
     const length = LENGTHS.get(text.slice(start, start + 2).toUpperCase())
     if (length === undefined || !beginsAt(text, start)) return null
-    let compact = text.slice(start, start + 4)
+    const separator = separatorAt(text, start + 4)
     let end = start + 4
-    const separator = separatorAt(text, end)
-    for (; compact.length < length; end++) {
+    let rest = 0
+    for (let count = 4; count < length; count++, end++) {
       if (separator !== '' && text.charAt(end) === separator) end++
       const unit = text.charCodeAt(end)
       if (!isAlphanumeric(unit)) return null
-      compact += text.charAt(end)
+      rest = appended(rest, unit)
     }
-    if (isWord(text, end) || remainder(compact.toUpperCase()) !== 1) return null
-    return isDigit(compact.charCodeAt(4)) || /\d/.test(compact.slice(4)) ? { start, end } : null
+    for (let i = start; i < start + 4; i++) rest = appended(rest, text.charCodeAt(i))
+    return rest === 1 && !isWord(text, end) ? { start, end } : null
   },
 }
 
@@ -43,12 +43,7 @@ function separatorAt(text: string, at: number): string {
   return mark !== '' && SEPARATORS.includes(mark) ? mark : ''
 }
 
-/** The number with its first four characters at the end and A = 10 … Z = 35, modulo 97. */
-function remainder(compact: string): number {
-  let rest = 0
-  for (const character of compact.slice(4) + compact.slice(0, 4)) {
-    const value = Number.parseInt(character, 36)
-    rest = (rest * (value > 9 ? 100 : 10) + value) % 97
-  }
-  return rest
+/** The remainder modulo 97 of a number with one more character behind it: a digit, or A = 10 … Z = 35. */
+function appended(rest: number, unit: number): number {
+  return isDigit(unit) ? (rest * 10 + unit - 0x30) % 97 : (rest * 100 + (unit & 0x5f) - 0x37) % 97
 }

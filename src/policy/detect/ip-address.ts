@@ -59,7 +59,7 @@ function stands(text: string, start: number, end: number): boolean {
 }
 
 const VERSION_BEFORE =
-  /(?:\bv|ver|versions?|release[ds]?|build|rev|firmware|section|§|sec|chapter|figure|table|clause|oid|rfc ?\d+|[A-Za-z]\/|[~^<>]=?|==|@)[\s:="'#(]{0,3}$/i
+  /(?:ver|versions?|release[ds]?|build|rev|firmware|section|§|sec|chapter|figure|table|clause|oid|rfc ?\d+|[A-Za-z]\/|[~^<>]=?|==|@)[\s:="'#(]{0,3}$|\bv[ .]?$/i
 
 /** A version or a paragraph number, by what stands before it or by its small parts. */
 function isVersion(text: string, start: number, address: string): boolean {
@@ -70,7 +70,7 @@ function isVersion(text: string, start: number, address: string): boolean {
 /** `5.2.1.1. Append …`: the number of a paragraph in a standard. */
 function isSection(text: string, address: string, { start, end }: Match): boolean {
   if (!/^(?:\d{1,2}\.){3}\d{1,2}$/.test(address)) return false
-  const isLabel = /^[.:)]? +[A-Z"`']/.test(text.slice(end, end + 4))
+  const isLabel = /^[.:)]?(?: +[A-Z"`']|\r?\n)/.test(text.slice(end, end + 4))
   return isLabel && /(?:^|[\n#*/-] {0,3}|[([])$/.test(text.slice(Math.max(0, start - 4), start))
 }
 

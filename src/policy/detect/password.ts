@@ -75,7 +75,8 @@ function valueAt(text: string, at: number): Value | null {
   const quote = /^(?:\\?["'`])/.exec(text.slice(at, at + 2))?.[0] ?? ''
   const start = at + quote.length
   if (quote === '') {
-    const end = runEnd(text, start, VALUE_MAX + 1, isBare)
+    BARE.lastIndex = start
+    const end = start + (BARE.exec(text)?.[0].length ?? 0)
     if (end - start > VALUE_MAX) return null
     const trimmed = withoutTail(text, start, end)
     return trimmed === start ? null : { start, end: trimmed, isQuoted: false }
@@ -91,9 +92,7 @@ function withoutTail(text: string, start: number, end: number): number {
   return last === end - 1 && '!?'.includes(text.charAt(last)) ? end : last
 }
 
-function isBare(unit: number): boolean {
-  return unit > 0x20 && !'"\'`<>,;|&'.includes(String.fromCharCode(unit)) && unit !== 0x5c
-}
+const BARE = /[^\s"'`<>,;|&\\]{0,129}/y
 
 /** Whether an unquoted value is an expression of a program: a call, a member, an index, a type. */
 function isCode(text: string, { start, end, isQuoted }: Value): boolean {

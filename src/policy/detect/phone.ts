@@ -53,6 +53,9 @@ function mayBegin(text: string, run: NumberRun, index: number): boolean {
   const start = run.start(index)
   const length = run.end(index) - start
   if (length >= 7 || isPlusBefore(text, start)) return true
+  // A longer row of groups: its first one was asked already.
+  const follows = isDigit(text.charCodeAt(start - 2)) && !isDigit(text.charCodeAt(start - 1))
+  if (follows && (length === 1 || text.charCodeAt(start) === ZERO)) return false
   if (text.charCodeAt(start) === ZERO) return length > 1
   if (length === 3 && index + 2 < run.count) return true
   return (length === 1 && index + 3 < run.count) || isLetter(text.charCodeAt(start - 2))
@@ -118,7 +121,11 @@ const NORTH_AMERICAN =
 
 /** (NPA) NXX-XXXX of the North American numbering plan, optionally behind a 1. */
 function northAmerican(text: string, from: number): Match | null {
-  const start = text.charCodeAt(from - 1) === PARENTHESIS ? from - 1 : from
+  const opens = text.charCodeAt(from - 1) === PARENTHESIS
+  return (opens ? northAmericanAt(text, from - 1) : null) ?? northAmericanAt(text, from)
+}
+
+function northAmericanAt(text: string, start: number): Match | null {
   NORTH_AMERICAN.lastIndex = start
   const value = NORTH_AMERICAN.exec(text)?.[0]
   return value === undefined ? null : checked(text, start, value)

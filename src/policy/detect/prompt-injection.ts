@@ -44,12 +44,12 @@ const CLUES: readonly Clue[] = [
       'dimentica',
       'missachte',
     ],
-    String.raw`[\p{L}]{3,14}${GAP}${FILL}(?:previous|prior|above|earlier|preceding|foregoing|initial|original|system|your|vorherigen|bisherigen|obigen|précédentes|anteriores|previas|precedenti)${GAP}${FILL}${RULES}(?![\p{L}])`,
+    String.raw`[\p{L}]{3,14}${GAP}${FILL}(?:previous|prior|above|earlier|preceding|foregoing|system|your|vorherigen|bisherigen|obigen|précédentes|anteriores|previas|precedenti)${GAP}${FILL}${RULES}(?![\p{L}])`,
   ),
   clue(
     1,
     ['ignor', 'disregard', 'forget', 'override', 'bypass', 'vergiss', 'oublie', 'olvida'],
-    String.raw`[\p{L}]{3,14}${GAP}(?:\p{L}{1,10}${GAP}){0,3}?(?:everything|anything|all|what|alles|tout|todo)${GAP}(?:\p{L}{1,10}${GAP}){0,5}?(?:above|before|previously|you${GAP}(?:\p{L}{1,5}${GAP}){0,2}?(?:told|said|instructed|learned|know)|zuvor|bisher|avant|antes)(?![\p{L}])`,
+    String.raw`[\p{L}]{3,14}${GAP}(?:\p{L}{1,10}${GAP}){0,3}?(?:everything|anything|all|what|alles|tout|todo)${GAP}(?:\p{L}{1,10}${GAP}){0,5}?(?:above|(?:you|i)${GAP}(?:\p{L}{1,5}${GAP}){0,2}?(?:told|said|instructed|learned|know)|zuvor|bisher|avant|antes)(?![\p{L}])`,
   ),
   clue(
     0.6,
