@@ -150,6 +150,7 @@ function resolveInput(input: InputValue, scope: Scope, at: Path): InputSelector 
   const message = 'Nothing is looked for: give it matches, words, detect or max_chars'
   scope.report.check(at, !empty, message)
   if (matches !== null) checkPattern(matches, scope.report, [...at, 'matches'])
+  checkWords(words ?? [], scope.report, [...at, 'words'])
   return { matches, words, charsMax, detect: resolveDetect(detect, scope, [...at, 'detect']) }
 }
 
@@ -157,6 +158,17 @@ function checkPattern(pattern: string, report: Report, at: Path): void {
   const wrong = patternProblem(pattern)
   const message = `Cannot compile pattern ${report.source.shown(at)}: ${wrong}`
   report.check(at, wrong === null, message)
+}
+
+/** What a text is read without; tag characters are read as the ASCII they shadow. */
+const UNREAD = /[[\p{Cf}\p{Default_Ignorable_Code_Point}\p{Cs}\s]--[\u{e0021}-\u{e007e}]]/gv
+
+function checkWords(words: readonly string[], report: Report, at: Path): void {
+  const whole = report.source.raw(at) !== null
+  words.forEach((word, index) => {
+    const message = 'A word of spaces and invisible characters only would never be found: remove it'
+    report.check(whole ? at : [...at, index], word.replace(UNREAD, '') !== '', message)
+  })
 }
 
 function resolveDetect(given: readonly Name[] | null, scope: Scope, at: Path): string[] | null {
