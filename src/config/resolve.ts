@@ -50,6 +50,7 @@ export function resolveFile(value: FileValue, report: Report, options: ResolveOp
   checkSets(value, report)
   checkListeners(value, report)
   checkMaximums(value, report)
+  checkFiles(path(value.auth.keys.path), path(value.audit.path), report)
   return {
     file: options.file,
     digest: options.digest,
