@@ -1,5 +1,5 @@
 import type { Snapshot } from '../config/snapshot.ts'
-import { watchConfig } from '../config/watch.ts'
+import { type Changed, type ConfigWatcher, watchConfig } from '../config/watch.ts'
 import { Governor } from '../governor.ts'
 import { loadConfig, type Loaded, renderProblems } from '../load-config.ts'
 import { createLog, type Log } from '../log.ts'
@@ -26,10 +26,16 @@ export async function run(options: RunOptions): Promise<number> {
     return loaded.missing ? 2 : 1
   }
   const log = createLog('info')
+  const { digest, secretFiles } = loaded.snapshot
+  const early: Changed[] = []
+  let changed = (what: Changed): void => void early.push(what)
+  // From before the start, so that no change during it is missed.
+  const watcher = watchConfig(file, (what) => changed(what), { digest, secretFiles })
   let governor: Governor
   try {
     governor = await Governor.start({ snapshot: loaded.snapshot, log, version })
   } catch (error) {
+    watcher.close()
     write(`${(error as Error).message}\nNothing was started.\n`)
     return 2
   }
@@ -37,9 +43,10 @@ export async function run(options: RunOptions): Promise<number> {
   write(banner(governor.snapshot, governor, governor.recorder.recovered))
   if (dev) write(await tryOut(governor, await devKey(governor, version)))
 
-  const reloader = new Reloader(governor, log, file)
-  const watcher = watchConfig(file, () => reloader.request(), { digest: loaded.snapshot.digest })
-  // Secrets that the file only points to may have changed while the file did not.
+  const reloader = new Reloader(governor, log, { file, watcher })
+  changed = (what) => reloader.request(what === 'secret')
+  for (const what of early) changed(what)
+  // Secrets of the environment, say, may have changed while no file did.
   options.onHangup(() => reloader.request(true))
   await options.stopped
   watcher.close()
@@ -54,15 +61,23 @@ class Reloader {
   readonly #governor: Governor
   readonly #log: Log
   readonly #file: string
+  readonly #watcher: ConfigWatcher
   #running = false
   #again = false
   #forced = false
 
-  constructor(governor: Governor, log: Log, file: string) {
+  constructor(
+    governor: Governor,
+    log: Log,
+    { file, watcher }: { readonly file: string; readonly watcher: ConfigWatcher },
+  ) {
     this.#governor = governor
     this.#log = log
     this.#file = file
+    this.#watcher = watcher
   }
+
+  /** `forced` reloads a file that has not changed, since what it points to has. */
 
   request(forced = false): void {
     this.#forced ||= forced
@@ -91,6 +106,7 @@ class Reloader {
       return
     }
     const { snapshot } = loaded
+    this.#watcher.follow(snapshot.secretFiles)
     if (!forced && snapshot.digest === this.#governor.snapshot.digest) return
     for (const key of fixedChanges(this.#governor.snapshot, snapshot)) {
       this.#log.warn({ key }, 'Changed in the file, but takes effect only at the next start')

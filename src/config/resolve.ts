@@ -54,6 +54,7 @@ export function resolveFile(value: FileValue, report: Report, options: ResolveOp
   return {
     file: options.file,
     digest: options.digest,
+    secretFiles: secretFilesOf(value, path),
     listen: value.listen,
     upstreams,
     auth: {
@@ -140,6 +141,7 @@ function checkListeners({ listen, auth }: FileValue, report: Report): void {
   )
 }
 
+/** While a compressed body is decoded, both its forms are held. */
 function checkMaximums({ maximums }: FileValue, report: Report): void {
   const { body, decoded, in_flight: inFlight } = maximums
   const message =
@@ -186,6 +188,11 @@ function resolveUpstreams(
     const credential = resolveCredential(upstream, { report, at, options })
     return { name, dialect, url, credential, models, usage }
   })
+}
+
+function secretFilesOf({ upstreams }: FileValue, path: (relative: string) => string): string[] {
+  const files = upstreams.flatMap(({ credential_file: file }) => (file === null ? [] : path(file)))
+  return [...new Set(files)]
 }
 
 /** The built-in upstream and its two options. */

@@ -9,6 +9,8 @@ export interface Snapshot {
   readonly file: string
   /** SHA-256, hex, of the file's bytes; `policy_digest` in the audit entry. */
   readonly digest: string
+  /** Absolute paths of the secret files it was made from; their content may change while the file does not. */
+  readonly secretFiles: readonly string[]
   readonly listen: {
     readonly proxy: Address
     readonly admin: Address | null

@@ -14,6 +14,8 @@ const POLL_INTERVAL_MS = 2000
 export interface WatchOptions {
   /** `snapshot.digest` of what is loaded; a change since then is told too. The content of now without. */
   readonly digest?: string
+  /** Files that are told of like the first; they are only polled. `follow` names others. */
+  readonly secretFiles?: readonly string[]
   readonly settleMs?: number
   readonly pollIntervalMs?: number
 }
@@ -25,28 +27,40 @@ export interface WatchOptions {
  */
 export class ConfigWatcher {
   readonly #file: string
-  readonly #onChange: () => void
+  readonly #onChange: (what: Changed) => void
   readonly #settleMs: number
   readonly #stopPolling: () => void
   #watcher: FSWatcher | null = null
   #settling: NodeJS.Timeout | null = null
   #digest: string | null
   #seen: string | null
+  /** Of the secret files, by path. */
+  #secrets = new Map<string, string | null>()
   #closed = false
 
   /** Starts at once. */
-  constructor(file: string, onChange: () => void, options: WatchOptions = {}) {
+  constructor(file: string, onChange: (what: Changed) => void, options: WatchOptions = {}) {
     this.#file = file
     this.#onChange = onChange
     this.#settleMs = options.settleMs ?? SETTLE_MS
     this.#seen = digest(file)
     this.#digest = options.digest ?? this.#seen
+    this.follow(options.secretFiles ?? [])
     this.#watch()
     this.#look()
     this.#stopPolling = every(options.pollIntervalMs ?? POLL_INTERVAL_MS, () => {
       this.#watch()
       this.#look()
+      this.#lookAtSecrets()
     })
+  }
+
+  /** From now on these are the secret files. Those that were before keep what was seen of them. */
+  follow(secretFiles: readonly string[]): void {
+    const former = this.#secrets
+    this.#secrets = new Map(
+      secretFiles.map((path) => [path, former.has(path) ? former.get(path)! : digest(path)]),
+    )
   }
 
   /** Ends watching; nothing is told afterwards. */
@@ -73,6 +87,18 @@ export class ConfigWatcher {
     }
   }
 
+  /** A secret is short and swapped as a whole; half of one would be refused or told of again. */
+  #lookAtSecrets(): void {
+    let changed = false
+    for (const [path, former] of this.#secrets) {
+      const now = digest(path)
+      if (now === null || now === former) continue
+      this.#secrets.set(path, now)
+      changed = true
+    }
+    if (changed) this.#onChange('secret')
+  }
+
   /** Waits until two looks in a row see the same content, then compares it with the last one told. */
   #look(): void {
     if (this.#closed || this.#settling !== null) return
@@ -84,17 +110,20 @@ export class ConfigWatcher {
         this.#look()
       } else if (now !== null && now !== this.#digest) {
         this.#digest = now
-        this.#onChange()
+        this.#onChange('file')
       }
     }, this.#settleMs)
     this.#settling.unref()
   }
 }
 
+/** What changed: the configuration itself, or only a secret that it points to. */
+export type Changed = 'file' | 'secret'
+
 /** Calls `onChange` after each change of the file's content, until `close()`. */
 export function watchConfig(
   file: string,
-  onChange: () => void,
+  onChange: (what: Changed) => void,
   options: WatchOptions = {},
 ): ConfigWatcher {
   return new ConfigWatcher(file, onChange, options)

@@ -114,3 +114,31 @@ t.test('close() ends it', async (t) => {
   await sleep(200)
   t.equal(seen.count(), 0)
 })
+
+t.test('watchConfig() tells of a secret file that changed, once', async (t) => {
+  const folder = t.testdir({ 'governance.yaml': 'one', secrets: { a: 'old', b: 'old' } })
+  const [file, a, b] = ['governance.yaml', 'secrets/a', 'secrets/b'].map((name) =>
+    join(folder, name),
+  )
+  const told: string[] = []
+  const watcher = watchConfig(file!, (what) => told.push(what), { ...QUICK, secretFiles: [a!] })
+  t.teardown(() => watcher.close())
+  const reaches = async (count: number) => {
+    const until = AbortSignal.timeout(10_000)
+    while (told.length < count && !until.aborted) await sleep(20)
+    return [...told]
+  }
+  writeFileSync(b!, 'not followed yet')
+  writeFileSync(a!, 'new')
+  t.strictSame(await reaches(1), ['secret'])
+  unlinkSync(a!)
+  await sleep(150)
+  t.strictSame(told, ['secret'], 'a file that is gone is not a change')
+  watcher.follow([a!, b!])
+  writeFileSync(b!, 'newer')
+  t.strictSame(await reaches(2), ['secret', 'secret'])
+  writeFileSync(file!, 'two')
+  t.strictSame(await reaches(3), ['secret', 'secret', 'file'])
+  await sleep(150)
+  t.equal(told.length, 3)
+})
