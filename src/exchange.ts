@@ -98,6 +98,11 @@ export interface Texts {
   readonly values: readonly string[]
   /** JSON pointer (RFC 6901) of the text at `index`; for a key, of its member followed by `#key`. */
   pointer(index: number): string
+  /**
+   * Plain ASCII that contains every value, set apart by quotes or line ends; absent where the dialect
+   * has none at hand.
+   */
+  readonly whole?: string
 }
 
 export type UninspectableKind =

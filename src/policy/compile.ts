@@ -6,14 +6,16 @@ import type {
   Snapshot,
 } from '../config/snapshot.ts'
 import type { Mode } from '../exchange.ts'
+import { Applicants } from './applicants.ts'
 import { type Expression, Expressions } from './expression.ts'
 import { compileAliases, ModelNames } from './model-names.ts'
-import { compileTextRules, type DetectorUse, type TextRules } from './scan.ts'
 import { compileSelectors, type SelectorTest } from './selectors.ts'
+import { compileTextRules, type DetectorUse, type TextRules } from './text-rules.ts'
 
 /** The policies of one snapshot, ready to be asked; nothing is compiled during a call. */
 export interface CompiledPolicies {
   readonly policies: readonly CompiledPolicy[]
+  readonly applicants: Applicants
   readonly texts: TextRules
   readonly defaults: Pick<Snapshot['defaults'], 'decision' | 'onError' | 'uninspectable'>
 }
@@ -28,6 +30,8 @@ export interface CompiledPolicy {
   readonly own: CompiledSelectors
   /** Looks at the texts of a call. */
   readonly readsText: boolean
+  /** Refuses by what texts hold or how long they are, so that a content nobody can read matters. */
+  readonly guardsText: boolean
   /** Has detectors look at them. */
   readonly detects: boolean
   /** Fields of `for` and of the verb, for `why`. */
@@ -94,6 +98,7 @@ export function compilePolicies(
   })
   return {
     policies,
+    applicants: new Applicants(policies),
     texts: compileTexts({ patterns, wordLists, detectors }, snapshot.detectors ?? []),
     defaults: snapshot.defaults,
   }
@@ -133,6 +138,11 @@ function compiledPolicy(
   own: CompiledSelectors,
 ): CompiledPolicy {
   const fields = [...new Set([...fieldsOf(narrowed), ...fieldsOf(own)])]
+  const readsText = [narrowed, own].some(
+    ({ pattern, words, detect }) => pattern !== null || words !== null || detect !== null,
+  )
+  // What cannot be read cannot be counted either.
+  const counts = narrowed.charsMax !== null || own.charsMax !== null
   return {
     id: policy.id,
     mode: policy.mode,
@@ -140,9 +150,8 @@ function compiledPolicy(
     message: policy.message,
     for: narrowed,
     own,
-    readsText: [narrowed, own].some(
-      ({ pattern, words, detect }) => pattern !== null || words !== null || detect !== null,
-    ),
+    readsText,
+    guardsText: (readsText || counts) && policy.mode === 'enforce' && policy.verb !== 'allow',
     detects: narrowed.detect !== null || own.detect !== null,
     fields: fields.length === 0 ? 'every call' : fields.join(', '),
   }

@@ -1,10 +1,11 @@
-import { setImmediate as nextTurn } from 'node:timers/promises'
-
+import type { Snapshot } from '../config/snapshot.ts'
 import type { Decision, Facts, PolicyResult, Principal, Route, Upstream } from '../exchange.ts'
+import { inTurns } from '../turns.ts'
+import type { Applicant, Applicants } from './applicants.ts'
 import type { CompiledPolicies, CompiledPolicy, CompiledSelectors } from './compile.ts'
 import { expressionFacts, type ExpressionFacts } from './expression-facts.ts'
 import { type Expression } from './expression.ts'
-import { scanTexts, type TextMatches } from './scan.ts'
+import { NOTHING, scanTexts, type TextMatches, TextsTooLarge } from './scan.ts'
 import type { Subject } from './selectors.ts'
 
 /** What a decision is made of. */
@@ -17,8 +18,8 @@ export interface PolicyCall {
   readonly wallMs: number
 }
 
-/** What the texts held; `failed` when they could not be read to the end. */
-type TextResult = TextMatches | 'unread' | 'failed'
+/** What the texts held; `failed` when they could not be read to the end, `large` when they grow too far. */
+type TextResult = TextMatches | 'unread' | 'failed' | 'large'
 
 /** What one policy says of one call; null when it says nothing. */
 interface Finding {
@@ -35,6 +36,7 @@ interface Tally {
   allowed: CompiledPolicy | null
 }
 
+const TOO_LARGE = 'A policy on text applies and these texts are too large once they are normalised'
 const FAILED: Finding = { result: 'error', why: 'the texts could not be matched' }
 
 /**
@@ -49,31 +51,25 @@ export function evaluate(
   compiled: CompiledPolicies,
   call: PolicyCall,
 ): Decision | Promise<Decision> {
-  const asked = new Asked(call)
-  if (!compiled.policies.some((policy) => policy.readsText && mayApply(policy, asked))) {
-    return decide(compiled, call, asked, 'unread')
-  }
-  const detects = compiled.policies.some((policy) => policy.detects && mayApply(policy, asked))
-  const scan = scanTexts(compiled.texts, call.facts.texts.values, detects)
+  const asked = new Asked(call, compiled.applicants)
+  if (!asked.readsText) return decide(compiled, call, asked, 'unread')
+  const { texts } = call.facts
   try {
+    const searches = compiled.texts.prefilter.mayMatch(texts.values, texts.whole)
+    if (!searches && !asked.detects) return decide(compiled, call, asked, NOTHING)
+    const scan = scanTexts(compiled.texts, texts.values, asked.detects, searches)
     const { done, value } = scan.next()
     if (done === true) return decide(compiled, call, asked, value)
-  } catch {
-    return decide(compiled, call, asked, 'failed')
+    return inTurns(scan)
+      .catch(failure)
+      .then((result) => decide(compiled, call, asked, result))
+  } catch (error) {
+    return decide(compiled, call, asked, failure(error))
   }
-  return finish(scan).then((texts) => decide(compiled, call, asked, texts))
 }
 
-async function finish(scan: Generator<undefined, TextMatches>): Promise<TextResult> {
-  try {
-    for (;;) {
-      await nextTurn()
-      const { done, value } = scan.next()
-      if (done === true) return value
-    }
-  } catch {
-    return 'failed'
-  }
+function failure(error: unknown): 'failed' | 'large' {
+  return error instanceof TextsTooLarge ? 'large' : 'failed'
 }
 
 function subjectOf({ principal, route, facts, upstream }: PolicyCall): Subject {
@@ -88,22 +84,39 @@ function subjectOf({ principal, route, facts, upstream }: PolicyCall): Subject {
 /** What policies ask of one call; each expression is evaluated when it is asked for, once. */
 class Asked {
   readonly subject: Subject
+  /** Policies of which everything but the input says that they have a say; what cannot be told may say so. */
+  readonly applicants: readonly Applicant[]
+  readonly readsText: boolean
+  readonly detects: boolean
   readonly #call: PolicyCall
-  readonly #told = new Map<Expression, boolean | string>()
+  #told: Map<Expression, boolean | string> | null = null
   #facts: ExpressionFacts | null = null
 
-  constructor(call: PolicyCall) {
+  constructor(call: PolicyCall, all: Applicants) {
     this.#call = call
     this.subject = subjectOf(call)
+    const applicants = all.of(this.subject)
+    const isPlain = applicants.every(
+      ({ policy }) => policy.for.when === null && policy.own.when === null,
+    )
+    this.applicants = isPlain ? applicants : applicants.filter((each) => this.#maySay(each))
+    this.readsText = this.applicants.some(({ policy }) => policy.readsText)
+    this.detects = this.applicants.some(({ policy }) => policy.detects)
+  }
+
+  #maySay({ policy }: Applicant): boolean {
+    if (this.holds(policy.for) === false) return false
+    return policy.verb === 'require' || this.holds(policy.own) !== false
   }
 
   /** A string says why it cannot be told; no expression holds. */
   holds({ when }: CompiledSelectors): boolean | string {
     if (when === null) return true
-    const known = this.#told.get(when)
+    const known = this.#told?.get(when)
     if (known !== undefined) return known
     this.#facts ??= expressionFacts(this.#call)
     const told = when.holds(this.#facts)
+    this.#told ??= new Map()
     this.#told.set(when, told)
     return told
   }
@@ -115,28 +128,17 @@ class Asked {
   }
 }
 
-/** Whether everything but the input says that this policy has a say; what cannot be told may say so. */
-function mayApply(policy: CompiledPolicy, asked: Asked): boolean {
-  if (policy.for.test.fails(asked.subject) !== null || asked.holds(policy.for) === false)
-    return false
-  if (policy.verb === 'require') return true
-  return policy.own.test.fails(asked.subject) === null && asked.holds(policy.own) !== false
-}
-
 function decide(
-  { policies, defaults }: CompiledPolicies,
+  { defaults }: CompiledPolicies,
   call: PolicyCall,
   asked: Asked,
   texts: TextResult,
 ): Decision {
   const { subject } = asked
   const tally: Tally = { policies: [], warnings: [], denied: null, failed: null, allowed: null }
-  let opaque = false
-  const looksInside = defaults.uninspectable !== 'allow' && call.facts.uninspectable.length > 0
-  for (const policy of policies) {
-    const finding = judge(policy, call.facts.inputChars, asked, texts)
-    if (finding !== null) count(tally, policy, finding, defaults.onError)
-    opaque ||= looksInside && guardsText(policy) && mayApply(policy, asked)
+  for (const applicant of asked.applicants) {
+    const finding = judge(applicant, call.facts.inputChars, asked, texts)
+    if (finding !== null) count(tally, applicant.policy, finding, defaults.onError)
   }
   const { denied, failed, allowed } = tally
   const decision = (
@@ -156,7 +158,8 @@ function decide(
     const message = `Policy "${failed.policy.id}" is not met: ${failed.field}`
     return decision('deny', failed.policy, message)
   }
-  if (opaque) return decision('deny', null, cannotInspect(call.facts))
+  const opaque = cannotInspect(call.facts, asked, texts, defaults.uninspectable)
+  if (opaque !== null) return decision('deny', null, opaque)
   if (allowed !== null) return { ...decision('allow', allowed, ''), message: '' }
   if (defaults.decision === 'allow') return decision('allow', null, '')
   return decision('deny', null, `No policy allows ${described(subject)}`)
@@ -191,18 +194,17 @@ function unmet(own: CompiledSelectors, field: string | null, asked: Asked): Find
 
 /** An expression that cannot be told is an error only where everything else matches. */
 function judge(
-  policy: CompiledPolicy,
+  { policy, unmet: field }: Applicant,
   inputChars: number,
   asked: Asked,
   texts: TextResult,
 ): Finding | null {
-  if (!mayApply(policy, asked)) return null
   if (texts === 'failed' && policy.readsText) return FAILED
   const { for: narrowed, own, verb } = policy
   if (inputFails(narrowed, inputChars, texts, false) !== null) return null
   if (verb === 'require') {
-    const field = own.test.fails(asked.subject) ?? inputFails(own, inputChars, texts, false)
-    return asked.error(narrowed) ?? unmet(own, field, asked)
+    const failing = field ?? inputFails(own, inputChars, texts, false)
+    return asked.error(narrowed) ?? unmet(own, failing, asked)
   }
   if (inputFails(own, inputChars, texts, verb === 'deny') !== null) return null
   const result = verb === 'allow' ? 'allowed' : 'denied'
@@ -217,7 +219,7 @@ function whyOf({ fields, detects, for: narrowed, own }: CompiledPolicy, texts: T
 }
 
 function detectedIn(texts: TextResult): Pick<Decision, 'detected'> {
-  if (typeof texts !== 'object') return {}
+  if (typeof texts !== 'object' || texts === NOTHING) return {}
   const { counts } = texts.detections
   return Object.keys(counts).length === 0 ? {} : { detected: counts }
 }
@@ -245,10 +247,6 @@ function notFound(
   return null
 }
 
-function guardsText({ readsText, mode, verb }: CompiledPolicy): boolean {
-  return readsText && mode === 'enforce' && verb !== 'allow'
-}
-
 /** Longest part of a caller's own text in a message. */
 const QUOTED_MAX = 100
 
@@ -270,7 +268,17 @@ function modelsOf({ models }: Subject): string {
   return models.length === 0 ? 'a call without a model' : `model ${models.map(quoted).join(', ')}`
 }
 
-function cannotInspect({ uninspectable }: Facts): string {
+/** What nobody can read where a policy on text applies, in words; null when there is no such thing. */
+function cannotInspect(
+  { uninspectable }: Facts,
+  asked: Asked,
+  texts: TextResult,
+  setting: Snapshot['defaults']['uninspectable'],
+): string | null {
+  const isLarge = texts === 'large'
+  if (!isLarge && (uninspectable.length === 0 || setting === 'allow')) return null
+  if (!asked.applicants.some(({ policy }) => policy.guardsText)) return null
+  if (isLarge) return TOO_LARGE
   const [first] = uninspectable
   const what = `${first?.kind ?? 'content'} at ${quoted(first?.pointer ?? '')}`
   return `A policy on text applies and this content cannot be read: ${what}`

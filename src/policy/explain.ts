@@ -2,8 +2,9 @@ import type { CompiledPolicies, CompiledPolicy, CompiledSelectors } from './comp
 import type { PolicyCall } from './evaluate.ts'
 import { conclude, type Opaque } from './explain-verdict.ts'
 import { expressionFacts, type ExpressionFacts } from './expression-facts.ts'
-import type { TextMatches, TextRules } from './scan.ts'
+import type { TextMatches } from './scan.ts'
 import type { Subject } from './selectors.ts'
+import type { TextRules } from './text-rules.ts'
 
 /**
  * What `evaluate` does not say: why a policy did not match, and what can still be told of a call whose
@@ -215,8 +216,8 @@ function notFound(
 /** Whether content that nobody can read meets a policy on text, by everything but that text. */
 function opaqueness(policies: readonly CompiledPolicy[], view: View): Opaque {
   let answer: Opaque = 'no'
-  for (const { readsText, mode, verb, ...policy } of policies) {
-    if (!readsText || mode !== 'enforce' || verb === 'allow') continue
+  for (const { guardsText, verb, ...policy } of policies) {
+    if (!guardsText) continue
     const parts = verb === 'require' ? [policy.for] : [policy.for, policy.own]
     const answers = parts.flatMap((each) => [callFields(each, view).is, view.expression(each).is])
     // What cannot be told may apply.

@@ -39,27 +39,64 @@ export function* matchLongText(
   text: string,
   found?: (id: number) => void,
 ): Generator<undefined, boolean> {
-  let state = ready(automaton.start(AT_START, 0))
-  let work = 0
-  let matched = false
-  for (let i = 0; i <= text.length; i++) {
-    const rune = text.codePointAt(i) ?? END_OF_TEXT
-    const kind = kindOf(automaton, rune)
-    const known = state.next?.[kind] ?? null
-    state = known ?? build(automaton, state, kind, rune)
-    work += known === null ? WORK_PER_BUILD : 1
-    if (state.isMatch) {
-      matched = true
-      if (found === undefined) return true
-      for (const id of state.matchIDs) found(id)
-    }
-    if (rune > 0xffff) i++
-    if (work >= WORK_PER_SLICE) {
-      work = 0
+  const match = new LongMatch(automaton, found)
+  yield* match.read(text)
+  return match.end()
+}
+
+/** One run of an automaton over a text that comes in pieces, none of which ends inside a pair. */
+export class LongMatch {
+  readonly #automaton: Automaton
+  readonly #found: ((id: number) => void) | undefined
+  #state: AutomatonState
+  #work = 0
+  #matched = false
+
+  constructor(automaton: Automaton, found?: (id: number) => void) {
+    this.#automaton = automaton
+    this.#found = found
+    this.#state = ready(automaton.start(AT_START, 0))
+  }
+
+  /** Nothing that follows can change the answer. */
+  get isOver(): boolean {
+    return this.#matched && this.#found === undefined
+  }
+
+  /** Reads the next piece. */
+  *read(piece: string): Generator<undefined, void> {
+    const automaton = this.#automaton
+    let state = this.#state
+    for (let i = 0; i < piece.length && !this.isOver; i++) {
+      const rune = piece.codePointAt(i) ?? END_OF_TEXT
+      if (rune > 0xffff) i++
+      const kind = kindOf(automaton, rune)
+      const known = state.next?.[kind] ?? null
+      state = known ?? build(automaton, state, kind, rune)
+      this.#work += known === null ? WORK_PER_BUILD : 1
+      if (state.isMatch) this.#take(state)
+      if (this.#work < WORK_PER_SLICE) continue
+      this.#work = 0
       yield
     }
+    this.#state = state
   }
-  return matched
+
+  /** The text has ended; whether it matched. */
+  end(): boolean {
+    if (this.isOver) return true
+    const automaton = this.#automaton
+    const kind = kindOf(automaton, END_OF_TEXT)
+    const known = this.#state.next?.[kind] ?? null
+    this.#state = known ?? build(automaton, this.#state, kind, END_OF_TEXT)
+    if (this.#state.isMatch) this.#take(this.#state)
+    return this.#matched
+  }
+
+  #take({ matchIDs }: AutomatonState): void {
+    this.#matched = true
+    if (this.#found !== undefined) for (const id of matchIDs) this.#found(id)
+  }
 }
 
 function kindOf(automaton: Automaton, rune: number): number {

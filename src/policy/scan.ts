@@ -1,12 +1,10 @@
-import { RE2JS, RE2Set } from 're2js'
-
-import { Cursor, LiteralAutomaton, type LiteralHits } from './automaton.ts'
-import { type Detection, DetectorSet } from './detect/detector-set.ts'
-import { REGISTRY } from './detect/registry.ts'
-import { foldText } from './fold.ts'
-import { requiredLiterals } from './literals.ts'
+import { Cursor, type LiteralHits } from './automaton.ts'
+import type { Detection } from './detect/detector-set.ts'
 import { LongMatch } from './long-match.ts'
-import { Normaliser, normaliseText } from './normalise.ts'
+import { normaliseText } from './normalise.ts'
+import { normalPiecesOf, piecesOf, readAll, SLICE_UNITS } from './pieces.ts'
+import type { Literal, TextRules } from './text-rules.ts'
+import { isWordAt, isWordBefore } from './word-boundary.ts'
 
 /**
  * Finds which patterns and which lists of words occur in the texts of a call. Each text is read as it
@@ -16,10 +14,6 @@ import { Normaliser, normaliseText } from './normalise.ts'
 
 /** Texts up to this are matched in one go; longer ones in slices. */
 const SHORT_UNITS_MAX = 4096
-/** Code units read between two breaths. */
-const SLICE_UNITS = 64 * 1024
-/** Slices of 1 K units normalised between two breaths; each may take 0.4 ms where all are marks. */
-const NORMAL_SLICES = 8
 /** What texts may grow by when normalised, all of a call together: U+FDFA is 18 characters. */
 const GROWTH_UNITS_MAX = 16 * 1024 * 1024
 /** A text without units is work, too. */
@@ -56,150 +50,36 @@ export interface Detections {
   among(indexes: readonly number[]): readonly string[]
 }
 
-/** A detector that a policy uses; `pattern` is an index where it is one of the file's own. */
-export interface DetectorUse {
-  readonly id: string
-  readonly pattern: number | null
-  readonly confidence: number
-}
-
-/** Patterns and lists of words by index, ready to run; made once a snapshot. */
-export interface TextRules {
-  /** Whether there is anything to look for. */
-  readonly empty: boolean
-  readonly patterns: readonly RE2JS[]
-  readonly all: RE2Set
-  /** Patterns without a literal, which every text has to be matched with, as a set and by index. */
-  readonly always: RE2Set
-  readonly alwaysIndexes: readonly number[]
-  readonly automaton: LiteralAutomaton
-  readonly literals: readonly Literal[]
-  /** Units of the longest of them. */
-  readonly longestLiteral: number
-  readonly wordLists: number
-  readonly detectors: readonly DetectorUse[]
-  /** The built-in ones among them; null when there are none. */
-  readonly detectorSet: DetectorSet | null
-}
-
-interface Literal {
-  readonly length: number
-  /** Patterns that can match where this occurs. */
-  readonly patterns: readonly number[]
-  /** Lists of words this is in. */
-  readonly wordLists: readonly number[]
-  /** Whether the first and the last character of a word need a boundary before and after it. */
-  readonly bounded: readonly [boolean, boolean]
-}
-
-/**
- * Compiles all patterns (RE2) and lists of words of a snapshot, each once. Throws re2js' own error on
- * a pattern that is not RE2, a RangeError when the words are too many.
- */
-export function compileTextRules(
-  patterns: readonly string[],
-  wordLists: readonly (readonly string[])[],
-  detectors: readonly DetectorUse[] = [],
-): TextRules {
-  const literals = new Map<string, { patterns: number[]; wordLists: number[] }>()
-  const compiled = patterns.map((pattern) => RE2JS.compile(pattern))
-  const alwaysIndexes: number[] = []
-  for (const [index, pattern] of compiled.entries()) {
-    const required = requiredLiterals(pattern)
-    if (required === null) alwaysIndexes.push(index)
-    else for (const literal of required) entry(literals, literal).patterns.push(index)
-  }
-  for (const [index, words] of wordLists.entries()) {
-    const distinct = new Set(words.map((word) => foldText(normaliseText(word))))
-    for (const word of distinct) if (word !== '') entry(literals, word).wordLists.push(index)
-  }
-  const rules = {
-    empty: patterns.length === 0 && wordLists.length === 0 && detectors.length === 0,
-    patterns: compiled,
-    all: setOf(patterns),
-    always: setOf(alwaysIndexes.map((index) => patterns[index] ?? '')),
-    alwaysIndexes,
-    automaton: new LiteralAutomaton([...literals.keys()]),
-    literals: [...literals].map(([text, targets]) => ({
-      ...targets,
-      length: text.length,
-      bounded: [isWordAt(text, 0), isWordBefore(text, text.length)] as const,
-    })),
-    longestLiteral: [...literals.keys()].reduce((most, { length }) => Math.max(most, length), 0),
-    wordLists: wordLists.length,
-    detectors,
-    detectorSet: detectorSetOf(detectors),
-  }
-  warm(rules)
-  return rules
-}
-
-function detectorSetOf(uses: readonly DetectorUse[]): DetectorSet | null {
-  const detectors = uses.flatMap(({ id }) => REGISTRY.get(id) ?? [])
-  return detectors.length === 0 ? null : new DetectorSet(detectors)
-}
-
-function entry<Value>(
-  map: Map<string, { patterns: Value[]; wordLists: Value[] }>,
-  key: string,
-): { patterns: Value[]; wordLists: Value[] } {
-  const found = map.get(key) ?? { patterns: [], wordLists: [] }
-  map.set(key, found)
-  return found
-}
-
-function setOf(patterns: readonly string[]): RE2Set {
-  const set = new RE2Set()
-  for (const pattern of patterns) set.add(pattern)
-  set.compile()
-  return set
-}
-
-/** What calls look like, for the automata that grow with the texts they see. */
-const TYPICAL = [
-  'user',
-  'gpt-4o-mini',
-  'You are a helpful assistant. Answer in one short paragraph, and cite your sources.',
-  'Please mail jane.doe+news@example.com or call +1 (555) 010-9999 before 2024-01-31, 09:30.',
-  '{"name":"get_weather","arguments":"{\\"city\\":\\"Köln\\",\\"unit\\":\\"c\\"}","id":"call_3fA9"}',
-  'def f(x: int) -> str:\n    return f"{x!r}: ${x * 2}"  # <tag attr=\'1\'>, a&b; [0-9]*\n',
-  'https://example.com/a/b?c=d&e=%20#f 0123456789 4111 1111 1111 1111 AKIA0123456789ABCDEF ~^|@',
-]
-
-/** The first match of an engine costs 10 to 90 ms: paid here instead of by the first caller. */
-function warm(rules: TextRules): void {
-  for (const text of [...TYPICAL, TYPICAL.join('\n')]) {
-    rules.all.match(text)
-    for (const pattern of rules.patterns) pattern.test(text)
-    for (const round of [text, text.toUpperCase()]) drain(scanTexts(rules, [round]))
-  }
-}
-
-function drain(scan: Generator<undefined, unknown>): void {
-  while (scan.next().done !== true);
+/** What texts hold in which nothing occurs. */
+export const NOTHING: TextMatches = {
+  pattern: () => false,
+  words: () => false,
+  detectedAny: () => false,
+  detections: { counts: {}, among: () => [] },
 }
 
 /** What detectors cost beside the rest, in code units of the automaton over literals. */
 const DETECT_WORK = 12
 
 /**
- * Looks for everything in all texts, with `detects` also by detectors. Yields after about a millisecond of work, so that the caller can
- * let the event loop run; a call of ordinary size ends without a yield.
+ * Looks for everything in all texts, with `detects` also by detectors. Yields after about a millisecond
+ * of work, so that the caller can let the event loop run; a call of ordinary size ends without a yield.
+ * `searches` is false where it is known that no pattern and no word occurs.
  */
 export function* scanTexts(
   rules: TextRules,
   texts: readonly string[],
   detects = true,
+  searches = true,
 ): Generator<undefined, TextMatches> {
   const scan = new Scan(rules)
-  const { detectorSet, patterns, wordLists } = rules
-  const searches = patterns.length > 0 || wordLists > 0
+  const detectorSet = detects ? rules.detectorSet : null
+  if (!searches && detectorSet === null) return scan
   let units = 0
   for (const text of texts) {
     units += TEXT_WORK
-    if (text.length > SHORT_UNITS_MAX) units += searches ? yield* scan.long(text) : 0
-    else if (searches && text !== '') units += scan.short(text)
-    if (detects && detectorSet !== null) {
+    if (searches) units += text.length > SHORT_UNITS_MAX ? yield* scan.long(text) : scan.short(text)
+    if (detectorSet !== null) {
       scan.found(yield* detectorSet.find(text))
       units += (text.length % SLICE_UNITS) * DETECT_WORK
     }
@@ -277,12 +157,14 @@ class Scan implements TextMatches, LiteralHits {
 
   /** Scans a short text in one go; returns the work done, in code units. */
   short(text: string): number {
+    if (text === '') return 0
     const cursor = this.#begin(text)
     this.#rules.automaton.scan(text, text.length, cursor, this)
     const work = this.#matchShort(text)
     if (cursor.seenUnits <= 0x7f) return work
     const normal = normaliseText(text)
     if (normal === text) return work
+    if (normal.length > text.length) this.#grow(normal.length - text.length)
     this.#rules.automaton.scan(normal, normal.length, this.#begin(normal), this)
     return work + this.#matchShort(normal)
   }
@@ -318,10 +200,16 @@ class Scan implements TextMatches, LiteralHits {
    */
   *long(text: string): Generator<undefined, number> {
     const isAscii = yield* this.#longPieces(() => piecesOf(text))
-    if (isAscii) return SLICE_UNITS
-    this.#grown -= text.length
-    yield* this.#longPieces(() => normalPiecesOf(text, (units) => this.#grow(units)))
-    return SLICE_UNITS
+    const work = Math.min(text.length, SLICE_UNITS)
+    if (isAscii) return work
+    let sent = text.length
+    const made = (units: number) => {
+      const grown = Math.max(0, units - sent)
+      sent = Math.max(0, sent - units)
+      this.#grow(grown)
+    }
+    yield* this.#longPieces(() => normalPiecesOf(text, made))
+    return work
   }
 
   #grow(units: number): void {
@@ -380,56 +268,8 @@ class Scan implements TextMatches, LiteralHits {
 /** One character may be two units. */
 const BOUNDARY_UNITS = 2
 
-/** Pieces of a text, none of which ends inside a pair, with an undefined where to breathe. */
-function* piecesOf(text: string): Generator<undefined | string, void> {
-  for (let from = 0; from < text.length;) {
-    let to = Math.min(from + SLICE_UNITS, text.length)
-    if (to < text.length && (text.codePointAt(to - 1) ?? 0) > 0xffff) to--
-    if (from > 0) yield
-    yield text.slice(from, to)
-    from = to
-  }
-}
-
-function* normalPiecesOf(
-  text: string,
-  made: (units: number) => void,
-): Generator<undefined | string, void> {
-  const normaliser = new Normaliser(text)
-  let piece = normaliser.next()
-  for (let slices = 1; piece !== null; slices++) {
-    made(piece.length)
-    if (piece !== '') yield piece
-    if (slices % NORMAL_SLICES === 0) yield
-    piece = normaliser.next()
-  }
-}
-
-function* readAll(
-  runs: readonly LongMatch[],
-  pieces: Generator<undefined | string, void>,
-): Generator<undefined, void> {
-  for (const piece of pieces) {
-    if (piece === undefined) yield
-    else for (const run of runs) yield* run.read(piece)
-    if (runs.every((run) => run.isOver)) return
-  }
-}
-
 /** Whether the literal that ends at `end` stands apart from letters and digits around it. */
 function isWhole(text: string, { length, bounded }: Literal, end: number): boolean {
   const [first, last] = bounded
   return !(first && isWordBefore(text, end - length)) && !(last && isWordAt(text, end))
-}
-
-const LETTER_OR_DIGIT = /^[\p{L}\p{N}]/u
-
-function isWordAt(text: string, at: number): boolean {
-  return at < text.length && LETTER_OR_DIGIT.test(String.fromCodePoint(text.codePointAt(at) ?? 0))
-}
-
-function isWordBefore(text: string, at: number): boolean {
-  if (at <= 0) return false
-  const isPair = at > 1 && (text.codePointAt(at - 2) ?? 0) > 0xffff
-  return isWordAt(text, isPair ? at - 2 : at - 1)
 }

@@ -1,6 +1,6 @@
 import t from 'tap'
 
-import { cutForNormalising, normaliseText } from '../../src/policy/normalise.ts'
+import { Normaliser, normaliseText } from '../../src/policy/normalise.ts'
 import { randomFrom, pick } from './random.ts'
 
 for (const [name, text, want] of [
@@ -20,30 +20,53 @@ for (const [name, text, want] of [
   })
 }
 
-void t.test('cutForNormalising() gives parts that normalise as the whole', async (t) => {
-  const random = randomFrom(5)
-  const letters = [
-    'a',
-    'e',
-    '\u0301',
-    '\u200d',
-    'ガ',
-    'カ',
-    '\u3099',
-    '한',
-    'ᄒ',
-    'ᅡ',
-    'б',
-    '\u{e0065}',
-    '中',
-    ' ',
-  ]
-  for (let i = 0; i < 2_000; i++) {
-    const text = Array.from({ length: 40 }, () => pick(random, letters)).join('')
-    const at = cutForNormalising(text, 0, 30)
-    if (at === 30 && !/[ aeб中한ガカ]/.test(text[30] ?? '')) continue
-    const parts = normaliseText(text.slice(0, at)) + normaliseText(text.slice(at))
-    if (parts !== normaliseText(text)) t.fail(JSON.stringify([text, at]))
-  }
-  t.equal(cutForNormalising('abc', 0, 10), 3)
-})
+function inPieces(text: string): string {
+  const normaliser = new Normaliser(text)
+  const pieces: string[] = []
+  for (let piece = normaliser.next(); piece !== null; piece = normaliser.next()) pieces.push(piece)
+  return pieces.join('')
+}
+
+for (const [name, letters] of [
+  ['letters of two units', Array.from({ length: 26 }, (_, n) => String.fromCodePoint(0x1d41a + n))],
+  ['marks', ['\u0301', '\u0323', '\u0327', 'é', 'o', '\u200d', '\u{e0101}', '\u{1d15e}']],
+  ['Hangul letters', ['ᄒ', 'ᅡ', 'ᆫ', '한', '하', 'ㅎ', 'ㅏ', 'ㄴ', 'ﾡ', 'ￂ']],
+  ['kana', ['カ', 'ﾊ', '\u3099', 'ﾞ', 'ﾟ', 'ガ']],
+  [
+    'all sorts',
+    ['a', ' ', 'б', '中', '\u{e0065}', '\ud800', '\udc00', '\ufdfa', 'ﬁ', '\u200b', '😀'],
+  ],
+] as const) {
+  void t.test(`Normaliser gives what normaliseText() gives of the whole: ${name}`, async (t) => {
+    const random = randomFrom(5)
+    for (let offset = 0; offset < 40; offset++) {
+      const rest = Array.from({ length: 2_500 }, () => pick(random, letters)).join('')
+      const text = 'é'.repeat(offset) + rest
+      if (inPieces(text) !== normaliseText(text)) t.fail(`differs at offset ${offset}`)
+    }
+  })
+}
+
+void t.test(
+  'Normaliser joins a letter and its accent however much without width is between',
+  async (t) => {
+    t.equal(inPieces(`caf e${'\u200d'.repeat(5_000)}\u0301`), 'caf é')
+    t.strictSame([inPieces(''), inPieces('abc')], ['', 'abc'])
+  },
+)
+
+void t.test(
+  'Normaliser cuts before no character that could combine with what precedes it',
+  async (t) => {
+    for (let point = 0xa0; point <= 0x1ffff; point++) {
+      const character = String.fromCodePoint(point)
+      const first = String.fromCodePoint(character.normalize('NFKD').codePointAt(0) ?? 0)
+      if (!/[\p{M}\u1160-\u11ff]/u.test(first)) continue
+      const text = `${'ᄒ하o\u0301'.repeat(10)}${character}${'x'.repeat(2_000)}`
+      for (const lead of [983, 984]) {
+        const long = `${'y'.repeat(lead)}${text}`
+        if (inPieces(long) !== normaliseText(long)) t.fail(`U+${point.toString(16)}`)
+      }
+    }
+  },
+)

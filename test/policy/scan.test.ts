@@ -2,7 +2,8 @@ import { RE2JS } from 're2js'
 import t from 'tap'
 
 import { normaliseText } from '../../src/policy/normalise.ts'
-import { compileTextRules, scanTexts } from '../../src/policy/scan.ts'
+import { scanTexts } from '../../src/policy/scan.ts'
+import { compileTextRules } from '../../src/policy/text-rules.ts'
 import { randomFrom, randomPattern, randomText } from './random.ts'
 
 function scan(rules: ReturnType<typeof compileTextRules>, texts: readonly string[]) {
@@ -100,6 +101,45 @@ void t.test('scanTexts() stays linear on a text made for backtracking', async (t
   let slices = 0
   while (steps.next().done !== true) slices++
   t.ok(slices < 10, `${slices} slices`)
+})
+
+const bold = (text: string) =>
+  text.replace(/[a-z]/g, (letter) => String.fromCodePoint(0x1d41a + letter.charCodeAt(0) - 97))
+
+void t.test('scanTexts() finds a word wherever slices are cut', async (t) => {
+  const rules = compileTextRules(['zeus\\d'], [['blackbird']])
+  for (let offset = 0; offset < 1_100; offset += 7) {
+    const filler = bold('q').repeat(2_600 + offset)
+    const text = `${'é'.repeat(offset % 2)}${filler}\u2003${bold('blackbird')}\u2003${bold('zeus')}1${filler}`
+    const found = scan(rules, [text])
+    if (!found.words(0) || !found.pattern(0)) t.fail(`missed at offset ${offset}`)
+  }
+})
+
+void t.test(
+  'scanTexts() throws where texts grow beyond measure, and never passes them',
+  async (t) => {
+    const rules = compileTextRules(['zeus'], [])
+    t.throws(() => scan(rules, ['\ufdfa'.repeat(1_100_000)]), { name: 'TextsTooLarge' })
+    t.throws(
+      () =>
+        scan(
+          rules,
+          Array.from({ length: 300 }, () => '\ufdfa'.repeat(4_000)),
+        ),
+      {
+        name: 'TextsTooLarge',
+      },
+    )
+    t.equal(scan(rules, [`${'\ufdfa'.repeat(100_000)} ｚeus`]).pattern(0), true)
+  },
+)
+
+void t.test('scanTexts() gives way among texts that are empty', async (t) => {
+  const steps = scanTexts(compileTextRules(['zeus'], []), Array<string>(100_000).fill(''))
+  let turns = 0
+  while (steps.next().done !== true) turns++
+  t.ok(turns > 10, `${turns} turns`)
 })
 
 void t.test('compileTextRules() refuses words beyond its table', async (t) => {

@@ -1,0 +1,138 @@
+import { RE2JS, RE2Set } from 're2js'
+
+import { LiteralAutomaton } from './automaton.ts'
+import { DetectorSet } from './detect/detector-set.ts'
+import { REGISTRY } from './detect/registry.ts'
+import { foldText } from './fold.ts'
+import { requiredLiterals } from './literals.ts'
+import { normaliseText } from './normalise.ts'
+import { Prefilter } from './prefilter.ts'
+import { scanTexts } from './scan.ts'
+import { isWordAt, isWordBefore } from './word-boundary.ts'
+
+/** A detector that a policy uses; `pattern` is an index where it is one of the file's own. */
+export interface DetectorUse {
+  readonly id: string
+  readonly pattern: number | null
+  readonly confidence: number
+}
+
+/** Patterns and lists of words by index, ready to run; made once a snapshot. */
+export interface TextRules {
+  /** Whether there is anything to look for. */
+  readonly empty: boolean
+  readonly patterns: readonly RE2JS[]
+  readonly all: RE2Set
+  /** Patterns without a literal, which every text has to be matched with, as a set and by index. */
+  readonly always: RE2Set
+  readonly alwaysIndexes: readonly number[]
+  readonly automaton: LiteralAutomaton
+  readonly prefilter: Prefilter
+  readonly literals: readonly Literal[]
+  /** Units of the longest of them. */
+  readonly longestLiteral: number
+  readonly wordLists: number
+  readonly detectors: readonly DetectorUse[]
+  /** The built-in ones among them; null when there are none. */
+  readonly detectorSet: DetectorSet | null
+}
+
+/** A word, or what a pattern cannot match without. */
+export interface Literal {
+  readonly length: number
+  /** Patterns that can match where this occurs. */
+  readonly patterns: readonly number[]
+  /** Lists of words this is in. */
+  readonly wordLists: readonly number[]
+  /** Whether the first and the last character of a word need a boundary before and after it. */
+  readonly bounded: readonly [boolean, boolean]
+}
+
+/**
+ * Compiles all patterns (RE2) and lists of words of a snapshot, each once. Throws re2js' own error on
+ * a pattern that is not RE2, a RangeError when the words are too many.
+ */
+export function compileTextRules(
+  patterns: readonly string[],
+  wordLists: readonly (readonly string[])[],
+  detectors: readonly DetectorUse[] = [],
+): TextRules {
+  const literals = new Map<string, { patterns: number[]; wordLists: number[] }>()
+  const compiled = patterns.map((pattern) => RE2JS.compile(pattern))
+  const alwaysIndexes: number[] = []
+  for (const [index, pattern] of compiled.entries()) {
+    const required = requiredLiterals(pattern)
+    if (required === null) alwaysIndexes.push(index)
+    else for (const literal of required) entry(literals, literal).patterns.push(index)
+  }
+  for (const [index, words] of wordLists.entries()) {
+    const distinct = new Set(words.map((word) => foldText(normaliseText(word))))
+    for (const word of distinct) if (word !== '') entry(literals, word).wordLists.push(index)
+  }
+  const automaton = new LiteralAutomaton([...literals.keys()])
+  const rules = {
+    empty: patterns.length === 0 && wordLists.length === 0 && detectors.length === 0,
+    patterns: compiled,
+    all: setOf(patterns),
+    always: setOf(alwaysIndexes.map((index) => patterns[index] ?? '')),
+    alwaysIndexes,
+    automaton,
+    prefilter: new Prefilter([...literals.keys()], automaton, alwaysIndexes.length > 0),
+    literals: [...literals].map(([text, targets]) => ({
+      ...targets,
+      length: text.length,
+      bounded: [isWordAt(text, 0), isWordBefore(text, text.length)] as const,
+    })),
+    longestLiteral: [...literals.keys()].reduce((most, { length }) => Math.max(most, length), 0),
+    wordLists: wordLists.length,
+    detectors,
+    detectorSet: detectorSetOf(detectors),
+  }
+  warm(rules)
+  return rules
+}
+
+function detectorSetOf(uses: readonly DetectorUse[]): DetectorSet | null {
+  const detectors = uses.flatMap(({ id }) => REGISTRY.get(id) ?? [])
+  return detectors.length === 0 ? null : new DetectorSet(detectors)
+}
+
+function entry<Value>(
+  map: Map<string, { patterns: Value[]; wordLists: Value[] }>,
+  key: string,
+): { patterns: Value[]; wordLists: Value[] } {
+  const found = map.get(key) ?? { patterns: [], wordLists: [] }
+  map.set(key, found)
+  return found
+}
+
+function setOf(patterns: readonly string[]): RE2Set {
+  const set = new RE2Set()
+  for (const pattern of patterns) set.add(pattern)
+  set.compile()
+  return set
+}
+
+/** What calls look like, for the automata that grow with the texts they see. */
+const TYPICAL = [
+  'user',
+  'gpt-4o-mini',
+  'You are a helpful assistant. Answer in one short paragraph, and cite your sources.',
+  'Please mail jane.doe+news@example.com or call +1 (555) 010-9999 before 2024-01-31, 09:30.',
+  '{"name":"get_weather","arguments":"{\\"city\\":\\"Köln\\",\\"unit\\":\\"c\\"}","id":"call_3fA9"}',
+  'def f(x: int) -> str:\n    return f"{x!r}: ${x * 2}"  # <tag attr=\'1\'>, a&b; [0-9]*\n',
+  'https://example.com/a/b?c=d&e=%20#f 0123456789 4111 1111 1111 1111 AKIA0123456789ABCDEF ~^|@',
+]
+
+/** The first match of an engine costs 10 to 90 ms: paid here instead of by the first caller. */
+function warm(rules: TextRules): void {
+  for (const text of [...TYPICAL, TYPICAL.join('\n')]) {
+    rules.all.match(text)
+    for (const pattern of rules.patterns) pattern.test(text)
+    for (const round of [text, text.toUpperCase()]) drain(scanTexts(rules, [round]))
+  }
+}
+
+function drain(scan: Generator<undefined, unknown>): void {
+  while (scan.next().done !== true);
+}

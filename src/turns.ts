@@ -1,0 +1,66 @@
+import { monotonicMs } from './clock.ts'
+
+/**
+ * Long work in short steps, one queue for the whole process: however many bodies are being read, a
+ * turn of the event loop runs steps for about `TURN_MS` and then lets sockets and timers have theirs.
+ */
+
+/** How long steps may run in one turn, milliseconds; one more step (about 1 ms) may be under way. */
+export const TURN_MS = 10
+
+interface Job {
+  /** Runs one step; false when it was the last. Never throws. */
+  step(): boolean
+}
+
+let waiting: Job[] = []
+let isScheduled = false
+
+/**
+ * Runs a generator to its end in turns with all others, none before the event loop has turned once.
+ * Rejects with what the generator throws.
+ */
+export function inTurns<Result>(steps: Generator<unknown, Result>): Promise<Result> {
+  return new Promise((resolve, reject) => {
+    waiting.push({
+      step() {
+        try {
+          const { done, value } = steps.next()
+          if (done === true) resolve(value)
+          return done !== true
+        } catch (error) {
+          reject(error)
+          return false
+        }
+      },
+    })
+    schedule()
+  })
+}
+
+function schedule(): void {
+  if (isScheduled) return
+  isScheduled = true
+  setImmediate(turn)
+}
+
+/** One step of each job after the other, so that a small body never waits for a large one. */
+function turn(): void {
+  isScheduled = false
+  const endMs = monotonicMs() + TURN_MS
+  let at = 0
+  let kept: Job[] = []
+  while (waiting.length > 0) {
+    const job = waiting[at++]
+    if (job?.step() === true) kept.push(job)
+    if (at >= waiting.length) {
+      waiting = kept
+      kept = []
+      at = 0
+    }
+    if (monotonicMs() >= endMs) break
+  }
+  // Those that had no step yet come first in the next turn.
+  waiting = at === 0 ? waiting : [...waiting.slice(at), ...kept]
+  if (waiting.length > 0) schedule()
+}
