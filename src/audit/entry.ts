@@ -1,4 +1,4 @@
-import type { Body, Facts, PolicyResult, Principal, Trail, Usage } from '../exchange.ts'
+import type { Body, Facts, PolicyResult, Principal, Trail, Usage, Endpoint } from '../exchange.ts'
 
 /**
  * Bodies of the entries of a call: what happened, under OpenTelemetry's `gen_ai.*` names where it
@@ -42,36 +42,44 @@ export interface DecisionContext {
  */
 export function decisionBody(trail: Trail, context: DecisionContext): string {
   const cut = new Cutter()
-  const { refusal, route, upstream } = trail
   const decision = trail.checked ?? trail.decision
-  const policy = decision?.policy ?? refusal?.policy
-  const effect = refusal === null ? (trail.checked?.effect ?? 'allow') : 'deny'
-  const body =
+  return (
     `{"kind":"decision","time":"${new Date(trail.occurredAtMs).toISOString()}"` +
     member('request_id', trail.requestId) +
     principalOf(trail, cut) +
     requestOf(trail) +
-    member('operation', route?.endpoint.operation) +
-    member('api', route?.endpoint.api) +
-    member('upstream', upstream?.name) +
-    member('decision', effect) +
-    (context.forward ? ',"forward":true' : '') +
-    (context.attempt === undefined || context.attempt === 1
-      ? ''
-      : `,"attempt":${context.attempt}`) +
-    (refusal === null ? '' : `,"status":${refusal.status},"code":"${refusal.code}"`) +
-    member('policy', policy, NAME_CHARS_MAX)
-  return (
-    body +
+    verdictOf(trail, context) +
     (decision === null ? '' : policiesOf(decision.policies, cut)) +
     stagesOf(trail) +
     factsOf(trail, cut) +
     limitsOf(trail, cut) +
-    (trail.changed.length === 0 ? '' : `,"changed":${JSON.stringify(trail.changed)}`) +
-    (trail.body === null ? '' : receivedOf(trail.body)) +
-    forwardedOf(trail) +
+    bytesOf(trail) +
     member('policy_digest', context.policyDigest) +
     (cut.names.length === 0 ? '}' : `,"truncated":${JSON.stringify(cut.names)}}`)
+  )
+}
+
+/** What was decided, and with which answer when it was no. */
+function verdictOf(trail: Trail, { forward, attempt = 1 }: DecisionContext): string {
+  const { refusal, checked } = trail
+  const decision = checked ?? trail.decision
+  const effect = refusal === null ? (checked?.effect ?? 'allow') : 'deny'
+  return (
+    member('decision', effect) +
+    (forward ? ',"forward":true' : '') +
+    (attempt === 1 ? '' : `,"attempt":${attempt}`) +
+    (refusal === null ? '' : `,"status":${refusal.status},"code":"${refusal.code}"`) +
+    member('policy', decision?.policy ?? refusal?.policy, NAME_CHARS_MAX)
+  )
+}
+
+/** What came and what went on: digests, never content. */
+function bytesOf(trail: Trail): string {
+  const { changed, body } = trail
+  return (
+    (changed.length === 0 ? '' : `,"changed":${JSON.stringify(changed)}`) +
+    (body === null ? '' : receivedOf(body)) +
+    forwardedOf(trail)
   )
 }
 
@@ -241,21 +249,31 @@ function principalOf({ principal }: Trail, cut: Cutter): string {
 }
 
 function requestOf({ route, upstream, facts }: Trail): string {
-  const operation = route?.endpoint.operation
   const provider = upstream?.dialect ?? route?.dialect.name
-  const otel = operation === undefined ? undefined : (OTEL_OPERATIONS[operation] ?? operation)
+  const said = route === null ? '' : endpointOf(route.endpoint, provider)
+  const named = member('upstream', upstream?.name)
+  if (facts === null) return said + named
   return (
-    member('gen_ai.operation.name', otel) +
+    said +
+    named +
+    (facts.model === '' ? '' : member('gen_ai.request.model', facts.model)) +
+    (facts.stream ? ',"gen_ai.request.stream":true' : '') +
+    number('gen_ai.request.max_tokens', facts.maxOutputTokens)
+  )
+}
+
+function endpointOf({ operation, api }: Endpoint, provider: string | undefined): string {
+  return (
+    member('gen_ai.operation.name', OTEL_OPERATIONS[operation] ?? operation) +
     member('gen_ai.provider.name', provider) +
-    (provider === 'openai' ? member('openai.api.type', openaiApiType(route?.endpoint.api)) : '') +
-    (facts === null || facts.model === '' ? '' : member('gen_ai.request.model', facts.model)) +
-    (facts?.stream === true ? ',"gen_ai.request.stream":true' : '') +
-    number('gen_ai.request.max_tokens', facts?.maxOutputTokens ?? null)
+    (provider === 'openai' ? member('openai.api.type', openaiApiType(api)) : '') +
+    member('operation', operation) +
+    member('api', api)
   )
 }
 
 /** OpenTelemetry knows these two. */
-function openaiApiType(api: string | undefined): string | undefined {
+function openaiApiType(api: string): string | undefined {
   if (api === 'chat.completions') return 'chat_completions'
   return api === 'responses' ? 'responses' : undefined
 }
@@ -278,10 +296,9 @@ function factsOf(trail: Trail, cut: Cutter): string {
   const { facts, route } = trail
   if (facts === null) return ''
   const { models, texts, inputChars, tools, uninspectable } = facts
-  const text = (value: string) => quoted(value, NAME_CHARS_MAX)
   const repeats = models.length === 1 && models[0] === facts.model
   const named = repeats ? undefined : cut.list('models', models, MODELS_MAX, modelName)
-  const tooled = cut.list('tools', tools, TOOLS_MAX, text)
+  const tooled = cut.list('tools', tools, TOOLS_MAX, toolName)
   return (
     `,"facts":{${named === undefined ? '' : `"models":[${named.join(',')}],`}` +
     `"texts":${texts.values.length},"input_chars":${inputChars}` +
@@ -294,6 +311,10 @@ function factsOf(trail: Trail, cut: Cutter): string {
 
 function modelName(name: string): string {
   return quoted(name, MODEL_CHARS_MAX)
+}
+
+function toolName(name: string): string {
+  return quoted(name, NAME_CHARS_MAX)
 }
 
 function countsOf(uninspectable: Facts['uninspectable']): string {

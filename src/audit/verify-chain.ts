@@ -42,6 +42,11 @@ export class ChainState {
   recovered = false
   /** The last acknowledged entry, when the writer went on in another file. */
   cut: Head | null = null
+  /** Whether the entry with the number of `cut` is the one it names; null until it came. */
+  cutHolds: boolean | null = null
+  /** Entries after `cut`: the last batch, which was perhaps written and never acknowledged. */
+  unacknowledged = 0
+  readonly #tail = { seq: 0, hash: new Uint8Array() as Uint8Array }
 
   constructor(file: string, writerId: Buffer, epoch: number) {
     this.file = file
@@ -61,9 +66,28 @@ export class ChainState {
     problems.push(...this.#columns(row, body))
     this.seq = Math.max(row.seq, this.seq)
     this.last = row.hash
+    if (this.cut?.seq === row.seq) this.cutHolds = this.standsAt(this.cut)
     this.closed ||= row.kind === 'writer.close'
     // A chain that was closed, or attested, and then goes on has another end.
     this.attested = false
+    return problems
+  }
+
+  /**
+   * Takes the next row after `cut`. It counts as never written, but it was: by this writer, in this
+   * order, or not at all.
+   */
+  takeUnacknowledged(row: EntryRow): string[] {
+    if (this.unacknowledged++ === 0) {
+      this.#tail.seq = this.seq
+      this.#tail.hash = this.last
+    }
+    const want = this.#tail.seq + 1
+    const place = { seq: row.seq, occurredAtUs: row.occurred_at, prevHash: this.#tail.hash }
+    const problems = this.#hash(place, row.body).equals(row.hash) ? [] : [ALTERED]
+    if (row.seq !== want) problems.push(`It is not the next one: ${want} was expected`)
+    this.#tail.seq = row.seq
+    this.#tail.hash = row.hash
     return problems
   }
 
@@ -75,7 +99,7 @@ export class ChainState {
   #link(row: EntryRow): string[] {
     const place = { seq: row.seq, occurredAtUs: row.occurred_at, prevHash: this.last }
     if (this.#hash(place, row.body).equals(row.hash)) return []
-    return ['Its hash does not match: it, its time or the entry before it was altered']
+    return [ALTERED]
   }
 
   #columns(row: EntryRow, body: ParsedBody | null): string[] {

@@ -2,7 +2,6 @@ import { randomBytes } from 'node:crypto'
 import { Worker } from 'node:worker_threads'
 
 import { monotonicMs, wallMs } from '../clock.ts'
-import { GovernorError } from '../errors.ts'
 import {
   BATCH,
   BODY_CHARS_MAX,
@@ -18,39 +17,12 @@ import {
   STATE,
 } from './batch.ts'
 import type { Shared, SharedMemory, TextEntry } from './batch.ts'
+import { hasWaiter, unavailable } from './wal-types.ts'
+import type { Waiting, WalOptions, WalStats } from './wal-types.ts'
 import type { WorkerAnswer, WorkerOptions } from './wal-worker.ts'
 import { lostOutcomeBody } from './writer-body.ts'
 
-/** How a log is opened; see `Wal.open`. */
-export interface WalOptions {
-  /** The log; later epochs lie beside it (`audit.db`, `audit.e2.db`, …). */
-  readonly path: string
-  /** At this size of all files together `record` refuses. */
-  readonly localBytesMax: number
-  /** How long `record` waits for the disk. */
-  readonly commitMs: number
-  /** Governor's version, for `writer.open`. */
-  readonly version: string
-  /** The one sidecar of this log: takes the lock and closes what a crash left open. */
-  readonly exclusive: boolean
-  /** After each commit: how long it took in the worker and how many entries it made durable. */
-  readonly onCommit?: (durationMs: number, entries: number) => void
-  /** The worker thread died, which only a bug or lost memory does; nothing can be recorded again. */
-  readonly onDeath?: (error: Error) => void
-}
-
-/** What the log looks like from outside, for metrics and the operator's page. */
-export interface WalStats {
-  readonly fileBytes: number
-  /** Entries not yet durable. */
-  readonly queued: number
-  readonly committed: number
-  readonly lastCommitMs: number
-  /** Entries given to `queue` that were dropped because the log failed for too long. */
-  readonly lostTotal: number
-  /** Interrupted calls closed when the log was opened. */
-  readonly recovered: number
-}
+export type { WalOptions, WalStats } from './wal-types.ts'
 
 /** Entries that wait while the log does not answer; at 2 KiB each, 32 MiB. */
 const WAITING_ENTRIES_MAX = 16_384
@@ -63,15 +35,6 @@ const BUSY_MS = 2_000
 const RETRY_MS = 250
 /** The longest step of the clock that looks for records that waited too long. */
 const DEADLINE_STEP_MS = 250
-
-interface Waiting {
-  readonly entry: TextEntry
-  /** Null for entries nobody waits for. */
-  readonly resolve: (() => void) | null
-  readonly reject: ((error: GovernorError) => void) | null
-  readonly deadlineMs: number
-  expired: boolean
-}
 
 /**
  * The audit log of this process. One batch is in flight, the next gathers here meanwhile: one
@@ -401,17 +364,4 @@ export class Wal {
     for (const resolve of this.#idle.splice(0)) resolve()
     if (this.#closing === null) this.#options.onDeath?.(error)
   }
-}
-
-function hasWaiter(waiting: Waiting): boolean {
-  return waiting.reject !== null && !waiting.expired
-}
-
-/** The detail is shown to clients, so it is ours; what the disk said goes to the log as the cause. */
-function unavailable(detail: string, cause?: string): GovernorError {
-  return new GovernorError('AUDIT_UNAVAILABLE', {
-    detail,
-    headers: { 'retry-after': '1' },
-    ...(cause === undefined ? {} : { cause: new Error(cause) }),
-  })
 }
