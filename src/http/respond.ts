@@ -7,6 +7,9 @@ import type { HttpExchange } from './exchange.ts'
 /** An unread body is discarded up to this many bytes, so that its sender can read the refusal. */
 const DISCARDED_BYTES_MAX = 64 * 1024 * 1024
 
+/** And for at most this long. */
+const DISCARDED_MS_MAX = 5000
+
 /** What a client should do about a status, unless the error itself says so. */
 const RETRY_HEADERS: Readonly<Record<number, Readonly<Record<string, string>>>> = {
   403: { 'x-should-retry': 'false' },
@@ -60,10 +63,24 @@ export function respond(
   for (const [name, value] of Object.entries({ ...retry, ...error.headers })) {
     headers.push(name, value)
   }
-  discardUnread(exchange, headers)
-  outgoing.writeHead(error.status, headers)
-  outgoing.end(outgoing.req.method === 'HEAD' ? undefined : body)
   trail.answerBytes = body.length
+  const sent = outgoing.req.method === 'HEAD' ? Buffer.alloc(0) : body
+  if (exchange.incoming.complete) finish(exchange, error, headers, sent)
+  // A body that came with its head is complete once Node has read that segment to its end.
+  else setImmediate(finish, exchange, error, headers, sent)
+}
+
+function finish(
+  exchange: HttpExchange,
+  { status }: GovernorError,
+  headers: string[],
+  body: Buffer,
+): void {
+  const { incoming, outgoing } = exchange
+  if (!incoming.complete) headers.push('connection', 'close')
+  outgoing.writeHead(status, headers)
+  if (incoming.complete) outgoing.end(body)
+  else endUnread(exchange, body)
 }
 
 /** Writes one complete JSON answer of our own, as `/v1/check` and the health endpoints do. */
@@ -87,17 +104,30 @@ export function sendJson(
 
 /**
  * A refusal may leave before the body has arrived. Closing at once would reset the connection under
- * the answer, so the rest is read and thrown away, within a bound. A client that still waits for
- * `100 Continue` may or may not send its body, so that connection cannot be used again.
+ * the answer, so the rest is read and thrown away, within bounds, before the connection closes; it
+ * is not used again, for how it goes on is the client's word alone. A client that still waits for
+ * `100 Continue`, or whose bytes are no HTTP any more, has nothing to be read.
  */
-function discardUnread(exchange: HttpExchange, headers: string[]): void {
-  const { incoming } = exchange
-  if (incoming.complete) return
-  if (exchange.awaitsContinue || exchange.fault !== null) headers.push('connection', 'close')
+function endUnread(exchange: HttpExchange, body: Buffer): void {
+  const { incoming, outgoing } = exchange
+  exchange.isLast = true
+  if (exchange.awaitsContinue || exchange.fault !== null) {
+    incoming.resume()
+    outgoing.end(body)
+    return
+  }
+  outgoing.flushHeaders()
+  outgoing.write(body)
   let discardedBytes = 0
+  const late = setTimeout(() => incoming.socket.destroy(), DISCARDED_MS_MAX).unref()
+  outgoing.on('close', () => clearTimeout(late))
+  incoming.on('end', () => {
+    clearTimeout(late)
+    outgoing.end()
+  })
   incoming.on('data', (chunk: Buffer) => {
     discardedBytes += chunk.length
-    if (discardedBytes > DISCARDED_BYTES_MAX) incoming.destroy()
+    if (discardedBytes > DISCARDED_BYTES_MAX) incoming.socket.destroy()
   })
   incoming.resume()
 }

@@ -402,6 +402,62 @@ t.test('slow headers and slow bodies run out of time', async (t) => {
   t.equal(upstream.received.length, 0)
 })
 
+t.test(
+  'a refusal before the body has come closes the connection, and says nothing more',
+  async (t) => {
+    const { upstream, site, post, length, authorization } = await setUp(t)
+    const unknown = post([length], '').replace(authorization, 'authorization: Bearer x')
+    for (const [name, head, status] of [
+      ['without a key', unknown, 401],
+      ['too large', post(['content-length: 99999999'], ''), 413],
+    ] as const) {
+      const connection = await RawConnection.open(site.url)
+      connection.send(head)
+      const answered = await connection.answer()
+      t.equal(answered.status, status, name)
+      t.equal(answered.headers['connection'], 'close', name)
+      connection.send(BODY.slice(0, 5))
+      await until('the call to be settled', async () => {
+        return (await site.metric('governor_inflight_requests')) === 0
+      })
+      t.equal(connection.closed, false, 'the rest is read')
+      connection.send(`${BODY.slice(5)}${post([length])}`)
+      await connection.untilClosed()
+      t.equal(connection.unread, '', 'what follows the body is no request')
+    }
+    t.equal(upstream.received.length, 0)
+  },
+)
+
+t.test('a refusal of a request that has come whole keeps the connection', async (t) => {
+  const { site, post, length, authorization } = await setUp(t)
+  const connection = await RawConnection.open(site.url)
+  for (let round = 0; round < 3; round++) {
+    connection.send(post([length]).replace(authorization, 'authorization: Bearer x'))
+    const answered = await connection.answer()
+    t.equal(answered.status, 401)
+    t.equal(answered.headers['connection'], 'keep-alive')
+  }
+  connection.destroy()
+})
+
+t.test('a refused body that never ends is cut off', async (t) => {
+  const { site, post } = await setUp(t, '{ client_headers: 300ms, client_body: 300ms }')
+  const silent = await RawConnection.open(site.url)
+  silent.send(post(['content-length: 99999999'], ''))
+  t.equal((await silent.answer()).status, 413)
+  await silent.untilClosed()
+  t.equal(silent.unread, '', 'without a second answer')
+  t.equal(await site.metric('governor_requests_total', 'HEADERS_TIMEOUT'), 0)
+  const slow = await RawConnection.open(site.url)
+  slow.send(post(['transfer-encoding: chunked', 'content-encoding: br'], ''))
+  t.equal((await slow.answer()).status, 415)
+  await until('it to be taken down', () => {
+    slow.send('1\r\na\r\n')
+    return slow.closed
+  })
+})
+
 t.test('a reset after CONNECT, or in a refusal, ends nothing', async (t) => {
   const { site } = await setUp(t)
   for (const bytes of ['CONNECT a:1 HTTP/1.1\r\nhost: a\r\n\r\n', 'nonsense\r\n\r\n', 'GET /']) {
