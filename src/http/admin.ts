@@ -1,4 +1,5 @@
-import { createServer, type Server, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 
 import type { Registry } from 'prom-client'
 
@@ -14,6 +15,12 @@ export interface AdminOptions {
   hosts: ReadonlySet<string> | null
 }
 
+/** Connections at once; a probe and a scraper need one each. */
+const CONNECTIONS_MAX = 64
+
+/** A probe that takes longer than this to say what it wants is no probe. */
+const REQUEST_MS = 5000
+
 const SECURITY_HEADERS = ['cache-control', 'no-store', 'x-content-type-options', 'nosniff']
 
 /**
@@ -22,7 +29,12 @@ const SECURITY_HEADERS = ['cache-control', 'no-store', 'x-content-type-options',
  */
 export function createAdminServer(options: AdminOptions): Server {
   const server = createServer(
-    { maxHeaderSize: 8 * 1024, headersTimeout: 5000 },
+    {
+      maxHeaderSize: 8 * 1024,
+      headersTimeout: REQUEST_MS,
+      requestTimeout: REQUEST_MS,
+      connectionsCheckingInterval: 1000,
+    },
     (request, response) => {
       const host = request.headers.host ?? ''
       const path = (request.url ?? '').split('?')[0]
@@ -43,8 +55,36 @@ export function createAdminServer(options: AdminOptions): Server {
       }
     },
   )
-  server.maxConnections = 64
+  keepRoom(server)
   return server
+}
+
+/**
+ * Full of connections that say nothing, a listener would turn probes away and have the pod killed.
+ * So the one that has been silent longest makes room; the newest does where all are being answered.
+ */
+function keepRoom(server: Server): void {
+  /** In the order in which they were last answered, or came. */
+  const silent = new Set<Socket>()
+  let open = 0
+  server.on('connection', (socket: Socket) => {
+    open += 1
+    socket.on('close', () => {
+      open -= 1
+      silent.delete(socket)
+    })
+    silent.add(socket)
+    if (open <= CONNECTIONS_MAX) return
+    const [oldest] = silent
+    silent.delete(oldest!)
+    oldest!.destroy()
+  })
+  server.on('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
+    silent.delete(socket)
+    response.on('close', () => {
+      if (!socket.destroyed) silent.add(socket)
+    })
+  })
 }
 
 async function sendMetrics(options: AdminOptions, response: ServerResponse): Promise<void> {
