@@ -5,7 +5,7 @@ import type { Body, Decision, Facts, Lease, Principal, Route, Trail, Upstream } 
 export interface Stages<Request, Response> {
   begin(request: Request): Trail
   match(request: Request): Route
-  authenticate(request: Request, route: Route): Promise<Principal>
+  authenticate(request: Request, route: Route): Principal | Promise<Principal>
   admit(principal: Principal, route: Route): void
   read(request: Request, route: Route): Promise<Body>
   inspect(body: Body, route: Route): Promise<Facts>

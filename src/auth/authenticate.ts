@@ -23,12 +23,12 @@ const CREDENTIAL_CHARACTERS_MAX = 4096
  * Throws AUTH_KEY_MISSING, AUTH_KEY_INVALID (401), HEADER_INVALID (400), AUTH_BUSY (429) and
  * AUTH_UNAVAILABLE (503): a store that fails never makes a valid caller a 401.
  */
-export async function authenticate(
+export function authenticate(
   { headers, ip }: Caller,
   ring: KeyRing,
   pod: PodConfig | null,
   nowMs: number,
-): Promise<Principal> {
+): Principal | Promise<Principal> {
   const offered = credentials(headers)
   const ours = offered.filter(isGovernorShaped)
   if (ours.length > 1 && new Set(ours).size > 1) {
@@ -42,13 +42,9 @@ export async function authenticate(
     throw missing(offered)
   }
   const parsed = parseKey(ours[0]!)
-  const record = parsed === null ? null : await ring.verify(parsed.keyId, parsed.secret, nowMs)
-  if (record === null) {
-    throw new GovernorError('AUTH_KEY_INVALID', {
-      hint: `It is unknown, expired, revoked or mistyped. ${MAKE_A_KEY}`,
-      headers: NO_RETRY,
-    })
-  }
+  const record = parsed === null ? null : ring.verify(parsed.keyId, parsed.secret, nowMs)
+  // Without an await where nothing is waited for: nearly every call is of a key seen before.
+  if (record instanceof Promise) return record.then((found) => keyPrincipal(found, ip))
   return keyPrincipal(record, ip)
 }
 
@@ -56,9 +52,15 @@ export async function authenticate(
  * The principal of a record as last seen: calls of one key mostly come from one address, and what
  * others remember of a principal (verdicts, entry fragments) hangs on the object.
  */
-const principals = new WeakMap<KeyRecord, Principal>()
+const principals = new WeakMap<KeyRecord | PodConfig, Principal>()
 
-function keyPrincipal(record: KeyRecord, ip: string): Principal {
+function keyPrincipal(record: KeyRecord | null, ip: string): Principal {
+  if (record === null) {
+    throw new GovernorError('AUTH_KEY_INVALID', {
+      hint: `It is unknown, expired, revoked or mistyped. ${MAKE_A_KEY}`,
+      headers: NO_RETRY,
+    })
+  }
   const known = principals.get(record)
   if (known !== undefined && known.ip === ip) return known
   const { keyId, tenant, name: keyName, user, roles, labels } = record
@@ -75,8 +77,22 @@ export function endedKey(how: EndedKey): GovernorError {
   })
 }
 
-function podPrincipal({ tenant, user, roles, labels }: PodConfig, ip: string): Principal {
-  return { via: 'pod', tenant, keyId: '', keyName: '', user, roles, labels, ip }
+function podPrincipal(pod: PodConfig, ip: string): Principal {
+  const known = principals.get(pod)
+  if (known !== undefined && known.ip === ip) return known
+  const { tenant, user, roles, labels } = pod
+  const principal: Principal = {
+    via: 'pod',
+    tenant,
+    keyId: '',
+    keyName: '',
+    user,
+    roles,
+    labels,
+    ip,
+  }
+  principals.set(pod, principal)
+  return principal
 }
 
 /** Everything offered as a credential, in a fixed order; an empty or oversized one is nothing. */

@@ -19,6 +19,14 @@ export type CacheResult = (
 /** Why a key that was good may not be used any more; one that is gone counts as revoked. */
 export type EndedKey = 'revoked' | 'expired'
 
+/** A secret that bcrypt has to look at. */
+interface Unseen {
+  readonly record: KeyRecord
+  readonly secret: string
+  readonly digest: string
+  readonly nowMs: number
+}
+
 const RECORDS_MAX = 10_000
 /** Four bcrypt at once hold libuv's four threads, DNS and files with them; two leave them free. */
 const BCRYPT_AT_ONCE_MAX = 2
@@ -74,17 +82,26 @@ export class KeyRing {
   }
 
   /**
-   * The record behind a key, or null when there is no usable key with this id and secret. Throws
-   * AUTH_BUSY when too many unverified secrets wait, AUTH_UNAVAILABLE when the store fails.
+   * The record behind a key, or null when there is no usable key with this id and secret: at once
+   * when the secret was seen before, after bcrypt when not. Throws AUTH_UNAVAILABLE when the store
+   * fails; rejects with AUTH_BUSY when too many unverified secrets wait.
    */
-  async verify(keyId: string, secret: string, nowMs: number): Promise<KeyRecord | null> {
+  verify(
+    keyId: string,
+    secret: string,
+    nowMs: number,
+  ): KeyRecord | null | Promise<KeyRecord | null> {
     const record = this.#record(keyId)
     if (record === null || !isUsable(record, nowMs)) return null
     const digest = this.#verified.digest(keyId, secret)
     const known = this.#verified.get(digest, record.hash)
     this.#count('verified_secrets', known === null ? 'miss' : 'hit')
     if (known !== null) return known === 'valid' ? record : null
+    return this.#verifyUnseen({ record, secret, digest, nowMs })
+  }
 
+  async #verifyUnseen({ record, secret, digest, nowMs }: Unseen): Promise<KeyRecord | null> {
+    const { keyId } = record
     const valid = await this.#compareOnce(digest, record, secret)
     // The key may have been revoked while bcrypt ran.
     const now = this.#record(keyId)

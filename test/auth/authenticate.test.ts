@@ -17,8 +17,10 @@ async function subject(t: Test) {
   const spec = { tenant: 'acme', name: 'ci', user: 'u', roles: [], labels: {}, expiresAtMs: null }
   store.create(spec, { keyId, hash: await bcrypt.hash(secret, 4), createdAtMs: 0 })
   const ring = new KeyRing(store)
+  const ask = async (headers: Record<string, string>, pod: typeof POD | null) =>
+    authenticate({ headers, ip: '10.0.0.1' }, ring, pod, 1)
   const call = (headers: Record<string, string>, pod: typeof POD | null = null) =>
-    authenticate({ headers, ip: '10.0.0.1' }, ring, pod, 1).then(
+    ask(headers, pod).then(
       ({ tenant, via }) => `${via} ${tenant}`,
       (error: { code: string; message: string }) => error.code,
     )
@@ -81,7 +83,7 @@ t.test('authenticate() says what to do with a provider key', async (t) => {
   const store = SqliteKeyStore.open(join(t.testdir(), 'keys.db'))
   t.teardown(() => store.close())
   const headers = { authorization: 'Bearer sk-proj-abc' }
-  await t.rejects(authenticate({ headers, ip: '' }, new KeyRing(store), null, 0), {
+  t.throws(() => authenticate({ headers, ip: '' }, new KeyRing(store), null, 0), {
     code: 'AUTH_KEY_INVALID',
     message: /This is a provider key\. Make a Governor key with: governor keys create$/,
   })
