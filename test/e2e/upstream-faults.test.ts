@@ -102,10 +102,10 @@ for (const [name, everyMs, timeouts] of [
   })
 }
 
-for (const [name, behaviour] of [
-  ['an answer shorter than it promised', wrongLength],
-  ['a redirect', redirect('http://169.254.169.254/latest/meta-data')],
-  ['a body in an encoding nobody asked for', gzipped],
+for (const [name, behaviour, code] of [
+  ['an answer shorter than it promised', wrongLength, 'UPSTREAM_FAILED'],
+  ['a redirect', redirect('http://169.254.169.254/latest/meta-data'), 'UPSTREAM_REDIRECT'],
+  ['a body in an encoding nobody asked for', gzipped, 'UPSTREAM_FAILED'],
 ] as const) {
   t.test(`${name} is a 502`, async (t) => {
     const elsewhere = await FakeUpstream.start(t)
@@ -115,8 +115,9 @@ for (const [name, behaviour] of [
     const answered = await site.send({ body: chat('hi') })
     t.equal(answered.status, 502)
     t.match(answered.json.error, { type: 'upstream_error', param: null })
+    t.equal(answered.headers['x-governor-code'], code)
     t.equal(answered.headers['location'], undefined)
-    t.match(await outcomeOf(site, answered), { outcome: 'upstream_failed', status: 502 })
+    t.match(await outcomeOf(site, answered), { outcome: 'upstream_failed', code, status: 502 })
     t.equal(upstream.received.length, 1)
     t.equal(elsewhere.received.length, 0, 'and nobody else was asked')
   })
