@@ -26,6 +26,8 @@ export interface ParsedBody {
   readonly recovers?: unknown
 }
 
+const ALTERED = 'Its hash does not match: it, its time or the entry before it was altered'
+
 /** One writer's chain in one file while it is walked. */
 export class ChainState {
   readonly file: string
@@ -42,8 +44,6 @@ export class ChainState {
   recovered = false
   /** The last acknowledged entry, when the writer went on in another file. */
   cut: Head | null = null
-  /** Whether the entry with the number of `cut` is the one it names; null until it came. */
-  cutHolds: boolean | null = null
   /** Entries after `cut`: the last batch, which was perhaps written and never acknowledged. */
   unacknowledged = 0
   readonly #tail = { seq: 0, hash: new Uint8Array() as Uint8Array }
@@ -66,7 +66,6 @@ export class ChainState {
     problems.push(...this.#columns(row, body))
     this.seq = Math.max(row.seq, this.seq)
     this.last = row.hash
-    if (this.cut?.seq === row.seq) this.cutHolds = this.standsAt(this.cut)
     this.closed ||= row.kind === 'writer.close'
     // A chain that was closed, or attested, and then goes on has another end.
     this.attested = false
@@ -86,6 +85,9 @@ export class ChainState {
     const place = { seq: row.seq, occurredAtUs: row.occurred_at, prevHash: this.#tail.hash }
     const problems = this.#hash(place, row.body).equals(row.hash) ? [] : [ALTERED]
     if (row.seq !== want) problems.push(`It is not the next one: ${want} was expected`)
+    if (row.kind === 'writer.close') {
+      problems.push('It ends its chain, and a later file says that the chain went on there')
+    }
     this.#tail.seq = row.seq
     this.#tail.hash = row.hash
     return problems

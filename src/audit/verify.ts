@@ -1,5 +1,6 @@
 import type { Database } from 'better-sqlite3'
 
+import { BATCH_ENTRIES_MAX } from './batch.ts'
 import { epochFiles, openForReading } from './file.ts'
 import { ChainState, isHead, parseBody } from './verify-chain.ts'
 import type { EntryRow, ParsedBody } from './verify-chain.ts'
@@ -160,6 +161,7 @@ class Verification {
   result(files: readonly string[], strict: boolean): VerifyResult {
     const unattested = [...this.#chains.values()].filter((chain) => !this.#isAttested(chain))
     this.#missingEpochs()
+    this.#tails()
     const openCalls = this.#countOpen()
     if (files.length > 0 && this.#entries === 0) this.note(files.join(' '), 'It has no entries')
     const enough = this.#entries > 0 && this.#unreadable === 0
@@ -174,6 +176,20 @@ class Verification {
       problems: this.#problems,
       problemsTotal: this.#problemsTotal,
       notes: this.#notes,
+    }
+  }
+
+  /**
+   * A file is ended when a commit failed, so at most that one commit can lie behind the last
+   * acknowledged entry. A later file that claims more hides entries that were acknowledged.
+   */
+  #tails(): void {
+    for (const chain of this.#chains.values()) {
+      const { unacknowledged: count, cut } = chain
+      if (count === 0 || cut === null) continue
+      const what = `${count} entries follow entry ${cut.seq}, where its next epoch says it was acknowledged last`
+      if (count <= BATCH_ENTRIES_MAX) this.note(chain.file, what, chain)
+      else this.#problem(place(chain), `${what}: more than the ${BATCH_ENTRIES_MAX} of one commit`)
     }
   }
 
@@ -226,6 +242,9 @@ class Verification {
   #entry(chain: ChainState, row: EntryRow, before: ChainState | null): void {
     if (chain.cut !== null && row.seq > chain.cut.seq) {
       this.#unacknowledged++
+      for (const problem of chain.takeUnacknowledged(row)) {
+        this.#problem({ ...place(chain), seq: row.seq }, problem)
+      }
       return
     }
     const body = parseBody(row.body)

@@ -5,7 +5,9 @@ import Database from 'better-sqlite3'
 import t from 'tap'
 
 import { appendOnce } from '../../src/audit/append-once.ts'
+import { headOf } from '../../src/audit/recover.ts'
 import { verifyLog } from '../../src/audit/verify.ts'
+import { Writer } from '../../src/audit/writer.ts'
 import { decision, openWal, outcome, refusal } from './support/log.ts'
 
 /**
@@ -174,6 +176,65 @@ t.test('verifyLog() finds what was cut off a chain that a later sidecar recovere
   db.exec("DELETE FROM entries WHERE request_id = 'r2'")
   db.close()
   t.equal(verifyLog(copy, { strict: false }).exitCode, 1)
+})
+
+/**
+ * A log of one writer with `count` entries after entry 2, and a forged later file of the same writer
+ * that claims to go on after entry 2, with its hashes right.
+ */
+async function forgeLaterFile(dir: string, count: number): Promise<string> {
+  const path = join(dir, 'audit.db')
+  const wal = await openWal(path)
+  await Promise.all(Array.from({ length: count }, (_, i) => wal.record(refusal(`r${i}`))))
+  await wal.close()
+  const db = new Database(path)
+  const writerId = db.prepare<[], Buffer>('SELECT writer_id FROM chains').pluck().get()!
+  const hashOf = db.prepare<[], Buffer>('SELECT hash FROM entries WHERE seq = 2').pluck()
+  db.exec("DELETE FROM entries WHERE kind = 'writer.close'; UPDATE chains SET state = 'open'")
+  const continues = headOf(writerId, 1, { seq: 2, hash: hashOf.get()! })
+  db.close()
+  new Writer({
+    path: join(dir, 'audit.e2.db'),
+    epoch: 2,
+    writerId,
+    role: 'run',
+    version: 'test',
+    busyMs: 100,
+    pageBytesMax: 0,
+    recover: false,
+    continues,
+    openCalls: [],
+  }).close()
+  return path
+}
+
+t.test(
+  'verifyLog() tells how many entries a later file says were never acknowledged',
+  async (t) => {
+    const path = await forgeLaterFile(t.testdir(), 40)
+    const result = verifyLog(path, { strict: true })
+    t.strictSame([result.exitCode, result.unacknowledged], [0, 39])
+    t.match(result.notes, [{ file: path, seq: 2, what: /^39 entries follow entry 2, where/ }])
+
+    const db = new Database(path)
+    db.exec("UPDATE entries SET body = CAST(replace(body, '403', '200') AS BLOB) WHERE seq = 20")
+    db.close()
+    t.match(verifyLog(path, { strict: false }), {
+      exitCode: 1,
+      problems: [{ file: path, seq: 20, what: /^Its hash does not match/ }],
+    })
+  },
+)
+
+t.test('verifyLog() finds a later file that hides more than one commit', async (t) => {
+  const path = await forgeLaterFile(t.testdir(), 1030)
+  t.match(verifyLog(path, { strict: false }), {
+    exitCode: 1,
+    unacknowledged: 1029,
+    problems: [
+      { file: path, seq: 2, what: /1029 entries follow .* more than the 1024 of one commit$/ },
+    ],
+  })
 })
 
 t.test('verifyLog() cannot tell without a file, entries or an audit log', async (t) => {
