@@ -8,6 +8,9 @@ const MODEL = /^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,255}$/
 
 const POINTER_CHARS_SHOWN_MAX = 256
 
+/** A segment that a router may drop or walk up by, so that another model is reached than was named. */
+const HOLLOW_SEGMENT = /(?:^|\/)\.{0,2}(?:\/|$)/
+
 /** Refuses the value at `node`; `rule` reads on from its pointer, like `must be a string`. */
 export function fieldInvalid(doc: JsonDocument, node: number, rule: string): GovernorError {
   const pointer = doc.pointer(node).slice(0, POINTER_CHARS_SHOWN_MAX)
@@ -23,11 +26,14 @@ export function readModel(doc: JsonDocument, node: number): string {
 
 /** `model` when it is a plain name; throws MODEL_INVALID naming `pointer` otherwise. */
 export function checkModel(model: string, pointer: string): string {
-  if (MODEL.test(model)) return model
-  throw modelInvalid(
-    pointer,
-    'must begin with a letter or digit and go on with at most 255 of letters, digits and ._:/@-',
-  )
+  if (!MODEL.test(model)) {
+    throw modelInvalid(
+      pointer,
+      'must begin with a letter or digit and go on with at most 255 of letters, digits and ._:/@-',
+    )
+  }
+  if (!model.includes('/') || !HOLLOW_SEGMENT.test(model)) return model
+  throw modelInvalid(pointer, 'must have no empty, "." or ".." between its slashes')
 }
 
 /** Refuses a model selector. */

@@ -38,6 +38,7 @@ export function upstreamRouter({
       compileSelectors({ ...NOTHING, models }, names, {
         quantifier: 'every',
         modellessPasses: true,
+        isWide: true,
       }),
     ],
   )

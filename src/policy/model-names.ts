@@ -35,9 +35,50 @@ export function modelMatcher(
   patterns: readonly string[],
   aliases: Readonly<Record<string, string>>,
 ): (model: string) => boolean {
-  const names = new ModelNames(compileAliases(aliases))
+  return wideMatcher(patterns, new ModelNames(compileAliases(aliases)))
+}
+
+/** Tells whether any name of a model matches: to refuse, to narrow, to choose an upstream. */
+export function wideMatcher(
+  patterns: readonly string[],
+  names: ModelNames,
+): (model: string) => boolean {
   const is = compileNames(patterns.map((pattern) => pattern.toLowerCase()))
   return (model) => names.of(model).some(is)
+}
+
+/**
+ * Tells whether a model matches by what it ends up as, to let it pass: of `gpt-4o/claude-opus` that is
+ * `claude-opus`, so `gpt-4o*` does not match, while it does match `openai/gpt-4o`. A pattern with `/` is
+ * about the whole path, in which only a `*` that is a segment of its own stands for more than one.
+ */
+export function strictMatcher(
+  patterns: readonly string[],
+  names: ModelNames,
+): (model: string) => boolean {
+  const lower = patterns.map((pattern) => pattern.toLowerCase())
+  const is = compileNames(lower)
+  const paths = lower.filter((pattern) => pattern.includes('/')).map(compilePath)
+  return (model) => {
+    const last = model.lastIndexOf('/')
+    if (last === -1) return names.of(model).some(is)
+    if (names.of(model.slice(last + 1)).some(is)) return true
+    if (names.aliasesOf(model).some(is)) return true
+    const path = model.toLowerCase()
+    return pathsOf(path).some((each) => paths.some((matches) => matches(each)))
+  }
+}
+
+function compilePath(pattern: string): (path: string) => boolean {
+  const is = compileNames([pattern])
+  if (pattern.split('/').includes('*')) return is
+  const depth = pattern.split('/').length
+  return (path) => path.split('/').length === depth && is(path)
+}
+
+/** A path and what is left of it without each leading segment but the last. */
+function pathsOf(path: string): readonly string[] {
+  return [path, ...withoutPrefixes(path)].filter((each) => each.includes('/'))
 }
 
 /** Names of models, remembered for as long as a snapshot lives. */
@@ -47,6 +88,11 @@ export class ModelNames {
 
   constructor(aliases: Aliases) {
     this.#aliases = aliases
+  }
+
+  /** What the file calls `model`, and what it calls by that name. */
+  aliasesOf(model: string): readonly string[] {
+    return this.#aliases.get(model.toLowerCase()) ?? []
   }
 
   /** Every name of `model`, the one that was sent first. */

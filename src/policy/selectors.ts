@@ -1,6 +1,6 @@
 import type { Selectors } from '../config/snapshot.ts'
 import type { Operation, Principal } from '../exchange.ts'
-import { compileAliases, ModelNames } from './model-names.ts'
+import { compileAliases, ModelNames, strictMatcher, wideMatcher } from './model-names.ts'
 import { compileNames, type NameTest } from './wildcard.ts'
 
 /** Whom and what selectors look at. */
@@ -15,6 +15,15 @@ export interface Subject {
 
 /** How many of the models of a call must match: `any` to deny or narrow, `every` to let pass. */
 export type Quantifier = 'any' | 'every'
+
+/** How `models` is read. */
+export interface SelectorOptions {
+  readonly quantifier: Quantifier
+  /** An operation that names no model satisfies it, as in `allow`. */
+  readonly modellessPasses: boolean
+  /** With `every`: any of the names of a model is enough, as when choosing an upstream. */
+  readonly isWide?: boolean
+}
 
 /** What can be told without looking inside: not `input`, not `when`. */
 export type CallSelectors = Omit<Selectors, 'input' | 'when'>
@@ -45,13 +54,12 @@ const MODELLESS: ReadonlySet<Operation> = new Set([
 ])
 
 /**
- * Compiles all fields but `input` and `when`. `modellessPasses`: an operation that names no model satisfies
- * `models`, as in `allow`.
+ * Compiles all fields but `input` and `when`.
  */
 export function compileSelectors(
   selectors: CallSelectors,
   names: ModelNames,
-  options: { readonly quantifier: Quantifier; readonly modellessPasses: boolean },
+  options: SelectorOptions,
 ): SelectorTest {
   const tests: (readonly [string, FieldTest])[] = []
   const field = (name: string, list: readonly string[] | null, test: (is: NameTest) => FieldTest) =>
@@ -119,10 +127,10 @@ function compileLabels(labels: Readonly<Record<string, string>>): FieldTest {
 function compileModels(
   patterns: readonly string[],
   names: ModelNames,
-  options: { readonly quantifier: Quantifier; readonly modellessPasses: boolean },
+  options: SelectorOptions,
 ): FieldTest {
-  const is = compileNames(patterns.map((pattern) => pattern.toLowerCase()))
-  const matches = (model: string) => names.of(model).some(is)
+  const isWide = options.quantifier === 'any' || options.isWide === true
+  const matches = isWide ? wideMatcher(patterns, names) : strictMatcher(patterns, names)
   const takesAny = patterns.includes('*')
   const { quantifier, modellessPasses } = options
   return ({ operation, models }) => {

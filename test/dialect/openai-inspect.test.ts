@@ -90,6 +90,9 @@ t.test('inspect() refuses a chat request by code and place', async (t) => {
       'm\u0000',
     ].map((model) => [chat({ model }), 'MODEL_INVALID /model'] as const),
     [chat({ model: `m${'x'.repeat(256)}` }), 'MODEL_INVALID /model'],
+    ...['gpt-4o/../gpt-5', 'gpt-4o//gpt-6', 'gpt-4o/./x', 'gpt-4o/', 'a/..'].map(
+      (model) => [chat({ model }), 'MODEL_INVALID /model'] as const,
+    ),
     [chat({ model: `m${'x'.repeat(255)}` }), 'accepted'],
     [chat({ moderation: { model: 1 } }), 'MODEL_INVALID /moderation/model'],
     [chat({ moderation: { Model: 'x' } }), 'FIELD_INVALID /moderation/Model'],

@@ -1,6 +1,11 @@
 import t from 'tap'
 
-import { compileAliases, modelMatcher, ModelNames } from '../../src/policy/model-names.ts'
+import {
+  compileAliases,
+  modelMatcher,
+  ModelNames,
+  strictMatcher,
+} from '../../src/policy/model-names.ts'
 
 const names = new ModelNames(compileAliases({ Smart: 'openai/GPT-4o', best: 'smart' }))
 
@@ -48,3 +53,30 @@ void t.test('modelMatcher() goes by every name', async (t) => {
     false,
   ])
 })
+
+for (const [patterns, model, want] of [
+  [['gpt-4o*'], 'gpt-4o-mini', true],
+  [['gpt-4o*'], 'openai/gpt-4o', true],
+  [['gpt-4o*'], 'eu/openai/GPT-4o', true],
+  [['gpt-4o*'], 'ft:gpt-4o:acme::id', true],
+  [['gpt-4o*'], 'openai/ft:gpt-4o:acme::id', true],
+  [['gpt-4o*'], 'gpt-4o/claude-opus', false],
+  [['gpt-4o*'], 'gpt-4o/../gpt-5-mini', false],
+  [['gpt-4o*'], 'gpt-4o//gpt-6', false],
+  [['gpt-4o*'], 'gpt-4o@preset/foo', false],
+  [['gpt-4o*'], 'ft:gpt-4o:x/claude-opus', false],
+  [['openai/gpt-4o*'], 'openai/gpt-4o-mini', true],
+  [['openai/gpt-4o*'], 'eu/openai/gpt-4o-mini', true],
+  [['openai/gpt-4o*'], 'openai/gpt-4o/claude-opus', false],
+  [['openai/*'], 'openai/gpt-4o', true],
+  [['openai/*'], 'openai/eu/gpt-4o', true],
+  [['openai/*'], 'azure/gpt-4o', false],
+  [['*'], 'any/thing', true],
+  [['fast'], 'anthropic/claude', true],
+  [['anthropic/claude'], 'fast', true],
+] as const) {
+  void t.test(`strictMatcher() ${patterns.join()} of ${model}`, async (t) => {
+    const aliases = compileAliases({ fast: 'anthropic/claude' })
+    t.equal(strictMatcher(patterns, new ModelNames(aliases))(model), want)
+  })
+}
