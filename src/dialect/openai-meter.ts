@@ -30,6 +30,8 @@ export function meter(route: Route, _facts: Facts, asked: boolean): Meter {
   return new OpenaiMeter(api === 'responses', asked && api === 'chat.completions')
 }
 
+const EMPTY = Buffer.alloc(0)
+
 class OpenaiMeter implements Meter, EventSink {
   complete = false
   usage: Usage = NO_USAGE
@@ -41,7 +43,7 @@ class OpenaiMeter implements Meter, EventSink {
   #kept: Buffer[] = []
   #dropped = false
   /** The end of an event too long to hold. */
-  #tail = Buffer.alloc(0)
+  #tail = EMPTY
   #oversizeType = ''
 
   constructor(isResponses: boolean, drops: boolean) {
@@ -92,7 +94,7 @@ class OpenaiMeter implements Meter, EventSink {
       this.complete = true
       this.#take(searchUsage(this.#tail))
     }
-    this.#tail = Buffer.alloc(0)
+    this.#tail = EMPTY
   }
 
   /** True for the one chunk that is there only because usage was asked for. */

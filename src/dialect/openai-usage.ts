@@ -59,31 +59,65 @@ export function readName(value: unknown): string | null {
   return typeof value === 'string' && value !== '' ? value.slice(0, NAME_CHARS_MAX) : null
 }
 
-/** Usage of a whole JSON answer (chat completion, response, embeddings). Never throws. */
+/** How chat answers begin; anything else is parsed. */
+const CHAT_HEAD =
+  /^\{\s*"id"\s*:\s*"([\w.:/@-]{1,256})"\s*,\s*"object"\s*:\s*"chat\.completion"\s*,\s*"created"\s*:\s*\d+\s*,\s*"model"\s*:\s*"([\w.:/@-]{1,256})"/
+
+/**
+ * Usage of a whole JSON answer (chat completion, response, embeddings), or of the end of one that was
+ * too long to keep. Never throws.
+ */
 export function readAnswer(body: Buffer): Usage {
   if (body.length > PARSED_BYTES_MAX) return searchAnswer(body)
+  return readChat(body) ?? readParsed(body) ?? searchEnd(body)
+}
+
+/** The usual chat answer, without parsing its text; null when it is anything unusual. */
+function readChat(body: Buffer): Usage | null {
+  const text = body.toString('latin1')
+  const found = text.lastIndexOf('"usage"')
+  // The other way round in the bytes, where that search costs half.
+  if (found === -1 || body.indexOf('"usage"') !== found) return null
+  const names = CHAT_HEAD.exec(text)
+  const usage = names === null ? null : usageAt(text, found)
+  if (names === null || usage === null) return null
+  return withNames(usage, readName(names[2]), readName(names[1]))
+}
+
+function readParsed(body: Buffer): Usage | null {
   const answer = parseObject(body.toString('utf8'))
-  if (answer === null) return NO_USAGE
+  if (answer === null) return null
   const usage = asObject(answer['usage'])
+  return withNames(usage, readName(answer['model']), readName(answer['id']))
+}
+
+function withNames(
+  usage: Json | null,
+  responseModel: string | null,
+  responseId: string | null,
+): Usage {
+  const { inputTokens, outputTokens, cachedTokens, reasoningTokens } =
+    usage === null ? NO_USAGE : readTokens(usage)
   return {
-    ...NO_USAGE,
-    ...(usage === null ? {} : readTokens(usage)),
-    responseModel: readName(answer['model']),
-    responseId: readName(answer['id']),
+    inputTokens,
+    outputTokens,
+    cachedTokens,
+    reasoningTokens,
+    responseModel,
+    responseId,
   }
 }
 
 function searchAnswer(body: Buffer): Usage {
   const head = body.toString('latin1', 0, HEAD_BYTES)
+  const { responseModel, ...end } = searchEnd(body)
+  const model = searchName(head, MODEL_MEMBER) ?? responseModel
+  return { ...end, responseModel: model, responseId: searchName(head, ID_MEMBER) }
+}
+
+function searchEnd(body: Buffer): Usage {
   const tail = body.subarray(-TAIL_BYTES)
-  const usage = searchUsage(tail)
-  const model = searchName(head, 'model') ?? searchName(tail.toString('latin1'), 'model')
-  return {
-    ...NO_USAGE,
-    ...(usage === null ? {} : readTokens(usage)),
-    responseModel: model,
-    responseId: searchName(head, 'id'),
-  }
+  return withNames(searchUsage(tail), searchName(tail.toString('latin1'), MODEL_MEMBER), null)
 }
 
 /**
@@ -93,26 +127,35 @@ function searchAnswer(body: Buffer): Usage {
 export function searchUsage(tail: Buffer): Json | null {
   const text = tail.toString('latin1')
   const found = text.lastIndexOf('"usage"')
-  if (found === -1) return null
-  const start = /^\s*:\s*(?=\{)/.exec(text.slice(found + 7, found + 7 + 64))
-  if (start === null) return null
-  const from = found + 7 + start[0].length
-  const candidate = text.slice(from, from + USAGE_BYTES_MAX)
-  return parseObject(candidate.slice(0, objectChars(candidate)))
+  return found === -1 ? null : usageAt(text, found)
 }
 
-/** Length of the object that `text` begins with; usage objects hold no braces in strings. */
-function objectChars(text: string): number {
+/** The object of the member whose key is at `found`. */
+function usageAt(text: string, found: number): Json | null {
+  BEFORE_OBJECT.lastIndex = found + USAGE_KEY_CHARS
+  if (!BEFORE_OBJECT.test(text)) return null
+  const from = BEFORE_OBJECT.lastIndex
+  return parseObject(text.slice(from, objectEnd(text, from)))
+}
+
+const USAGE_KEY_CHARS = '"usage"'.length
+const BEFORE_OBJECT = /\s{0,64}:\s{0,64}(?=\{)/y
+
+/** Where the object at `from` ends; usage objects hold no braces in strings. */
+function objectEnd(text: string, from: number): number {
+  const end = Math.min(text.length, from + USAGE_BYTES_MAX)
   let depth = 0
-  for (let at = 0; at < text.length; at++) {
-    const character = text[at]
-    if (character === '{') depth++
-    else if (character === '}' && --depth === 0) return at + 1
+  for (let at = from; at < end; at++) {
+    const unit = text.charCodeAt(at)
+    if (unit === 0x7b) depth++
+    else if (unit === 0x7d && --depth === 0) return at + 1
   }
-  return text.length
+  return end
 }
 
-function searchName(text: string, member: string): string | null {
-  const match = new RegExp(`"${member}"\\s*:\\s*"([^"\\\\]{1,256})"`).exec(text)
-  return readName(match?.[1])
+const MODEL_MEMBER = /"model"\s*:\s*"([^"\\]{1,256})"/
+const ID_MEMBER = /"id"\s*:\s*"([^"\\]{1,256})"/
+
+function searchName(text: string, member: RegExp): string | null {
+  return readName(member.exec(text)?.[1])
 }

@@ -18,10 +18,12 @@ export interface EventSink {
   part(bytes: Buffer, last: boolean): void
 }
 
+const EMPTY = Buffer.alloc(0)
+
 export class SseSplitter {
   readonly #sink: EventSink
   /** Start of the event that is not complete yet. */
-  #held = Buffer.alloc(0)
+  #held = EMPTY
   #heldBytes = 0
   /** Nothing but the line's start was seen since the last line end. */
   #isLineEmpty = true
@@ -67,7 +69,7 @@ export class SseSplitter {
 
   /** The stream ended: the bytes still held, an event without its empty line. */
   rest(): Buffer {
-    return this.#take(Buffer.alloc(0))
+    return this.#take(EMPTY)
   }
 
   /** Moves the line state past `byte`; true when it ends an event at once. */

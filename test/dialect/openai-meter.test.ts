@@ -183,6 +183,33 @@ t.test('whole() finds usage at the end of large answers', async (t) => {
   t.strictSame(each.usage, { ...USAGE, inputTokens: 10 })
 })
 
+t.test('whole() reads the end of an answer whose start was not kept', async (t) => {
+  const each = meter(CHAT)
+  each.whole(Buffer.from(`${'text '.repeat(10_000)}"}}],"usage":${FIGURES},"x":null}`))
+  t.match(each.usage, { inputTokens: 9, responseId: null })
+})
+
+t.test('whole() reads the usual chat answer as parsing it would', async (t) => {
+  const message = { role: 'assistant', content: 'say \\"usage\\": {"usage":{"prompt_tokens":1}} é' }
+  const answer = {
+    id: 'chatcmpl-1',
+    object: 'chat.completion',
+    created: 1,
+    model: 'gpt-4o-2024',
+    choices: [{ index: 0, message }],
+    usage: JSON.parse(FIGURES) as unknown,
+  }
+  for (const indent of [0, 2]) {
+    const each = meter(CHAT)
+    each.whole(Buffer.from(JSON.stringify(answer, null, indent)))
+    t.strictSame(each.usage, USAGE)
+  }
+  const twice = meter(CHAT)
+  const nested = { ...answer, choices: [{ usage: { prompt_tokens: 77 } }] }
+  twice.whole(Buffer.from(JSON.stringify(nested)))
+  t.strictSame(twice.usage, USAGE)
+})
+
 t.test('a meter never throws and never guesses', async (t) => {
   const nothing = {
     inputTokens: null,
