@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import t from 'tap'
 
 /** What every area may use: the nouns, the error table, the clock, the log, the metrics. */
-const COMMON = ['exchange', 'errors', 'clock', 'turns', 'log', 'metrics']
+const COMMON = ['exchange', 'errors', 'clock', 'turns', 'log', 'metrics', 'directories']
 const AREAS = ['audit', 'auth', 'config', 'dialect', 'http', 'limit', 'policy', 'upstream']
 /** Files that put areas together. */
 const COMPOSITION = ['load-config', 'governor', 'stages', 'check-stages', 'world', 'pipeline']
@@ -14,6 +14,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   errors: [],
   clock: [],
   turns: ['clock'],
+  directories: [],
   log: [],
   series: [],
   metrics: ['series'],

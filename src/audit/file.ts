@@ -1,7 +1,9 @@
-import { chmodSync, closeSync, mkdirSync, openSync, readdirSync } from 'node:fs'
+import { chmodSync, closeSync, openSync, readdirSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 
 import Database from 'better-sqlite3'
+
+import { makeDirectories } from '../directories.ts'
 
 /**
  * The files of one audit log. `audit.db` is epoch 1; when a file has to be ended, the next epoch
@@ -76,7 +78,7 @@ export interface AppendOptions {
  * a disk that does not take `synchronous=FULL`.
  */
 export function openForAppend(options: AppendOptions): Database.Database {
-  mkdirSync(dirname(options.path), { recursive: true, mode: 0o700 })
+  makeDirectories(dirname(options.path))
   // Made by us first, so that there is no moment in which the umask decides who may read it.
   closeSync(openSync(options.path, 'a', 0o600))
   const db = new Database(options.path, { timeout: options.busyMs })

@@ -1,7 +1,9 @@
-import { closeSync, mkdirSync, openSync } from 'node:fs'
+import { closeSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
 
 import Database from 'better-sqlite3'
+
+import { makeDirectories } from '../directories.ts'
 
 /**
  * One sidecar a log. The lock is an open write transaction on a small database beside the log: the
@@ -21,7 +23,7 @@ export interface Lock {
 /** Takes the lock of the log at `path`. Throws an Error that names the process that holds it. */
 export function takeLock(path: string, sinceMs: number): Lock {
   const file = `${path}.lock`
-  mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
+  makeDirectories(dirname(file))
   closeSync(openSync(file, 'a', 0o600))
   const db = new Database(file, { timeout: RIVAL_MS })
   try {

@@ -1,0 +1,30 @@
+import { existsSync, mkdirSync, statSync } from 'node:fs'
+import { dirname } from 'node:path'
+
+/** Deeper is a mistake, not a place for a file. */
+const MISSING_MAX = 32
+
+/**
+ * Makes a directory and those above it that are missing, mode 0700. Throws what the system says of
+ * the first that cannot be made. Step by step, because on Node 24 `mkdirSync` with `recursive` never
+ * returns where a parent exists and takes no directories, as in /proc.
+ */
+export function makeDirectories(directory: string): void {
+  const missing: string[] = []
+  for (let at = directory; !existsSync(at) && at !== dirname(at); at = dirname(at)) {
+    missing.push(at)
+    if (missing.length > MISSING_MAX) {
+      throw new Error(`Cannot make ${directory}: more than ${MISSING_MAX} directories are missing`)
+    }
+  }
+  for (const each of missing.toReversed()) makeDirectory(each)
+}
+
+function makeDirectory(directory: string): void {
+  try {
+    mkdirSync(directory, { mode: 0o700 })
+  } catch (error) {
+    // Another process may have been faster.
+    if (!statSync(directory, { throwIfNoEntry: false })?.isDirectory()) throw error
+  }
+}
