@@ -133,7 +133,7 @@ config(keys.command('create'))
   .option('--user <user>', 'the person or service behind it', '')
   .option('--role <role>', 'a role, repeatable', append, [])
   .option('--label <name=value>', 'a label, repeatable', label, {})
-  .option('--expires <duration>', 'how long it lives, such as 90d', duration)
+  .option('--expires <duration>', 'how long it lives, such as 90d', lifetime)
   .action(async (given: CreateOptions) => {
     const { keysCreate } = await import('./cli/keys.ts')
     const expiresAtMs = given.expires === undefined ? null : wallMs() + given.expires
@@ -242,6 +242,17 @@ function percent(value: string): number {
   const number = Number(value)
   if (/^\d{1,3}$/.test(value) && number <= 100) return number
   throw new InvalidArgumentError('Expected a number from 0 to 100')
+}
+
+/** A century in days; what is longer means never, which is the default. */
+const LIFETIME_MS_MAX = 36_525 * 86_400_000
+
+function lifetime(value: string): number {
+  const ms = duration(value)
+  if (ms > 0 && ms <= LIFETIME_MS_MAX) return ms
+  throw new InvalidArgumentError(
+    'Expected more than 0 and at most 36525d; without it, it never ends',
+  )
 }
 
 function duration(value: string): number {

@@ -2,8 +2,13 @@ import { randomBytes } from 'node:crypto'
 
 import { wallMs } from '../clock.ts'
 import type { Kind } from './chain.ts'
-import { epochFiles } from './file.ts'
+import { aboutLog, epochFiles } from './file.ts'
 import { own, Writer } from './writer.ts'
+
+interface PlainEntry {
+  readonly kind: Kind
+  readonly body: string
+}
 
 /** How long a command waits for the sidecar's commits before it says that the log is busy. */
 const BUSY_MS = 5_000
@@ -13,11 +18,15 @@ const BUSY_MS = 5_000
  * own opens, appends and closes, beside a running sidecar or without one. Throws an Error when the
  * log cannot be written; then the command must not do what it wanted to record.
  */
-export function appendOnce(
-  path: string,
-  version: string,
-  entries: readonly { readonly kind: Kind; readonly body: string }[],
-): void {
+export function appendOnce(path: string, version: string, entries: readonly PlainEntry[]): void {
+  try {
+    appendAll(path, version, entries)
+  } catch (error) {
+    throw aboutLog(path, error)
+  }
+}
+
+function appendAll(path: string, version: string, entries: readonly PlainEntry[]): void {
   const newest = epochFiles(path).at(-1) ?? { epoch: 1, path }
   const writer = new Writer({
     ...newest,

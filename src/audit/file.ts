@@ -102,15 +102,23 @@ export function openForAppend(options: AppendOptions): Database.Database {
 
 /** Opens one file of the log for reading only. Throws when it is missing, newer or no audit log. */
 export function openForReading(path: string): Database.Database {
-  const db = new Database(path, { readonly: true, fileMustExist: true, timeout: 1000 })
+  let db: Database.Database | null = null
   try {
+    db = new Database(path, { readonly: true, fileMustExist: true, timeout: 1000 })
     refuseNewerSchema(db, path)
     if (version(db) === 0) throw new Error(`Cannot read ${path}: it is not an audit log`)
   } catch (error) {
-    db.close()
-    throw error
+    db?.close()
+    throw aboutLog(path, error)
   }
   return db
+}
+
+/** Says which file and key an error of SQLite or of the system is about; ours say so themselves. */
+export function aboutLog(path: string, error: unknown): Error {
+  const { message, code } = error as Error & { readonly code?: unknown }
+  if (typeof code !== 'string') return error as Error
+  return new Error(`Cannot use the audit log ${path} (audit.path): ${message}`, { cause: error })
 }
 
 function version(db: Database.Database): number {

@@ -32,7 +32,12 @@ export function takeLock(path: string, sinceMs: number): Lock {
     }
     throw new Error('another process keeps taking it')
   } catch (error) {
-    const holder = isBusy(error) ? owner(db) : (error as Error).message
+    if (!isBusy(error)) {
+      db.close()
+      const why = `its lock ${file} cannot be taken: ${(error as Error).message}`
+      throw new Error(`Cannot write the audit log ${path} (audit.path): ${why}`, { cause: error })
+    }
+    const holder = owner(db)
     db.close()
     throw new Error(
       `Cannot write the audit log ${path}: it is in use by ${holder}. ` +

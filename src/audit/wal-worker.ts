@@ -16,6 +16,7 @@ import {
 import type { Shared, SharedMemory } from './batch.ts'
 import { Epochs } from './epochs.ts'
 import type { EpochsOptions } from './epochs.ts'
+import { aboutLog } from './file.ts'
 import { takeLock } from './lock.ts'
 import type { Lock } from './lock.ts'
 
@@ -59,7 +60,7 @@ function main(options: WorkerOptions): void {
     log = new Epochs(options)
   } catch (error) {
     lock?.release()
-    answer({ kind: 'refused', message: (error as Error).message })
+    answer({ kind: 'refused', message: aboutLog(options.path, error).message })
     return
   }
   note(shared, log)

@@ -1,8 +1,9 @@
-import { chmodSync, mkdirSync, statSync } from 'node:fs'
+import { chmodSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 
 import Database from 'better-sqlite3'
 
+import { makeDirectories } from '../directories.ts'
 import type { KeyRecord, KeySpec } from './key.ts'
 
 const SCHEMA_VERSION = 1
@@ -51,10 +52,17 @@ export class SqliteKeyStore {
     this.#file = identity(path)
   }
 
-  /** Opens the file, creating it (mode 0600) and its directory (0700) where they are missing. */
+  /**
+   * Opens the file, creating it (mode 0600) and its directory (0700) where they are missing. Throws an
+   * Error that names the file and its key in the configuration.
+   */
   static open(path: string): SqliteKeyStore {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-    return new SqliteKeyStore(path)
+    try {
+      makeDirectories(dirname(path))
+      return new SqliteKeyStore(path)
+    } catch (error) {
+      throw aboutStore(path, error)
+    }
   }
 
   find(keyId: string): KeyRecord | null {
@@ -110,12 +118,25 @@ function open(
   path: string,
 ): [Database.Database, Database.Statement<[string], Row>, Database.Statement<[], number>] {
   const db = new Database(path, { timeout: 1000 })
+  try {
+    prepare(db, path)
+  } catch (error) {
+    db.close()
+    throw error
+  }
+  return [
+    db,
+    db.prepare<[string], Row>('SELECT * FROM keys WHERE key_id = ?'),
+    db.prepare<[], number>('PRAGMA data_version').pluck(),
+  ]
+}
+
+function prepare(db: Database.Database, path: string): void {
   // Ended keys must stay ended after a power cut, so the commit is synced (WAL's default is not).
   db.pragma('journal_mode = WAL')
   db.pragma('synchronous = FULL')
   const found = Number(db.pragma('user_version', { simple: true }))
   if (found > SCHEMA_VERSION) {
-    db.close()
     throw new Error(
       `Key store "${path}" has schema ${found}, this Governor knows ${SCHEMA_VERSION}`,
     )
@@ -124,11 +145,15 @@ function open(
     db.exec(`BEGIN IMMEDIATE; ${SCHEMA} PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT`)
     chmodSync(path, 0o600)
   }
-  return [
-    db,
-    db.prepare<[string], Row>('SELECT * FROM keys WHERE key_id = ?'),
-    db.prepare<[], number>('PRAGMA data_version').pluck(),
-  ]
+}
+
+/** Says which file and key an error of SQLite or of the system is about; ours say so themselves. */
+export function aboutStore(path: string, error: unknown): Error {
+  const { message, code } = error as Error & { readonly code?: unknown }
+  if (typeof code !== 'string') return error as Error
+  return new Error(`Cannot use the key store ${path} (auth.keys.path): ${message}`, {
+    cause: error,
+  })
 }
 
 function identity(path: string): string {

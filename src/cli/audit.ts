@@ -1,3 +1,4 @@
+import { aboutLog } from '../audit/file.ts'
 import { entryAsJson, entryAsText, escapeText } from '../audit/format.ts'
 import { LogReader } from '../audit/query.ts'
 import type { StoredEntry } from '../audit/query.ts'
@@ -38,7 +39,7 @@ export async function auditTail(options: TailOptions): Promise<number> {
     show(reader.last(lines))
     if (follow) await followLog(reader, show, signal)
   } catch (error) {
-    write(`${escapeText((error as Error).message)}\n`)
+    write(`${escapeText(aboutLog(options.path, error).message)}\n`)
     return 2
   } finally {
     reader.close()

@@ -1,9 +1,11 @@
+import { existsSync } from 'node:fs'
+
 import bcrypt from 'bcrypt'
 
 import { appendOnce } from '../audit/append-once.ts'
 import { adminBody } from '../audit/entry.ts'
 import { escapeText } from '../audit/format.ts'
-import { SqliteKeyStore } from '../auth/key-store-sqlite.ts'
+import { aboutStore, SqliteKeyStore } from '../auth/key-store-sqlite.ts'
 import { generateKey, type KeyRecord, type KeySpec } from '../auth/key.ts'
 import { wallMs } from '../clock.ts'
 import type { Snapshot } from '../config/snapshot.ts'
@@ -53,8 +55,15 @@ export async function keysCreate(context: KeysContext, spec: KeySpec): Promise<n
   })
 }
 
+const NO_KEYS = 'No keys yet. Make one with: governor keys create --tenant NAME --name NAME\n'
+
 /** `governor keys list`: every key, newest last, never a secret or its hash. */
-export function keysList(context: KeysContext, json: boolean): Promise<number> {
+export async function keysList(context: KeysContext, json: boolean): Promise<number> {
+  // Looking must not make a store, where a path is mistyped least of all.
+  if (!existsSync(context.snapshot.auth.keys.path)) {
+    if (!json) context.write(NO_KEYS)
+    return 0
+  }
   return withStore(context, async (store) => {
     const records = store.list()
     if (json) {
@@ -65,20 +74,28 @@ export function keysList(context: KeysContext, json: boolean): Promise<number> {
       return 0
     }
     if (records.length === 0) {
-      context.write('No keys yet. Make one with: governor keys create --tenant NAME --name NAME\n')
+      context.write(NO_KEYS)
     }
     for (const record of records) context.write(`${escapeText(line(record, wallMs()))}\n`)
     return 0
   })
 }
 
+/** A key id is shorter; whoever pastes a whole key must not find its secret in a terminal's log. */
+const SHOWN_CHARS_MAX = 36
+
 /** `governor keys revoke`: at once for new calls; a running sidecar sees it within a second. */
-export function keysRevoke(context: KeysContext, keyId: string): Promise<number> {
+export async function keysRevoke(context: KeysContext, keyId: string): Promise<number> {
   const { snapshot, version, write } = context
+  const shown = escapeText(keyId.slice(0, SHOWN_CHARS_MAX))
+  if (!existsSync(snapshot.auth.keys.path)) {
+    write(`No key ${shown}: there is no key store ${snapshot.auth.keys.path} (auth.keys.path)\n`)
+    return 1
+  }
   return withStore(context, async (store) => {
     const record = store.find(keyId)
     if (record === null || record.revokedAtMs !== null) {
-      write(record === null ? `No key ${keyId}\n` : `Key ${keyId} was revoked before\n`)
+      write(record === null ? `No key ${shown}\n` : `Key ${shown} was revoked before\n`)
       return 1
     }
     const nowMs = wallMs()
@@ -99,13 +116,14 @@ async function withStore(
   try {
     store = SqliteKeyStore.open(snapshot.auth.keys.path)
   } catch (error) {
-    write(`Cannot open the key store "${snapshot.auth.keys.path}": ${(error as Error).message}\n`)
+    write(`${escapeText((error as Error).message)}\n`)
     return 2
   }
   try {
     return await act(store)
   } catch (error) {
-    write(`Nothing was changed: ${(error as Error).message}\n`)
+    const { message } = aboutStore(snapshot.auth.keys.path, error)
+    write(`Nothing was changed: ${escapeText(message)}\n`)
     return 2
   } finally {
     store.close()

@@ -1,0 +1,79 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+
+import t from 'tap'
+
+import { configText, Site } from '../support/start-governor.ts'
+
+/** Goal: commands name the file and the key they fail on, and looking changes nothing. */
+
+t.test('keys list and keys revoke make no store', async (t) => {
+  const site = new Site(t.testdir(), configText())
+  const listed = await site.cli('keys', 'list')
+  t.strictSame([listed.code, listed.stdout.startsWith('No keys yet.')], [0, true])
+  t.strictSame(await site.cli('keys', 'list', '--json'), { code: 0, stdout: '', stderr: '' })
+  const revoked = await site.cli('keys', 'revoke', 'nobody')
+  t.equal(revoked.code, 1)
+  t.equal(
+    revoked.stdout,
+    `No key nobody: there is no key store ${site.keysPath} (auth.keys.path)\n`,
+  )
+  t.notOk(existsSync(site.keysPath))
+  t.notOk(existsSync(site.auditPath))
+})
+
+t.test('keys revoke prints its argument escaped, and never a secret', async (t) => {
+  const site = new Site(t.testdir(), configText())
+  const key = await site.createKey()
+  const hostile = await site.cli('keys', 'revoke', 'x\u001b[2J\nevil')
+  t.strictSame([hostile.code, hostile.stdout], [1, 'No key x\\u001b[2J\\u000aevil\n'])
+  const pasted = await site.cli('keys', 'revoke', key)
+  t.strictSame([pasted.code, pasted.stdout], [1, `No key ${key.split('.')[0]}\n`])
+})
+
+t.test('keys create refuses a key that would never live', async (t) => {
+  const site = new Site(t.testdir(), configText())
+  for (const expires of ['0d', '0ms', '36526d', '-1d', '9999999999d']) {
+    const made = await site.cli('keys', 'create', '--tenant=a', '--name=b', `--expires=${expires}`)
+    t.strictSame([made.code, made.stdout], [2, ''], expires)
+    t.match(made.stderr, '--expires')
+  }
+  t.notOk(existsSync(site.keysPath))
+})
+
+const GARBAGE = 'garbage, and enough of it that it is not taken for an empty file'
+
+t.test('commands name the file that is no database, and its key', async (t) => {
+  const folder = t.testdir({
+    'broken.db': GARBAGE,
+    'folder.db': {},
+    proper: {},
+  })
+  for (const [path, why] of [
+    ['../broken.db', 'file is not a database'],
+    ['../folder.db', 'EISDIR'],
+    ['/proc/x/audit.db', 'ENOENT'],
+  ] as const) {
+    const audit = `{ path: '${path}' }`
+    const site = new Site(join(folder, 'proper'), configText({ audit }))
+    for (const command of [['run'], ['keys', 'create', '--tenant=a', '--name=b']]) {
+      const ran = await site.cli(...command)
+      t.equal(ran.code, 2, `${command.join(' ')} with ${path}`)
+      t.ok(ran.stdout.includes(`${site.auditPath} (audit.path)`), ran.stdout)
+      t.match(ran.stdout, why)
+    }
+  }
+})
+
+t.test('commands name the key store that is no database', async (t) => {
+  const folder = t.testdir({ 'keys.db': GARBAGE })
+  const site = new Site(folder, configText())
+  for (const command of [['run'], ['keys', 'list'], ['keys', 'revoke', 'x']]) {
+    const ran = await site.cli(...command)
+    t.equal(ran.code, 2, command.join(' '))
+    t.match(
+      ran.stdout,
+      `Cannot use the key store ${site.keysPath} (auth.keys.path): file is not a database\n`,
+    )
+  }
+})
