@@ -82,13 +82,17 @@ function checkingStages(world: World, shared: Shared): Omit<GovernorStages, Call
       }
       admit(shared.limits, { principal, operation: route.endpoint.operation }, now())
     },
-    read: (exchange, { endpoint }) =>
-      readBody(exchange, {
+    read: (exchange, { endpoint }) => {
+      const { keyId, tenant } = shared.active.get(exchange)!.principal!
+      return readBody(exchange, {
         endpoint,
         maximums,
         timeoutMs: timeouts.clientBodyMs,
         inFlight: shared.inFlight,
-      }),
+        holder: keyId === '' ? tenant : keyId,
+        active: shared.active,
+      })
+    },
     inspect: (body, route) => route.dialect.inspect(route, body.bytes, maximums),
     route: (facts, trail) => findUpstream(world, facts.models, trail),
     decide: (facts, trail) =>

@@ -1,9 +1,8 @@
 import { hash } from 'node:crypto'
-import { promisify } from 'node:util'
-import { gunzip, inflate, zstdDecompress } from 'node:zlib'
 
 import { GovernorError } from '../errors.ts'
 import type { Body, Endpoint } from '../exchange.ts'
+import { decode, type Encoding, enlarged, tooLarge } from './decode.ts'
 import type { HttpExchange } from './exchange.ts'
 
 export interface BodyMaximums {
@@ -27,24 +26,21 @@ const EMPTY: Body = {
 /** RFC 9110 §8.3.1, closed: JSON in UTF-8 and nothing else. */
 const JSON_TYPE = /^application\/json(?: *; *charset=(?:utf-8|"utf-8"))? *;?$/i
 
-type Encoding = 'gzip' | 'deflate' | 'zstd'
-type Decoder = (
-  bytes: Buffer,
-  options: { maxOutputLength: number; info: true },
-) => Promise<{ buffer: Buffer; engine: { bytesWritten: number } }>
+/** A longer body is held as it arrives: its length is the client's word until then. */
+const DECLARED_BYTES_TRUSTED = 64 * 1024
 
-// With `info` Node hands out the engine as well, which its types do not say.
-const DECODERS = {
-  gzip: promisify(gunzip) as unknown as Decoder,
-  deflate: promisify(inflate) as unknown as Decoder,
-  zstd: promisify(zstdDecompress) as unknown as Decoder,
-} satisfies Record<Encoding, Decoder>
+/** One caller may hold this part of `maximums.in_flight`, or one body of any allowed size. */
+const SHARE_OF_ONE = 1 / 4
 
 export interface ReadOptions {
   readonly endpoint: Endpoint
   readonly maximums: BodyMaximums
   readonly timeoutMs: number
   readonly inFlight: InFlight
+  /** Who sends it: the id of the key, or the tenant of a pod. */
+  readonly holder: string
+  /** Every exchange that may hold bytes of a body. */
+  readonly active: ReadonlyMap<HttpExchange, unknown>
 }
 
 /**
@@ -63,8 +59,8 @@ export async function readBody(exchange: HttpExchange, options: ReadOptions): Pr
   }
   const encoding = checkType(headers)
   if (declaredBytes > options.maximums.bodyBytes) throw tooLarge(options.maximums.bodyBytes)
-  // The declared length is held at once, so that many slow uploads cannot overcommit together.
-  hold(exchange, options, declaredBytes)
+  exchange.holder = options.holder
+  hold(exchange, options, Math.min(declaredBytes, DECLARED_BYTES_TRUSTED))
   // RFC 9110 §10.1.1: everything headers can tell was decided before the client is told to go on.
   if (exchange.awaitsContinue) exchange.outgoing.writeContinue()
 
@@ -73,26 +69,49 @@ export async function readBody(exchange: HttpExchange, options: ReadOptions): Pr
   if (encoding === null) {
     return { bytes: received, decoded: false, receivedBytes: received.length, receivedSha256 }
   }
-  const bytes = await decode(received, encoding, options.maximums.decodedBytes)
-  hold(exchange, options, bytes.length)
+  const { bytes, heldBytes } = await decode(received, encoding, {
+    decodedBytesMax: options.maximums.decodedBytes,
+    hold: (moreBytes) => hold(exchange, options, moreBytes),
+    isWanted: () => !exchange.clientGone,
+  })
+  giveBack(exchange, options.inFlight, exchange.heldBytes - heldBytes)
   return { bytes, decoded: true, receivedBytes: received.length, receivedSha256 }
 }
 
 /** Gives back what `readBody` held. Safe to call twice. */
 export function release(exchange: HttpExchange, inFlight: InFlight): void {
-  inFlight.bytes -= exchange.heldBytes
-  exchange.heldBytes = 0
+  giveBack(exchange, inFlight, exchange.heldBytes)
 }
 
-function hold(exchange: HttpExchange, { maximums, inFlight }: ReadOptions, bytes: number): void {
-  if (inFlight.bytes + bytes > maximums.inFlightBytes) {
-    throw new GovernorError('OVERLOADED', {
-      detail: 'request bodies of all callers together',
-      headers: { 'retry-after': '1' },
-    })
-  }
-  inFlight.bytes += bytes
+function giveBack(exchange: HttpExchange, inFlight: InFlight, bytes: number): void {
+  inFlight.bytes -= bytes
+  exchange.heldBytes -= bytes
+}
+
+function hold(exchange: HttpExchange, options: ReadOptions, bytes: number): void {
+  const { inFlight } = options
+  const { inFlightBytes } = options.maximums
+  const total = inFlight.bytes + bytes
+  if (total > inFlightBytes) throw overloaded('request bodies of all callers together')
+  // Below the share of one there is nobody to count, which is nearly always.
+  if (total > inFlightBytes * SHARE_OF_ONE) checkShare(exchange, options, bytes)
+  inFlight.bytes = total
   exchange.heldBytes += bytes
+}
+
+function checkShare(exchange: HttpExchange, options: ReadOptions, bytes: number): void {
+  let others = 0
+  for (const one of options.active.keys()) {
+    if (one !== exchange && one.holder === exchange.holder) others += one.heldBytes
+  }
+  const share = options.maximums.inFlightBytes * SHARE_OF_ONE
+  if (others > 0 && others + exchange.heldBytes + bytes > share) {
+    throw overloaded('request bodies of this caller')
+  }
+}
+
+function overloaded(detail: string): GovernorError {
+  return new GovernorError('OVERLOADED', { detail, headers: { 'retry-after': '1' } })
 }
 
 function checkType(headers: HttpExchange['incoming']['headers']): Encoding | null {
@@ -117,7 +136,7 @@ function collect(
   const { bodyBytes } = options.maximums
   return new Promise((resolve, reject) => {
     // Chunks as small as one byte each are copied into a growing buffer: never an object per byte.
-    let collected = Buffer.allocUnsafe(Math.max(declaredBytes, 1024))
+    let collected = Buffer.allocUnsafe(Math.max(exchange.heldBytes, 1024))
     let length = 0
     const timer = setTimeout(() => {
       done(() => reject(new GovernorError('BODY_TIMEOUT')))
@@ -132,13 +151,11 @@ function collect(
       try {
         const total = length + chunk.length
         if (total > bodyBytes) throw tooLarge(bodyBytes)
-        if (total > declaredBytes) hold(exchange, options, total - Math.max(length, declaredBytes))
         if (total > collected.length) {
-          const grown = Buffer.allocUnsafe(
-            Math.min(Math.max(total, collected.length * 2), bodyBytes),
-          )
-          collected.copy(grown, 0, 0, length)
-          collected = grown
+          const most = declaredBytes === 0 ? bodyBytes : declaredBytes
+          const capacity = Math.min(Math.max(total, collected.length * 2), most)
+          hold(exchange, options, capacity - exchange.heldBytes)
+          collected = enlarged(collected, length, capacity)
         }
         chunk.copy(collected, length)
         length = total
@@ -153,49 +170,4 @@ function collect(
     if (exchange.fault !== null) exchange.onCut(exchange.fault)
     incoming.on('data', onData).on('end', onEnd)
   })
-}
-
-/** Clients send one frame; a body of very many tiny ones would be work out of proportion. */
-const FRAMES_MAX = 1000
-
-/**
- * Decodes every member or frame. Node decodes all members of gzip by itself, but stops after the
- * first frame of zstd (RFC 8878 §3.1 allows several), so what it left is decoded in turn.
- */
-async function decode(bytes: Buffer, encoding: Encoding, decodedMax: number): Promise<Buffer> {
-  const frames: Buffer[] = []
-  let decodedBytes = 0
-  let at = 0
-  do {
-    // `info` tells how far the decoder read: Node ignores zero bytes after the last gzip member.
-    const rest = bytes.subarray(at)
-    const { buffer, engine } = await decodeFrame(rest, encoding, decodedMax - decodedBytes)
-    frames.push(buffer)
-    decodedBytes += buffer.length
-    at += engine.bytesWritten
-    const again = encoding === 'zstd' && engine.bytesWritten > 0 && frames.length < FRAMES_MAX
-    if (at < bytes.length && !again) {
-      throw new GovernorError('ENCODING_INVALID', { detail: 'bytes follow the encoded body' })
-    }
-  } while (at < bytes.length)
-  return frames.length === 1 ? frames[0]! : Buffer.concat(frames, decodedBytes)
-}
-
-async function decodeFrame(
-  bytes: Buffer,
-  encoding: Encoding,
-  decodedMax: number,
-): ReturnType<Decoder> {
-  try {
-    return await DECODERS[encoding](bytes, { maxOutputLength: Math.max(decodedMax, 1), info: true })
-  } catch (cause) {
-    if (cause instanceof Error && 'code' in cause && cause.code === 'ERR_BUFFER_TOO_LARGE') {
-      throw tooLarge(decodedMax, ' decoded')
-    }
-    throw new GovernorError('ENCODING_INVALID', { detail: `it is not ${encoding}`, cause })
-  }
-}
-
-function tooLarge(bytesMax: number, what = ''): GovernorError {
-  return new GovernorError('BODY_TOO_LARGE', { detail: `the maximum is ${bytesMax} bytes${what}` })
 }

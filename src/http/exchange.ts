@@ -10,6 +10,8 @@ export class HttpExchange {
   readonly awaitsContinue: boolean
   /** Bytes of the body that are held against `maximums.in_flight`. */
   heldBytes = 0
+  /** Whose body that is. */
+  holder = ''
   /** Ends a call whose answer has not been finished: its key was revoked, the drain is over. */
   onCut: ((error: GovernorError) => void) | null = null
   /** Why the rest of this request cannot be read. */

@@ -11,8 +11,9 @@ import { deflateSync, gzipSync, zstdCompressSync, brotliCompressSync } from 'nod
 import t, { type Test } from 'tap'
 
 import type { Endpoint } from '../../src/exchange.ts'
-import { readBody, release } from '../../src/http/body.ts'
+import { type BodyMaximums, readBody, release } from '../../src/http/body.ts'
 import { HttpExchange } from '../../src/http/exchange.ts'
+import { until } from '../support/until.ts'
 
 const JSON_ENDPOINT: Endpoint = {
   operation: 'chat',
@@ -23,20 +24,28 @@ const JSON_ENDPOINT: Endpoint = {
 }
 
 /** A server that answers with what readBody made of the request: its text, or its error code. */
-async function subject(t: Test, over: { timeoutMs?: number; endpoint?: Endpoint } = {}) {
+async function subject(
+  t: Test,
+  over: { timeoutMs?: number; endpoint?: Endpoint; maximums?: Partial<BodyMaximums> } = {},
+) {
   const inFlight = { bytes: 0 }
-  const maximums = { bodyBytes: 10_000, decodedBytes: 20_000, inFlightBytes: 50_000 }
+  const active = new Map<HttpExchange, null>()
+  const defaults = { bodyBytes: 10_000, decodedBytes: 20_000, inFlightBytes: 50_000 }
+  const maximums = { ...defaults, ...over.maximums }
   const handle = (awaits: boolean) => (incoming: IncomingMessage, outgoing: ServerResponse) => {
     const exchange = new HttpExchange(incoming, outgoing, awaits)
     const endpoint = over.endpoint ?? JSON_ENDPOINT
     const timeoutMs = over.timeoutMs ?? 5000
-    void readBody(exchange, { endpoint, maximums, timeoutMs, inFlight })
+    const holder = String(incoming.headers['x-holder'] ?? 'one')
+    active.set(exchange, null)
+    void readBody(exchange, { endpoint, maximums, timeoutMs, inFlight, holder, active })
       .then(
         (body) => `${body.decoded ? 'decoded ' : ''}${body.bytes.toString()}`,
         (error: { code: string }) => error.code,
       )
       .then((text) => {
         release(exchange, inFlight)
+        active.delete(exchange)
         return exchange.outgoing.end(text)
       })
   }
@@ -102,8 +111,15 @@ t.test(
         'deflate',
       )
     }
-    const cut = gzipSync('{"a":"bcdefgh"}').subarray(0, 20)
-    t.equal(await send(cut, { 'content-encoding': 'gzip' }), 'ENCODING_INVALID')
+    for (const [encoding, whole] of [
+      ['gzip', gzipSync('{"a":"bcdefgh"}')],
+      ['deflate', deflateSync('{"a":"bcdefgh"}')],
+      ['zstd', zstdCompressSync('{"a":"bcdefgh"}')],
+    ] as const) {
+      const cut = whole.subarray(0, whole.length - 3)
+      t.equal(await send(cut, { 'content-encoding': encoding }), 'ENCODING_INVALID', encoding)
+      t.equal(await send('', { 'content-encoding': encoding }), 'ENCODING_INVALID', 'nothing')
+    }
   },
 )
 
@@ -128,6 +144,48 @@ t.test('readBody() refuses when all bodies together are too much', async (t) => 
   inFlight.bytes = 45_000
   t.equal(await send('x'.repeat(5001)), 'OVERLOADED')
   t.equal(inFlight.bytes, 45_000)
+})
+
+/** Declares a body and sends only the beginning of it. */
+async function beginBody(
+  t: Test,
+  port: number,
+  holder: string,
+  sent: { of: number; text: string },
+) {
+  const socket = connect(port, '127.0.0.1').on('error', () => {})
+  t.teardown(() => socket.destroy())
+  socket.write(
+    `POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nx-holder: ${holder}\r\n` +
+      `content-length: ${sent.of}\r\n\r\n${sent.text}`,
+  )
+  return socket
+}
+
+const LARGE = { bodyBytes: 1_000_000, decodedBytes: 2_000_000, inFlightBytes: 4_000_000 }
+
+t.test('readBody() holds a large body as it arrives, not as it is declared', async (t) => {
+  const { send, inFlight, port } = await subject(t, { maximums: LARGE })
+  for (const holder of ['a', 'b', 'c', 'd']) {
+    await beginBody(t, port, holder, { of: 1_000_000, text: '{' })
+  }
+  await until('all of them to be held', () => inFlight.bytes === 4 * 64 * 1024)
+  const body = 'x'.repeat(1_000_000)
+  t.equal(await send(body, { 'x-holder': 'e' }), body)
+  t.equal(await send(body, { 'x-holder': 'f', 'transfer-encoding': 'chunked' }), body)
+  t.equal(inFlight.bytes, 4 * 64 * 1024)
+})
+
+t.test('readBody() lets one caller hold a quarter, or a single body', async (t) => {
+  const { send, inFlight, port } = await subject(t, {
+    maximums: { ...LARGE, inFlightBytes: 1_200_000 },
+  })
+  await beginBody(t, port, 'greedy', { of: 300_000, text: 'x'.repeat(290_000) })
+  await until('it to be held', () => inFlight.bytes === 300_000)
+  t.equal(await send('{}', { 'x-holder': 'greedy' }), 'OVERLOADED')
+  t.equal(inFlight.bytes, 300_000)
+  const body = 'x'.repeat(800_000)
+  t.equal(await send(body, { 'x-holder': 'other' }), body, 'another has room, also for a large one')
 })
 
 for (const [type, want] of [
