@@ -138,7 +138,7 @@ const limit = map('limits', {
       { min: 0, max: 100 },
     ),
     '[]',
-    'The first whose `for` matches replaces the figures it gives; `burst` goes with `requests`.',
+    'The first whose `for` matches replaces the figures it gives; `burst` goes with `requests`. Of a call of several models each is looked at by itself, and all figures found are charged.',
   ),
   reserve_output: later('Tokens reserved for an answer.'),
   on_store_loss: later('What happens when a shared store is lost.'),
@@ -335,7 +335,11 @@ export const FILE = map('governance.yaml', {
     map('maximums', {
       body: defaulted(size('1KiB', '256MiB'), '16MiB', 'A request body as received.'),
       decoded: defaulted(size('1KiB', '512MiB'), '32MiB', 'A request body after decoding.'),
-      in_flight: defaulted(size('1KiB', '16GiB'), '64MiB', 'All request bodies held at once.'),
+      in_flight: defaulted(
+        size('1KiB', '16GiB'),
+        '64MiB',
+        'All request bodies held at once; at least `body` and `decoded` together.',
+      ),
       json_depth: defaulted(integer(1, 256), '64', 'Nesting of a JSON body.'),
       streams: defaulted(integer(1, 100_000), '2000', 'Calls open at once.'),
     }),
