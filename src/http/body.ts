@@ -29,7 +29,7 @@ const JSON_TYPE = /^application\/json(?: *; *charset=(?:utf-8|"utf-8"))? *;?$/i
 /** A longer body is held as it arrives: its length is the client's word until then. */
 const DECLARED_BYTES_TRUSTED = 64 * 1024
 
-/** One caller may hold this part of `maximums.in_flight`, or one body of any allowed size. */
+/** One caller may hold this part of `maximums.in_flight` beside its largest body. */
 const SHARE_OF_ONE = 1 / 4
 
 export interface ReadOptions {
@@ -99,13 +99,19 @@ function hold(exchange: HttpExchange, options: ReadOptions, bytes: number): void
   exchange.heldBytes += bytes
 }
 
+/**
+ * The largest body is left out: a body of any allowed size has to pass, and a caller's other calls
+ * while it does. Of the default maximums a quarter stays free for others all the same.
+ */
 function checkShare(exchange: HttpExchange, options: ReadOptions, bytes: number): void {
-  let others = 0
+  let largestBytes = exchange.heldBytes + bytes
+  let totalBytes = largestBytes
   for (const one of options.active.keys()) {
-    if (one !== exchange && one.holder === exchange.holder) others += one.heldBytes
+    if (one === exchange || one.holder !== exchange.holder) continue
+    totalBytes += one.heldBytes
+    largestBytes = Math.max(largestBytes, one.heldBytes)
   }
-  const share = options.maximums.inFlightBytes * SHARE_OF_ONE
-  if (others > 0 && others + exchange.heldBytes + bytes > share) {
+  if (totalBytes - largestBytes > options.maximums.inFlightBytes * SHARE_OF_ONE) {
     throw overloaded('request bodies of this caller')
   }
 }
