@@ -338,7 +338,8 @@ export const FILE = map('governance.yaml', {
       in_flight: defaulted(
         size('1KiB', '16GiB'),
         '64MiB',
-        'All request bodies held at once; at least `body` and `decoded` together.',
+        'All request bodies held at once; at least `body` and `decoded` together. ' +
+          'One key may hold a quarter of it beside its largest body.',
       ),
       json_depth: defaulted(integer(1, 256), '64', 'Nesting of a JSON body.'),
       streams: defaulted(integer(1, 100_000), '2000', 'Calls open at once.'),
