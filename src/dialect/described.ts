@@ -1,8 +1,8 @@
 import { GovernorError } from '../errors.ts'
 import { type Facts, type Operation, OPERATIONS } from '../exchange.ts'
+import { inTurns } from '../turns.ts'
 import { KIND } from './json-tape.ts'
 import { type JsonDocument, readJson } from './json.ts'
-import { runStepsYielding } from './steps.ts'
 
 /** A call that is described instead of made. */
 export interface Described {
@@ -33,7 +33,7 @@ export async function readDescribed(
   body: Buffer,
   { jsonDepth }: { readonly jsonDepth: number },
 ): Promise<Described> {
-  const doc = await runStepsYielding(readJson(body, jsonDepth))
+  const doc = await inTurns(readJson(body, jsonDepth))
   for (const value of doc.children(0)) {
     const name = doc.text(value - 1)
     if (!DESCRIBED_FIELDS.has(name))
@@ -76,7 +76,7 @@ export async function readDescribedCaller(
   body: Buffer,
   { jsonDepth }: { readonly jsonDepth: number },
 ): Promise<DescribedCaller> {
-  const doc = await runStepsYielding(readJson(body, jsonDepth))
+  const doc = await inTurns(readJson(body, jsonDepth))
   const time = texts(doc, 'time', 1)[0] ?? null
   const timeMs = time === null ? null : Date.parse(time)
   if (Number.isNaN(timeMs)) throw invalid('time', 'it is a time like 2026-11-21T14:30:00Z')

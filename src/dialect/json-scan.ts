@@ -22,7 +22,7 @@ import {
 /** Members of all objects of a body together. */
 export const MEMBERS_MAX = 100_000
 /** Values of a body: members, elements and the body itself. */
-export const VALUES_MAX = 2_000_000
+export const VALUES_MAX = 500_000
 
 /** What the grammar expects next. */
 const ROOT = 0
@@ -63,10 +63,11 @@ export class JsonScanner {
   #stringStart = 0
   #stringKind: number = KIND.STRING
 
-  constructor(bytes: Buffer, depthMax: number) {
+  /** Writes over `cells` where they are given, and lets go of them where they are too few. */
+  constructor(bytes: Buffer, depthMax: number, cells?: Int32Array) {
     this.#bytes = bytes
     this.#depthMax = depthMax
-    this.tape = new Tape(bytes.length)
+    this.tape = new Tape(bytes.length, cells)
     this.#keys = new KeyLedger(bytes, this.tape)
   }
 

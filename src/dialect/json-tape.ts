@@ -47,7 +47,12 @@ export class Tape {
   /** Nodes written. */
   count = 0
 
-  constructor(bytes: number) {
+  /** Room for a text of `bytes`; none at all where `cells` are to be written over. */
+  constructor(bytes: number, cells?: Int32Array) {
+    if (cells !== undefined) {
+      this.cells = cells
+      return
+    }
     const guess = Math.max(CAPACITY_MIN, Math.ceil(bytes / BYTES_PER_NODE))
     const nodes = Math.min(guess, CAPACITY_FIRST_MAX)
     this.cells = new Int32Array(nodes * STRIDE)

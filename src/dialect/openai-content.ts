@@ -9,7 +9,7 @@ import { fieldInvalid } from './openai-fields.ts'
 import type { Marks } from './openai-marks.ts'
 
 /** Members whose non-null value is content of this kind. */
-const OPAQUE_MEMBERS: ReadonlyMap<string, UninspectableKind> = new Map([
+export const OPAQUE_MEMBERS: ReadonlyMap<string, UninspectableKind> = new Map([
   ['image_url', 'image'],
   ['image_file', 'image'],
   ['images', 'image'],
@@ -61,7 +61,7 @@ function isToolsOfItem(doc: JsonDocument, key: number, root: number): boolean {
 
 /** Looks at one member; returns the node to go on with. */
 function markMember(doc: JsonDocument, key: number, marks: Marks): number {
-  const name = doc.text(key)
+  const name = doc.word(key)
   const value = key + 1
   const kind = OPAQUE_MEMBERS.get(name)
   if (kind !== undefined && doc.kind(value) !== KIND.NULL) {
@@ -98,7 +98,7 @@ function markParts(doc: JsonDocument, parts: number, marks: Marks, typed: boolea
 function markPart(doc: JsonDocument, part: number, marks: Marks, typed: boolean): void {
   const typeNode = doc.member(part, 'type')
   if (typeNode === -1 && !typed) return
-  const type = typeNode !== -1 && doc.kind(typeNode) === KIND.STRING ? doc.text(typeNode) : ''
+  const type = typeNode !== -1 && doc.kind(typeNode) === KIND.STRING ? doc.word(typeNode) : ''
   if (TEXT_PARTS.has(type) || (!typed && type === 'logs')) return
   // Where a member says what it is, that member is marked when the walk comes to it.
   for (const value of doc.children(part)) {

@@ -17,11 +17,21 @@ export function fieldInvalid(doc: JsonDocument, node: number, rule: string): Gov
   return new GovernorError('FIELD_INVALID', { detail: `${pointer} ${rule}`, param: pointer })
 }
 
+/** Names without anything that would have to be looked at twice. */
+const KNOWN_MODEL = /^[A-Za-z0-9][A-Za-z0-9._:@-]{0,255}$/
+/** Calls name the same model again and again; a name that is kept must not keep the whole request. */
+let lastModel = ''
+
 /** A model name as sent. Throws MODEL_INVALID for anything but a plain name. */
 export function readModel(doc: JsonDocument, node: number): string {
+  if (doc.kind(node) === KIND.STRING) {
+    const known = doc.word(node)
+    if (KNOWN_MODEL.test(known))
+      return known === lastModel ? lastModel : (lastModel = doc.copy(node))
+  }
   const pointer = doc.pointer(node).slice(0, POINTER_CHARS_SHOWN_MAX)
   if (doc.kind(node) !== KIND.STRING) throw modelInvalid(pointer, 'must be a string')
-  return checkModel(doc.copy(node), pointer)
+  return checkModel(doc.word(node) === '' ? '' : doc.copy(node), pointer)
 }
 
 /** `model` when it is a plain name; throws MODEL_INVALID naming `pointer` otherwise. */
@@ -84,8 +94,13 @@ export function checkSpelling(doc: JsonDocument, object: number, known: Readonly
   const end = doc.next(object)
   for (let key = object + 1; key < end; key = doc.next(key + 1)) {
     const name = doc.text(key)
-    if (known.has(name)) continue
-    const folded = foldKey(name)
-    if (known.has(folded)) throw fieldInvalid(doc, key, `must be spelled ${folded}`)
+    if (!known.has(name)) checkFolded(doc, key, known)
   }
+}
+
+/** The same of one key that is not among `known`. */
+export function checkFolded(doc: JsonDocument, key: number, known: ReadonlySet<string>): string {
+  const folded = foldKey(doc.text(key))
+  if (known.has(folded)) throw fieldInvalid(doc, key, `must be spelled ${folded}`)
+  return folded
 }

@@ -1,11 +1,13 @@
 /** Turns a request body of the OpenAI API into facts. */
 import { GovernorError } from '../errors.ts'
 import type { Facts, Route, Splice, UninspectableKind } from '../exchange.ts'
+import { inTurns } from '../turns.ts'
 import { KIND } from './json-tape.ts'
-import { readJson } from './json.ts'
+import { readJson, readJsonNow } from './json.ts'
 import type { JsonDocument } from './json.ts'
-import { markContent } from './openai-content.ts'
+import { markContent, OPAQUE_MEMBERS } from './openai-content.ts'
 import {
+  checkFolded,
   checkModel,
   checkSpelling,
   modelInvalid,
@@ -18,17 +20,46 @@ import { readModels } from './openai-models.ts'
 import { inspectEmbeddingInput, inspectItems, inspectMessages } from './openai-prompt.ts'
 import { inspectTools } from './openai-tools.ts'
 import { STREAM_OPTIONS_FIELDS, TOP_FIELDS } from './openai-vocabulary.ts'
-import { runSteps, runStepsYielding, STRETCH_BYTES } from './steps.ts'
-import { collectTexts } from './texts.ts'
+import { STRETCH_BYTES } from './steps.ts'
+import { type Collected, collectTexts, collectTextsNow, type TextMarks } from './texts.ts'
 
-/** Top-level members whose non-null value stands for content that is elsewhere. */
-const OPAQUE_FIELDS: readonly (readonly [string, UninspectableKind])[] = [
+/** Top-level members whose non-null value stands for content that is elsewhere or not text. */
+const OPAQUE_FIELDS: ReadonlyMap<string, UninspectableKind> = new Map([
+  ...OPAQUE_MEMBERS,
   ['previous_response_id', 'reference'],
   ['conversation', 'reference'],
   ['web_search_options', 'hosted_tool'],
   ['prompt_token_ids', 'token_ids'],
   ['input_ids', 'token_ids'],
-]
+  ['input_embeds', 'token_ids'],
+  ['inputs_embeds', 'token_ids'],
+  ['prompt_embeds', 'token_ids'],
+  ['image', 'image'],
+  ['image_data', 'image'],
+  ['audio_data', 'audio'],
+  ['video', 'file'],
+  ['video_data', 'file'],
+  ['files', 'file'],
+  ['file_ids', 'file'],
+  ['attachments', 'file'],
+  ['container', 'reference'],
+])
+/** Names that servers of this API give to content nobody can read, whatever stands before them. */
+const OPAQUE_NAME = /(?:embeds?|embeddings|token_ids|_data|_base64|_b64)$/
+
+/** Members that are read one by one, in calls that have any of them. */
+const RARE: ReadonlySet<string> = new Set([
+  ...OPAQUE_FIELDS.keys(),
+  'audio',
+  'background',
+  'functions',
+  'n',
+  'prediction',
+  'prompt',
+])
+/** Members whose strings are prompt, and those in which a model reads the keys, too. */
+const PROMPTS = new Set(['messages', 'input', 'instructions', 'prediction', 'prompt'])
+const DEFINITIONS = new Set(['tools', 'functions', 'response_format', 'text'])
 
 const OUTPUT_CAPS = ['max_tokens', 'max_completion_tokens', 'max_output_tokens']
 
@@ -42,8 +73,11 @@ export async function inspect(
   maximums: { readonly jsonDepth: number },
 ): Promise<Facts> {
   if (route.endpoint.body === 'none') return inspectPath(route, body)
-  const steps = inspectSteps(route.endpoint.api, body, maximums.jsonDepth)
-  return body.length <= STRETCH_BYTES ? runSteps(steps) : runStepsYielding(steps)
+  const { api } = route.endpoint
+  if (body.length > STRETCH_BYTES) return inTurns(inspectSteps(api, body, maximums.jsonDepth))
+  const doc = readJsonNow(body, maximums.jsonDepth)
+  const found = inspectTree(doc, api, maximums.jsonDepth)
+  return factsOf(doc, found, collectTextsNow(doc, found))
 }
 
 function inspectPath(route: Route, body: Buffer): Facts {
@@ -68,24 +102,27 @@ const NO_TEXTS = { values: [], pointer: (index: number) => `no text ${index}` }
 
 function* inspectSteps(api: string, body: Buffer, jsonDepth: number): Generator<void, Facts> {
   const doc = yield* readJson(body, jsonDepth)
-  checkSpelling(doc, 0, TOP_FIELDS[api] ?? new Set())
-  const model = doc.member(0, 'model')
-  if (model === -1 && api !== 'responses') throw modelInvalid('/model', 'must be given')
-  const models = readModels(doc)
-  const stream = readBoolean(doc, 0, 'stream')
-  const maxOutputTokens = inspectFigures(doc)
-  const marks = new Marks(doc)
-  const tools = inspectTools(doc, marks)
+  const found = inspectTree(doc, api, jsonDepth)
   yield
-  inspectTop(doc, marks)
-  const prompts = inspectPrompts(doc, api, marks)
-  const options = inspectStreamOptions(doc)
-  yield
-  const { payloads, uninspectable } = marks
-  const { texts, inputChars } = yield* collectTexts(doc, { payloads, prompts })
-  const asks = stream && api === 'chat.completions'
+  return factsOf(doc, found, yield* collectTexts(doc, found))
+}
+
+/** All that is found out before the texts are collected. */
+interface Found extends TextMarks {
+  readonly model: string
+  readonly models: readonly string[]
+  readonly stream: boolean
+  readonly maxOutputTokens: number | null
+  readonly tools: readonly string[]
+  readonly uninspectable: Facts['uninspectable']
+  readonly options: number
+  readonly asks: boolean
+}
+
+function factsOf(doc: JsonDocument, found: Found, { texts, inputChars }: Collected): Facts {
+  const { model, models, stream, maxOutputTokens, tools, uninspectable, asks, options } = found
   return {
-    model: model === -1 ? '' : (models[0] ?? ''),
+    model,
     models,
     stream,
     maxOutputTokens,
@@ -97,20 +134,87 @@ function* inspectSteps(api: string, body: Buffer, jsonDepth: number): Generator<
   }
 }
 
-/** Checks the figures; returns the largest output cap, null when none was given. */
-function inspectFigures(doc: JsonDocument): number | null {
-  readInteger(doc, 0, 'n', 1)
-  const caps = OUTPUT_CAPS.map((name) => readInteger(doc, 0, name, 0))
-  const given = caps.filter((cap) => cap !== null)
-  return given.length === 0 ? null : Math.max(...given)
+function inspectTree(doc: JsonDocument, api: string, jsonDepth: number): Found {
+  const marks = new Marks(doc)
+  const { prompts, withKeys, hasRare } = inspectMembers(doc, TOP_FIELDS[api] ?? NO_FIELDS, marks)
+  const model = doc.member(0, 'model')
+  if (model === -1 && api !== 'responses') throw modelInvalid('/model', 'must be given')
+  const models = readModels(doc)
+  const stream = readBoolean(doc, 0, 'stream')
+  if (hasRare) readInteger(doc, 0, 'n', 1)
+  const maxOutputTokens = inspectCaps(doc)
+  const tools = inspectTools(doc, marks)
+  if (hasRare) inspectRare(doc, marks)
+  inspectPrompts(doc, api, marks)
+  return {
+    model: model === -1 ? '' : (models[0] ?? ''),
+    models,
+    stream,
+    maxOutputTokens,
+    tools,
+    uninspectable: marks.uninspectable,
+    payloads: marks.payloads,
+    runs: marks.runs,
+    prompts,
+    withKeys,
+    jsonDepth,
+    options: inspectStreamOptions(doc),
+    asks: stream && api === 'chat.completions',
+  }
 }
 
-/** Marks what the top-level members bring in from elsewhere. */
-function inspectTop(doc: JsonDocument, marks: Marks): void {
-  for (const [name, kind] of OPAQUE_FIELDS) {
-    const node = doc.given(0, name)
-    if (node !== -1) marks.add(kind, node)
+const NO_FIELDS: ReadonlySet<string> = new Set()
+const NO_NODES: ReadonlySet<number> = new Set()
+
+/** One walk over the top: spelling, content that cannot be read, and where the prompt is. */
+function inspectMembers(doc: JsonDocument, known: ReadonlySet<string>, marks: Marks) {
+  const prompts: number[] = []
+  let withKeys = NO_NODES
+  let hasRare = false
+  const end = doc.next(0)
+  for (let key = 1; key < end; key = doc.next(key + 1)) {
+    const name = doc.text(key)
+    if (PROMPTS.has(name)) prompts.push(key + 1)
+    else if (DEFINITIONS.has(name)) {
+      prompts.push(key + 1)
+      withKeys = new Set([...withKeys, key + 1])
+    }
+    if (RARE.has(name)) hasRare = true
+    if (known.has(name)) markOpaque(doc, key, OPAQUE_FIELDS.get(name), marks)
+    else markOpaque(doc, key, opaqueKind(checkFolded(doc, key, known)), marks)
   }
+  return { prompts, withKeys, hasRare }
+}
+
+function opaqueKind(folded: string): UninspectableKind | undefined {
+  return OPAQUE_FIELDS.get(folded) ?? (OPAQUE_NAME.test(folded) ? 'file' : undefined)
+}
+
+function markOpaque(
+  doc: JsonDocument,
+  key: number,
+  kind: UninspectableKind | undefined,
+  marks: Marks,
+): void {
+  const value = key + 1
+  // The voice of an answer; only a reference in it is content.
+  if (kind === undefined || doc.kind(value) === KIND.NULL || doc.isKey(key, 'audio')) return
+  marks.add(kind, value)
+  if (doc.kind(value) === KIND.STRING) marks.payload(value, true)
+}
+
+/** The largest output cap, null when none was given. */
+function inspectCaps(doc: JsonDocument): number | null {
+  let largest: number | null = null
+  for (const name of OUTPUT_CAPS) {
+    const cap = readInteger(doc, 0, name, 0)
+    if (cap !== null && cap > (largest ?? -1)) largest = cap
+  }
+  return largest
+}
+
+/** Marks what members of several shapes bring in from elsewhere. */
+function inspectRare(doc: JsonDocument, marks: Marks): void {
   // The answer of a background call is fetched later, from where nothing is inspected.
   if (readBoolean(doc, 0, 'background')) marks.add('reference', doc.member(0, 'background'))
   const prompt = doc.given(0, 'prompt')
@@ -125,13 +229,14 @@ function inspectTop(doc: JsonDocument, marks: Marks): void {
   if (prediction !== -1) markContent(doc, prediction, marks)
 }
 
-/** Checks the prompt's shape; returns the values that hold it, in document order. */
-function inspectPrompts(doc: JsonDocument, api: string, marks: Marks): number[] {
-  if (api === 'chat.completions') return [inspectMessages(doc, marks)]
-  if (api === 'embeddings') return [inspectEmbeddingInput(doc, marks)]
-  const instructions = readKind(doc, 0, 'instructions', 'STRING')
-  const input = inspectItems(doc, marks)
-  return [instructions, input].filter((node) => node !== -1).sort((a, b) => a - b)
+/** Checks the prompt's shape. */
+function inspectPrompts(doc: JsonDocument, api: string, marks: Marks): void {
+  if (api === 'chat.completions') inspectMessages(doc, marks)
+  else if (api === 'embeddings') inspectEmbeddingInput(doc, marks)
+  else {
+    readKind(doc, 0, 'instructions', 'STRING')
+    inspectItems(doc, marks)
+  }
 }
 
 /** Checks `stream_options`; its node, null included, or -1 when absent. */

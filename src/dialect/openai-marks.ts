@@ -7,6 +7,8 @@ export const MARKS_PER_KIND_MAX = 16
 
 /** Shorter base64 is scanned as text: it costs nothing and may be a word. */
 const PAYLOAD_CHARS_MIN = 64
+/** Encoders escape slashes, and of a payload of this size not a hundredth of it. */
+const ESCAPED_BYTES_MAX = 1024 * 1024
 /** Media type and parameters of a data: URL (RFC 2397), scanned as text. */
 const DATA_URL = /^data:[^,]{0,256};base64,/i
 const NOT_BASE64 = /[^A-Za-z0-9+/=_\r\n-]/
@@ -16,6 +18,8 @@ export class Marks {
   readonly uninspectable: Uninspectable[] = []
   /** Payload string node → characters at its start that are text. */
   readonly payloads = new Map<number, number>()
+  /** Messages of one role that follow each other. */
+  readonly runs: number[][] = []
   readonly #doc: JsonDocument
   readonly #counts = new Map<UninspectableKind, number>()
 
@@ -36,7 +40,10 @@ export class Marks {
    * is really what it holds. Anything else stays a text.
    */
   payload(node: number, raw: boolean): void {
-    const text = this.#doc.text(node)
+    const doc = this.#doc
+    // Decoding it would hold the loop; read as a text it is decoded in stretches.
+    if (doc.isEscaped(node) && doc.end(node) - doc.start(node) > ESCAPED_BYTES_MAX) return
+    const text = doc.text(node)
     const head = DATA_URL.exec(text)?.[0].length ?? 0
     if (head === 0 && !raw) return
     if (text.length - head < PAYLOAD_CHARS_MIN) return

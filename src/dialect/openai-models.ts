@@ -1,4 +1,4 @@
-/** Every member of a request that selects a model (threats: nested tools, items, fallbacks). */
+/** Every member of a request that selects a model, wherever it is. */
 import { foldKey } from './json-fold.ts'
 import { KIND } from './json-tape.ts'
 import type { JsonDocument } from './json.ts'
@@ -7,46 +7,65 @@ import { fieldInvalid, modelInvalid, readModel } from './openai-fields.ts'
 /** No call needs more; each one costs every policy a comparison. */
 export const MODELS_MAX = 64
 
-/** Members below which a member `model` selects a model. */
-const LEADS_TO_MODEL = new Set(['tools', 'input', 'moderation'])
+/** Sizes of the names below; others need not be looked at. */
+const SIZES = new Set([5, 6, 8, 9, 10, 11, 12])
+/** Members that hold a JSON schema, whose `model` is a property's name. */
+const SCHEMAS = new Set(['parameters', 'schema', 'json_schema', 'input_schema', 'output_schema'])
+/** Where schemas are. */
+const SCHEMA_ROOTS = new Set(['tools', 'functions', 'response_format', 'text', 'input', 'messages'])
 
 /**
- * Models named anywhere: `/model` first, then `/models/*` (fallbacks of OpenAI-compatible routers)
- * and every `model` whose ancestors are only tools, input, moderation and arrays; without repeats.
- * Throws MODEL_INVALID and FIELD_INVALID.
+ * Models named anywhere outside `/metadata` and JSON schemas: `/model` first, then every `model` and
+ * all in `models` and `fallbacks` (routers of many providers), without repeats. Throws MODEL_INVALID
+ * and FIELD_INVALID.
  */
 export function readModels(doc: JsonDocument): string[] {
   const found = new Set<string>()
   const own = doc.member(0, 'model')
   if (own !== -1) found.add(readModel(doc, own))
-  for (const value of doc.children(0)) {
-    const name = foldKey(doc.text(value - 1))
-    if (name === 'models') readFallbacks(doc, value, found)
-    else if (LEADS_TO_MODEL.has(name)) readBelow(doc, value, found)
+  for (let node = 1; node < doc.count;) {
+    const isKey = doc.kind(node) === KIND.KEY && node !== own - 1
+    node = isKey && mayName(doc, node) ? readMember(doc, node, found) : node + 1
   }
   return [...found]
 }
 
-function readFallbacks(doc: JsonDocument, node: number, found: Set<string>): void {
-  if (doc.kind(node) === KIND.NULL) return
-  if (doc.kind(node) !== KIND.ARRAY) throw fieldInvalid(doc, node, 'must be an array of models')
-  for (const element of doc.children(node)) add(doc, element, found)
+function mayName(doc: JsonDocument, key: number): boolean {
+  return !doc.isPlain(key) || SIZES.has(doc.end(key) - doc.start(key) - 2)
 }
 
-function readBelow(doc: JsonDocument, node: number, found: Set<string>): void {
-  const kind = doc.kind(node)
-  if (kind !== KIND.ARRAY && kind !== KIND.OBJECT) return
-  const end = doc.next(node)
-  if (kind === KIND.ARRAY) {
-    for (let at = node + 1; at < end; at = doc.next(at)) readBelow(doc, at, found)
-    return
-  }
-  for (let key = node + 1; key < end; key = doc.next(key + 1)) {
-    const name = foldKey(doc.text(key))
-    if (LEADS_TO_MODEL.has(name)) readBelow(doc, key + 1, found)
-    if (name !== 'model') continue
+/** Looks at one member; returns the node to go on with. */
+function readMember(doc: JsonDocument, key: number, found: Set<string>): number {
+  const name = foldKey(doc.word(key))
+  const value = key + 1
+  if (name === 'metadata' && doc.parent(key) === 0) return doc.next(value)
+  if (SCHEMAS.has(name) && SCHEMA_ROOTS.has(rootName(doc, key))) return doc.next(value)
+  if (name === 'model') {
     if (!doc.isKey(key, 'model')) throw fieldInvalid(doc, key, 'must be spelled model')
-    add(doc, key + 1, found)
+    const kind = doc.kind(value)
+    const isNone = kind === KIND.NULL || kind === KIND.OBJECT || kind === KIND.ARRAY
+    if (!isNone) add(doc, value, found)
+  } else if (name === 'models' || name === 'fallbacks') {
+    readList(doc, value, found)
+  }
+  return value
+}
+
+function rootName(doc: JsonDocument, key: number): string {
+  let at = key
+  for (let up = doc.parent(at); up > 0; up = doc.parent(at)) at = up
+  return doc.kind(at) === KIND.KEY ? doc.word(at) : doc.word(at - 1)
+}
+
+/** Strings of a list; of its objects, their members are looked at when the walk comes to them. */
+function readList(doc: JsonDocument, list: number, found: Set<string>): void {
+  const kind = doc.kind(list)
+  if (kind === KIND.NULL || kind === KIND.OBJECT) return
+  if (kind === KIND.STRING && doc.parent(list) !== 0) return add(doc, list, found)
+  if (kind !== KIND.ARRAY) throw fieldInvalid(doc, list, 'must be an array of models')
+  const end = doc.next(list)
+  for (let at = list + 1; at < end; at = doc.next(at)) {
+    if (doc.kind(at) !== KIND.OBJECT) add(doc, at, found)
   }
 }
 

@@ -40,6 +40,27 @@ const ITEM_KINDS: ReadonlyMap<string, UninspectableKind | null> = new Map([
   ['mcp_approval_response', 'reference'],
 ])
 
+/** Finds messages of one role that follow each other: a word may be cut between them. */
+class Runs {
+  readonly #marks: Marks
+  #last = -1
+  #role = ''
+  #run: number[] | null = null
+
+  constructor(marks: Marks) {
+    this.#marks = marks
+  }
+
+  /** The next message; '' where it has no role. */
+  add(message: number, role: string): void {
+    if (role !== this.#role || role === '') this.#run = null
+    else if (this.#run !== null) this.#run.push(message)
+    else this.#marks.runs.push((this.#run = [this.#last, message]))
+    this.#last = message
+    this.#role = role
+  }
+}
+
 /** `messages` of chat/completions: a non-empty array of objects with a known role. */
 export function inspectMessages(doc: JsonDocument, marks: Marks): number {
   const messages = doc.member(0, 'messages')
@@ -47,11 +68,14 @@ export function inspectMessages(doc: JsonDocument, marks: Marks): number {
   if (doc.kind(messages) !== KIND.ARRAY || doc.next(messages) === messages + 1) {
     throw fieldInvalid(doc, messages, 'must be a non-empty array')
   }
-  for (const message of doc.children(messages)) {
+  const runs = new Runs(marks)
+  const end = doc.next(messages)
+  for (let message = messages + 1; message < end; message = doc.next(message)) {
     if (doc.kind(message) !== KIND.OBJECT) throw fieldInvalid(doc, message, 'must be an object')
     const role = doc.member(message, 'role')
     if (role === -1) throw fieldInvalid(doc, message, 'must have a role')
     checkRole(doc, role, CHAT_ROLES)
+    runs.add(message, doc.word(role))
     checkContent(doc, message)
   }
   markContent(doc, messages, marks)
@@ -65,9 +89,13 @@ export function inspectItems(doc: JsonDocument, marks: Marks): number {
   if (doc.kind(input) !== KIND.ARRAY) {
     throw fieldInvalid(doc, input, 'must be a string or an array of items')
   }
-  for (const item of doc.children(input)) {
+  const runs = new Runs(marks)
+  const end = doc.next(input)
+  for (let item = input + 1; item < end; item = doc.next(item)) {
     if (doc.kind(item) !== KIND.OBJECT) throw fieldInvalid(doc, item, 'must be an object')
     inspectItem(doc, item, marks)
+    const role = doc.given(item, 'role')
+    runs.add(item, role === -1 ? '' : doc.word(role))
   }
   markContent(doc, input, marks)
   return input
@@ -85,7 +113,7 @@ function inspectItem(doc: JsonDocument, item: number, marks: Marks): void {
     return marks.add('reference', item)
   }
   if (doc.kind(type) !== KIND.STRING) throw fieldInvalid(doc, type, 'must be a string')
-  const name = doc.text(type)
+  const name = doc.word(type)
   const kind = ITEM_KINDS.get(name)
   if (kind === null) return
   marks.add(kind ?? 'file', item)
@@ -117,7 +145,7 @@ export function inspectEmbeddingInput(doc: JsonDocument, marks: Marks): number {
 }
 
 function checkRole(doc: JsonDocument, role: number, known: ReadonlySet<string>): void {
-  if (doc.kind(role) === KIND.STRING && known.has(doc.text(role))) return
+  if (doc.kind(role) === KIND.STRING && known.has(doc.word(role))) return
   throw fieldInvalid(doc, role, `must be one of ${[...known].join(', ')}`)
 }
 

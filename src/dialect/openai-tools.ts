@@ -49,7 +49,7 @@ function inspectTool(doc: JsonDocument, tool: number, marks: Marks, names: Set<s
   const typeNode = doc.member(tool, 'type')
   if (typeNode === -1) throw fieldInvalid(doc, tool, 'must have a type')
   if (doc.kind(typeNode) !== KIND.STRING) throw fieldInvalid(doc, typeNode, 'must be a string')
-  const type = doc.copy(typeNode)
+  const type = readName(doc, typeNode)
   if (OWN_TOOLS.has(type)) {
     const wrapped = doc.given(tool, type)
     const isWrapped = wrapped !== -1 && doc.kind(wrapped) === KIND.OBJECT
@@ -64,7 +64,14 @@ function addName(doc: JsonDocument, node: number, names: Set<string>): void {
   const name = doc.given(node, 'name')
   if (name === -1) return
   if (doc.kind(name) !== KIND.STRING) throw fieldInvalid(doc, name, 'must be a string')
-  names.add(doc.copy(name))
+  names.add(readName(doc, name))
+}
+
+function readName(doc: JsonDocument, node: number): string {
+  if (doc.word(node) === '' && doc.end(node) - doc.start(node) > 2) {
+    throw fieldInvalid(doc, node, 'must be at most 1024 characters')
+  }
+  return doc.copy(node)
 }
 
 function* elements(doc: JsonDocument, array: number): Generator<number> {

@@ -9,13 +9,3 @@ export function runSteps<Result>(steps: Generator<void, Result>): Result {
   while (step.done !== true) step = steps.next()
   return step.value
 }
-
-/** Runs a generator to its end, letting the event loop turn at each of its yields. */
-export async function runStepsYielding<Result>(steps: Generator<void, Result>): Promise<Result> {
-  let step = steps.next()
-  while (step.done !== true) {
-    await new Promise((resolve) => setImmediate(resolve))
-    step = steps.next()
-  }
-  return step.value
-}

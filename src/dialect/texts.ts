@@ -4,16 +4,22 @@
  */
 import type { Texts } from '../exchange.ts'
 import { KIND } from './json-tape.ts'
-import type { JsonDocument } from './json.ts'
-import { STRETCH_BYTES } from './steps.ts'
+import { type JsonDocument, readJson } from './json.ts'
+import { runSteps, STRETCH_BYTES } from './steps.ts'
 import { unescapedReadings } from './unescape.ts'
 
 /** What the dialect knows that the tree does not say. */
 export interface TextMarks {
   /** String nodes that are base64 payload → characters at their start that are text all the same. */
   readonly payloads: ReadonlyMap<number, number>
-  /** Values whose strings are prompt content, in document order. */
+  /** Values whose strings are prompt content, in document order; keys count where `withKeys` says so. */
   readonly prompts: readonly number[]
+  /** Those of `prompts` that are definitions, whose keys a model reads, too. */
+  readonly withKeys: ReadonlySet<number>
+  /** Messages of one role that follow each other, in document order, in lists of two or more. */
+  readonly runs: readonly (readonly number[])[]
+  /** Deepest nesting the body was read with, for reading it again. */
+  readonly jsonDepth: number
 }
 
 /** Texts, and the UTF-16 units of those that are prompt content. */
@@ -26,37 +32,57 @@ export interface Collected {
 const STRUCTURE = new Set(['role', 'type', 'id', 'call_id', 'tool_call_id', 'status', 'detail'])
 
 /** Nodes between two yields, at a few tens of nanoseconds each. */
-const NODES_PER_STRETCH = 16 * 1024
+const NODES_PER_STRETCH = 8 * 1024
+/** Texts from here on are decoded once and kept, for they may be needed again. */
+const KEPT_BYTES = 64 * 1024
 
 /** Values in document order first, then the readings derived from them. */
 export function* collectTexts(doc: JsonDocument, marks: TextMarks): Generator<void, Collected> {
   const collector = new Collector(doc, marks)
-  for (let node = 0; node < doc.count; node += NODES_PER_STRETCH) {
-    if (node > 0) yield
-    collector.collect(node, Math.min(node + NODES_PER_STRETCH, doc.count))
+  for (let node = 0; node < doc.count;) {
+    node = collector.collect(node, Math.min(node + NODES_PER_STRETCH, doc.count))
+    if (node < doc.count) yield* collector.decode(node)
   }
-  yield* collector.join()
+  while (!collector.join(NODES_PER_STRETCH)) yield
   yield* collector.unescape()
-  const { values, nodes, inputChars } = collector
-  return { texts: new NodeTexts(doc, values, nodes), inputChars }
+  return collector.collected()
 }
 
+/** As `collectTexts`, at once, for short bodies. */
+export function collectTextsNow(doc: JsonDocument, marks: TextMarks): Collected {
+  const collector = new Collector(doc, marks)
+  collector.collect(0, doc.count)
+  collector.join(Number.POSITIVE_INFINITY)
+  if (collector.hasEscapes) runSteps(collector.unescape())
+  return collector.collected()
+}
+
+/** The tree of a short body is gone when a pointer is asked for, so it is read again. */
 class NodeTexts implements Texts {
   readonly values: readonly string[]
-  readonly #doc: JsonDocument
+  readonly whole?: string
+  readonly #bytes: Buffer
+  readonly #jsonDepth: number
   readonly #nodes: readonly number[]
+  #doc: JsonDocument | null = null
 
-  constructor(doc: JsonDocument, values: readonly string[], nodes: readonly number[]) {
+  constructor(doc: JsonDocument, { values, nodes, readings }: Collector, jsonDepth: number) {
     this.values = values
-    this.#doc = doc
+    this.#bytes = doc.bytes
+    this.#jsonDepth = jsonDepth
     this.#nodes = nodes
+    const plain = doc.bytes.length > STRETCH_BYTES ? undefined : doc.plain
+    if (plain === undefined) return
+    const more = values.length > readings ? values.slice(readings).join('\n') : ''
+    this.whole = more === '' ? plain : `${plain}\n${more}`
   }
 
   pointer(index: number): string {
     const node = this.#nodes[index]
     if (node === undefined) throw new RangeError(`no text ${index}`)
-    const path = this.#doc.pointer(node)
-    return this.#doc.kind(node) === KIND.KEY ? `${path}#key` : path
+    const doc = (this.#doc ??= runSteps(readJson(this.#bytes, this.#jsonDepth)))
+    const path = doc.pointer(node)
+    return doc.kind(node) === KIND.KEY ? `${path}#key` : path
   }
 }
 
@@ -64,34 +90,68 @@ class Collector {
   readonly values: string[] = []
   /** The node of each value; of joined parts, their array. */
   readonly nodes: number[] = []
-  inputChars = 0
+  /** Index of the first value that is derived from others. */
+  readings = 0
+  #inputChars = 0
   readonly #doc: JsonDocument
   readonly #marks: TextMarks
   readonly #arrays: number[] = []
   /** Indexes of values that hold a backslash. */
   readonly #escaped: number[] = []
+  /** Long texts by node. */
+  readonly #kept = new Map<number, string>()
   #key = ''
   /** The prompt range that is open or comes next. */
   #prompt = 0
+  /** What `join` has come to: an array, an element of it, what was joined so far. */
+  #array = 0
+  #element = -1
+  #parts: string[] = []
 
   constructor(doc: JsonDocument, marks: TextMarks) {
     this.#doc = doc
     this.#marks = marks
   }
 
-  collect(from: number, to: number): void {
+  get hasEscapes(): boolean {
+    return this.#escaped.length > 0
+  }
+
+  collected(): Collected {
+    const texts = new NodeTexts(this.#doc, this, this.#marks.jsonDepth)
+    return { texts, inputChars: this.#inputChars }
+  }
+
+  /** Collects nodes up to `to`, or to one that has to be decoded in steps; returns where it is. */
+  collect(from: number, to: number): number {
     const doc = this.#doc
     for (let node = from; node < to; node++) {
       const kind = doc.kind(node)
       if (kind === KIND.KEY) {
         this.#key = doc.text(node)
         this.#add(this.#key, node, doc.isEscaped(node))
+        if (this.#marks.withKeys.size > 0) this.#countKey(node)
       } else if (kind === KIND.STRING) {
+        const isLong = doc.end(node) - doc.start(node) > KEPT_BYTES
+        if (isLong && doc.isEscaped(node) && !this.#kept.has(node)) return node
         this.#addString(node)
       } else if (kind === KIND.ARRAY && doc.next(node) > node + 2) {
         this.#arrays.push(node)
       }
     }
+    return to
+  }
+
+  /** Gives way, and decodes the text at `node` where it is a long one. */
+  *decode(node: number): Generator<void, void> {
+    yield
+    if (this.#doc.kind(node) === KIND.STRING && this.#doc.isEscaped(node)) {
+      this.#kept.set(node, yield* this.#doc.textInSteps(node))
+    }
+  }
+
+  #text(node: number): string {
+    return this.#kept.get(node) ?? this.#doc.text(node)
   }
 
   #addString(node: number): void {
@@ -101,23 +161,29 @@ class Collector {
       if (payloadAfter > 0) this.#add(doc.text(node).slice(0, payloadAfter), node, false)
       return
     }
-    const text = doc.text(node)
+    const text = this.#text(node)
     this.#add(text, node, doc.isEscaped(node))
-    if (this.#isPrompt(node)) this.inputChars += text.length
+    const prompt = this.#promptOf(node)
+    if (prompt === -1) return
+    const inObject = doc.kind(doc.parent(node)) === KIND.OBJECT
+    if (node === prompt || !inObject || !STRUCTURE.has(this.#key)) this.#inputChars += text.length
   }
 
-  #isPrompt(node: number): boolean {
+  #countKey(node: number): void {
+    const prompt = this.#promptOf(node)
+    if (this.#marks.withKeys.has(prompt)) this.#inputChars += this.#key.length
+  }
+
+  /** The prompt that `node` is in; -1 when it is in none. */
+  #promptOf(node: number): number {
     const { prompts } = this.#marks
     while (this.#prompt < prompts.length) {
       const prompt = prompts[this.#prompt] ?? 0
-      if (node < prompt) return false
-      if (node < this.#doc.next(prompt)) {
-        const inObject = this.#doc.kind(this.#doc.parent(node)) === KIND.OBJECT
-        return node === prompt || !inObject || !STRUCTURE.has(this.#key)
-      }
+      if (node < prompt) return -1
+      if (node < this.#doc.next(prompt)) return prompt
       this.#prompt++
     }
-    return false
+    return -1
   }
 
   #add(text: string, node: number, mayHoldBackslash: boolean): void {
@@ -126,34 +192,74 @@ class Collector {
     this.nodes.push(node)
   }
 
-  /** Adds the text parts of each array that has two or more, joined without anything between. */
-  *join(): Generator<void> {
-    const doc = this.#doc
-    let worked = 0
-    for (const array of this.#arrays) {
-      let joined = ''
-      let parts: string[] = []
-      let count = 0
-      for (let at = array + 1; at < doc.next(array); at = doc.next(at)) {
-        const part = this.#textPart(at)
-        if (part !== null) count++
-        if (part !== null) parts.push(part)
-        worked += 1 + (part === null ? 0 : part.length >> 4)
-        if (worked < NODES_PER_STRETCH) continue
-        joined += parts.join('')
-        parts = []
-        worked = 0
-        yield
-      }
-      if (count > 1) this.#add(joined + parts.join(''), array, true)
+  /**
+   * Adds the text parts of each array that has two or more, and the messages of one role that follow
+   * each other, joined without anything between. True when done; stops after `budget` elements.
+   */
+  join(budget: number): boolean {
+    if (this.#array === 0 && this.#element === -1) {
+      this.readings = this.values.length
+      for (const run of this.#marks.runs) this.#joinRun(run)
     }
+    let left = budget
+    for (; this.#array < this.#arrays.length; this.#array++) {
+      left = this.#joinParts(this.#arrays[this.#array] ?? 0, left)
+      if (this.#element !== -1) return false
+    }
+    return true
   }
 
+  /** Goes on with one array, until it ends or `budget` does; returns what is left of that. */
+  #joinParts(array: number, budget: number): number {
+    let left = budget
+    const end = this.#doc.next(array)
+    let at = this.#element === -1 ? array + 1 : this.#element
+    for (; at < end && left > 0; at = this.#doc.next(at)) {
+      const part = this.#textPart(at)
+      if (part !== null) this.#parts.push(part)
+      left -= 1 + (part === null ? 0 : part.length >> 4)
+    }
+    this.#element = at < end ? at : -1
+    if (at < end) return left
+    if (this.#parts.length > 1) this.#add(this.#parts.join(''), array, true)
+    if (this.#parts.length > 0) this.#parts = []
+    return left
+  }
+
+  #joinRun(messages: readonly number[]): void {
+    const texts = messages.map((message) => {
+      const content = this.#doc.member(message, 'content')
+      if (content === -1) return ''
+      if (this.#doc.kind(content) === KIND.STRING) return this.#text(content)
+      const parts: string[] = []
+      const end = this.#doc.next(content)
+      for (let at = content + 1; at < end; at = this.#doc.next(at)) {
+        parts.push(this.#textPart(at) ?? '')
+      }
+      return parts.join('')
+    })
+    this.#add(texts.join(''), messages[0] ?? 0, true)
+  }
+
+  /** The text of an element: a string, or the one member of a part that bears text. */
   #textPart(node: number): string | null {
     const doc = this.#doc
-    const value = doc.kind(node) === KIND.OBJECT ? doc.member(node, 'text') : node
+    const value = doc.kind(node) === KIND.OBJECT ? this.#bearer(node) : node
     if (value === -1 || doc.kind(value) !== KIND.STRING) return null
-    return this.#marks.payloads.has(value) ? null : doc.text(value)
+    return this.#marks.payloads.has(value) ? null : this.#text(value)
+  }
+
+  #bearer(part: number): number {
+    const doc = this.#doc
+    const end = doc.next(part)
+    let only = -1
+    for (let key = part + 1; key < end; key = doc.next(key + 1)) {
+      if (doc.kind(key + 1) !== KIND.STRING) continue
+      if (doc.isKey(key, 'text') || doc.isKey(key, 'refusal')) return key + 1
+      if (doc.isKey(key, 'role')) return -1
+      if (!doc.isKey(key, 'type') && !STRUCTURE.has(doc.word(key))) only = only === -1 ? key + 1 : 0
+    }
+    return only > 0 ? only : -1
   }
 
   /** Adds the readings of every text collected so far that holds a backslash. */

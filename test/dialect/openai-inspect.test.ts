@@ -64,7 +64,7 @@ t.test('inspect() reads a chat request', async (t) => {
     stream: true,
     maxOutputTokens: 7,
     tools: ['lookup', 'run', 'legacy'],
-    inputChars: 5,
+    inputChars: 64,
     uninspectable: [],
   })
   t.ok(texts.values.includes('hello'))
@@ -391,7 +391,7 @@ t.test('inspect() of a path takes its model and no body', async (t) => {
 })
 
 t.test('inspect() of a large body lets the event loop turn', async (t) => {
-  const body = chat({ messages: [{ role: 'user', content: 'x'.repeat(2 ** 20) }] })
+  const body = chat({ messages: [{ role: 'user', content: 'x\n'.repeat(2 ** 22) }] })
   let turns = 0
   let isDone = false
   const count = () => {
@@ -401,8 +401,8 @@ t.test('inspect() of a large body lets the event loop turn', async (t) => {
   setImmediate(count)
   const found = await facts('chat', body)
   isDone = true
-  t.equal(found.inputChars, 2 ** 20)
-  t.ok(turns >= 10, `${turns} turns`)
+  t.equal(found.inputChars, 2 ** 23)
+  t.ok(turns >= 4, `${turns} turns`)
 })
 
 t.test('inspect() of mutated requests throws only GovernorError', async (t) => {
@@ -431,3 +431,71 @@ function mutate(random: Random, tree: { [key: string]: Tree }): void {
   if (canDescend && random.below(4) > 0) mutate(random, child as { [key: string]: Tree })
   else tree[key] = randomTree(random, 2)
 }
+
+const values = async (body: object, api: Api = 'chat') => (await facts(api, body)).texts.values
+
+const split = (...content: object[]) => chat({ messages: [{ role: 'assistant', content }] })
+
+t.test('inspect() joins parts by whichever member bears their text', async (t) => {
+  const black = { type: 'refusal', refusal: 'black' }
+  t.ok((await values(split(black, { type: 'text', text: 'bird' }))).includes('blackbird'))
+  t.ok((await values(split(black, { type: 'refusal', refusal: 'bird' }))).includes('blackbird'))
+  t.ok((await values(split(black, { type: 'thinking', thinking: 'bird' }))).includes('blackbird'))
+})
+
+t.test('inspect() joins messages of one role that follow each other', async (t) => {
+  const messages = [
+    { role: 'user', content: 'no' },
+    { role: 'assistant', content: 'bl' },
+    { role: 'assistant', content: [{ type: 'text', text: 'ack' }] },
+    { role: 'assistant', content: 'bird' },
+  ]
+  const found = await values(chat({ messages }))
+  t.ok(found.includes('blackbird'))
+  t.notOk(found.some((text) => text.includes('nobl')))
+})
+
+t.test('inspect() counts what tools say as prompt', async (t) => {
+  const tool = { name: 'x', description: 'd'.repeat(1_000), parameters: { ['p'.repeat(500)]: {} } }
+  const tools = [{ type: 'function', function: tool }]
+  t.ok((await facts('chat', chat({ tools }))).inputChars > 1_500)
+})
+
+const models = async (more: object) => (await facts('chat', chat(more))).models.slice(1)
+
+t.test('inspect() finds every model a router could take', async (t) => {
+  t.strictSame(await models({ fallbacks: ['f1', { model: 'f2' }] }), ['f1', 'f2'])
+  t.strictSame(await models({ extra_body: { model: 'e1', models: 'e2' } }), ['e1', 'e2'])
+  t.strictSame(await models({ plugins: [{ id: 'x', model: 'p1' }] }), ['p1'])
+  t.strictSame(await models({ messages: [{ role: 'user', content: 'x', model: 'm1' }] }), ['m1'])
+  const parameters = { type: 'object', properties: { model: { type: 'string' }, models: 'x' } }
+  const tools = [
+    { type: 'function', function: { name: 'x', parameters: { model: 's1', parameters } } },
+  ]
+  t.strictSame(await models({ tools, metadata: { model: 'm' } }), [])
+})
+
+t.test('inspect() marks content under names of its own', async (t) => {
+  for (const name of [
+    'input_embeds',
+    'prompt_embeds',
+    'Prompt_Embeds',
+    'image_data',
+    'x_token_ids',
+  ]) {
+    const { uninspectable } = await facts('chat', chat({ [name]: [1] }))
+    t.strictSame(
+      uninspectable.map(({ pointer }) => pointer),
+      [`/${name}`],
+    )
+    t.strictSame((await facts('chat', chat({ [name]: null }))).uninspectable, [])
+  }
+})
+
+t.test('inspect() of words of many megabytes refuses them at once', async (t) => {
+  const long = 'a\n'.repeat(2 ** 20)
+  await t.rejects(facts('chat', chat({ model: long })), { code: 'MODEL_INVALID' })
+  await t.rejects(facts('chat', chat({ messages: [{ role: long }] })), { code: 'FIELD_INVALID' })
+  const tools = [{ type: 'function', function: { name: long } }]
+  await t.rejects(facts('chat', chat({ tools })), { code: 'FIELD_INVALID' })
+})

@@ -9,7 +9,15 @@ import type { Tree } from './random.ts'
 
 function collect(value: unknown): Collected {
   const doc = runSteps(readJson(Buffer.from(JSON.stringify(value)), 64))
-  return runSteps(collectTexts(doc, { payloads: new Map(), prompts: [] }))
+  return runSteps(
+    collectTexts(doc, {
+      payloads: new Map(),
+      prompts: [],
+      withKeys: new Set(),
+      runs: [],
+      jsonDepth: 64,
+    }),
+  )
 }
 
 function listed({ texts }: Collected): string[] {
