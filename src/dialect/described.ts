@@ -3,6 +3,8 @@ import { type Facts, type Operation, OPERATIONS } from '../exchange.ts'
 import { inTurns } from '../turns.ts'
 import { KIND } from './json-tape.ts'
 import { type JsonDocument, readJson } from './json.ts'
+import { modelInvalid, readModel } from './openai-fields.ts'
+import { unescapedReadings } from './unescape.ts'
 
 /** A call that is described instead of made. */
 export interface Described {
@@ -24,10 +26,23 @@ export const DESCRIBED_FIELDS: ReadonlySet<string> = new Set([
   'tools',
 ])
 const TEXTS_MAX = 10_000
+/** Operations whose requests are refused without a model; the others may go without. */
+const NEEDS_MODEL: ReadonlySet<Operation> = new Set([
+  'chat',
+  'completions',
+  'embeddings',
+  'images',
+  'speech',
+  'transcription',
+  'rerank',
+  'tokens',
+  'realtime',
+])
 
 /**
  * Reads a described request: `{operation,model,input,stream,max_output_tokens,tools,…}`, where
- * `input` (or `input_text`) is a text or a list of texts. Throws BODY_INVALID and FIELD_INVALID.
+ * `input` (or `input_text`) is a text or a list of texts, the parts of one prompt. Throws BODY_INVALID,
+ * FIELD_INVALID and MODEL_INVALID.
  */
 export async function readDescribed(
   body: Buffer,
@@ -41,9 +56,10 @@ export async function readDescribed(
   }
   const operation = texts(doc, 'operation', 1)[0] ?? 'chat'
   if (!isOperation(operation)) throw invalid('operation', `it is one of ${OPERATIONS.join(', ')}`)
-  const model = texts(doc, 'model', 1)[0] ?? ''
-  const values = [...texts(doc, 'input'), ...texts(doc, 'input_text')]
-  const inputChars = values.reduce((sum, value) => sum + value.length, 0)
+  const model = readModelName(doc, operation)
+  const inputs = [...texts(doc, 'input'), ...texts(doc, 'input_text')]
+  const tools = texts(doc, 'tools')
+  const values = await inTurns(readings(inputs, model === '' ? tools : [...tools, model]))
   return {
     operation,
     facts: {
@@ -51,13 +67,36 @@ export async function readDescribed(
       models: model === '' ? [] : [model],
       stream: boolean(doc, 'stream'),
       maxOutputTokens: integer(doc, 'max_output_tokens'),
-      tools: texts(doc, 'tools'),
+      tools,
       texts: { values, pointer: (index) => `/input/${index}` },
-      inputChars,
+      inputChars: [...inputs, ...tools].reduce((sum, value) => sum + value.length, 0),
       uninspectable: [],
       askUsage: null,
     },
   }
+}
+
+/** The rules of a real call: a plain name, and one there has to be where the operation asks a model. */
+function readModelName(doc: JsonDocument, operation: Operation): string {
+  const node = doc.given(0, 'model')
+  if (node !== -1 && !doc.isString(node, '')) return readModel(doc, node)
+  if (NEEDS_MODEL.has(operation)) throw modelInvalid('/model', `must be given for ${operation}`)
+  return ''
+}
+
+/** What is inspected of a real call: each text, the parts of the input joined, escapes undone. */
+function* readings(
+  inputs: readonly string[],
+  others: readonly string[],
+): Generator<void, readonly string[]> {
+  const values = [...inputs, ...others]
+  if (inputs.length > 1) values.push(inputs.join(''))
+  const sent = values.length
+  for (let index = 0; index < sent; index++) {
+    const value = values[index] ?? ''
+    if (value.includes('\\')) values.push(...(yield* unescapedReadings(value)))
+  }
+  return values
 }
 
 /** Who calls and when, where no credential and no clock say it; '' and empty where nothing is said. */

@@ -61,8 +61,8 @@ t.test('explain exits 2 where there is nothing to explain', async (t) => {
     'governance.yaml': CONFIG,
     'broken.json': '{"model":',
     'unknown.json': '{"modell":"gpt-5"}',
-    'labels.json': '{"labels":["gold"]}',
-    'time.json': '{"time":"tonight"}',
+    'labels.json': '{"model":"gpt-5","labels":["gold"]}',
+    'time.json': '{"model":"gpt-5","time":"tonight"}',
   })
   for (const [file, message] of [
     ['none.json', /^none\.json: ENOENT/],
