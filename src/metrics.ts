@@ -13,93 +13,116 @@ const OVERHEAD_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 
 const STAGE_SECONDS = [0.00001, 0.0001, 0.0005, 0.001, 0.005, 0.01, 0.1, 1, 10]
 const FIRST_BYTE_SECONDS = [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 60]
 
-/** A fresh set with its own registry, so that several Governors fit in one process. */
-export function createMetrics() {
-  const registry = new Registry()
-  const counter = <Label extends string = never>(
+/** Makes metrics in one registry, under the `governor_` prefix. */
+class Maker {
+  readonly registry = new Registry()
+
+  counter<Label extends string = never>(
     name: string,
     help: string,
     labelNames: readonly Label[] = [],
-  ) => {
+  ): Counter<Label> {
     const metric = new Counter<Label>(`governor_${name}`, help, labelNames)
-    register(registry, metric)
-    return metric
-  }
-  const gauge = <Label extends string>(name: string, help: string, labelNames: Label[] = []) =>
-    new Gauge({ name: `governor_${name}`, help, labelNames, registers: [registry] })
-  const histogram = <Label extends string = never>(
-    [name, help]: [string, string],
-    boundsSeconds: readonly number[],
-    label?: string,
-  ) => {
-    const metric = new Histogram<Label>(`governor_${name}`, help, boundsSeconds, label)
-    register(registry, metric)
+    register(this.registry, metric)
     return metric
   }
 
+  gauge<Label extends string = never>(name: string, help: string, labelNames: Label[] = []) {
+    const registers = [this.registry]
+    return new Gauge<Label>({ name: `governor_${name}`, help, labelNames, registers })
+  }
+
+  histogram<Label extends string = never>(
+    [name, help]: [string, string],
+    boundsSeconds: readonly number[],
+    label?: string,
+  ): Histogram<Label> {
+    const metric = new Histogram<Label>(`governor_${name}`, help, boundsSeconds, label)
+    register(this.registry, metric)
+    return metric
+  }
+}
+
+/** A fresh set with its own registry, so that several Governors fit in one process. */
+export function createMetrics() {
+  const make = new Maker()
+  return { registry: make.registry, ...callMetrics(make), ...stateMetrics(make) }
+}
+
+function callMetrics(make: Maker) {
   return {
-    registry,
-    requests: counter('requests_total', 'Requests answered, by code (ok or an error code)', [
+    requests: make.counter('requests_total', 'Requests answered, by code (ok or an error code)', [
       'operation',
       'code',
     ]),
-    decisions: counter('decisions_total', 'Decisions, by the policy that made them', [
+    decisions: make.counter('decisions_total', 'Decisions, by the policy that made them', [
       'decision',
       'policy',
       'mode',
     ]),
-    requestSeconds: histogram<string>(
+    requestSeconds: make.histogram<string>(
       ['request_duration_seconds', 'From the first header to the last byte of the answer'],
       TOTAL_SECONDS,
       'operation',
     ),
-    overheadSeconds: histogram(
+    overheadSeconds: make.histogram(
       ['overhead_duration_seconds', 'Time spent in Governor before the upstream is called'],
       OVERHEAD_SECONDS,
     ),
-    stageSeconds: histogram<string>(
+    stageSeconds: make.histogram<string>(
       ['stage_duration_seconds', 'Time spent in one stage'],
       STAGE_SECONDS,
       'stage',
     ),
-    firstByteSeconds: histogram(
+    firstByteSeconds: make.histogram(
       ['time_to_first_byte_seconds', 'From forwarding to the first byte of the upstream answer'],
       FIRST_BYTE_SECONDS,
     ),
-    tokens: counter('tokens_total', 'Tokens as the upstream reported them', ['direction']),
-    cost: counter('cost_usd_total', 'Cost of calls; 0 until a price table is configured'),
-    limitRefusals: counter('limit_refusals_total', 'Calls refused by a limit', ['limit']),
-    limitStoreMode: gauge('limit_store_mode', '1 for the mode the limit store is in', ['mode']),
-    inflightRequests: gauge('inflight_requests', 'Requests being handled'),
-    inflightBytes: gauge('inflight_bytes', 'Bytes of request bodies held'),
-    streamsOpen: gauge('streams_open', 'Event streams being relayed'),
-    commitSeconds: histogram(
+    tokens: make.counter('tokens_total', 'Tokens as the upstream reported them', ['direction']),
+    cost: make.counter('cost_usd_total', 'Cost of calls; 0 until a price table is configured'),
+    limitRefusals: make.counter('limit_refusals_total', 'Calls refused by a limit', ['limit']),
+  }
+}
+
+function stateMetrics(make: Maker) {
+  return {
+    limitStoreMode: make.gauge('limit_store_mode', '1 for the mode the limit store is in', [
+      'mode',
+    ]),
+    inflightRequests: make.gauge('inflight_requests', 'Requests being handled'),
+    inflightBytes: make.gauge('inflight_bytes', 'Bytes of request bodies held'),
+    streamsOpen: make.gauge('streams_open', 'Event streams being relayed'),
+    commitSeconds: make.histogram(
       ['audit_commit_duration_seconds', 'One durable commit of the audit log'],
       OVERHEAD_SECONDS,
     ),
-    unshippedEntries: gauge(
+    unshippedEntries: make.gauge(
       'audit_unshipped_entries',
       'Entries that wait to be shipped; 0 while nothing ships',
     ),
-    unshippedAgeSeconds: gauge(
+    unshippedAgeSeconds: make.gauge(
       'audit_unshipped_age_seconds',
       'Age of the oldest of them; 0 while nothing ships',
     ),
-    auditLost: counter('audit_lost_total', 'Entries that could not be written'),
-    cacheRequests: counter('cache_requests_total', 'Look-ups in a bounded cache', [
+    auditLost: make.counter('audit_lost_total', 'Entries that could not be written'),
+    cacheRequests: make.counter('cache_requests_total', 'Look-ups in a bounded cache', [
       'cache',
       'result',
     ]),
-    poolConnections: gauge('pool_connections', 'Connections by state', ['pool', 'state']),
-    upstreamErrors: counter('upstream_errors_total', 'Upstream failures by kind', [
+    poolConnections: make.gauge('pool_connections', 'Connections by state', ['pool', 'state']),
+    upstreamErrors: make.counter('upstream_errors_total', 'Upstream failures by kind', [
       'upstream',
       'fault',
     ]),
-    breakerState: gauge('breaker_state', '0 closed, 1 open', ['upstream']),
-    configReloads: counter('config_reloads_total', 'Configuration loads by result', ['result']),
-    configSnapshot: gauge('config_snapshot_info', '1 for the snapshot in force', ['digest']),
-    eventLoopDelay: gauge('event_loop_delay_seconds', 'Event loop delay since the last scrape', [
-      'quantile',
+    breakerState: make.gauge('breaker_state', '0 closed, 1 open', ['upstream']),
+    configReloads: make.counter('config_reloads_total', 'Configuration loads by result', [
+      'result',
     ]),
+    configSnapshot: make.gauge('config_snapshot_info', '1 for the snapshot in force', ['digest']),
+    eventLoopDelay: make.gauge(
+      'event_loop_delay_seconds',
+      'Event loop delay since the last scrape',
+      ['quantile'],
+    ),
   }
 }

@@ -133,6 +133,8 @@ function checkType(headers: HttpExchange['incoming']['headers']): Encoding | nul
   })
 }
 
+const NOTHING = Buffer.alloc(0)
+
 function collect(
   exchange: HttpExchange,
   options: ReadOptions,
@@ -141,8 +143,7 @@ function collect(
   const { incoming } = exchange
   const { bodyBytes } = options.maximums
   return new Promise((resolve, reject) => {
-    // Chunks as small as one byte each are copied into a growing buffer: never an object per byte.
-    let collected = Buffer.allocUnsafe(Math.max(exchange.heldBytes, 1024))
+    let collected: Buffer = NOTHING
     let length = 0
     const timer = setTimeout(() => {
       done(() => reject(new GovernorError('BODY_TIMEOUT')))
@@ -157,6 +158,16 @@ function collect(
       try {
         const total = length + chunk.length
         if (total > bodyBytes) throw tooLarge(bodyBytes)
+        if (length === 0) {
+          // A usual body comes in one piece; of any other the pieces, which may be as small as one
+          // byte, are copied into a growing buffer: never an object per byte.
+          if (chunk.length === declaredBytes) {
+            collected = chunk
+            length = total
+            return
+          }
+          collected = Buffer.allocUnsafe(Math.max(exchange.heldBytes, 1024))
+        }
         if (total > collected.length) {
           const most = declaredBytes === 0 ? bodyBytes : declaredBytes
           const capacity = Math.min(Math.max(total, collected.length * 2), most)
