@@ -18,7 +18,7 @@ import {
   STRIDE,
   WIDE,
 } from './json-tape.ts'
-import type { Kind } from './json-tape.ts'
+import type { Kind, Tape } from './json-tape.ts'
 import { STRETCH_BYTES } from './steps.ts'
 
 /** What is decoded in one go: about a millisecond where every second byte is an escape. */
@@ -37,7 +37,7 @@ export function* readJson(bytes: Buffer, depthMax: number): Generator<void, Json
   checkEncoding(bytes)
   const scanner = new JsonScanner(bytes, depthMax)
   while (!scanner.step(STRETCH_BYTES)) yield
-  return new JsonDocument(bytes, scanner.tape.cells, scanner.tape.count)
+  return new JsonDocument(bytes, scanner.tape, bytes.toString('latin1'))
 }
 
 /** Cells of the texts that are read at once; off the heap, so that a new array a call costs the collector. */
@@ -49,10 +49,11 @@ let reused: Int32Array = new Int32Array(4096 * STRIDE)
  */
 export function readJsonNow(bytes: Buffer, depthMax: number): JsonDocument {
   checkEncoding(bytes)
-  const scanner = new JsonScanner(bytes, depthMax, reused)
+  const latin1 = bytes.toString('latin1')
+  const scanner = new JsonScanner(bytes, depthMax, { latin1, cells: reused })
   scanner.step(bytes.length)
   reused = scanner.tape.cells
-  return new JsonDocument(bytes, reused, scanner.tape.count)
+  return new JsonDocument(bytes, scanner.tape, latin1)
 }
 
 function checkEncoding(bytes: Buffer): void {
@@ -80,11 +81,11 @@ export class JsonDocument {
   /** One character a byte, so that byte offsets are string offsets and a plain text is a slice. */
   readonly #latin1: string
 
-  constructor(bytes: Buffer, cells: Int32Array, count: number) {
+  constructor(bytes: Buffer, { cells, count }: Tape, latin1: string) {
     this.bytes = bytes
     this.count = count
     this.#cells = cells
-    this.#latin1 = bytes.toString('latin1')
+    this.#latin1 = latin1
   }
 
   /** The text itself where it is plain ASCII without a backslash, so that all strings are in it as they are. */
