@@ -63,7 +63,7 @@ void t.test(
       const first = String.fromCodePoint(character.normalize('NFKD').codePointAt(0) ?? 0)
       if (!/[\p{M}\u1160-\u11ff]/u.test(first)) continue
       const text = `${'ᄒ하o\u0301'.repeat(10)}${character}${'x'.repeat(2_000)}`
-      for (const lead of [983, 984]) {
+      for (const lead of [215, 216]) {
         const long = `${'y'.repeat(lead)}${text}`
         if (inPieces(long) !== normaliseText(long)) t.fail(`U+${point.toString(16)}`)
       }
