@@ -10,7 +10,7 @@ import { createMetrics } from '../src/metrics.ts'
 const readme = readFileSync(join(import.meta.dirname, '..', 'README.md'), 'utf8')
 
 t.test('README#errors is the error table, both ways', async (t) => {
-  const rows = [...readme.matchAll(/^\| `([A-Z_]+)` \| (\d+) \| (\w+) \| ([^|]+) \|$/gm)]
+  const rows = [...readme.matchAll(/^\| `([A-Z_]+)` +\| (\d+) +\| (\w+) +\| ([^|]+) \|$/gm)]
   const told = rows.map(([, code, status, source, message]) => ({
     code,
     status: Number(status),
@@ -27,7 +27,7 @@ t.test('README#errors is the error table, both ways', async (t) => {
 })
 
 t.test('README#metrics names every metric', async (t) => {
-  const told = [...readme.matchAll(/^\| `(governor_[a-z_]+)` \|/gm)].map(([, name]) => name)
+  const told = [...readme.matchAll(/^\| `(governor_[a-z_]+)` +\|/gm)].map(([, name]) => name)
   const real = createMetrics()
     .registry.getMetricsAsArray()
     .map(({ name }) => name)
