@@ -24,9 +24,9 @@ export interface Stages<Request, Response> {
   settle(request: Request, trail: Trail): void
 }
 
-const permitted: unique symbol = Symbol('permitted')
+declare const permitted: unique symbol
 
-/** Proof that every check passed. Only this file can make one, and `forward` demands it. */
+/** Proof that every check passed: a literal elsewhere does not type-check; `forward` demands it. */
 export interface Permit {
   readonly [permitted]: true
   readonly route: Route
@@ -73,7 +73,7 @@ async function check<Request, Response>(
   // Durable before the upstream sees a byte.
   const bytes = stages.rewrite(body, trail)
   trail.passed('record', await stages.record(trail)) // 503
-  return { [permitted]: true, route, upstream, facts, bytes }
+  return { route, upstream, facts, bytes } as Permit
 }
 
 /** A known caller's refusal is durable before the caller hears it; if it cannot be, that is the answer. */
