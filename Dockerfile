@@ -29,7 +29,7 @@ COPY --from=build --chown=0:0 /governor ./
 ENV NODE_COMPILE_CACHE=/governor/.compile-cache
 # V8 would let the young generation grow to 128 MiB and glibc keep an arena a thread; with these a
 # loaded Governor stays under 180 MiB. More memory for bodies: raise both this and maximums.in_flight.
-ENV NODE_OPTIONS="--max-semi-space-size=8 --max-old-space-size=256" MALLOC_ARENA_MAX=2
+ENV NODE_OPTIONS="--max-semi-space-size=4 --max-old-space-size=256" MALLOC_ARENA_MAX=1
 # Numeric, because runAsNonRoot cannot tell whether a name is root.
 USER 65532:65532
 VOLUME ["/data"]

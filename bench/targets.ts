@@ -57,7 +57,7 @@ export async function startGovernor(
   const config = join(directory, 'governance.yaml')
   copyFileSync(join(BENCH, 'governance.yaml'), config)
   const environment = {
-    MALLOC_ARENA_MAX: '2',
+    MALLOC_ARENA_MAX: '1',
     BENCH_UPSTREAM: upstream.url,
     BENCH_CREDENTIAL: CREDENTIAL,
     NODE_COMPILE_CACHE: join(ROOT, 'node_modules/.cache/governor'),
@@ -69,8 +69,8 @@ export async function startGovernor(
     command: [main, 'run', '--config', config],
     core: 'proxy',
     nodeFlags: [
-      '--max-semi-space-size=8',
-      '--max-old-space-size=512',
+      '--max-semi-space-size=4',
+      '--max-old-space-size=384',
       '--import',
       join(ROOT, 'src/require-node.mjs'),
       ...nodeFlags,
