@@ -3,7 +3,7 @@ import type { Dialect, Upstream } from './exchange.ts'
 import { HeaderList } from './http/headers.ts'
 import { compilePolicies, type CompiledPolicies } from './policy/compile.ts'
 import { compileAliases, ModelNames } from './policy/model-names.ts'
-import { compileSelectors, type SelectorTest } from './policy/selectors.ts'
+import { compileSelectors, NO_SELECTORS, type SelectorTest } from './policy/selectors.ts'
 import { UpstreamPool } from './upstream/forward.ts'
 
 /** An upstream that is ready to be called. */
@@ -37,16 +37,6 @@ export interface WorldParts {
   readonly former: World | null
 }
 
-const ANY = {
-  tenants: null,
-  keys: null,
-  users: null,
-  roles: null,
-  labels: null,
-  operations: null,
-  upstreams: null,
-  input: null,
-}
 const SERVES = { quantifier: 'every', modellessPasses: true } as const
 
 /** Compiles a snapshot. All the cost of a reload is here, before the swap. */
@@ -62,7 +52,7 @@ export async function createWorld(snapshot: Snapshot, parts: WorldParts): Promis
       config,
       provider,
       pool: await poolFor(config, snapshot.timeouts.connectMs, parts),
-      serves: compileSelectors({ ...ANY, models: config.models }, names, SERVES),
+      serves: compileSelectors({ ...NO_SELECTORS, models: config.models }, names, SERVES),
       credentialHeaders: secret === null ? [] : Object.entries(provider.credential(secret)).flat(),
     })
   }

@@ -9,7 +9,7 @@ import type { Mode } from '../exchange.ts'
 import { Applicants } from './applicants.ts'
 import { type Expression, Expressions } from './expression.ts'
 import { compileAliases, ModelNames } from './model-names.ts'
-import { compileSelectors, type SelectorTest } from './selectors.ts'
+import { compileSelectors, NO_SELECTORS, type SelectorTest } from './selectors.ts'
 import { compileTextRules, type DetectorUse, type TextRules } from './text-rules.ts'
 
 /** The policies of one snapshot, ready to be asked; nothing is compiled during a call. */
@@ -50,19 +50,6 @@ export interface CompiledSelectors {
   readonly when: Expression | null
 }
 
-const NONE: Selectors = {
-  tenants: null,
-  keys: null,
-  users: null,
-  roles: null,
-  labels: null,
-  operations: null,
-  models: null,
-  upstreams: null,
-  input: null,
-  when: null,
-}
-
 /**
  * Compiles and warms everything `evaluate` needs: a few milliseconds a pattern, so at load only.
  * Equal patterns are compiled once. Throws re2js' error on a pattern that is not RE2 and
@@ -93,7 +80,7 @@ export function compilePolicies(
     when: from.when === null ? null : expressions.compile(from.when),
   })
   const policies = snapshot.policies.map((policy) => {
-    const narrowed = selectors(policy.for ?? NONE, policy.verb, false)
+    const narrowed = selectors(policy.for ?? NO_SELECTORS, policy.verb, false)
     return compiledPolicy(policy, narrowed, selectors(policy.selectors, policy.verb, true))
   })
   return {

@@ -2,23 +2,12 @@ import type { DescribedRequest, Snapshot } from '../config/snapshot.ts'
 import type { Operation, Principal, Upstream } from '../exchange.ts'
 import type { PolicyCall } from './evaluate.ts'
 import { compileAliases, ModelNames } from './model-names.ts'
-import { compileSelectors, type SelectorTest, type Subject } from './selectors.ts'
+import { compileSelectors, NO_SELECTORS, type SelectorTest, type Subject } from './selectors.ts'
 
 /** Turns a described request into what policies are asked about. */
 
 /** Chooses the upstream of a described call; null where none serves it, which a real call is told by 404. */
 export type Router = (request: DescribedRequest) => Upstream | null
-
-const NOTHING = {
-  tenants: null,
-  keys: null,
-  users: null,
-  roles: null,
-  labels: null,
-  operations: null,
-  upstreams: null,
-  input: null,
-}
 
 /**
  * The rule of the pipeline's `route`: the first upstream that serves every model. `former` is preferred
@@ -35,7 +24,7 @@ export function upstreamRouter({
   const serving: (readonly [Upstream, SelectorTest])[] = upstreams.map(
     ({ name, dialect, models }) => [
       { name, dialect },
-      compileSelectors({ ...NOTHING, models }, names, {
+      compileSelectors({ ...NO_SELECTORS, models }, names, {
         quantifier: 'every',
         modellessPasses: true,
         isWide: true,

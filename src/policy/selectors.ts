@@ -38,6 +38,20 @@ export interface SelectorTest {
   readonly tests: readonly (readonly [string, FieldTest])[]
 }
 
+/** Selectors that say nothing, so that every call matches them. */
+export const NO_SELECTORS: Selectors = {
+  tenants: null,
+  keys: null,
+  users: null,
+  roles: null,
+  labels: null,
+  operations: null,
+  models: null,
+  upstreams: null,
+  input: null,
+  when: null,
+}
+
 /** Whether one field matches. */
 export type FieldTest = (subject: Subject) => boolean
 
