@@ -36,7 +36,7 @@ class Series {
 
 /**
  * A histogram for the path of a request, with at most one label. prom-client's own costs 0.28 µs an
- * observation, of which a call makes fifteen; this one 0.02 µs. It is exposed by prom-client's registry.
+ * observation, of which a call makes fifteen; this one 0.014 µs. It is exposed by prom-client's registry.
  */
 export class Histogram<Label extends string = never> {
   readonly name: string

@@ -152,10 +152,10 @@ function callingStages(world: World, shared: Shared): Pick<GovernorStages, Calli
     },
     relay: (answer, exchange, trail) => {
       trail.firstByteMs = monotonicMs()
-      const { config, dialect } = trail.upstream as RunningUpstream
+      const { secret, dialect } = trail.upstream as RunningUpstream
       return relay(answer, exchange, trail, {
         meter: trail.route!.dialect.meter(trail.route!, trail.facts!, usesAsk(trail)),
-        filter: config.credential === null ? null : new Scrubber(config.credential),
+        filter: secret === null ? null : new Scrubber(secret),
         headerList: world.headers.get(dialect)!.response,
         limitHeaders: ratelimitHeaders(trail.lease!.states),
         idleMs: timeouts.idleMs,

@@ -14,6 +14,8 @@ export interface RunningUpstream extends Upstream {
   /** Fails for a call whose models this upstream does not serve. */
   readonly serves: SelectorTest
   readonly credentialHeaders: readonly string[]
+  /** What is taken out of its answers; null where the credential is no secret. */
+  readonly secret: string | null
 }
 
 export interface DialectHeaders {
@@ -54,6 +56,7 @@ export async function createWorld(snapshot: Snapshot, parts: WorldParts): Promis
       pool: await poolFor(config, snapshot.timeouts.connectMs, parts),
       serves: compileSelectors({ ...NO_SELECTORS, models: config.models }, names, SERVES),
       credentialHeaders: secret === null ? [] : Object.entries(provider.credential(secret)).flat(),
+      secret: secretOf(config),
     })
   }
   const headers = new Map(
@@ -66,6 +69,14 @@ export async function createWorld(snapshot: Snapshot, parts: WorldParts): Promis
     ]),
   )
   return { snapshot, policies: compilePolicies(snapshot), upstreams, headers }
+}
+
+/** Shorter than any key a provider gives out; a short word would be cut out of ordinary answers. */
+const SECRET_CHARS_MIN = 8
+
+function secretOf({ url, credential }: UpstreamConfig): string | null {
+  if (credential === null || url.startsWith('echo:')) return null
+  return credential.length < SECRET_CHARS_MIN ? null : credential
 }
 
 async function poolFor(

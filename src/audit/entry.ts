@@ -38,7 +38,7 @@ export interface DecisionContext {
 
 /**
  * JSON of a decision: who asked for what, what ran, what was decided and why. Written by hand, member
- * by member: `JSON.stringify` over an object made for it cost 6.2 µs, this costs about half.
+ * by member: `JSON.stringify` over an object made for it cost 6.2 µs, this costs 3.9.
  */
 export function decisionBody(trail: Trail, context: DecisionContext): string {
   const cut = new Cutter()

@@ -208,5 +208,6 @@ function isCharged(value: unknown): value is Charged {
 /** How a call ended that was let through and got no answer from upstream. */
 function endingOf({ refusal, forwarded }: Trail): Trail['ending'] {
   if (refusal?.code === 'CLIENT_CLOSED') return 'client_closed'
-  return forwarded ? 'upstream_failed' : 'refused'
+  if (!forwarded) return 'refused'
+  return refusal?.source === 'governor' ? 'incomplete' : 'upstream_failed'
 }

@@ -65,7 +65,9 @@ export async function relay(
 function answerHeaders(answer: RelayedAnswer, trail: Trail, options: RelayOptions): string[] {
   const { filter } = options
   const clean = (value: string) => filter?.text(value) ?? value
-  const headers = relayable(answer.headers, options.headerList).map(clean)
+  const headers = relayable(answer.headers, options.headerList)
+  // Values only: names come from our own list.
+  for (let index = 1; index < headers.length; index += 2) headers[index] = clean(headers[index]!)
   const idHeader = trail.route!.dialect.requestIdHeader
   const upstreamId = answer.headers[idHeader]
   if (typeof upstreamId === 'string') trail.upstreamRequestId = clean(upstreamId).slice(0, 128)
@@ -85,12 +87,15 @@ function sendWhole(
   const body = clean ?? whole
   options.meter.whole(body)
   trail.answerBytes = body.length
-  trail.ending = exchange.clientGone ? 'client_closed' : 'complete'
-  if (exchange.clientGone) return
+  if (exchange.clientGone) {
+    trail.ending = 'client_closed'
+    return
+  }
   const headers = answerHeaders(answer, trail, options)
   if (answer.status !== 204) headers.push('content-length', String(body.length))
   exchange.outgoing.writeHead(answer.status, headers)
   exchange.outgoing.end(body)
+  trail.ending = 'complete'
 }
 
 /** By its own name; by what was asked for where that name is missing or another. */

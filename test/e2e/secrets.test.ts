@@ -91,3 +91,13 @@ t.test('a key in a header that is passed on stays here', async (t) => {
   t.equal(upstream.received.length, 1)
   t.notOk(upstream.everything.includes(secret))
 })
+
+t.test('a credential that is no secret is not cut out of answers', async (t) => {
+  const echo = await startGovernor(t)
+  t.match((await echo.send({ body: chat('none of it') })).text, /echo: none of it/)
+  const upstream = await FakeUpstream.start(t, answer({ id: 'a', model: 'm', said: 'yesterday' }))
+  const site = await startGovernor(t, { upstream: upstream.url, credential: "'${SHORT:-y}'" })
+  const { status, text } = await site.send({ body: chat('when') })
+  t.equal(status, 200)
+  t.match(text, /yesterday/)
+})

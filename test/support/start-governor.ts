@@ -38,6 +38,8 @@ export interface Sections {
   readonly audit?: string
   readonly maximums?: string
   readonly timeouts?: string
+  /** As written in the file. */
+  readonly credential?: string
 }
 
 const POLICIES = `
@@ -50,10 +52,14 @@ const POLICIES = `
     deny: { input: { matches: '(?i)project[- ]zeus' } }
     message: This project stays inside`
 
+function usualCredential(upstream: string): string {
+  return upstream.startsWith('echo:') ? 'none' : `'\${UPSTREAM_KEY}'`
+}
+
 /** Text of a governance.yaml that allows gpt-4o, denies gpt-5 and the words "project zeus". */
 export function configText(sections: Sections = {}): string {
   const { upstream = 'echo:', usage = 'observe', policies = POLICIES } = sections
-  const credential = upstream.startsWith('echo:') ? 'none' : `'\${UPSTREAM_KEY}'`
+  const credential = sections.credential ?? usualCredential(upstream)
   const lines = [
     'version: 1',
     `listen: ${sections.listen ?? "{ proxy: '127.0.0.1:0', admin: '127.0.0.1:0' }"}`,

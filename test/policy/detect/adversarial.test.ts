@@ -5,7 +5,7 @@ import { cpuMs, findIn, setOf } from './find.ts'
 
 const UNITS = 1_000_000
 /**
- * CPU a detector may take for a megabyte of its worst: below 100 ms on a quiet core, and twice that where
+ * CPU a detector may take for a megabyte of its worst: 8 to 122 ms were measured, and twice that where
  * others share its caches. A loop turn has a sixteenth of it.
  */
 const MS_MAX = 250
