@@ -233,7 +233,7 @@ export type Mode = 'enforce' | 'warn' | 'shadow'
 export interface PolicyResult {
   readonly id: string
   readonly mode: Mode
-  readonly result: 'allowed' | 'denied' | 'failed' | 'error'
+  readonly result: 'allowed' | 'denied' | 'failed' | 'error' | 'redacted'
   /** Which field decided, in words; never the text that matched. */
   readonly why: string
 }

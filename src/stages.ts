@@ -5,6 +5,7 @@ import type { Recorder } from './audit/record.ts'
 import { authenticate, endedKey } from './auth/authenticate.ts'
 import type { KeyRing } from './auth/key-ring.ts'
 import { monotonicMs, wallMs } from './clock.ts'
+import { decide } from './decide.ts'
 import { GovernorError } from './errors.ts'
 import { type Route, Trail } from './exchange.ts'
 import { type InFlight, readBody, release } from './http/body.ts'
@@ -20,7 +21,6 @@ import { reserve } from './limit/reserve.ts'
 import type { Log } from './log.ts'
 import type { Metrics } from './metrics.ts'
 import type { Permit, Stages } from './pipeline.ts'
-import { evaluate } from './policy/evaluate.ts'
 import type { Answer } from './upstream/call.ts'
 import { forward } from './upstream/forward.ts'
 import { Scrubber } from './upstream/scrub.ts'
@@ -95,14 +95,7 @@ function checkingStages(world: World, shared: Shared): Omit<GovernorStages, Call
     },
     inspect: (body, route) => route.dialect.inspect(route, body.bytes, maximums),
     route: (facts, trail) => findUpstream(world, facts.models, trail),
-    decide: (facts, trail) =>
-      evaluate(world.policies, {
-        principal: trail.principal!,
-        route: trail.route!,
-        facts,
-        upstream: trail.upstream,
-        wallMs: trail.occurredAtMs,
-      }),
+    decide: (facts, trail) => decide(world, facts, trail),
     reserve: (facts, trail) =>
       reserve(
         shared.limits,

@@ -24,10 +24,12 @@ export interface Scope {
 type PolicyValue = FileValue['policies'][number]
 type PolicySelectors = NonNullable<PolicyValue['for']>
 type CallSelectors = NonNullable<FileValue['limits'][number]['for']>
-type InputValue = NonNullable<PolicySelectors['input']>
+type InputValue = Omit<NonNullable<PolicySelectors['input']>, 'max_tokens'>
 
-const VERBS = ['allow', 'deny', 'require'] as const
-const VERB_KEYS = [...VERBS, 'redact', 'set']
+const VERBS = ['allow', 'deny', 'require', 'redact'] as const
+const VERB_KEYS = [...VERBS, 'set']
+/** Verbs that refuse, so that a warning can stand in for them. */
+const WARNS: ReadonlySet<string> = new Set(['deny', 'require'])
 
 /** Every policy has one verb, a name of its own, and selectors that can mean something. */
 export function resolvePolicies(file: FileValue, scope: Scope): PolicyConfig[] {
@@ -49,21 +51,25 @@ function resolvePolicy(
   const { report } = scope
   const given = VERB_KEYS.filter((verb) => report.source.has([...at, verb]))
   const verb = VERBS.find((each) => policy[each] !== null) ?? 'deny'
-  if (given.length === 0) report.check(at, false, 'No verb: give it allow, deny or require')
+  if (given.length === 0)
+    report.check(at, false, 'No verb: give it allow, deny, require, redact or set')
   if (given.length > 1) {
     const message = `One verb a policy, not ${given.join(' and ')}: split it in ${given.length}`
     report.check([...at, given[1] ?? verb], false, message)
   }
-  const warns = verb === 'allow' && policy.mode === 'warn'
-  report.check([...at, 'mode'], !warns, 'Mode "warn" is not for allow: use enforce or shadow')
-  const mode = policy.mode ?? (verb === 'allow' && defaultMode === 'warn' ? 'enforce' : defaultMode)
+  const isWarned = policy.mode !== 'warn' || WARNS.has(verb)
+  report.check([...at, 'mode'], isWarned, `Mode "warn" is not for ${verb}: use enforce or shadow`)
+  const fallback = defaultMode === 'warn' && !WARNS.has(verb) ? 'enforce' : defaultMode
   return {
     id: policy.id,
-    mode,
+    mode: policy.mode ?? fallback,
     message: policy.message,
     for: policy.for === null ? null : resolveSelectors(policy.for, scope, [...at, 'for']),
     verb,
-    selectors: resolveVerb(policy[verb] ?? {}, scope, [...at, verb]),
+    selectors:
+      verb === 'redact'
+        ? resolveRedact(policy.redact, scope, [...at, verb])
+        : resolveVerb(policy[verb] ?? {}, scope, [...at, verb]),
   }
 }
 
@@ -71,6 +77,19 @@ function resolvePolicy(
 function resolveVerb(own: Partial<PolicySelectors> | string, scope: Scope, at: Path): Selectors {
   if (typeof own !== 'string') return resolveSelectors(own, scope, at)
   return { ...resolveSelectors({}, scope, at), when: scope.expressions.expression(own, at) }
+}
+
+/** What is masked, as selectors that hold nothing else. */
+function resolveRedact(own: PolicyValue['redact'], scope: Scope, at: Path): Selectors {
+  const input = own?.input ?? null
+  const empty = input === null || Object.values(input).every((value) => value === null)
+  const message = 'Nothing is masked: give it input with detect, matches or words'
+  scope.report.check(at, !empty, message)
+  return {
+    ...resolveSelectors({}, scope, at),
+    input:
+      input === null ? null : resolveSearch({ ...input, max_chars: null }, scope, [...at, 'input']),
+  }
 }
 
 /** Puts sets in and checks names that must exist. `at` is the selectors' own path. */
@@ -145,10 +164,14 @@ function resolveUpstreamNames(
 }
 
 function resolveInput(input: InputValue, scope: Scope, at: Path): InputSelector {
-  const { matches, words, max_chars: charsMax, detect } = input
-  const empty = matches === null && words === null && charsMax === null && detect === null
+  const empty = Object.values(input).every((value) => value === null)
   const message = 'Nothing is looked for: give it matches, words, detect or max_chars'
   scope.report.check(at, !empty, message)
+  return resolveSearch(input, scope, at)
+}
+
+function resolveSearch(input: InputValue, scope: Scope, at: Path): InputSelector {
+  const { matches, words, max_chars: charsMax, detect } = input
   if (matches !== null) checkPattern(matches, scope.report, [...at, 'matches'])
   checkWords(words ?? [], scope.report, [...at, 'words'])
   return { matches, words, charsMax, detect: resolveDetect(detect, scope, [...at, 'detect']) }

@@ -59,25 +59,30 @@ const callFields = {
 
 const call = map('selectors', callFields)
 
+/** What can be looked for in a text. */
+const searchFields = {
+  matches: optional(
+    expression('a pattern', PATTERN_CHARS_MAX),
+    `An RE2 pattern (no look-around, no back-references), at most ${PATTERN_CHARS_MAX} characters; at most ${PATTERNS_MAX} in a file.`,
+  ),
+  words: optional(
+    list(text('a word', undefined, 128), { min: 1, max: 1000 }),
+    'Whole words, compared case-insensitively.',
+  ),
+  detect: optional(
+    names('detectors', 32),
+    `One of these was found: ${DETECTORS.join(' ')}, or one of \`detectors\`.`,
+  ),
+}
+
 const selectors = map('policy selectors', {
   ...callFields,
   input: optional(
     map('input', {
-      matches: optional(
-        expression('a pattern', PATTERN_CHARS_MAX),
-        `An RE2 pattern (no look-around, no back-references), at most ${PATTERN_CHARS_MAX} characters; at most ${PATTERNS_MAX} in a file.`,
-      ),
-      words: optional(
-        list(text('a word', undefined, 128), { min: 1, max: 1000 }),
-        'Whole words, compared case-insensitively.',
-      ),
+      ...searchFields,
       max_chars: optional(
         integer(1, 1_000_000_000),
         'A length of the prompt content. In `deny` it matches when the length is exceeded; elsewhere it holds while the prompt is within it.',
-      ),
-      detect: optional(
-        names('detectors', 32),
-        `One of these was found: ${DETECTORS.join(' ')}, or one of \`detectors\`.`,
       ),
       max_tokens: later('A length in tokens.'),
     }),
@@ -88,6 +93,14 @@ const selectors = map('policy selectors', {
     expression('an expression', EXPRESSION_CHARS_MAX),
     'A CEL expression over `request`, `caller` and `time` that must be true; see [expressions](#expressions).',
   ),
+})
+
+const redact = map('redact', {
+  input: optional(
+    map('redact.input', searchFields),
+    'What is masked in the prompt: all that one of its fields finds.',
+  ),
+  output: later('What is masked in the answer.'),
 })
 
 const detector = map('detectors', {
@@ -181,7 +194,7 @@ const policy = map('policies', {
   id: required(id, 'Unique; named in refusals, metrics and entries.'),
   mode: optional(
     choice(['enforce', 'warn', 'shadow']),
-    '`defaults.mode` when absent. `shadow` is recorded and decides nothing; `warn` (not with `allow`) lets the call pass with a warning header.',
+    '`defaults.mode` when absent. `shadow` is recorded and decides and changes nothing; `warn` (`deny` and `require` only) lets the call pass with a warning header.',
   ),
   message: optional(
     expression('a message', 500),
@@ -197,7 +210,10 @@ const policy = map('policies', {
     orExpression(selectors, 'an expression', EXPRESSION_CHARS_MAX),
     'Verb: refuses calls for which not all of it holds. An [expression](#expressions) may stand here instead of selectors.',
   ),
-  redact: later('Verb: masks what a detector finds.'),
+  redact: optional(
+    redact,
+    'Verb: puts placeholders like `[EMAIL_1]` in place of what is found; a call in which that cannot be done is refused.',
+  ),
   set: later('Verb: changes a field of the request.'),
 })
 
@@ -284,7 +300,7 @@ export const FILE = map('governance.yaml', {
       mode: defaulted(
         choice(['enforce', 'warn', 'shadow']),
         'enforce',
-        'For policies that name none; with `warn`, `allow` policies stay enforced.',
+        'For policies that name none; with `warn`, `allow`, `redact` and `set` policies stay enforced.',
       ),
     }),
     '{}',

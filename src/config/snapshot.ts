@@ -156,8 +156,8 @@ export interface PolicyConfig {
   readonly mode: Mode
   readonly message: string | null
   readonly for: Selectors | null
-  readonly verb: 'allow' | 'deny' | 'require'
-  /** The verb's own selectors. */
+  readonly verb: 'allow' | 'deny' | 'require' | 'redact'
+  /** The verb's own selectors; of `redact`, its `input` is what is masked and all others are null. */
   readonly selectors: Selectors
 }
 

@@ -174,7 +174,7 @@ function count(
 ): void {
   const { id, mode, verb } = policy
   tally.policies.push({ id, mode, result, why })
-  if (mode === 'shadow') return
+  if (mode === 'shadow' || result === 'redacted') return
   if (verb === 'allow') {
     if (result === 'allowed') tally.allowed ??= policy
     return
@@ -206,9 +206,27 @@ function judge(
     const failing = field ?? inputFails(own, inputChars, texts, false)
     return asked.error(narrowed) ?? unmet(own, failing, asked)
   }
+  if (verb === 'redact') return masked(policy, texts, asked)
   if (inputFails(own, inputChars, texts, verb === 'deny') !== null) return null
   const result = verb === 'allow' ? 'allowed' : 'denied'
   return asked.error(narrowed) ?? asked.error(own) ?? { result, why: whyOf(policy, texts) }
+}
+
+/** What a `redact` says: each of its fields is looked for by itself. */
+function masked(policy: CompiledPolicy, texts: TextResult, asked: Asked): Finding | null {
+  const why = typeof texts === 'object' ? foundIn(policy.own, texts) : ''
+  if (why === '') return null
+  return asked.error(policy.for) ?? { result: 'redacted', why }
+}
+
+/** The fields of a `redact` that found something; '' when none did. */
+function foundIn({ pattern, words, detect }: CompiledSelectors, texts: TextMatches): string {
+  const fields: string[] = []
+  if (pattern !== null && texts.pattern(pattern)) fields.push('input.matches')
+  if (words !== null && texts.words(words)) fields.push('input.words')
+  const detected = texts.detections.among(detect ?? [])
+  if (detected.length > 0) fields.push(`input.detect: ${[...new Set(detected)].join(' ')}`)
+  return fields.join(', ')
 }
 
 /** The fields that matched; of detectors, which of them found something. */

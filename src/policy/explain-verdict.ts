@@ -20,6 +20,7 @@ const KINDS = {
   deny: ['denied', 'maybeDenied'],
   require: ['failed', 'maybeFailed'],
   allow: ['allowed', 'maybeAllowed'],
+  redact: ['failed', 'maybeFailed'],
 } as const
 
 /** An error in a deny or require is what `on_error` says; an allow that failed grants nothing. */
@@ -41,7 +42,10 @@ function firstsOf(policies: readonly ExplainedPolicy[], onError: 'allow' | 'deny
   for (const [index, explained] of policies.entries()) {
     const { policy } = explained
     const finding = counted(explained, onError)
-    const counts = policy.mode === 'enforce' || (policy.mode === 'warn' && policy.verb === 'allow')
+    // What is masked decides nothing; that it could not be looked for does.
+    const decides = policy.verb !== 'redact' || explained.finding === 'error'
+    const counts =
+      decides && (policy.mode === 'enforce' || (policy.mode === 'warn' && policy.verb === 'allow'))
     if (!counts || (finding !== 'matched' && finding !== 'unknown')) continue
     const [sure, maybe] = KINDS[policy.verb]
     const kind = finding === 'matched' ? sure : maybe

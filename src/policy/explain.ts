@@ -129,7 +129,10 @@ function subjectOf({ principal, route, facts, upstream }: PolicyCall): Subject {
 function judge(policy: CompiledPolicy, view: View): ExplainedPolicy {
   const scope = part(policy.for, view, false)
   if (scope.is === 'no') return { policy, finding: 'skipped', field: `for.${scope.field}` }
-  const own = part(policy.own, view, policy.verb === 'deny')
+  const own =
+    policy.verb === 'redact'
+      ? maskedFields(policy.own, view)
+      : part(policy.own, view, policy.verb === 'deny')
   const matches = policy.verb === 'require' ? opposite(own) : own.is
   const found = weigh(scope.is, matches, policy.verb)
   const isScope = found !== 'not matched' && scope.is !== 'yes' && scope.is === found
@@ -195,6 +198,21 @@ function inputFields(selectors: CompiledSelectors, view: View, exceeding: boolea
   if (texts !== null) return { is: 'no', field }
   const found = field === 'input.detect' && detect !== null && view.detected(detect)
   return found ? YES : { is: 'unknown', field }
+}
+
+/** What a `redact` looks for, each field by itself: one that found something is enough. */
+function maskedFields(selectors: CompiledSelectors, view: View): Answer {
+  const { pattern, words, detect } = selectors
+  const { texts } = view.knowledge
+  const field = lookedFor(selectors) ?? ''
+  if (texts === null) {
+    return detect !== null && view.detected(detect) ? YES : { is: 'unknown', field }
+  }
+  const found =
+    (pattern !== null && texts.pattern(pattern)) ||
+    (words !== null && texts.words(words)) ||
+    (detect !== null && texts.detectedAny(detect))
+  return found ? YES : { is: 'no', field }
 }
 
 /** The first field that looks at texts. */

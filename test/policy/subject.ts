@@ -110,10 +110,13 @@ export interface LoosePolicy {
   readonly allow?: Loose
   readonly deny?: Loose
   readonly require?: Loose | string
+  readonly redact?: Loose
 }
 
 export function policyOf(loose: LoosePolicy): PolicyConfig {
-  const verb = (['allow', 'deny', 'require'] as const).find((each) => loose[each] !== undefined)
+  const verb = (['allow', 'deny', 'require', 'redact'] as const).find(
+    (each) => loose[each] !== undefined,
+  )
   if (verb === undefined) throw new Error(`Policy "${loose.id}" has no verb`)
   return {
     id: loose.id,
