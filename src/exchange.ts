@@ -233,9 +233,22 @@ export type Mode = 'enforce' | 'warn' | 'shadow'
 export interface PolicyResult {
   readonly id: string
   readonly mode: Mode
-  readonly result: 'allowed' | 'denied' | 'failed' | 'error' | 'redacted'
+  /** `excepted`: it would have refused or changed the call, and `exception` lifts it. */
+  readonly result: 'allowed' | 'denied' | 'failed' | 'error' | 'redacted' | 'excepted'
   /** Which field decided, in words; never the text that matched. */
   readonly why: string
+  /** Id of the exception that lifted it; with `excepted` only. */
+  readonly exception?: string
+}
+
+/** An approved exception that lifted a policy from a call. */
+export interface UsedException {
+  readonly id: string
+  readonly policy: string
+  readonly reason: string
+  readonly approvedBy: string
+  /** Milliseconds since 1970. */
+  readonly expiresMs: number
 }
 
 export interface Decision {
@@ -249,6 +262,8 @@ export interface Decision {
   readonly warnings: readonly string[]
   /** Values found in the texts, by detector; absent where no detector ran or nothing was found. */
   readonly detected?: Readonly<Record<string, number>>
+  /** Exceptions without which a policy would have refused or changed the call; absent where none. */
+  readonly exceptions?: readonly UsedException[]
 }
 
 /** How a limit stands after this call, for headers and the entry. */

@@ -195,12 +195,17 @@ export class Governor {
         ...policy,
         rule: ruleDigest(policy, snapshot),
       })),
+      ...(snapshot.exceptions.length > 0 && { exceptions: snapshot.exceptions }),
     })
     this.#world = world
     this.#stages = createStages(world, this.#shared)
     this.#checkStages = createCheckStages(this.#stages, world, this.#shared)
     this.metrics.configSnapshot.reset()
     this.metrics.configSnapshot.set({ digest: snapshot.digest.slice(0, 12) }, 1)
+    this.metrics.exceptionEnd.reset()
+    for (const { id, expiresMs } of snapshot.exceptions) {
+      this.metrics.exceptionEnd.set({ exception: id }, expiresMs / 1000)
+    }
   }
 
   async #listen({ listen: addresses, timeouts, maximums }: Snapshot): Promise<void> {

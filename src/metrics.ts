@@ -60,6 +60,11 @@ function callMetrics(make: Maker) {
       'policy',
       'mode',
     ]),
+    exceptionUses: make.counter(
+      'exception_uses_total',
+      'Decisions in which an exception lifted a policy',
+      ['exception'],
+    ),
     requestSeconds: make.histogram<string>(
       ['request_duration_seconds', 'From the first header to the last byte of the answer'],
       TOTAL_SECONDS,
@@ -119,6 +124,9 @@ function stateMetrics(make: Maker) {
       'result',
     ]),
     configSnapshot: make.gauge('config_snapshot_info', '1 for the snapshot in force', ['digest']),
+    exceptionEnd: make.gauge('exception_end_time_seconds', 'When an exception ends, Unix time', [
+      'exception',
+    ]),
     eventLoopDelay: make.gauge(
       'event_loop_delay_seconds',
       'Event loop delay since the last scrape',

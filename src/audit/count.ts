@@ -13,10 +13,12 @@ export function countCall(metrics: Metrics, trail: Trail, nowMs: number): void {
   if (trail.usage !== null) countTokens(metrics, trail.usage)
 }
 
-function countDecision(metrics: Metrics, { effect, policy, policies }: Decision): void {
+function countDecision(metrics: Metrics, decision: Decision): void {
+  const { effect, policy, policies, exceptions } = decision
   const by = policies.find(({ id }) => id === policy)
   const mode = by?.mode ?? 'enforce'
   metrics.decisions.inc({ decision: effect, policy: policy ?? 'none', mode })
+  for (const { id } of exceptions ?? []) metrics.exceptionUses.inc({ exception: id })
 }
 
 function countTimes(metrics: Metrics, trail: Trail): void {

@@ -1,4 +1,13 @@
-import type { Body, Facts, PolicyResult, Principal, Trail, Usage, Endpoint } from '../exchange.ts'
+import type {
+  Body,
+  Endpoint,
+  Facts,
+  PolicyResult,
+  Principal,
+  Trail,
+  Usage,
+  UsedException,
+} from '../exchange.ts'
 
 /**
  * Bodies of the entries of a call: what happened, under OpenTelemetry's `gen_ai.*` names where it
@@ -120,11 +129,15 @@ export interface LoadedPolicy {
   readonly rule?: string
 }
 
+/** What the log is told of a snapshot before it decides. */
+export interface LoadedSnapshot {
+  readonly digest: string
+  readonly policies: readonly LoadedPolicy[]
+  readonly exceptions?: readonly UsedException[]
+}
+
 /** JSON of `policy.load`: from here on `policy_digest` in decisions means this list. */
-export function policyLoadBody(
-  loaded: { readonly digest: string; readonly policies: readonly LoadedPolicy[] },
-  occurredAtMs: number,
-): string {
+export function policyLoadBody(loaded: LoadedSnapshot, occurredAtMs: number): string {
   return JSON.stringify({
     kind: 'policy.load',
     time: new Date(occurredAtMs).toISOString(),
@@ -134,6 +147,12 @@ export function policyLoadBody(
       mode,
       verb,
       rule,
+    })),
+    exceptions: loaded.exceptions?.map(({ id, policy, expiresMs, approvedBy }) => ({
+      id,
+      policy,
+      approved_by: safe(approvedBy, NAME_CHARS_MAX),
+      expires: new Date(expiresMs).toISOString(),
     })),
   })
 }
@@ -279,9 +298,11 @@ function openaiApiType(api: string): string | undefined {
 }
 
 function policiesOf(policies: readonly PolicyResult[], cut: Cutter): string {
-  const said = cut.list('policies', policies, POLICIES_MAX, ({ id, mode, result, why }) => {
+  const said = cut.list('policies', policies, POLICIES_MAX, (each) => {
+    const { id, mode, result, why, exception } = each
     const name = quoted(id, NAME_CHARS_MAX)
-    return `{"id":${name},"mode":"${mode}","result":"${result}","why":${quoted(why, WHY_CHARS_MAX)}}`
+    const by = member('exception', exception, NAME_CHARS_MAX)
+    return `{"id":${name},"mode":"${mode}","result":"${result}","why":${quoted(why, WHY_CHARS_MAX)}${by}}`
   })
   return said === undefined ? '' : `,"policies":[${said.join(',')}]`
 }

@@ -57,6 +57,10 @@ function partsOf(entry: StoredEntry, body: Body): string[] {
       ]
     case 'policy.load':
       return ['policy.load', pairs(body, { digest: 'policy_digest' })]
+    case 'exception.used': {
+      const about = { exception: 'exception', policy: 'policy', approved_by: 'approved_by' }
+      return ['exception.used', pairs(body, { ...about, calls: 'count', since: 'since' })]
+    }
     case 'admin':
       return ['admin', plain(body['action']), JSON.stringify(body['about'] ?? {})]
     default:

@@ -5,7 +5,8 @@ import type { Trail } from '../exchange.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 import { countCall } from './count.ts'
-import { decisionBody, type LoadedPolicy, outcomeBody, policyLoadBody } from './entry.ts'
+import { decisionBody, type LoadedSnapshot, outcomeBody, policyLoadBody } from './entry.ts'
+import { ExceptionFold } from './exception-fold.ts'
 import { Fold, type FoldedEntry } from './fold.ts'
 import { scanSince } from './query.ts'
 import { Wal } from './wal.ts'
@@ -34,6 +35,7 @@ const FOLD_MS = 200
 export class Recorder {
   readonly #wal: Wal
   readonly #fold = new Fold()
+  readonly #exceptions = new ExceptionFold()
   readonly #metrics: Metrics
   readonly #localBytesMax: number
   readonly #stopFolding: () => void
@@ -45,7 +47,11 @@ export class Recorder {
     this.#wal = wal
     this.#metrics = metrics
     this.#localBytesMax = localBytesMax
-    this.#stopFolding = every(FOLD_MS, () => this.#queueFolded(this.#fold.due(wallMs())))
+    this.#stopFolding = every(FOLD_MS, () => {
+      const nowMs = wallMs()
+      this.#queueFolded(this.#fold.due(nowMs))
+      this.#queueFolded(this.#exceptions.due(nowMs))
+    })
   }
 
   /** Opens the log for this sidecar alone; rejects with what `Wal.open` says. */
@@ -99,13 +105,8 @@ export class Recorder {
   }
 
   /** Entries from now on are decided by this snapshot; the log says so first. */
-  use({
-    digest,
-    policies,
-  }: {
-    readonly digest: string
-    readonly policies: readonly LoadedPolicy[]
-  }): void {
+  use(loaded: LoadedSnapshot): void {
+    const { digest } = loaded
     if (digest === this.#digest) return
     this.#digest = digest
     const nowMs = wallMs()
@@ -113,7 +114,7 @@ export class Recorder {
       kind: 'policy.load',
       requestId: '',
       occurredAtUs: nowMs * 1000,
-      body: policyLoadBody({ digest, policies }, nowMs),
+      body: policyLoadBody(loaded, nowMs),
       awaitsOutcome: false,
     })
   }
@@ -154,6 +155,8 @@ export class Recorder {
     if (letThrough) {
       if (trail.ending === 'refused') trail.ending = endingOf(trail)
       const endedAtMs = wallMs()
+      const used = trail.decision?.exceptions
+      if (used !== undefined) this.#exceptions.used(trail, used, endedAtMs)
       this.#wal.queue({
         kind: 'outcome',
         requestId: trail.requestId,
@@ -175,7 +178,9 @@ export class Recorder {
   /** Makes everything durable and ends the chain. */
   async close(): Promise<void> {
     this.#stopFolding()
-    this.#queueFolded(this.#fold.drain(wallMs()))
+    const nowMs = wallMs()
+    this.#queueFolded(this.#fold.drain(nowMs))
+    this.#queueFolded(this.#exceptions.drain(nowMs))
     await this.#wal.close()
   }
 

@@ -136,7 +136,8 @@ function digestText({ digest }: Snapshot): string {
 function table(policies: readonly ExplainedPolicy[]): string[] {
   const width = Math.max(0, ...policies.map(({ policy }) => policy.id.length))
   return policies.map((each) => {
-    const { finding, policy } = each
+    const { policy, exception } = each
+    const finding = exception === null ? each.finding : 'excepted'
     const mode = policy.mode === 'enforce' ? '' : ` (${policy.mode})`
     const verb = `${policy.verb}${mode}`.padEnd(16)
     return `${finding.padEnd(11)}  ${verb}  ${policy.id.padEnd(width)}  ${whyText(each)}`

@@ -1,6 +1,7 @@
 import { RE2JS } from 're2js'
 
 import type { Advice } from './advice.ts'
+import { lintExceptions } from './lint-exceptions.ts'
 import { covers, isModelless, overlaps, type Scoped } from './lint-reach.ts'
 import type { Path } from './problem.ts'
 import type { FileValue } from './resolve.ts'
@@ -19,12 +20,15 @@ export const LINT_RULES = {
   'unused-set': 'A set that no selector names',
   'unused-alias': 'An alias of a model that no selector is about',
   shadow: 'A policy that is recorded and decides nothing',
+  'exception-ended': 'An exception that lifts nothing any more',
+  'exception-ending': 'An exception that ends within 30 days',
+  'exception-long': 'An exception that lasts longer than a year',
   'require-models': 'A require on models that also refuses operations without a model',
 } as const
 export type LintRule = keyof typeof LINT_RULES
 
-/** Looks at a file that loads. Pure. */
-export function lint(file: FileValue, snapshot: Snapshot): Advice[] {
+/** Looks at a file that loads, at `nowMs`, milliseconds since 1970. Pure. */
+export function lint(file: FileValue, snapshot: Snapshot, nowMs: number): Advice[] {
   const policies = snapshot.policies.map((policy, index) => {
     return { policy, at: ['policies', index] }
   })
@@ -33,6 +37,7 @@ export function lint(file: FileValue, snapshot: Snapshot): Advice[] {
     ...lintDefaults(snapshot),
     ...lintSets(file),
     ...lintAliases(snapshot),
+    ...lintExceptions(snapshot, nowMs),
   ]
 }
 
@@ -159,7 +164,7 @@ function lintRequire({ verb, selectors, for: narrowed }: PolicyConfig, at: Path)
 
 // --- unused ---
 
-function lintSets({ sets, policies, limits }: FileValue): Advice[] {
+function lintSets({ sets, policies, limits, exceptions }: FileValue): Advice[] {
   const used = new Set<string>()
   const visit = (value: unknown): void => {
     if (typeof value !== 'object' || value === null) return
@@ -168,7 +173,7 @@ function lintSets({ sets, policies, limits }: FileValue): Advice[] {
     }
     for (const inner of Object.values(value)) visit(inner)
   }
-  visit([policies, limits])
+  visit([policies, limits, exceptions])
   return Object.keys(sets)
     .filter((name) => !used.has(name))
     .map((name) => {
@@ -180,11 +185,12 @@ function isSetName(value: unknown): value is { readonly set: string } {
   return typeof (value as { readonly set?: unknown } | null)?.set === 'string'
 }
 
-function lintAliases({ aliases, policies, limits, upstreams }: Snapshot): Advice[] {
+function lintAliases({ aliases, policies, limits, upstreams, exceptions }: Snapshot): Advice[] {
   const scoped: readonly (Scoped | null)[] = [
     ...policies.flatMap((policy) => [policy.for, policy.selectors]),
     ...limits.flatMap((limit) => [limit.for, ...limit.overrides.map((each) => each.for)]),
     ...upstreams,
+    ...exceptions.map((each) => each.for),
   ]
   const patterns = scoped
     .flatMap((each) => each?.models ?? [])

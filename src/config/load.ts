@@ -3,7 +3,9 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { env as processEnv } from 'node:process'
 
+import { wallMs } from '../clock.ts'
 import { advise } from './advice.ts'
+import { adviseExceptions } from './lint-exceptions.ts'
 import { lint } from './lint.ts'
 import { PROBLEMS_MAX, sortProblems, type Problem } from './problem.ts'
 import { Reader } from './read.ts'
@@ -30,6 +32,8 @@ export interface LoadOptions {
   readonly forRun: boolean
   /** Knows the language of expressions, which is a neighbour's. */
   readonly checkExpression: ExpressionCheck
+  /** When it is loaded, milliseconds since 1970, for what is said about exceptions; now when absent. */
+  readonly nowMs?: number
 }
 
 /**
@@ -75,11 +79,16 @@ export function parseConfig(file: string, bytes: Buffer, options: LoadOptions): 
   })
   const problems = bounded([...source.problems, ...report.problems])
   if (problems.length > 0) return { ok: false, problems, missing: false }
-  for (const { path, message } of advise(snapshot)) {
-    if (!report.noted(path)) report.note(path, message)
+  const nowMs = options.nowMs ?? wallMs()
+  for (const { path, message, rule } of [
+    ...advise(snapshot),
+    ...adviseExceptions(snapshot, nowMs),
+  ]) {
+    if (!report.noted(path)) report.note(path, message, rule)
   }
   if (!options.forRun) {
-    for (const { path, message, rule } of lint(value, snapshot)) report.note(path, message, rule)
+    const found = lint(value, snapshot, nowMs)
+    for (const { path, message, rule } of found) report.note(path, message, rule)
   }
   return { ok: true, snapshot: deepFreeze(snapshot), notes: sortProblems(report.notes) }
 }

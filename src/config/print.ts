@@ -1,6 +1,7 @@
 import { stringify } from 'yaml'
 
 import type {
+  ExceptionConfig,
   InputSelector,
   LimitConfig,
   LimitFigures,
@@ -44,6 +45,7 @@ export function printConfig(snapshot: Snapshot): string {
     },
     aliases: snapshot.aliases,
     policies: snapshot.policies.map(policy),
+    exceptions: snapshot.exceptions.map(exception),
     detectors: snapshot.detectors,
     tests: snapshot.tests.map(test),
     audit: {
@@ -117,6 +119,15 @@ function policy(config: PolicyConfig) {
     message: config.message,
     for: config.for && selectors(config.for),
     [config.verb]: selectors(config.selectors),
+  })
+}
+
+function exception({ approvedBy, expiresMs, ...config }: ExceptionConfig) {
+  return present({
+    ...config,
+    for: config.for && selectors(config.for),
+    approved_by: approvedBy,
+    expires: new Date(expiresMs).toISOString().replace('.000Z', 'Z'),
   })
 }
 

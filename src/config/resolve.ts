@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path'
 
 import type { Path } from './problem.ts'
 import type { Report } from './report.ts'
+import { resolveExceptions } from './resolve-exceptions.ts'
 import { type ExpressionCheck, ExpressionChecker } from './resolve-expressions.ts'
 import {
   checkUnique,
@@ -76,6 +77,7 @@ export function resolveFile(value: FileValue, report: Report, options: ResolveOp
     },
     aliases: value.aliases,
     policies: resolvePolicies(value, scope),
+    exceptions: resolveExceptions(value, scope),
     detectors: resolveDetectors(value, report),
     tests: resolveTests(value, report),
     audit: {

@@ -1,4 +1,5 @@
 import { DETECTORS, OPERATIONS } from '../exchange.ts'
+import { exceptionsSpec } from './schema-exceptions.ts'
 import { TESTS } from './schema-tests.ts'
 import {
   address,
@@ -376,7 +377,11 @@ export const FILE = map('governance.yaml', {
     '{}',
     'The longest wait for everything that could hang.',
   ),
-  exceptions: later('Approved exceptions to policies.'),
+  exceptions: defaulted(
+    exceptionsSpec(call),
+    '[]',
+    'What was approved against a policy, for whom and until when: [exceptions](#exceptions-to-policies).',
+  ),
   candidate: later('A second file evaluated in shadow.'),
   operations: later('Operations of your own.'),
   tests: defaulted(

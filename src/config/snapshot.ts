@@ -38,6 +38,7 @@ export interface Snapshot {
   /** alias → model name, as written. */
   readonly aliases: Readonly<Record<string, string>>
   readonly policies: readonly PolicyConfig[]
+  readonly exceptions: readonly ExceptionConfig[]
   readonly detectors: readonly DetectorConfig[]
   /** Run by `governor test` only. */
   readonly tests: readonly TestConfig[]
@@ -159,6 +160,19 @@ export interface PolicyConfig {
   readonly verb: 'allow' | 'deny' | 'require' | 'redact'
   /** The verb's own selectors; of `redact`, its `input` is what is masked and all others are null. */
   readonly selectors: Selectors
+}
+
+/** An approved exception: lifts one policy from the calls it is about, until it ends. */
+export interface ExceptionConfig {
+  readonly id: string
+  /** Id of a policy that is not an `allow`. */
+  readonly policy: string
+  /** Selectors without `input` and `when`; null is every call. */
+  readonly for: Selectors | null
+  readonly reason: string
+  readonly approvedBy: string
+  /** The first moment at which it no longer holds, milliseconds since 1970. */
+  readonly expiresMs: number
 }
 
 /** A request that is described instead of made; '' and empty where the description says nothing. */

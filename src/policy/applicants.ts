@@ -1,5 +1,6 @@
 import type { Principal } from '../exchange.ts'
 import type { CompiledPolicy } from './compile.ts'
+import { aboutCall, type CompiledException } from './exceptions.ts'
 import type { Subject } from './selectors.ts'
 
 /** A policy whose selectors match a call, as far as they can be told without looking inside. */
@@ -7,6 +8,8 @@ export interface Applicant {
   readonly policy: CompiledPolicy
   /** Of a `require`, the first of its own fields that does not match; null when all do. */
   readonly unmet: string | null
+  /** Of its exceptions, those that are about the call, ended ones too; null where there are none. */
+  readonly exceptions: readonly CompiledException[] | null
 }
 
 /** Kinds of calls remembered of one caller: operations times models, in practice a handful. */
@@ -51,7 +54,8 @@ export class Applicants {
     for (const policy of this.#policies) {
       if (policy.for.test.fails(subject) !== null) continue
       const unmet = policy.own.test.fails(subject)
-      if (policy.verb === 'require' || unmet === null) found.push({ policy, unmet })
+      if (policy.verb !== 'require' && unmet !== null) continue
+      found.push({ policy, unmet, exceptions: aboutCall(policy.exceptions, subject) })
     }
     return found
   }

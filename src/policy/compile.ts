@@ -7,6 +7,7 @@ import type {
 } from '../config/snapshot.ts'
 import type { Mode } from '../exchange.ts'
 import { Applicants } from './applicants.ts'
+import { compileExceptions, type CompiledException } from './exceptions.ts'
 import { type Expression, Expressions } from './expression.ts'
 import { compileAliases, ModelNames } from './model-names.ts'
 import { compileSelectors, NO_SELECTORS, type SelectorTest } from './selectors.ts'
@@ -34,6 +35,8 @@ export interface CompiledPolicy {
   readonly guardsText: boolean
   /** Has detectors look at them. */
   readonly detects: boolean
+  /** Exceptions that lift it, in the order of the file. */
+  readonly exceptions: readonly CompiledException[]
   /** Fields of `for` and of the verb, for `why`. */
   readonly fields: string
 }
@@ -57,7 +60,7 @@ export interface CompiledSelectors {
  */
 export function compilePolicies(
   snapshot: Pick<Snapshot, 'policies' | 'defaults' | 'aliases'> &
-    Partial<Pick<Snapshot, 'detectors'>>,
+    Partial<Pick<Snapshot, 'detectors' | 'exceptions'>>,
 ): CompiledPolicies {
   const names = new ModelNames(compileAliases(snapshot.aliases))
   const patterns = new Map<string, number>()
@@ -79,9 +82,11 @@ export function compilePolicies(
     ...input(from.input),
     when: from.when === null ? null : expressions.compile(from.when),
   })
+  const exceptions = compileExceptions(snapshot.exceptions ?? [], names)
   const policies = snapshot.policies.map((policy) => {
     const narrowed = selectors(policy.for ?? NO_SELECTORS, policy.verb, false)
-    return compiledPolicy(policy, narrowed, selectors(policy.selectors, policy.verb, true))
+    const own = selectors(policy.selectors, policy.verb, true)
+    return { ...compiledPolicy(policy, narrowed, own), exceptions: exceptions(policy.id) }
   })
   return {
     policies,
@@ -123,7 +128,7 @@ function compiledPolicy(
   policy: PolicyConfig,
   narrowed: CompiledSelectors,
   own: CompiledSelectors,
-): CompiledPolicy {
+): Omit<CompiledPolicy, 'exceptions'> {
   const fields = [...new Set([...fieldsOf(narrowed), ...fieldsOf(own)])]
   const readsText = [narrowed, own].some(
     ({ pattern, words, detect }) => pattern !== null || words !== null || detect !== null,

@@ -1,8 +1,17 @@
 import type { Snapshot } from '../config/snapshot.ts'
-import type { Decision, Facts, PolicyResult, Principal, Route, Upstream } from '../exchange.ts'
+import type {
+  Decision,
+  Facts,
+  PolicyResult,
+  Principal,
+  Route,
+  Upstream,
+  UsedException,
+} from '../exchange.ts'
 import { inTurns } from '../turns.ts'
 import type { Applicant, Applicants } from './applicants.ts'
 import type { CompiledPolicies, CompiledPolicy, CompiledSelectors } from './compile.ts'
+import { type CompiledException, holding } from './exceptions.ts'
 import { expressionFacts, type ExpressionFacts } from './expression-facts.ts'
 import { type Expression } from './expression.ts'
 import { NOTHING, scanTexts, type TextMatches, TextsTooLarge } from './scan.ts'
@@ -34,10 +43,21 @@ interface Tally {
   denied: CompiledPolicy | null
   failed: { readonly policy: CompiledPolicy; readonly field: string } | null
   allowed: CompiledPolicy | null
+  /** Exceptions without which the call would have been refused or changed; null until there is one. */
+  exceptions: UsedException[] | null
+}
+
+/** What all policies of a call share. */
+interface Circumstances {
+  readonly texts: TextResult
+  /** Whether there is content that a policy on text cannot read and may not pass over. */
+  readonly opaque: boolean
+  readonly onError: 'allow' | 'deny'
 }
 
 const TOO_LARGE = 'A policy on text applies and these texts are too large once they are normalised'
 const FAILED: Finding = { result: 'error', why: 'the texts could not be matched' }
+const OPAQUE: Finding = { result: 'error', why: 'content that cannot be read' }
 
 /**
  * Decides one call. The order of policies does not matter: any deny denies, then any require that
@@ -135,12 +155,9 @@ function decide(
   texts: TextResult,
 ): Decision {
   const { subject } = asked
-  const tally: Tally = { policies: [], warnings: [], denied: null, failed: null, allowed: null }
-  for (const applicant of asked.applicants) {
-    const finding = judge(applicant, call.facts.inputChars, asked, texts)
-    if (finding !== null) count(tally, applicant.policy, finding, defaults.onError)
-  }
-  const { denied, failed, allowed } = tally
+  const opaque = isOpaque(call.facts, texts, defaults.uninspectable)
+  const tally = tallied(call, asked, { texts, opaque, onError: defaults.onError })
+  const { denied, failed, allowed, exceptions } = tally
   const decision = (
     effect: Decision['effect'],
     policy: CompiledPolicy | null,
@@ -152,17 +169,60 @@ function decide(
     policies: tally.policies,
     warnings: tally.warnings,
     ...detectedIn(texts),
+    ...(exceptions !== null && { exceptions }),
   })
   if (denied !== null) return decision('deny', denied, denies(denied, subject))
   if (failed !== null) {
     const message = `Policy "${failed.policy.id}" is not met: ${failed.field}`
     return decision('deny', failed.policy, message)
   }
-  const opaque = cannotInspect(call.facts, asked, texts, defaults.uninspectable)
-  if (opaque !== null) return decision('deny', null, opaque)
+  const unread = opaque ? cannotInspect(call, asked, texts) : null
+  if (unread !== null) return decision('deny', null, unread)
   if (allowed !== null) return { ...decision('allow', allowed, ''), message: '' }
   if (defaults.decision === 'allow') return decision('allow', null, '')
   return decision('deny', null, `No policy allows ${described(subject)}`)
+}
+
+/** Asks every policy that may have a say. */
+function tallied(
+  { facts, wallMs }: PolicyCall,
+  asked: Asked,
+  { texts, opaque, onError }: Circumstances,
+): Tally {
+  const tally: Tally = {
+    policies: [],
+    warnings: [],
+    denied: null,
+    failed: null,
+    allowed: null,
+    exceptions: null,
+  }
+  for (const applicant of asked.applicants) {
+    const { policy } = applicant
+    const finding = judge(applicant, facts.inputChars, asked, texts)
+    const exception = liftedBy(applicant, wallMs)
+    if (exception !== null) {
+      const lifted = finding ?? (opaque && policy.guardsText ? OPAQUE : null)
+      if (lifted !== null) except(tally, policy, lifted, exception)
+    } else if (finding !== null) count(tally, policy, finding, onError)
+  }
+  return tally
+}
+
+/** What is in shadow decides nothing that could be lifted. */
+function liftedBy({ policy, exceptions }: Applicant, wallMs: number): CompiledException | null {
+  return exceptions === null || policy.mode === 'shadow' ? null : holding(exceptions, wallMs)
+}
+
+function except(
+  tally: Tally,
+  { id, mode }: CompiledPolicy,
+  { why }: Finding,
+  exception: CompiledException,
+): void {
+  tally.policies.push({ id, mode, result: 'excepted', why, exception: exception.id })
+  tally.exceptions ??= []
+  if (!tally.exceptions.includes(exception)) tally.exceptions.push(exception)
 }
 
 /** Warn is for refusals: an allow in that mode allows. */
@@ -286,18 +346,25 @@ function modelsOf({ models }: Subject): string {
   return models.length === 0 ? 'a call without a model' : `model ${models.map(quoted).join(', ')}`
 }
 
-/** What nobody can read where a policy on text applies, in words; null when there is no such thing. */
-function cannotInspect(
+/** Whether a policy on text would meet what it cannot read. */
+function isOpaque(
   { uninspectable }: Facts,
-  asked: Asked,
   texts: TextResult,
   setting: Snapshot['defaults']['uninspectable'],
+): boolean {
+  return texts === 'large' || (uninspectable.length > 0 && setting === 'deny')
+}
+
+/** What nobody can read where a policy on text applies, in words; null when no such policy does. */
+function cannotInspect(
+  { facts, wallMs }: PolicyCall,
+  asked: Asked,
+  texts: TextResult,
 ): string | null {
-  const isLarge = texts === 'large'
-  if (!isLarge && (uninspectable.length === 0 || setting === 'allow')) return null
-  if (!asked.applicants.some(({ policy }) => policy.guardsText)) return null
-  if (isLarge) return TOO_LARGE
-  const [first] = uninspectable
+  const guards = (each: Applicant) => each.policy.guardsText && liftedBy(each, wallMs) === null
+  if (!asked.applicants.some(guards)) return null
+  if (texts === 'large') return TOO_LARGE
+  const [first] = facts.uninspectable
   const what = `${first?.kind ?? 'content'} at ${quoted(first?.pointer ?? '')}`
   return `A policy on text applies and this content cannot be read: ${what}`
 }

@@ -23,8 +23,15 @@ const KINDS = {
   redact: ['failed', 'maybeFailed'],
 } as const
 
-/** An error in a deny or require is what `on_error` says; an allow that failed grants nothing. */
-function counted({ policy, finding }: ExplainedPolicy, onError: 'allow' | 'deny'): Finding {
+/**
+ * An error in a deny or require is what `on_error` says; an allow that failed grants nothing; what an
+ * exception lifts refuses nothing.
+ */
+function counted(
+  { policy, finding, exception }: ExplainedPolicy,
+  onError: 'allow' | 'deny',
+): Finding {
+  if (exception !== null) return 'not matched'
   if (finding !== 'error') return finding
   return policy.verb !== 'allow' && onError === 'deny' ? 'matched' : 'not matched'
 }

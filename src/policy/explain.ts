@@ -1,5 +1,6 @@
 import type { CompiledPolicies, CompiledPolicy, CompiledSelectors } from './compile.ts'
 import type { PolicyCall } from './evaluate.ts'
+import type { CompiledException } from './exceptions.ts'
 import { conclude, type Opaque } from './explain-verdict.ts'
 import { expressionFacts, type ExpressionFacts } from './expression-facts.ts'
 import type { TextMatches } from './scan.ts'
@@ -24,6 +25,8 @@ export interface ExplainedPolicy {
   readonly finding: Finding
   /** The field that did not match, is not met, is unknown or failed; '' when all matched. */
   readonly field: string
+  /** Id of the exception that lifts it where it would refuse; null when none does. */
+  readonly exception: string | null
 }
 
 /** What all of them make of it. */
@@ -72,7 +75,9 @@ export function explain(
   knowledge: Knowledge,
 ): Explanation {
   const view = new View(call, knowledge, texts)
-  const explained = policies.map((policy) => recalled(judge(policy, view), view))
+  const explained = policies.map((policy) => {
+    return excepted(recalled(judge(policy, view), view), view)
+  })
   const opaque =
     defaults.uninspectable === 'allow' || call.facts.uninspectable.length === 0
       ? 'no'
@@ -84,6 +89,8 @@ export function explain(
 class View {
   readonly subject: Subject
   readonly inputChars: number
+  /** When the call was made, milliseconds since 1970. */
+  readonly wallMs: number
   readonly knowledge: Knowledge
   readonly #call: PolicyCall
   readonly #rules: TextRules
@@ -93,6 +100,7 @@ class View {
     this.#rules = rules
     this.subject = subjectOf(call)
     this.inputChars = call.facts.inputChars
+    this.wallMs = call.wallMs
     this.knowledge = knowledge
     this.#call = call
   }
@@ -126,7 +134,10 @@ function subjectOf({ principal, route, facts, upstream }: PolicyCall): Subject {
   return { principal, operation: endpoint.operation, models, upstream: upstream?.name ?? null }
 }
 
-function judge(policy: CompiledPolicy, view: View): ExplainedPolicy {
+/** Before exceptions were looked at. */
+type Judged = Omit<ExplainedPolicy, 'exception'>
+
+function judge(policy: CompiledPolicy, view: View): Judged {
   const scope = part(policy.for, view, false)
   if (scope.is === 'no') return { policy, finding: 'skipped', field: `for.${scope.field}` }
   const own =
@@ -154,11 +165,33 @@ function opposite({ is }: Answer): Answer['is'] {
 }
 
 /** The same rule was asked about the same call before, when the texts were there. */
-function recalled(explained: ExplainedPolicy, view: View): ExplainedPolicy {
+function recalled(explained: Judged, view: View): Judged {
   if (explained.finding !== 'unknown') return explained
   const matched = view.knowledge.matched(explained.policy)
   if (matched === null) return explained
   return { ...explained, finding: matched ? 'matched' : 'not matched' }
+}
+
+/** Names the exception that lifts a policy; a finding that one may lift is unknown. */
+function excepted(judged: Judged, view: View): ExplainedPolicy {
+  const { policy, finding } = judged
+  const saysNothing = finding === 'not matched' || finding === 'skipped'
+  const lifted = saysNothing ? 'no' : liftedBy(policy, view)
+  if (lifted === 'unknown')
+    return { policy, finding: 'unknown', field: 'exceptions', exception: null }
+  return { ...judged, exception: lifted === 'no' ? null : lifted.id }
+}
+
+/** The exception that holds for a call, as in `evaluate`. */
+function liftedBy(
+  { exceptions, mode }: CompiledPolicy,
+  view: View,
+): CompiledException | 'no' | 'unknown' {
+  if (exceptions.length === 0 || mode === 'shadow') return 'no'
+  const holding = exceptions.filter(({ expiresMs }) => view.wallMs < expiresMs)
+  const answers = holding.map((each) => callFields(each, view).is)
+  const found = holding[answers.indexOf('yes')]
+  return found ?? (answers.includes('unknown') ? 'unknown' : 'no')
 }
 
 /** The first no; else the first unknown; else an error; else yes. */
@@ -173,7 +206,10 @@ function part(selectors: CompiledSelectors, view: View, exceeding: boolean): Ans
   return answers.find(({ is }) => is === 'unknown') ?? expression
 }
 
-function callFields({ test }: CompiledSelectors, { subject, knowledge }: View): Answer {
+function callFields(
+  { test }: Pick<CompiledSelectors, 'test'>,
+  { subject, knowledge }: View,
+): Answer {
   const { partial } = knowledge
   if (partial.size === 0) {
     const field = test.fails(subject)
@@ -234,19 +270,27 @@ function notFound(
 /** Whether content that nobody can read meets a policy on text, by everything but that text. */
 function opaqueness(policies: readonly CompiledPolicy[], view: View): Opaque {
   let answer: Opaque = 'no'
-  for (const { guardsText, verb, ...policy } of policies) {
-    if (!guardsText) continue
+  for (const policy of policies) {
+    const { guardsText, verb } = policy
+    const lifted = guardsText ? liftedBy(policy, view) : 'no'
+    if (!guardsText || typeof lifted === 'object') continue
     const parts = verb === 'require' ? [policy.for] : [policy.for, policy.own]
     const answers = parts.flatMap((each) => [callFields(each, view).is, view.expression(each).is])
     // What cannot be told may apply.
-    if (answers.every((is) => is === 'yes' || is === 'error')) return 'yes'
+    const applies = answers.every((is) => is === 'yes' || is === 'error')
+    if (applies && lifted === 'no') return 'yes'
     if (!answers.includes('no')) answer = 'unknown'
   }
   return answer
 }
 
 /** Says in words why a policy was found so; the fields, never the text. */
-export function whyText({ policy, finding, field }: ExplainedPolicy): string {
+export function whyText({ exception, ...explained }: ExplainedPolicy): string {
+  const why = findingText(explained)
+  return exception === null ? why : `lifted by ${exception}: ${why}`
+}
+
+function findingText({ policy, finding, field }: Judged): string {
   if (finding === 'error') return `could not be evaluated: ${field}`
   if (finding === 'skipped') return `not about this call: ${field}`
   if (policy.verb === 'require') {

@@ -129,7 +129,8 @@ export class Candidate {
     const former = rule === undefined ? undefined : ids?.get(rule)
     if (former === undefined || results === null) return null
     const result = results.get(former)?.result
-    return result === 'error' ? null : result !== undefined
+    // What was excepted may have matched, or could not be told.
+    return result === 'error' || result === 'excepted' ? null : result !== undefined
   }
 }
 
@@ -239,7 +240,9 @@ function warningChanges({ results }: RecordedDecision, explanation: Explanation)
   if (results === null) return []
   const before = new Set(
     [...results]
-      .filter(([, { mode, result }]) => mode === 'warn' && result !== 'allowed')
+      .filter(
+        ([, { mode, result }]) => mode === 'warn' && result !== 'allowed' && result !== 'excepted',
+      )
       .map(([id]) => id),
   )
   const now = new Set(explanation.warnings)

@@ -6,9 +6,9 @@ const HEAD =
   'version: 1\nupstreams: [{ name: echo, dialect: openai, url: "echo:", models: MODELS }]\n'
 
 /** What lint says of some lines of a file: `line:col path rule message`. */
-function lint(text: string, { forRun = false, models = '["*"]' } = {}): string[] {
+function lint(text: string, { forRun = false, models = '["*"]', nowMs = 0 } = {}): string[] {
   const yaml = `${HEAD.replace('MODELS', models)}${text}`
-  const loaded = parseConfig('governance.yaml', Buffer.from(yaml), { env: {}, forRun })
+  const loaded = parseConfig('governance.yaml', Buffer.from(yaml), { env: {}, forRun, nowMs })
   if (!loaded.ok) throw new Error(loaded.problems[0]?.message)
   return loaded.notes
     .filter(({ rule }) => rule !== undefined)
@@ -147,4 +147,42 @@ t.test('lint() finds shadows, and names nobody uses', async (t) => {
   )
   const limit = 'limits: [{ id: a, per: key, concurrent: 1, for: { tenants: $idle } }]\n'
   t.strictSame(lint(`sets: { idle: [b] }\n${limit}`), [])
+})
+
+function exception(id: string, expires: string, rest = 'for: { keys: [ci] }'): string {
+  return `  - { id: ${id}, policy: no-frontier, ${rest}, reason: a, approved_by: b, expires: ${expires} }\n`
+}
+
+t.test('lint() tells of exceptions before they end, after, and when they are wide', async (t) => {
+  const nowMs = Date.parse('2027-01-10T12:00:00Z')
+  const text = `${policies(
+    OFFERED,
+    '{ id: no-frontier, for: { operations: [chat] }, deny: { models: ["gpt-5*"] } }',
+    '{ id: tried, mode: shadow, deny: { models: ["gpt-5*"] } }',
+  )}exceptions:\n${[
+    exception('ended', '2027-01-09'),
+    exception('today', '2027-01-10'),
+    exception('soon', '2027-02-08'),
+    exception('fine', '2027-02-09T12:00:01Z'),
+    exception('long', '2028-01-31'),
+    exception('wide', '2027-06-30', 'for: {}'),
+    exception('apart', '2027-06-30', 'for: { operations: [embeddings] }'),
+    exception('idle', '2027-06-30').replace('policy: no-frontier', 'policy: tried'),
+  ].join('')}`
+  const expected = [
+    '8:96 exceptions[0].expires exception-ended Ended at 2027-01-10T00:00Z: it lifts nothing any more, remove it or have it approved anew',
+    '9:96 exceptions[1].expires exception-ending Ends at 2027-01-11T00:00Z, in less than a day: then "no-frontier" holds again',
+    '10:95 exceptions[2].expires exception-ending Ends at 2027-02-09T00:00Z, in 29 days: then "no-frontier" holds again',
+  ]
+  t.strictSame(lint(text, { forRun: true, nowMs }), expected, 'also where it is to run')
+  t.strictSame(
+    lint(text, { nowMs }).filter((line) => line.includes('exceptions')),
+    [
+      ...expected,
+      '12:95 exceptions[4].expires exception-long Lasts longer than a year: let it end earlier and be approved again',
+      '13:5 exceptions[5] too-wide Lifts "no-frontier" from every call: name keys, tenants or roles in `for`',
+      '14:44 exceptions[6].for unreachable Lifts nothing: it and "no-frontier" have no operations in common',
+      '15:25 exceptions[7].policy unreachable Lifts nothing: "tried" is in shadow',
+    ],
+  )
 })

@@ -6,13 +6,22 @@ import { parse } from 'yaml'
 import type { Snapshot } from '../../src/config/snapshot.ts'
 import { compilePolicies } from '../../src/policy/compile.ts'
 import { evaluate } from '../../src/policy/evaluate.ts'
-import { callOf, policyOf, SAFE, type DescribedCall, type LoosePolicy } from './subject.ts'
+import {
+  callOf,
+  type DescribedCall,
+  exceptionOf,
+  type LooseException,
+  type LoosePolicy,
+  policyOf,
+  SAFE,
+} from './subject.ts'
 
 interface Case {
   readonly note: string
   readonly defaults?: Partial<Snapshot['defaults']>
   readonly aliases?: Record<string, string>
   readonly policies: readonly LoosePolicy[]
+  readonly exceptions?: readonly LooseException[]
   readonly request: DescribedCall
   readonly want: {
     readonly effect: string
@@ -28,6 +37,7 @@ function compile(policies: readonly LoosePolicy[], some: Partial<Case> = {}) {
     policies: policies.map(policyOf),
     defaults: { ...SAFE, ...some.defaults },
     aliases: some.aliases ?? {},
+    exceptions: (some.exceptions ?? []).map(exceptionOf),
   })
 }
 

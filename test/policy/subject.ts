@@ -1,4 +1,9 @@
-import type { PolicyConfig, Selectors, Snapshot } from '../../src/config/snapshot.ts'
+import type {
+  ExceptionConfig,
+  PolicyConfig,
+  Selectors,
+  Snapshot,
+} from '../../src/config/snapshot.ts'
 import type { Facts, Operation, Principal } from '../../src/exchange.ts'
 import type { PolicyCall } from '../../src/policy/evaluate.ts'
 
@@ -125,6 +130,26 @@ export function policyOf(loose: LoosePolicy): PolicyConfig {
     for: loose.for === undefined ? null : selectorsOf(loose.for),
     verb,
     selectors: selectorsOf(ownOf(loose[verb] ?? {})),
+  }
+}
+
+export interface LooseException {
+  readonly id: string
+  readonly policy: string
+  readonly for?: Loose
+  /** ISO 8601. */
+  readonly expires: string
+}
+
+export function exceptionOf(loose: LooseException): ExceptionConfig {
+  const { id, policy, for: narrowed, expires } = loose
+  return {
+    id,
+    policy,
+    for: narrowed === undefined ? null : selectorsOf(narrowed),
+    reason: 'DPIA-31',
+    approvedBy: 'dpo',
+    expiresMs: Date.parse(expires),
   }
 }
 
