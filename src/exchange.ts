@@ -155,6 +155,11 @@ export interface Dialect {
   readonly responseHeaders: readonly string[]
   /** Request headers that pass to the provider, lower case; everything else is dropped. */
   readonly requestHeaders: readonly string[]
+  /**
+   * Request header by which clients of this provider are known: a path that two upstreams know is
+   * this one's where the header is sent. Absent where clients send none.
+   */
+  readonly mark?: string
   /** Looks up a raw path without its query, as seen below the mount. */
   lookup(method: string, path: string): Lookup
   /** Strict parse of the body into facts. Throws BODY_INVALID, FIELD_INVALID, MODEL_INVALID. */
@@ -171,7 +176,13 @@ export interface Dialect {
 
 /** What a dialect says of a method and path. */
 export type Lookup =
-  | { readonly kind: 'endpoint'; readonly endpoint: Endpoint; readonly pathModel: string | null }
+  | {
+      readonly kind: 'endpoint'
+      readonly endpoint: Endpoint
+      readonly pathModel: string | null
+      /** The path an upstream knows, where the client used a shorter one. */
+      readonly sentAs?: string
+    }
   | { readonly kind: 'method'; readonly allow: readonly string[] }
   /** Under this dialect's root, but not in its table. */
   | { readonly kind: 'unknown'; readonly hint?: string }

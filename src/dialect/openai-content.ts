@@ -54,6 +54,34 @@ export function markContent(doc: JsonDocument, root: number, marks: Marks): void
   }
 }
 
+/**
+ * The same of the member at `key`, its own name included, for bodies of any form. `more` names
+ * members beside those above.
+ */
+export function markBelow(
+  doc: JsonDocument,
+  key: number,
+  marks: Marks,
+  more: ReadonlyMap<string, UninspectableKind>,
+): void {
+  const end = doc.next(key + 1)
+  let node = key
+  while (node < end) {
+    if (doc.kind(node) !== KIND.KEY) {
+      node++
+      continue
+    }
+    const kind = more.get(doc.word(node))
+    if (kind === undefined || doc.kind(node + 1) === KIND.NULL) {
+      node = markMember(doc, node, marks)
+      continue
+    }
+    marks.add(kind, node + 1)
+    markPayloads(doc, node + 1, doc.word(node), marks)
+    node = doc.next(node + 1)
+  }
+}
+
 /** Definitions of tools hold schemas, in which `file_id` is a name, not content. */
 function isToolsOfItem(doc: JsonDocument, key: number, root: number): boolean {
   return doc.parent(doc.parent(key)) === root && doc.isKey(key, 'tools')

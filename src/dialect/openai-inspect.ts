@@ -17,6 +17,7 @@ import {
 } from './openai-fields.ts'
 import { Marks } from './openai-marks.ts'
 import { readModels } from './openai-models.ts'
+import { inspectOther, type Shape, SHAPES } from './openai-other.ts'
 import { inspectEmbeddingInput, inspectItems, inspectMessages } from './openai-prompt.ts'
 import { inspectTools } from './openai-tools.ts'
 import { STREAM_OPTIONS_FIELDS, TOP_FIELDS } from './openai-vocabulary.ts'
@@ -135,6 +136,8 @@ function factsOf(doc: JsonDocument, found: Found, { texts, inputChars }: Collect
 }
 
 function inspectTree(doc: JsonDocument, api: string, jsonDepth: number): Found {
+  const shape = SHAPES.get(api)
+  if (shape !== undefined) return inspectOtherTree(doc, api, shape, jsonDepth)
   const marks = new Marks(doc)
   const { prompts, withKeys, hasRare } = inspectMembers(doc, TOP_FIELDS[api] ?? NO_FIELDS, marks)
   const model = doc.member(0, 'model')
@@ -160,6 +163,27 @@ function inspectTree(doc: JsonDocument, api: string, jsonDepth: number): Found {
     jsonDepth,
     options: inspectStreamOptions(doc),
     asks: stream && api === 'chat.completions',
+  }
+}
+
+function inspectOtherTree(doc: JsonDocument, api: string, shape: Shape, jsonDepth: number): Found {
+  const marks = new Marks(doc)
+  const { prompts, tools, stream } = inspectOther(doc, shape, marks)
+  const models = readModels(doc)
+  return {
+    model: doc.given(0, 'model') === -1 ? '' : (models[0] ?? ''),
+    models,
+    stream,
+    maxOutputTokens: inspectCaps(doc),
+    tools,
+    uninspectable: marks.uninspectable,
+    payloads: marks.payloads,
+    runs: marks.runs,
+    prompts,
+    withKeys: NO_NODES,
+    jsonDepth,
+    options: inspectStreamOptions(doc),
+    asks: stream && api === 'completions',
   }
 }
 

@@ -22,12 +22,26 @@ const DONE_BYTES_MAX = 64
 /** The event's type stands in its `event:` line, else near the start of its data. */
 const TYPE_BYTES = 512
 
-const TERMINAL = new Set(['response.completed', 'response.incomplete', 'response.failed', 'error'])
+const TERMINAL = new Set([
+  'response.completed',
+  'response.incomplete',
+  'response.failed',
+  'image_generation.completed',
+  'image_edit.completed',
+  'speech.audio.done',
+  'transcript.text.done',
+  'thread.run.completed',
+  'done',
+  'error',
+])
+/** Endpoints that stream chunks without a type, ended by a mark of their own. */
+const CHUNKED: ReadonlySet<string> = new Set(['chat.completions', 'completions'])
 
 /** A fresh meter; `asked` when the extra usage chunk of a chat stream is to be dropped. */
 export function meter(route: Route, _facts: Facts, asked: boolean): Meter {
   const { api } = route.endpoint
-  return new OpenaiMeter(api === 'responses', asked && api === 'chat.completions')
+  const isChunked = CHUNKED.has(api)
+  return new OpenaiMeter(!isChunked, asked && isChunked)
 }
 
 const EMPTY = Buffer.alloc(0)
@@ -35,7 +49,7 @@ const EMPTY = Buffer.alloc(0)
 class OpenaiMeter implements Meter, EventSink {
   complete = false
   usage: Usage = NO_USAGE
-  readonly #isResponses: boolean
+  readonly #isTyped: boolean
   readonly #drops: boolean
   readonly #splitter = new SseSplitter(this)
   #events = 0
@@ -46,8 +60,8 @@ class OpenaiMeter implements Meter, EventSink {
   #tail = EMPTY
   #oversizeType = ''
 
-  constructor(isResponses: boolean, drops: boolean) {
-    this.#isResponses = isResponses
+  constructor(isTyped: boolean, drops: boolean) {
+    this.#isTyped = isTyped
     this.#drops = drops
   }
 
@@ -79,7 +93,7 @@ class OpenaiMeter implements Meter, EventSink {
   }
 
   event(bytes: Buffer): void {
-    const drop = this.#isResponses ? this.#readResponseEvent(bytes) : this.#readChatEvent(bytes)
+    const drop = this.#isTyped ? this.#readTypedEvent(bytes) : this.#readChatEvent(bytes)
     if (!this.#drops) return
     if (drop) this.#dropped = true
     else this.#kept.push(bytes)
@@ -90,7 +104,7 @@ class OpenaiMeter implements Meter, EventSink {
     if (this.#tail.length === 0) this.#oversizeType = eventType(bytes)
     this.#tail = Buffer.concat([this.#tail.subarray(-TAIL_BYTES), bytes.subarray(-TAIL_BYTES)])
     if (!last) return
-    if (this.#isResponses && TERMINAL.has(this.#oversizeType)) {
+    if (this.#isTyped && TERMINAL.has(this.#oversizeType)) {
       this.complete = true
       this.#take(searchUsage(this.#tail))
     }
@@ -114,12 +128,13 @@ class OpenaiMeter implements Meter, EventSink {
     return usage !== null && Array.isArray(choices) && choices.length === 0
   }
 
-  #readResponseEvent(bytes: Buffer): false {
+  #readTypedEvent(bytes: Buffer): false {
     const type = eventType(bytes)
     const isTerminal = TERMINAL.has(type)
     if (isTerminal) this.complete = true
     if (!isTerminal && !this.#wantsName()) return false
-    const response = asObject(parseData(bytes)?.['response'])
+    const data = parseData(bytes)
+    const response = asObject(data?.['response']) ?? (asObject(data?.['usage']) && data)
     if (response !== null) {
       this.#takeNames(response)
       this.#take(asObject(response['usage']))

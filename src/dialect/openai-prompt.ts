@@ -82,9 +82,9 @@ export function inspectMessages(doc: JsonDocument, marks: Marks): number {
   return messages
 }
 
-/** `input` of responses: a string or items; -1 when it was not sent. */
-export function inspectItems(doc: JsonDocument, marks: Marks): number {
-  const input = doc.given(0, 'input')
+/** `input` of responses, or `items` of a conversation: a string or items; -1 when it was not sent. */
+export function inspectItems(doc: JsonDocument, marks: Marks, name = 'input'): number {
+  const input = doc.given(0, name)
   if (input === -1 || doc.kind(input) === KIND.STRING) return input
   if (doc.kind(input) !== KIND.ARRAY) {
     throw fieldInvalid(doc, input, 'must be a string or an array of items')
@@ -123,9 +123,14 @@ function inspectItem(doc: JsonDocument, item: number, marks: Marks): void {
 
 /** `input` of embeddings: a string, strings, or token ids. */
 export function inspectEmbeddingInput(doc: JsonDocument, marks: Marks): number {
-  const input = doc.member(0, 'input')
-  if (input === -1) throw fieldInvalid(doc, 0, 'must have input')
-  if (doc.kind(input) === KIND.STRING) return input
+  if (doc.member(0, 'input') === -1) throw fieldInvalid(doc, 0, 'must have input')
+  return inspectTextOrTokens(doc, 'input', marks)
+}
+
+/** A field that is a string, strings, or token ids; -1 when it was not sent. */
+export function inspectTextOrTokens(doc: JsonDocument, name: string, marks: Marks): number {
+  const input = doc.member(0, name)
+  if (input === -1 || doc.kind(input) === KIND.STRING) return input
   if (doc.kind(input) !== KIND.ARRAY) {
     throw fieldInvalid(doc, input, 'must be a string, an array of strings, or token ids')
   }

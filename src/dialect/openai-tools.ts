@@ -40,7 +40,13 @@ function inspectItems(doc: JsonDocument, items: number, marks: Marks, names: Set
   }
 }
 
-function inspectArray(doc: JsonDocument, array: number, marks: Marks, names: Set<string>): void {
+/** As `inspectTools`, of the tools in one array, into `names`. Throws FIELD_INVALID. */
+export function inspectArray(
+  doc: JsonDocument,
+  array: number,
+  marks: Marks,
+  names: Set<string>,
+): void {
   if (array === -1) return
   for (const tool of elements(doc, array)) inspectTool(doc, tool, marks, names)
 }

@@ -1,4 +1,4 @@
-/** The OpenAI API: chat/completions, responses, embeddings and models. */
+/** The OpenAI API: the endpoints of `openai-table.ts`. */
 import type { Dialect } from '../exchange.ts'
 import { errorBody, errorFrame } from './openai-errors.ts'
 import { inspect } from './openai-inspect.ts'
@@ -20,6 +20,7 @@ export const openai: Dialect = {
   ],
   responseHeaders: [
     'cache-control',
+    'content-disposition',
     'content-type',
     'openai-*',
     'retry-after',

@@ -28,7 +28,8 @@ const TARGET_CHARACTERS_MAX = 2048
 export function match({ method, target, headers }: RequestHead, mounts: readonly Mount[]): Route {
   const { path, query } = splitTarget(target)
   const { mount, below } = findMount(path, mounts)
-  const { dialect, found } = lookup(method, below, mount === null ? mounts : [mount])
+  const { dialect, found } =
+    mount === null ? lookupAll(method, below, mounts, headers) : lookup(method, below, [mount])
   if (found.kind === 'outside') throw new GovernorError('ROUTE_UNKNOWN', hinted(found.hint))
   if (found.kind === 'method') {
     const allow = found.allow.join(', ')
@@ -44,15 +45,30 @@ export function match({ method, target, headers }: RequestHead, mounts: readonly
       ...hinted(found.hint),
     })
   }
-  const { endpoint, pathModel } = found
+  const { endpoint, pathModel, sentAs = below } = found
   checkQuery(query, endpoint.query)
   return {
     endpoint,
     dialect,
     mount: mount?.name ?? null,
-    path: query === '' ? below : `${below}?${query}`,
+    path: query === '' ? sentAs : `${sentAs}?${query}`,
     pathModel,
   }
+}
+
+/** A path that two dialects share is that one's whose mark the client sends, else the first upstream's. */
+function lookupAll(
+  method: string,
+  path: string,
+  mounts: readonly Mount[],
+  headers: IncomingHttpHeaders,
+): { dialect: Dialect; found: Lookup } {
+  for (const { dialect } of mounts) {
+    if (dialect.mark === undefined || headers[dialect.mark] === undefined) continue
+    const found = dialect.lookup(method, path)
+    if (found.kind === 'endpoint' || found.kind === 'method') return { dialect, found }
+  }
+  return lookup(method, path, mounts)
 }
 
 /** The first upstream whose dialect knows the path decides; else the best reason for a refusal. */
@@ -112,14 +128,30 @@ function refuseUpgrade(headers: IncomingHttpHeaders): void {
   }
 }
 
+/** Values of the parameters that are known: numbers, words, identifiers, dates. No text fits in. */
+const QUERY_VALUE = /^[A-Za-z0-9._:@,~-]{0,256}$/
+
 function checkQuery(query: string, accepted: readonly string[]): void {
   if (query === '') return
+  const seen: string[] = []
   for (const pair of query.split('&')) {
-    const name = pair.split('=')[0]!
-    if (accepted.includes(name)) continue
-    // The name may be a credential (`?key=…`): it is neither echoed nor logged nor forwarded.
-    throw new GovernorError('QUERY_UNKNOWN', {
-      detail: accepted.length === 0 ? 'this path takes none' : `it takes ${accepted.join(', ')}`,
-    })
+    const mark = pair.indexOf('=')
+    const name = mark === -1 ? pair : pair.slice(0, mark)
+    if (!accepted.includes(name)) {
+      // The name may be a credential (`?key=…`): it is neither echoed nor logged nor forwarded.
+      throw new GovernorError('QUERY_UNKNOWN', {
+        detail: accepted.length === 0 ? 'this path takes none' : `it takes ${accepted.join(', ')}`,
+      })
+    }
+    const isList = name.endsWith(']') || name.endsWith('%5D')
+    if (!isList && seen.includes(name)) {
+      throw new GovernorError('QUERY_UNKNOWN', { detail: `${name} is sent twice` })
+    }
+    seen.push(name)
+    if (mark !== -1 && !QUERY_VALUE.test(pair.slice(mark + 1))) {
+      throw new GovernorError('QUERY_UNKNOWN', {
+        detail: `the value of ${name} is not a plain word`,
+      })
+    }
   }
 }

@@ -3,6 +3,19 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net'
 
 import { chatAnswer, chatStream } from './echo-chat.ts'
+import {
+  completionAnswer,
+  completionStream,
+  imageAnswer,
+  imageStream,
+  moderationAnswer,
+  rerankAnswer,
+  runAnswer,
+  runStream,
+  speechAnswer,
+  speechStream,
+  storedAnswer,
+} from './echo-other.ts'
 import { responsesAnswer, responsesStream } from './echo-responses.ts'
 import { countTokens, type EchoBody, type Pieces } from './echo-text.ts'
 
@@ -69,6 +82,11 @@ export class EchoUpstream {
       await this.#stream(answer, response)
       return
     }
+    if (Buffer.isBuffer(answer)) {
+      response.writeHead(200, { 'content-type': 'audio/mpeg', 'content-length': answer.length })
+      response.end(answer)
+      return
+    }
     const text = JSON.stringify(answer ?? notFound(request.url ?? ''))
     response.writeHead(answer === null ? 404 : 200, {
       'content-type': 'application/json',
@@ -89,22 +107,65 @@ export class EchoUpstream {
   }
 }
 
-function compose(method: string, url: string, body: EchoBody, id: string): object | Pieces | null {
+type Composed = object | Pieces | Buffer | null
+
+function compose(method: string, url: string, body: EchoBody, id: string): Composed {
+  const path = url.split('?')[0] ?? ''
+  if (method !== 'POST') return composeStored(method, path, id)
   const streamed = body['stream'] === true
-  switch (`${method} ${url}`) {
-    case 'POST /v1/chat/completions':
+  switch (path) {
+    case '/v1/chat/completions':
       return streamed ? chatStream(body, id) : chatAnswer(body, id)
-    case 'POST /v1/responses':
+    case '/v1/responses':
       return streamed ? responsesStream(body, id) : responsesAnswer(body, id)
-    case 'POST /v1/embeddings':
+    case '/v1/responses/compact':
+      return responsesAnswer(body, id)
+    case '/v1/embeddings':
       return embeddings(body)
-    case 'GET /v1/models':
-      return { object: 'list', data: MODELS.map(model) }
-    default: {
-      const name = /^GET \/v1\/models\/(.+)$/.exec(`${method} ${url}`)?.[1]
-      return name !== undefined && MODELS.includes(name) ? model(name) : null
-    }
+    case '/v1/completions':
+      return streamed ? completionStream(body, id) : completionAnswer(body, id)
+    default:
+      return composeOther(path, body, id)
   }
+}
+
+/** Paths of this API that have no version. */
+const OUTSIDE_V1: ReadonlySet<string> = new Set([
+  '/rerank',
+  '/v2/rerank',
+  '/score',
+  '/tokenize',
+  '/detokenize',
+])
+const RUNS = /^\/v1\/threads\/(?:runs|[^/]+\/runs(?:\/[^/]+\/submit_tool_outputs)?)$/
+
+function composeStored(method: string, path: string, id: string): Composed {
+  const listed = method === 'GET' ? modelsAnswer(path) : undefined
+  if (listed !== undefined) return listed
+  return path.startsWith('/v1/') ? storedAnswer(method, path, id) : null
+}
+
+function composeOther(path: string, body: EchoBody, id: string): Composed {
+  const streamed = body['stream'] === true
+  if (path === '/v1/moderations') return moderationAnswer(body, id)
+  if (path.startsWith('/v1/images/')) {
+    const kind = path.endsWith('edits') ? 'edit' : 'generation'
+    return streamed ? imageStream(body, kind) : imageAnswer(body)
+  }
+  if (path === '/v1/audio/speech') {
+    return body['stream_format'] === 'sse' ? speechStream(body) : speechAnswer(body)
+  }
+  if (path.endsWith('/rerank')) return rerankAnswer(body, id)
+  if (RUNS.test(path)) return streamed ? runStream(body, id) : runAnswer(body, id)
+  return path.startsWith('/v1/') || OUTSIDE_V1.has(path) ? storedAnswer('POST', path, id) : null
+}
+
+/** A list of models, one of them, null for one that is not there; undefined for other paths. */
+function modelsAnswer(path: string): object | null | undefined {
+  if (path === '/v1/models') return { object: 'list', data: MODELS.map(model) }
+  const name = /^\/v1\/models\/(.+)$/.exec(path)?.[1]
+  if (name === undefined) return undefined
+  return MODELS.includes(name) ? model(name) : null
 }
 
 function model(id: string): object {

@@ -1,8 +1,11 @@
 import t from 'tap'
 
+import { SHAPES } from '../../src/dialect/openai-other.ts'
 import { lookup } from '../../src/dialect/openai-routes.ts'
+import { OPENAI_ROWS } from '../../src/dialect/openai-table.ts'
+import { TOP_FIELDS } from '../../src/dialect/openai-vocabulary.ts'
 
-t.test('lookup() knows five endpoints', async (t) => {
+t.test('lookup() knows the endpoints of inference and models', async (t) => {
   const cases = [
     ['POST', '/v1/chat/completions', 'chat', 'chat.completions', 'json', true, null],
     ['POST', '/v1/responses', 'chat', 'responses', 'json', true, null],
@@ -16,35 +19,74 @@ t.test('lookup() knows five endpoints', async (t) => {
     ['GET', '/v1/models/..', 'models', 'models', 'none', false, '..'],
   ] as const
   for (const [method, path, operation, api, body, generates, pathModel] of cases) {
-    const endpoint = { operation, api, body, query: [], generates }
+    const query = api === 'responses' ? ['beta'] : []
+    const endpoint = { operation, api, body, query, generates }
     t.strictSame(lookup(method, path), { kind: 'endpoint', endpoint, pathModel }, path)
   }
 })
 
 t.test('lookup() names the method of a known path', async (t) => {
   const cases = [
-    ['GET', '/v1/chat/completions', 'POST'],
-    ['DELETE', '/v1/models/gpt-4o', 'GET'],
-    ['post', '/v1/responses', 'POST'],
-    ['HEAD', '/v1/models', 'GET'],
+    ['PUT', '/v1/chat/completions', ['POST', 'GET']],
+    ['POST', '/v1/models/gpt-4o', ['GET', 'DELETE']],
+    ['post', '/v1/responses', ['POST']],
+    ['GET', '/v1/responses/compact', ['POST']],
+    ['GET', '/v1/threads/runs', ['POST']],
+    ['HEAD', '/v1/models', ['GET']],
   ] as const
   for (const [method, path, allow] of cases) {
-    t.strictSame(lookup(method, path), { kind: 'method', allow: [allow] }, `${method} ${path}`)
+    t.strictSame(lookup(method, path), { kind: 'method', allow }, `${method} ${path}`)
   }
+})
+
+function api(method: string, path: string): string {
+  const found = lookup(method, path)
+  return found.kind === 'endpoint' ? found.endpoint.api : found.kind
+}
+
+t.test('lookup() reads identifiers in paths, and nothing that could be another path', async (t) => {
+  t.equal(api('GET', '/v1/responses/resp_1'), 'responses.get')
+  t.equal(api('POST', '/v1/threads/thread_1/runs/run_1/submit_tool_outputs'), 'threads.runs.submit')
+  t.equal(api('DELETE', '/v1/files/file-abc'), 'files.delete')
+  t.equal(api('GET', '/v1/files/file-abc/content'), 'files.content')
+  for (const id of ['.', '..', '%40', 'a:b', 'a.b', '', '-a', 'a@b', 'a'.repeat(300)]) {
+    t.equal(api('GET', `/v1/files/${id}/content`), 'unknown', id)
+  }
+})
+
+t.test('the table has no line twice, and an inspector for every body', async (t) => {
+  const lines = OPENAI_ROWS.map(({ method, path }) => `${method} ${path}`)
+  t.equal(new Set(lines).size, lines.length)
+  for (const { endpoint, path } of OPENAI_ROWS) {
+    if (endpoint.body === 'none') continue
+    const { api } = endpoint
+    t.ok(SHAPES.has(api) !== (TOP_FIELDS[api] !== undefined), `${path} ${api}`)
+  }
+})
+
+t.test('lookup() takes the one path clients shorten', async (t) => {
+  t.match(lookup('POST', '/chat/completions'), {
+    kind: 'endpoint',
+    endpoint: { api: 'chat.completions' },
+    sentAs: '/v1/chat/completions',
+  })
 })
 
 t.test('lookup() does not know anything else below /v1', async (t) => {
   const paths = [
     '/v1',
     '/v1/',
-    '/v1/files',
-    '/v1/completions',
+    '/v1/realtime/client_secrets',
+    '/v1/chatkit/sessions',
+    '/v1/uploads',
+    '/v1/organization/users',
+    '/v1/audio/transcriptions',
     '/v1/chat/completions/',
-    '/v1/chat/completions/chatcmpl-1',
+    '/v1/chat/completions/chatcmpl-1/x',
     '/v1//chat/completions',
     '/v1/Chat/Completions',
     '/v1/chat%2Fcompletions',
-    '/v1/responses/resp_1',
+    '/v1/responses/',
     '/v1/models/',
     '/v1/models/a/b',
     '/v1/models/a/../../files',
@@ -58,7 +100,7 @@ t.test('lookup() helps with the usual mistakes', async (t) => {
     kind: 'unknown',
     hint: 'Use /v1/chat/completions: OPENAI_BASE_URL ends in /v1 once.',
   })
-  for (const path of ['/chat/completions', '/responses', '/embeddings', '/models', '/models/m']) {
+  for (const path of ['/responses', '/embeddings', '/models', '/models/m']) {
     const hint = `Use /v1${path}: OPENAI_BASE_URL ends in /v1.`
     t.strictSame(lookup('POST', path), { kind: 'outside', hint }, path)
   }

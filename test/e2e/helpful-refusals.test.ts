@@ -26,7 +26,7 @@ t.test('a common mistake is named, with its cure', async (t) => {
       /unknown, expired/,
     ],
     ['half a key', { key: unknown }, 401, 'AUTH_KEY_INVALID', /<key_id>\.<secret>/],
-    ['no /v1', { path: '/chat/completions' }, 404, 'ROUTE_UNKNOWN', /Use \/v1\/chat\/completions/],
+    ['no /v1', { path: '/embeddings' }, 404, 'ROUTE_UNKNOWN', /Use \/v1\/embeddings/],
     [
       '/v1 twice',
       { path: '/v1/v1/chat/completions' },
@@ -44,10 +44,10 @@ t.test('a common mistake is named, with its cure', async (t) => {
     ['the root', { path: '/' }, 404, 'ROUTE_UNKNOWN', /./],
     [
       'another method',
-      { method: 'GET', body: undefined },
+      { method: 'PUT', body: undefined },
       405,
       'METHOD_NOT_ALLOWED',
-      /it takes POST/,
+      /it takes POST, GET/,
     ],
     [
       'another type',
@@ -65,7 +65,7 @@ t.test('a common mistake is named, with its cure', async (t) => {
     ],
     [
       'an operation',
-      { path: '/v1/images/generations' },
+      { path: '/v1/realtime/sessions' },
       403,
       'OPERATION_UNKNOWN',
       /not known and therefore refused/,

@@ -83,6 +83,56 @@ t.test('every supported call, whole and streamed', async (t) => {
   t.match(requestId, /^req_/, "the provider's own request id")
 })
 
+t.test('the rest of the API works where policy opens it', async (t) => {
+  const site = await startGovernor(t, {
+    policies: `
+  - id: everything
+    allow: { operations: ['*'], models: ['*'] }
+  - id: codename
+    deny: { input: { matches: '(?i)project[- ]zeus' } }`,
+  })
+  const { client } = clientOf(site)
+  const completion = await client.completions.create({ model: 'm', prompt: 'hi' })
+  t.equal(completion.choices[0]?.text, 'echo: hi')
+  let said = ''
+  for await (const { choices } of await client.completions.create({
+    model: 'm',
+    prompt: 'Say hello',
+    stream: true,
+  })) {
+    said += choices[0]?.text ?? ''
+  }
+  t.equal(said, 'echo: Say hello')
+  t.equal((await client.moderations.create({ input: 'a' })).results[0]?.flagged, false)
+  t.ok((await client.images.generate({ model: 'm', prompt: 'a' })).data?.[0]?.b64_json)
+  const speech = await client.audio.speech.create({ model: 'tts', voice: 'alloy', input: 'hi' })
+  t.equal(Buffer.from(await speech.arrayBuffer()).toString('utf16le'), 'echo: hi', 'bytes as sent')
+  const conversation = await client.conversations.create({
+    items: [{ type: 'message', role: 'user', content: 'a' }],
+  })
+  t.ok(conversation.id)
+  t.strictSame((await client.vectorStores.list({ limit: 2 })).data, [])
+  t.equal((await client.files.delete('file-1')).deleted, true)
+  t.equal((await client.responses.retrieve('resp_1')).object as string, 'list')
+  await client.responses.cancel('resp_1')
+
+  const zeus = { content: 'about project zeus', role: 'user' as const }
+  for (const refused of [
+    client.completions.create({ model: 'm', prompt: ['a', 'project zeus'] }),
+    client.beta.threads.create({ messages: [zeus] }),
+    client.vectorStores.search('vs_1', { query: 'project zeus' }),
+    // What the history holds cannot be read here, and a text policy is about it.
+    client.beta.threads.runs.create('thread_1', { assistant_id: 'asst_1' }),
+    client.batches.create({
+      input_file_id: 'file-1',
+      endpoint: '/v1/responses',
+      completion_window: '24h',
+    }),
+  ]) {
+    t.type(await thrown(refused), PermissionDeniedError)
+  }
+})
+
 t.test('the stream helper and tools work', async (t) => {
   const site = await startGovernor(t)
   const { client } = clientOf(site)
@@ -113,7 +163,7 @@ t.test('a refusal is a PermissionDeniedError, at once', async (t) => {
   const responded = client.responses.create({ model: 'gpt-4o', input: 'project zeus' })
   t.type(await thrown(responded), PermissionDeniedError)
   const speech = client.audio.speech.create({ model: 'tts-1', voice: 'alloy', input: 'a' })
-  t.type(await thrown(speech), PermissionDeniedError, 'what is not known is refused')
+  t.type(await thrown(speech), PermissionDeniedError, 'what nothing allows is refused')
   t.equal(made.requests, 4)
 })
 

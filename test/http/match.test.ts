@@ -21,13 +21,15 @@ for (const [target, want] of [
   ['/v1/chat/completions', 'chat.completions - /v1/chat/completions'],
   ['/spare/v1/chat/completions', 'chat.completions spare /v1/chat/completions'],
   ['/main/v1/embeddings', 'embeddings main /v1/embeddings'],
-  ['/v1/files', 'OPERATION_UNKNOWN'],
+  ['/v1/uploads', 'OPERATION_UNKNOWN'],
   ['/v1', 'OPERATION_UNKNOWN'],
   ['/v1/v1/chat/completions', 'OPERATION_UNKNOWN'],
   ['/', 'ROUTE_UNKNOWN'],
   ['/admin/keys', 'ROUTE_UNKNOWN'],
   ['/metrics', 'ROUTE_UNKNOWN'],
-  ['/chat/completions', 'ROUTE_UNKNOWN'],
+  ['/chat/completions', 'chat.completions - /v1/chat/completions'],
+  ['/spare/chat/completions', 'chat.completions spare /v1/chat/completions'],
+  ['/embeddings', 'ROUTE_UNKNOWN'],
   ['/other/v1/chat/completions', 'ROUTE_UNKNOWN'],
   ['http://169.254.169.254/v1/chat/completions', 'TARGET_INVALID'],
   ['//v1/chat/completions', 'TARGET_INVALID'],
@@ -53,7 +55,7 @@ for (const [target, want] of [
   })
 }
 
-for (const method of ['GET', 'PUT', 'OPTIONS', 'HEAD', 'TRACE', 'PROPFIND']) {
+for (const method of ['DELETE', 'PUT', 'OPTIONS', 'HEAD', 'TRACE', 'PROPFIND']) {
   t.test(`match() refuses ${method} on a path that takes POST`, async (t) => {
     t.equal(code(method, '/v1/chat/completions'), 'METHOD_NOT_ALLOWED')
   })
@@ -75,3 +77,23 @@ t.test('match() ignores an offer of HTTP/2 and refuses every other upgrade', asy
   t.equal(code('GET', '/v1/realtime', { upgrade: 'websocket' }), 'UPGRADE_REFUSED')
   t.equal(code('POST', path, { upgrade: 'websocket' }), 'UPGRADE_REFUSED')
 })
+
+for (const [target, want] of [
+  ['/v1/files?limit=2&order=asc', 'files.list - /v1/files?limit=2&order=asc'],
+  [
+    '/v1/responses/r1?include[]=a&include[]=b',
+    'responses.get - /v1/responses/r1?include[]=a&include[]=b',
+  ],
+  ['/v1/responses/r1?include%5B%5D=a', 'responses.get - /v1/responses/r1?include%5B%5D=a'],
+  ['/v1/files?limit', 'files.list - /v1/files?limit'],
+  ['/v1/files?limit=1&limit=2', 'QUERY_UNKNOWN'],
+  ['/v1/files?limit=a%20b', 'QUERY_UNKNOWN'],
+  ['/v1/files?after=Project+Zeus', 'QUERY_UNKNOWN'],
+  ['/v1/files?Limit=1', 'QUERY_UNKNOWN'],
+  ['/v1/files?&', 'QUERY_UNKNOWN'],
+  [`/v1/files?after=${'a'.repeat(300)}`, 'QUERY_UNKNOWN'],
+] as const) {
+  t.test(`match() GET ${target.slice(0, 50)} is ${want}`, async (t) => {
+    t.equal(code('GET', target), want)
+  })
+}
