@@ -103,7 +103,32 @@ export interface Texts {
    * has none at hand.
    */
   readonly whole?: string
+  /**
+   * The range of a value as it was sent that reads as `range`, which may be of a text derived from it;
+   * null when that was put together from several. Ranges are asked for in order. Absent where texts are
+   * the values.
+   */
+  sent?(range: TextRange): TextRange | null
+  /** The bytes that change when texts do, in steps; absent where there are no bytes. */
+  edit?(edits: readonly TextEdit[]): Generator<void, Edited>
 }
+
+/** A part of the text at `index`, in UTF-16 units, end exclusive. */
+export interface TextRange {
+  readonly index: number
+  readonly start: number
+  readonly end: number
+}
+
+/** Puts `text` in place of a part of a value as it was sent. */
+export interface TextEdit extends TextRange {
+  readonly text: string
+}
+
+/** Splices in order of place, or in words what cannot be edited. */
+export type Edited =
+  | { readonly splices: readonly Splice[]; readonly refused?: never }
+  | { readonly refused: string }
 
 export type UninspectableKind =
   | 'image'
@@ -275,6 +300,16 @@ export interface Decision {
   readonly detected?: Readonly<Record<string, number>>
   /** Exceptions without which a policy would have refused or changed the call; absent where none. */
   readonly exceptions?: readonly UsedException[]
+  /** What policies make of the call before it goes on; absent where they change nothing. */
+  readonly changes?: Changes
+}
+
+/** A call as it goes on, where that is not as it was sent. */
+export interface Changes {
+  readonly bytes: Buffer
+  /** Of `bytes`; limits, the meter and the upstream go by these, the entry by those of what was sent. */
+  readonly facts: Facts
+  readonly names: readonly ('redacted' | 'set')[]
 }
 
 /** How a limit stands after this call, for headers and the entry. */
@@ -318,7 +353,7 @@ export class Trail {
   lease: Lease | null = null
   refusal: GovernorError | null = null
   /** Changes made to the bytes, as in `x-governor-changed`. */
-  changed: ('decoded' | 'usage')[] = []
+  changed: ('decoded' | 'redacted' | 'set' | 'usage')[] = []
   forwardedSha256: string | null = null
   /** The decision entry was handed to the log (it may or may not have become durable). */
   decisionQueued = false
@@ -341,6 +376,11 @@ export class Trail {
     this.occurredAtMs = occurredAtMs
     this.startedMs = startedMs
     this.#lastMs = startedMs
+  }
+
+  /** Facts of the call as it goes on. */
+  get going(): Facts {
+    return this.decision?.changes?.facts ?? this.facts!
   }
 
   /** Notes that a stage passed and how long it took; hands its value on. */

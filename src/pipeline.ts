@@ -68,12 +68,12 @@ async function check<Request, Response>(
   const upstream = (trail.upstream = trail.passed('route', stages.route(facts, trail))) // 404
   trail.decision = trail.passed('decide', await stages.decide(facts, trail))
   if (trail.decision.effect === 'deny') throw denied(trail.decision) // 403
-  trail.lease = trail.passed('reserve', await stages.reserve(facts, trail)) // 429, 403
+  trail.lease = trail.passed('reserve', await stages.reserve(trail.going, trail)) // 429, 403
 
   // Durable before the upstream sees a byte.
   const bytes = stages.rewrite(body, trail)
   trail.passed('record', await stages.record(trail)) // 503
-  return { route, upstream, facts, bytes } as Permit
+  return { route, upstream, facts: trail.going, bytes } as Permit
 }
 
 /** A known caller's refusal is durable before the caller hears it; if it cannot be, that is the answer. */

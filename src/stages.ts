@@ -116,10 +116,14 @@ function callingStages(world: World, shared: Shared): Pick<GovernorStages, Calli
   return {
     rewrite: ({ bytes, decoded, receivedSha256 }, trail) => {
       const asks = usesAsk(trail)
+      const changes = trail.decision?.changes
       if (decoded) trail.changed.push('decoded')
+      if (changes !== undefined) trail.changed.push(...changes.names)
       if (asks) trail.changed.push('usage')
-      const outgoing = asks ? applySplices(bytes, [trail.facts!.askUsage!]) : bytes
-      trail.forwardedSha256 = asks || decoded ? hash('sha256', outgoing) : receivedSha256
+      const edited = changes?.bytes ?? bytes
+      const outgoing = asks ? applySplices(edited, [trail.going.askUsage!]) : edited
+      const same = trail.changed.length === 0
+      trail.forwardedSha256 = same ? receivedSha256 : hash('sha256', outgoing)
       return outgoing
     },
     record: (trail) => shared.recorder.record(trail),
@@ -147,7 +151,7 @@ function callingStages(world: World, shared: Shared): Pick<GovernorStages, Calli
       trail.firstByteMs = monotonicMs()
       const { secret, dialect } = trail.upstream as RunningUpstream
       return relay(answer, exchange, trail, {
-        meter: trail.route!.dialect.meter(trail.route!, trail.facts!, usesAsk(trail)),
+        meter: trail.route!.dialect.meter(trail.route!, trail.going, usesAsk(trail)),
         filter: secret === null ? null : new Scrubber(secret),
         headerList: world.headers.get(dialect)!.response,
         limitHeaders: ratelimitHeaders(trail.lease!.states),
@@ -194,9 +198,7 @@ function allModels(models: readonly string[], { pathModel }: Route): readonly st
 }
 
 function usesAsk(trail: Trail): boolean {
-  return (
-    trail.facts!.askUsage !== null && (trail.upstream as RunningUpstream).config.usage === 'ask'
-  )
+  return trail.going.askUsage !== null && (trail.upstream as RunningUpstream).config.usage === 'ask'
 }
 
 /** The first upstream in the order of the file that the mount allows and that serves every model. */

@@ -2,11 +2,12 @@
  * Every string of a body, keys included, and what a reader could make of them: JSON escapes inside
  * a text decoded, text parts of an array joined. Time and memory are linear in the body.
  */
-import type { Texts } from '../exchange.ts'
+import type { Edited, TextEdit, TextRange, Texts } from '../exchange.ts'
 import { KIND } from './json-tape.ts'
 import { type JsonDocument, readJson } from './json.ts'
 import { runSteps, STRETCH_BYTES } from './steps.ts'
-import { unescapedReadings } from './unescape.ts'
+import { editTexts } from './text-edit.ts'
+import { EscapeCursor, unescapedReadings } from './unescape.ts'
 
 /** What the dialect knows that the tree does not say. */
 export interface TextMarks {
@@ -64,10 +65,16 @@ class NodeTexts implements Texts {
   readonly #bytes: Buffer
   readonly #jsonDepth: number
   readonly #nodes: readonly number[]
+  readonly #readings: number
+  readonly #parents: readonly number[]
   #doc: JsonDocument | null = null
+  readonly #cursors = new Map<number, EscapeCursor>()
 
-  constructor(doc: JsonDocument, { values, nodes, readings }: Collector, jsonDepth: number) {
+  constructor(doc: JsonDocument, collector: Collector, jsonDepth: number) {
+    const { values, nodes, readings, parents } = collector
     this.values = values
+    this.#readings = readings
+    this.#parents = parents
     this.#bytes = doc.bytes
     this.#jsonDepth = jsonDepth
     this.#nodes = nodes
@@ -84,6 +91,32 @@ class NodeTexts implements Texts {
     const path = doc.pointer(node)
     return doc.kind(node) === KIND.KEY ? `${path}#key` : path
   }
+
+  sent(range: TextRange): TextRange | null {
+    let { index, start, end } = range
+    while (index >= this.#readings) {
+      const parent = this.#parents[index - this.#readings] ?? -1
+      if (parent === -1) return null
+      const cursor = this.#cursorOf(parent, index)
+      start = cursor.begins(start)
+      end = cursor.ends(end)
+      index = parent
+    }
+    return { index, start, end }
+  }
+
+  #cursorOf(parent: number, reading: number): EscapeCursor {
+    const known = this.#cursors.get(reading)
+    if (known !== undefined) return known
+    const made = new EscapeCursor(this.values[parent] ?? '')
+    this.#cursors.set(reading, made)
+    return made
+  }
+
+  *edit(edits: readonly TextEdit[]): Generator<void, Edited> {
+    this.#doc ??= yield* readJson(this.#bytes, this.#jsonDepth)
+    return yield* editTexts(this.#doc, this.#nodes, edits)
+  }
 }
 
 class Collector {
@@ -92,6 +125,8 @@ class Collector {
   readonly nodes: number[] = []
   /** Index of the first value that is derived from others. */
   readings = 0
+  /** The text that each derived value is another reading of; -1 where it was joined from several. */
+  readonly parents: number[] = []
   #inputChars = 0
   readonly #doc: JsonDocument
   readonly #marks: TextMarks
@@ -221,7 +256,7 @@ class Collector {
     }
     this.#element = at < end ? at : -1
     if (at < end) return left
-    if (this.#parts.length > 1) this.#add(this.#parts.join(''), array, true)
+    if (this.#parts.length > 1) this.#addJoined(this.#parts.join(''), array)
     if (this.#parts.length > 0) this.#parts = []
     return left
   }
@@ -238,7 +273,12 @@ class Collector {
       }
       return parts.join('')
     })
-    this.#add(texts.join(''), messages[0] ?? 0, true)
+    this.#addJoined(texts.join(''), messages[0] ?? 0)
+  }
+
+  #addJoined(text: string, node: number): void {
+    this.parents.push(-1)
+    this.#add(text, node, true)
   }
 
   /** The text of an element: a string, or the one member of a part that bears text. */
@@ -267,7 +307,10 @@ class Collector {
     let worked = 0
     for (const index of this.#escaped) {
       const text = this.values[index] ?? ''
+      let parent = index
       for (const reading of yield* unescapedReadings(text)) {
+        this.parents.push(parent)
+        parent = this.values.length
         this.values.push(reading)
         this.nodes.push(this.nodes[index] ?? 0)
       }

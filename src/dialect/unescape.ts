@@ -50,6 +50,35 @@ function* unescapeOnce(text: string): Generator<void, string> {
   return pieces.join('')
 }
 
+/** Where the characters of a reading stand in the text it was made of; asked in order, it reads on. */
+export class EscapeCursor {
+  readonly #text: string
+  readonly #begin = { unit: 0, at: 0 }
+  readonly #end = { unit: 0, at: 0 }
+
+  constructor(text: string) {
+    this.#text = text
+  }
+
+  /** Where unit `unit` of the reading begins. */
+  begins(unit: number): number {
+    return this.#seek(this.#begin, unit)
+  }
+
+  /** Where the text ends that reads as the units before `unit`. */
+  ends(unit: number): number {
+    return this.#seek(this.#end, unit)
+  }
+
+  #seek(from: { unit: number; at: number }, unit: number): number {
+    if (unit < from.unit) from.unit = from.at = 0
+    for (; from.unit < unit && from.at < this.#text.length; from.unit++) {
+      from.at += this.#text.charCodeAt(from.at) === 0x5c ? escapeChars(this.#text, from.at) : 1
+    }
+    return from.at
+  }
+}
+
 /** Length of the escape at `at`: 6, 2, or 1 when it is none. */
 function escapeChars(text: string, at: number): number {
   const letter = text.charCodeAt(at + 1)

@@ -12,12 +12,15 @@ import { type Expression, Expressions } from './expression.ts'
 import { compileAliases, ModelNames } from './model-names.ts'
 import { compileSelectors, NO_SELECTORS, type SelectorTest } from './selectors.ts'
 import { compileTextRules, type DetectorUse, type TextRules } from './text-rules.ts'
+import { WordFinder } from './word-finder.ts'
 
 /** The policies of one snapshot, ready to be asked; nothing is compiled during a call. */
 export interface CompiledPolicies {
   readonly policies: readonly CompiledPolicy[]
   readonly applicants: Applicants
   readonly texts: TextRules
+  /** Whether any of them changes calls. */
+  readonly changes: boolean
   readonly defaults: Pick<Snapshot['defaults'], 'decision' | 'onError' | 'uninspectable'>
 }
 
@@ -37,6 +40,8 @@ export interface CompiledPolicy {
   readonly detects: boolean
   /** Exceptions that lift it, in the order of the file. */
   readonly exceptions: readonly CompiledException[]
+  /** Finds where the words of a `redact` stand; null where it has none. */
+  readonly wordFinder: WordFinder | null
   /** Fields of `for` and of the verb, for `why`. */
   readonly fields: string
 }
@@ -91,6 +96,7 @@ export function compilePolicies(
   return {
     policies,
     applicants: new Applicants(policies),
+    changes: policies.some(({ verb }) => verb === 'redact'),
     texts: compileTexts({ patterns, wordLists, detectors }, snapshot.detectors ?? []),
     defaults: snapshot.defaults,
   }
@@ -145,6 +151,10 @@ function compiledPolicy(
     readsText,
     guardsText: (readsText || counts) && policy.mode === 'enforce' && policy.verb !== 'allow',
     detects: narrowed.detect !== null || own.detect !== null,
+    wordFinder:
+      policy.verb !== 'redact' || policy.selectors.input?.words == null
+        ? null
+        : new WordFinder(policy.selectors.input.words),
     fields: fields.length === 0 ? 'every call' : fields.join(', '),
   }
 }

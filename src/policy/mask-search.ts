@@ -1,0 +1,104 @@
+import type { RE2JS } from 're2js'
+
+import type { CompiledPolicy } from './compile.ts'
+import type { DetectorSet } from './detect/detector-set.ts'
+import { normaliseWithIndex } from './normalise-index.ts'
+import type { TextRules } from './text-rules.ts'
+import type { WordFinder } from './word-finder.ts'
+
+/** Where the things stand that `redact` policies look for; only calls in which some are come here. */
+
+/** A value that was found, in UTF-16 units of the text. */
+export interface Place {
+  /** What it is called in a placeholder, like `EMAIL`. */
+  readonly label: string
+  readonly start: number
+  readonly end: number
+}
+
+/** Units searched between two breaths: matching with places takes about 0.4 µs a unit. */
+const SLICE_UNITS = 16 * 1024
+/** What is read again before a slice, so that a boundary is seen. */
+const LOOK_BACK = 64
+/** Longest match of a pattern that begins at the end of a slice; a longer one is cut in several. */
+const AHEAD_UNITS = 4 * 1024
+
+const NOT_ASCII = /\P{ASCII}/u
+
+/** All that some policies look for, at once. */
+export class MaskSearch {
+  readonly #detectorSet: DetectorSet | null
+  readonly #detects = new Map<string, string>()
+  readonly #patterns = new Map<RE2JS, string>()
+  readonly #words: WordFinder[] = []
+
+  constructor(rules: TextRules, policies: readonly CompiledPolicy[]) {
+    const addPattern = (index: number | null, label: string) => {
+      const pattern = index === null ? undefined : rules.patterns[index]
+      if (pattern !== undefined && !this.#patterns.has(pattern)) this.#patterns.set(pattern, label)
+    }
+    for (const { own, wordFinder } of policies) {
+      const uses = (own.detect ?? []).flatMap((index) => rules.detectors[index] ?? [])
+      for (const { id, pattern } of uses) {
+        const label = id.toUpperCase().replaceAll('-', '_')
+        if (pattern === null) this.#detects.set(id, label)
+        else addPattern(pattern, label)
+      }
+      addPattern(own.pattern, 'MATCH')
+      if (wordFinder !== null) this.#words.push(wordFinder)
+    }
+    this.#detectorSet = this.#detects.size === 0 ? null : rules.detectorSet
+  }
+
+  /** Everything found in one text, as it was sent and as it reads, in no order; places may overlap. */
+  *find(text: string): Generator<undefined, Place[]> {
+    const places: Place[] = []
+    if (this.#detectorSet !== null) {
+      for (const { id, start, end } of yield* this.#detectorSet.find(text)) {
+        const label = this.#detects.get(id)
+        if (label !== undefined) places.push({ label, start, end })
+      }
+    }
+    if (this.#patterns.size + this.#words.length > 0) yield* this.#findSlices(text, places)
+    return places
+  }
+
+  *#findSlices(text: string, places: Place[]): Generator<undefined, void> {
+    for (let from = 0; from < text.length; from += SLICE_UNITS) {
+      const first = Math.max(0, from - LOOK_BACK)
+      const slice = text.slice(first, from + SLICE_UNITS + AHEAD_UNITS)
+      const take = (label: string, start: number, end: number) => {
+        const at = first + start
+        if (at >= from && at < from + SLICE_UNITS)
+          places.push({ label, start: at, end: first + end })
+      }
+      yield* this.#findIn(slice, take)
+      if (!NOT_ASCII.test(slice)) continue
+      const normal = normaliseWithIndex(slice)
+      if (normal.text === slice) continue
+      yield* this.#findIn(normal.text, (label, start, end) => {
+        const sent = normal.original(start, end)
+        take(label, sent.start, sent.end)
+      })
+    }
+  }
+
+  *#findIn(
+    slice: string,
+    take: (label: string, start: number, end: number) => void,
+  ): Generator<undefined, void> {
+    for (const [pattern, label] of this.#patterns) {
+      // Telling whether it matches is far cheaper than telling where.
+      if (pattern.test(slice)) {
+        const matcher = pattern.matcher(slice)
+        while (matcher.find()) {
+          if (matcher.end() > matcher.start()) take(label, matcher.start(), matcher.end())
+        }
+      }
+      if (slice.length >= SLICE_UNITS) yield
+    }
+    for (const words of this.#words) {
+      words.find(slice, (start, end) => take('WORD', start, end))
+    }
+  }
+}
