@@ -56,8 +56,8 @@ export function createCheckStages(
       trail.route = { ...trail.route!, endpoint: { ...ENDPOINT, operation, generates } }
       return stages.route(facts, trail)
     },
-    decide: async (facts, trail) => {
-      const decision = await stages.decide(facts, trail)
+    decide: async (facts, trail, exchange) => {
+      const decision = await stages.decide(facts, trail, exchange)
       trail.checked = decision
       return { ...decision, effect: 'allow' }
     },

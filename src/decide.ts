@@ -1,5 +1,7 @@
 import { GovernorError } from './errors.ts'
 import type { Decision, Facts, PolicyResult, Splice, Trail } from './exchange.ts'
+import { askFor } from './external-detectors.ts'
+import type { HttpExchange } from './http/exchange.ts'
 import type { CompiledPolicy } from './policy/compile.ts'
 import { evaluate } from './policy/evaluate.ts'
 import { findLeftOver, planRedaction, redactPolicies } from './policy/redact.ts'
@@ -10,10 +12,17 @@ import type { World } from './world.ts'
 /**
  * What the policies of `world` decide of one call, and the call as they change it. Changes are made to
  * the bytes, and what comes out is read and searched again: a value that is still there, in whatever
- * reading, refuses the call. Never rejects, but for what no policy can be blamed for.
+ * reading, refuses the call. Never rejects, but for what no policy can be blamed for, and when services
+ * are asked and the client goes away or the call is cut.
  */
-export function decide(world: World, facts: Facts, trail: Trail): Decision | Promise<Decision> {
+export function decide(
+  world: World,
+  facts: Facts,
+  trail: Trail,
+  exchange: HttpExchange,
+): Decision | Promise<Decision> {
   const decided = evaluate(world.policies, {
+    ...(world.detectors.size > 0 && { ask: askFor(world.detectors, facts, exchange) }),
     principal: trail.principal!,
     route: trail.route!,
     facts,

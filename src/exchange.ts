@@ -269,8 +269,11 @@ export type Mode = 'enforce' | 'warn' | 'shadow'
 export interface PolicyResult {
   readonly id: string
   readonly mode: Mode
-  /** `excepted`: it would have refused or changed the call, and `exception` lifts it. */
-  readonly result: 'allowed' | 'denied' | 'failed' | 'error' | 'redacted' | 'excepted'
+  /**
+   * `excepted`: it would have refused or changed the call, and `exception` lifts it. `skipped`: a service
+   * was not asked, because the call is refused anyway.
+   */
+  readonly result: 'allowed' | 'denied' | 'failed' | 'error' | 'redacted' | 'excepted' | 'skipped'
   /** Which field decided, in words; never the text that matched. */
   readonly why: string
   /** Id of the exception that lifted it; with `excepted` only. */

@@ -23,8 +23,7 @@ import { ruleDigest } from './policy/rule.ts'
 import { selectorMatcher } from './policy/selectors.ts'
 import { createStages, type GovernorStages, type Shared } from './stages.ts'
 import { EchoUpstream, parseEchoUrl } from './upstream/echo.ts'
-import type { UpstreamPool } from './upstream/forward.ts'
-import { createWorld, droppedPools, type World } from './world.ts'
+import { type Closable, createWorld, droppedPools, poolsOf, type World } from './world.ts'
 
 const DIALECTS = { openai }
 /** A revoked key stops within a second: looked for four times as often. */
@@ -49,7 +48,7 @@ export class Governor {
   readonly #echoes = new Map<string, EchoUpstream>()
   readonly #servers: Server[] = []
   /** Pools of former snapshots, until the calls that began with them have ended. */
-  readonly #retiring = new Set<UpstreamPool>()
+  readonly #retiring = new Set<Closable>()
   readonly #timers: (() => void)[] = []
   readonly #delay: ReturnType<typeof monitorEventLoopDelay>
   #world!: World
@@ -110,7 +109,7 @@ export class Governor {
   }
 
   /** A call keeps the connections of the snapshot it began with, be it a stream of an hour. */
-  async #retire(pools: readonly UpstreamPool[]): Promise<void> {
+  async #retire(pools: readonly Closable[]): Promise<void> {
     const { active } = this.#shared
     const calls = [...active.keys()]
     for (const pool of pools) this.#retiring.add(pool)
@@ -144,7 +143,8 @@ export class Governor {
     this.#delay.disable()
     await this.#shared.recorder.close()
     this.#store.close()
-    const pools = [...(this.#world?.upstreams ?? []).map(({ pool }) => pool), ...this.#retiring]
+    const running = this.#world === undefined ? [] : poolsOf(this.#world)
+    const pools = [...running, ...this.#retiring]
     await Promise.all(pools.map((pool) => pool.destroy()))
     await Promise.all([...this.#echoes.values()].map((echo) => echo.close()))
   }
@@ -187,6 +187,7 @@ export class Governor {
       dialects: DIALECTS,
       echoUrl: (url) => this.#echoUrl(url),
       former: this.#world ?? null,
+      metrics: this.metrics,
     })
     this.#shared.limits.reconfigure(snapshot.limits, selectorMatcher(snapshot.aliases))
     this.#shared.recorder.use({

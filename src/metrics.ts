@@ -85,6 +85,11 @@ function callMetrics(make: Maker) {
     ),
     tokens: make.counter('tokens_total', 'Tokens as the upstream reported them', ['direction']),
     cost: make.counter('cost_usd_total', 'Cost of calls; 0 until a price table is configured'),
+    detectorRequests: make.counter(
+      'detector_requests_total',
+      'Questions to detectors that are services, by how they ended',
+      ['detector', 'result'],
+    ),
     limitRefusals: make.counter('limit_refusals_total', 'Calls refused by a limit', ['limit']),
   }
 }

@@ -10,7 +10,7 @@ export interface Stages<Request, Response> {
   read(request: Request, route: Route): Promise<Body>
   inspect(body: Body, route: Route): Promise<Facts>
   route(facts: Facts, trail: Trail): Upstream
-  decide(facts: Facts, trail: Trail): Decision | Promise<Decision>
+  decide(facts: Facts, trail: Trail, request: Request): Decision | Promise<Decision>
   reserve(facts: Facts, trail: Trail): Lease | Promise<Lease>
   /** The bytes that will go upstream, with the changes the entry names. */
   rewrite(body: Body, trail: Trail): Buffer
@@ -66,7 +66,7 @@ async function check<Request, Response>(
   const body = (trail.body = trail.passed('read', await stages.read(request, route))) // 413, 415
   const facts = (trail.facts = trail.passed('inspect', await stages.inspect(body, route))) // 400
   const upstream = (trail.upstream = trail.passed('route', stages.route(facts, trail))) // 404
-  trail.decision = trail.passed('decide', await stages.decide(facts, trail))
+  trail.decision = trail.passed('decide', await stages.decide(facts, trail, request))
   if (trail.decision.effect === 'deny') throw denied(trail.decision) // 403
   trail.lease = trail.passed('reserve', await stages.reserve(trail.going, trail)) // 429, 403
 

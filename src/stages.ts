@@ -95,7 +95,7 @@ function checkingStages(world: World, shared: Shared): Omit<GovernorStages, Call
     },
     inspect: (body, route) => route.dialect.inspect(route, body.bytes, maximums),
     route: (facts, trail) => findUpstream(world, facts.models, trail),
-    decide: (facts, trail) => decide(world, facts, trail),
+    decide: (facts, trail, exchange) => decide(world, facts, trail, exchange),
     reserve: (facts, trail) =>
       reserve(
         shared.limits,

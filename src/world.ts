@@ -1,6 +1,8 @@
 import type { Snapshot, UpstreamConfig } from './config/snapshot.ts'
 import type { Dialect, Upstream } from './exchange.ts'
+import { openDetectors, type RunningDetector } from './external-detectors.ts'
 import { HeaderList } from './http/headers.ts'
+import type { Metrics } from './metrics.ts'
 import { compilePolicies, type CompiledPolicies } from './policy/compile.ts'
 import { compileAliases, ModelNames } from './policy/model-names.ts'
 import { compileSelectors, NO_SELECTORS, type SelectorTest } from './policy/selectors.ts'
@@ -29,6 +31,8 @@ export interface World {
   readonly policies: CompiledPolicies
   readonly upstreams: readonly RunningUpstream[]
   readonly headers: ReadonlyMap<string, DialectHeaders>
+  /** Detectors that are services, by id. */
+  readonly detectors: ReadonlyMap<string, RunningDetector>
 }
 
 export interface WorldParts {
@@ -37,6 +41,7 @@ export interface WorldParts {
   echoUrl(url: string): Promise<string>
   /** Pools of the former world, kept where name, address and time-out are the same. */
   readonly former: World | null
+  readonly metrics: Metrics
 }
 
 const SERVES = { quantifier: 'every', modellessPasses: true } as const
@@ -68,7 +73,10 @@ export async function createWorld(snapshot: Snapshot, parts: WorldParts): Promis
       },
     ]),
   )
-  return { snapshot, policies: compilePolicies(snapshot), upstreams, headers }
+  const policies = compilePolicies(snapshot)
+  const formerDetectors = parts.former?.detectors ?? new Map<string, RunningDetector>()
+  const detectors = openDetectors(snapshot, formerDetectors, parts.metrics)
+  return { snapshot, policies, upstreams, headers, detectors }
 }
 
 /** Shorter than any key a provider gives out; a short word would be cut out of ordinary answers. */
@@ -91,8 +99,18 @@ async function poolFor(
   return same?.pool ?? new UpstreamPool(config.name, url, connectMs)
 }
 
+/** Connections that are closed when no call needs them any more. */
+export interface Closable {
+  destroy(): Promise<void>
+}
+
+/** All the connections of a world. */
+export function poolsOf({ upstreams, detectors }: World): Closable[] {
+  return [...upstreams, ...detectors.values()].map(({ pool }) => pool)
+}
+
 /** The pools that only the former world uses. */
-export function droppedPools(former: World, next: World): UpstreamPool[] {
-  const kept = new Set(next.upstreams.map(({ pool }) => pool))
-  return former.upstreams.map(({ pool }) => pool).filter((pool) => !kept.has(pool))
+export function droppedPools(former: World, next: World): Closable[] {
+  const kept = new Set(poolsOf(next))
+  return poolsOf(former).filter((pool) => !kept.has(pool))
 }

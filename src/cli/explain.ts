@@ -51,7 +51,10 @@ async function explainDescribed({ snapshot, file, what, write }: ExplainOptions)
   const { got } = await decideDescribed(compiled, request, { route, nowMs })
   const call = describedCall(request, route(request), nowMs)
   const { policies } = explain(compiled, call, knowing(scanAll(compiled.texts, request.input)))
-  const lines = [verdictText(got), `by ${file}, ${digestText(snapshot)}`, '', ...table(policies)]
+  const services = snapshot.detectors.filter((each) => !('matches' in each)).map(({ id }) => id)
+  const asked = services.length === 0 ? [] : [`as if nothing was found by ${services.join(', ')}`]
+  const by = `by ${file}, ${digestText(snapshot)}`
+  const lines = [verdictText(got), by, ...asked, '', ...table(policies)]
   write(`${lines.map(escapeText).join('\n')}\n`)
   return 0
 }
@@ -70,6 +73,7 @@ async function readRequest(path: string, { maximums }: Snapshot): Promise<Descri
     stream: facts.stream,
     maxOutputTokens: facts.maxOutputTokens,
     tools: facts.tools,
+    detected: [],
   }
 }
 

@@ -2,10 +2,12 @@ import { stringify } from 'yaml'
 
 import type {
   ExceptionConfig,
+  DetectorConfig,
   InputSelector,
   LimitConfig,
   LimitFigures,
   PolicyConfig,
+  PresidioQuestion,
   Selectors,
   Snapshot,
   TestConfig,
@@ -46,7 +48,7 @@ export function printConfig(snapshot: Snapshot): string {
     aliases: snapshot.aliases,
     policies: snapshot.policies.map(policy),
     exceptions: snapshot.exceptions.map(exception),
-    detectors: snapshot.detectors,
+    detectors: snapshot.detectors.map(detector),
     tests: snapshot.tests.map(test),
     audit: {
       path: audit.path,
@@ -88,6 +90,24 @@ function ceilings({ maximums, timeouts }: Snapshot) {
 
 function upstream(config: UpstreamConfig) {
   return present({ ...config, credential: config.credential === null ? null : MASK })
+}
+
+function detector(config: DetectorConfig) {
+  if ('matches' in config) return config
+  const { credential, timeoutMs, charsMax, concurrency, cacheTexts, onError, url } = config.external
+  const service = {
+    credential: credential === null ? null : MASK,
+    timeout: formatDuration(timeoutMs),
+    max_chars: charsMax,
+    concurrency,
+    cache: cacheTexts,
+    on_error: onError,
+  }
+  const { kind, ...asks } = config.asks
+  if (kind === 'openai_moderation')
+    return { id: config.id, [kind]: present({ url, ...asks, ...service }) }
+  const { scoreMin, ...others } = asks as Omit<PresidioQuestion, 'kind'>
+  return { id: config.id, [kind]: present({ url, ...others, min_score: scoreMin, ...service }) }
 }
 
 function limit(config: LimitConfig) {

@@ -6,7 +6,7 @@ import type { Report } from './report.ts'
 import type { ExpressionChecker } from './resolve-expressions.ts'
 import type { FileValue } from './resolve.ts'
 import { PATTERNS_MAX } from './schema.ts'
-import type { DetectorConfig, InputSelector, PolicyConfig, Selectors } from './snapshot.ts'
+import type { InputSelector, PolicyConfig, Selectors } from './snapshot.ts'
 import { quote } from './source.ts'
 import type { Name } from './spec.ts'
 import { wildcard } from './wildcard.ts'
@@ -17,6 +17,8 @@ export interface Scope {
   readonly upstreams: readonly string[]
   /** Ids of the file's own detectors. */
   readonly detectors: readonly string[]
+  /** Those of them that are asked over HTTP. */
+  readonly services: readonly string[]
   readonly report: Report
   readonly expressions: ExpressionChecker
 }
@@ -39,7 +41,11 @@ export function resolvePolicies(file: FileValue, scope: Scope): PolicyConfig[] {
   const policies = file.policies.map((policy, index) =>
     resolvePolicy(policy, file.defaults.mode, { scope, at: ['policies', index] }),
   )
-  checkPatternCount(policies, file.detectors.length, report)
+  checkPatternCount(
+    policies,
+    file.detectors.filter(({ matches }) => matches !== null).length,
+    report,
+  )
   return policies
 }
 
@@ -85,11 +91,12 @@ function resolveRedact(own: PolicyValue['redact'], scope: Scope, at: Path): Sele
   const empty = input === null || Object.values(input).every((value) => value === null)
   const message = 'Nothing is masked: give it input with detect, matches or words'
   scope.report.check(at, !empty, message)
-  return {
-    ...resolveSelectors({}, scope, at),
-    input:
-      input === null ? null : resolveSearch({ ...input, max_chars: null }, scope, [...at, 'input']),
-  }
+  const here = [...at, 'input']
+  const resolved = input && resolveSearch({ ...input, max_chars: null }, scope, here)
+  const service = resolved?.detect?.find((id) => scope.services.includes(id))
+  const counts = `${quote(service ?? '')} says whether something is there, not where: deny it instead`
+  scope.report.check([...here, 'detect'], service === undefined, counts)
+  return { ...resolveSelectors({}, scope, at), input: resolved }
 }
 
 /** Puts sets in and checks names that must exist. `at` is the selectors' own path. */
@@ -177,7 +184,8 @@ function resolveSearch(input: InputValue, scope: Scope, at: Path): InputSelector
   return { matches, words, charsMax, detect: resolveDetect(detect, scope, [...at, 'detect']) }
 }
 
-function checkPattern(pattern: string, report: Report, at: Path): void {
+/** Reports a pattern that RE2 does not compile. */
+export function checkPattern(pattern: string, report: Report, at: Path): void {
   const wrong = patternProblem(pattern)
   const message = `Cannot compile pattern ${report.source.shown(at)}: ${wrong}`
   report.check(at, wrong === null, message)
@@ -202,19 +210,6 @@ function resolveDetect(given: readonly Name[] | null, scope: Scope, at: Path): s
     scope.report.check(here, known.includes(text), message)
     return text
   })
-}
-
-/** Every detector of the file has a name of its own and a pattern that compiles. */
-export function resolveDetectors({ detectors }: FileValue, report: Report): DetectorConfig[] {
-  const ids = detectors.map(({ id }) => id)
-  checkUnique(ids, report, (index) => ['detectors', index, 'id'])
-  detectors.forEach(({ id, matches }, index) => {
-    const isFree = !(DETECTORS as readonly string[]).includes(id)
-    const message = `${quote(id)} comes with Governor: take another name`
-    report.check(['detectors', index, 'id'], isFree, message)
-    checkPattern(matches, report, ['detectors', index, 'matches'])
-  })
-  return [...detectors]
 }
 
 /** Reports every id that is not the first of its name. */
@@ -242,7 +237,8 @@ function patternProblem(pattern: string): string | null {
   }
 }
 
-function checkPatternCount(
+/** Reports a pattern that RE2 does not compile. */
+export function checkPatternCount(
   policies: readonly PolicyConfig[],
   detectors: number,
   report: Report,

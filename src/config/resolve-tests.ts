@@ -10,13 +10,18 @@ type TestValue = FileValue['tests'][number]
 type PolicyValue = FileValue['policies'][number]
 
 /** Every test has a name of its own, asks for what exists, and expects what can be. */
-export function resolveTests({ tests, policies }: FileValue, report: Report): TestConfig[] {
+export function resolveTests(
+  { tests, policies, detectors }: FileValue,
+  report: Report,
+): TestConfig[] {
   const names = tests.map(({ name }) => name)
   checkUnique(names, report, (index) => ['tests', index, 'name'])
   const known = new Map(policies.map((policy) => [policy.id, policy]))
+  const services = detectors.filter(({ matches }) => matches === null).map(({ id }) => id)
   return tests.map(({ name, request, expect }, index) => {
     const at = ['tests', index]
     checkExpectation(expect, known, { report, at: [...at, 'expect'] })
+    checkDetected(request.detected, services, { report, at: [...at, 'request', 'detected'] })
     return { name, request: resolveRequest(request, report, [...at, 'request']), expect }
   })
 }
@@ -44,8 +49,21 @@ function resolveRequest(request: TestValue['request'], report: Report, at: Path)
     stream: rest.stream,
     maxOutputTokens,
     tools: rest.tools,
+    detected: rest.detected,
     timeMs,
   }
+}
+
+/** What other detectors find is seen in the input. */
+function checkDetected(
+  detected: readonly string[],
+  services: readonly string[],
+  { report, at }: { readonly report: Report; readonly at: Path },
+): void {
+  detected.forEach((id, index) => {
+    const message = `${quote(id)} is no detector that is asked over HTTP${suggestion(id, services)}`
+    report.check([...at, index], services.includes(id), message)
+  })
 }
 
 function checkExpectation(

@@ -3,15 +3,10 @@ import { dirname, resolve } from 'node:path'
 
 import type { Path } from './problem.ts'
 import type { Report } from './report.ts'
+import { resolveDetectors } from './resolve-detectors.ts'
 import { resolveExceptions } from './resolve-exceptions.ts'
 import { type ExpressionCheck, ExpressionChecker } from './resolve-expressions.ts'
-import {
-  checkUnique,
-  resolveDetectors,
-  resolvePolicies,
-  resolveSelectors,
-  type Scope,
-} from './resolve-policies.ts'
+import { checkUnique, resolvePolicies, resolveSelectors, type Scope } from './resolve-policies.ts'
 import { resolveTests } from './resolve-tests.ts'
 import type { FILE } from './schema.ts'
 import type { Address, LimitConfig, LimitFigures, Snapshot, UpstreamConfig } from './snapshot.ts'
@@ -45,6 +40,9 @@ export function resolveFile(value: FileValue, report: Report, options: ResolveOp
     sets: value.sets,
     upstreams: upstreams.map(({ name }) => name),
     detectors: value.detectors.map(({ id }) => id),
+    services: value.detectors
+      .filter(({ presidio, openai_moderation: moderation }) => (presidio ?? moderation) !== null)
+      .map(({ id }) => id),
     report,
     expressions: new ExpressionChecker(options.checkExpression, report),
   }
@@ -78,7 +76,10 @@ export function resolveFile(value: FileValue, report: Report, options: ResolveOp
     aliases: value.aliases,
     policies: resolvePolicies(value, scope),
     exceptions: resolveExceptions(value, scope),
-    detectors: resolveDetectors(value, report),
+    detectors: resolveDetectors(value, {
+      report,
+      credential: (given, at) => resolveCredential(given, { report, at, options }),
+    }),
     tests: resolveTests(value, report),
     audit: {
       path: path(value.audit.path),
@@ -192,8 +193,15 @@ function resolveUpstreams(
   })
 }
 
-function secretFilesOf({ upstreams }: FileValue, path: (relative: string) => string): string[] {
-  const files = upstreams.flatMap(({ credential_file: file }) => (file === null ? [] : path(file)))
+function secretFilesOf(
+  { upstreams, detectors }: FileValue,
+  path: (relative: string) => string,
+): string[] {
+  const services = detectors.map((each) => each.presidio ?? each.openai_moderation)
+  const files = [...upstreams, ...services].flatMap((each) => {
+    const file = each?.credential_file ?? null
+    return file === null ? [] : path(file)
+  })
   return [...new Set(files)]
 }
 
@@ -221,10 +229,10 @@ function resolveUrl(written: string, report: Report, at: Path): string {
 }
 
 function resolveCredential(
-  upstream: FileValue['upstreams'][number],
+  given: Pick<FileValue['upstreams'][number], 'credential' | 'credential_file' | 'url'>,
   { report, at, options }: { report: Report; at: Path; options: ResolveOptions },
 ): string | null {
-  const { credential, credential_file: file, url } = upstream
+  const { credential, credential_file: file, url } = given
   const here = [...at, 'credential']
   if (credential !== null && !url.startsWith('echo:')) {
     const message =

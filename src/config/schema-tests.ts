@@ -51,6 +51,11 @@ const request = map('tests.request', {
     '[]',
     'Names of the tools it offers.',
   ),
+  detected: defaulted(
+    list(text('a detector'), few),
+    '[]',
+    'Detectors that are services (`presidio`, `openai_moderation`) and would find something: tests ask none.',
+  ),
   time: optional(
     text('a time, like 2026-11-21T14:30:00Z', TIME, 40),
     'When the call is made; absent is the moment of the test.',

@@ -1,4 +1,5 @@
 import { DETECTORS, OPERATIONS } from '../exchange.ts'
+import { DETECTOR_LIST } from './schema-detectors.ts'
 import { exceptionsSpec } from './schema-exceptions.ts'
 import { TESTS } from './schema-tests.ts'
 import {
@@ -7,7 +8,6 @@ import {
   defaulted,
   duration,
   expression,
-  fraction,
   integer,
   later,
   list,
@@ -37,8 +37,6 @@ const labels = record(text('a label value'), { key: LABEL, max: 64 })
 
 /** The most `input.matches` patterns one file may hold: measured, 500 warm up in about 0.2 s. */
 export const PATTERNS_MAX = 500
-/** The most detectors of one's own. */
-const DETECTORS_MAX = 100
 /** The longest `input.matches` pattern, characters. */
 export const PATTERN_CHARS_MAX = 1000
 /** The longest expression, characters. */
@@ -102,19 +100,6 @@ const redact = map('redact', {
     'What is masked in the prompt: all that one of its fields finds.',
   ),
   output: later('What is masked in the answer.'),
-})
-
-const detector = map('detectors', {
-  id: required(id, 'Unique, and not that of a detector that comes with Governor.'),
-  matches: required(
-    expression('a pattern', PATTERN_CHARS_MAX),
-    'An RE2 pattern; counts among the patterns of the file.',
-  ),
-  confidence: defaulted(
-    fraction(),
-    '1',
-    'How sure a match is; below 1 the audit entry says it beside the id.',
-  ),
 })
 
 const figures = {
@@ -323,9 +308,9 @@ export const FILE = map('governance.yaml', {
     'Order never matters: any `deny` refuses, then any `require` that does not hold, then some `allow` allows, then `defaults.decision`. Each has exactly one verb.',
   ),
   detectors: defaulted(
-    list(detector, { min: 0, max: DETECTORS_MAX }),
+    DETECTOR_LIST,
     '[]',
-    'Detectors of your own, for `input.detect`.',
+    'Detectors of your own, for `input.detect`; each has exactly one of `matches`, `presidio` and `openai_moderation`.',
   ),
   audit: defaulted(
     map('audit', {

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
-import type { GovernorError } from '../errors.ts'
+import { GovernorError } from '../errors.ts'
 
 /** One request on its socket: the shell around which the pure stages work. */
 export class HttpExchange {
@@ -53,5 +53,21 @@ export class HttpExchange {
   set onClientGone(listener: (() => void) | null) {
     this.#listener = listener
     if (this.#gone) listener?.()
+  }
+
+  /**
+   * Runs a task that is given up when the client goes away or the call is cut; rejects with why. Nobody
+   * else may listen meanwhile.
+   */
+  async whilePresent<Value>(task: (signal: AbortSignal) => Promise<Value>): Promise<Value> {
+    const controller = new AbortController()
+    this.onCut = (error) => controller.abort(error)
+    this.onClientGone = () => controller.abort(new GovernorError('CLIENT_CLOSED'))
+    try {
+      controller.signal.throwIfAborted()
+      return await task(controller.signal)
+    } finally {
+      this.onCut = this.onClientGone = null
+    }
   }
 }

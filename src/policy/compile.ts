@@ -42,6 +42,8 @@ export interface CompiledPolicy {
   readonly exceptions: readonly CompiledException[]
   /** Finds where the words of a `redact` stand; null where it has none. */
   readonly wordFinder: WordFinder | null
+  /** Ids of those among them that are services. */
+  readonly external: readonly string[]
   /** Fields of `for` and of the verb, for `why`. */
   readonly fields: string
 }
@@ -91,7 +93,11 @@ export function compilePolicies(
   const policies = snapshot.policies.map((policy) => {
     const narrowed = selectors(policy.for ?? NO_SELECTORS, policy.verb, false)
     const own = selectors(policy.selectors, policy.verb, true)
-    return { ...compiledPolicy(policy, narrowed, own), exceptions: exceptions(policy.id) }
+    return {
+      ...compiledPolicy(policy, narrowed, own),
+      exceptions: exceptions(policy.id),
+      external: externalOf(policy, snapshot.detectors ?? []),
+    }
   })
   return {
     policies,
@@ -118,10 +124,19 @@ function compileTexts(
   const uses = [...detectors.keys()].map((id): DetectorUse => {
     const config = own.find((each) => each.id === id)
     if (config === undefined) return { id, pattern: null, confidence: 1 }
+    if (!('matches' in config)) return { id, pattern: null, confidence: 1, isExternal: true }
     const { matches, confidence } = config
     return { id, pattern: indexOf(patterns, matches), confidence }
   })
   return compileTextRules([...patterns.keys()], wordLists, uses)
+}
+
+/** The services a policy names. */
+function externalOf(policy: PolicyConfig, own: readonly DetectorConfig[]): readonly string[] {
+  const named = [policy.for, policy.selectors].flatMap((each) => each?.input?.detect ?? [])
+  return [...new Set(named)].filter((id) =>
+    own.some((each) => each.id === id && !('matches' in each)),
+  )
 }
 
 function indexOf(map: Map<string, number>, key: string): number {
@@ -134,7 +149,7 @@ function compiledPolicy(
   policy: PolicyConfig,
   narrowed: CompiledSelectors,
   own: CompiledSelectors,
-): Omit<CompiledPolicy, 'exceptions'> {
+): Omit<CompiledPolicy, 'exceptions' | 'external'> {
   const fields = [...new Set([...fieldsOf(narrowed), ...fieldsOf(own)])]
   const readsText = [narrowed, own].some(
     ({ pattern, words, detect }) => pattern !== null || words !== null || detect !== null,

@@ -9,13 +9,14 @@ import type {
   UsedException,
 } from '../exchange.ts'
 import { inTurns } from '../turns.ts'
-import type { Applicant, Applicants } from './applicants.ts'
+import type { Applicant } from './applicants.ts'
+import { Asked, type Finding } from './asked.ts'
 import type { CompiledPolicies, CompiledPolicy, CompiledSelectors } from './compile.ts'
 import { type CompiledException, holding } from './exceptions.ts'
-import { expressionFacts, type ExpressionFacts } from './expression-facts.ts'
-import { type Expression } from './expression.ts'
+import type { AskExternal } from './external/external-detector.ts'
+import { ExternalMatches, externalFound, skipping } from './external/external-matches.ts'
+import { denies, described, quoted, untold } from './refusal-text.ts'
 import { NOTHING, scanTexts, type TextMatches, TextsTooLarge } from './scan.ts'
-import type { Subject } from './selectors.ts'
 
 /** What a decision is made of. */
 export interface PolicyCall {
@@ -25,23 +26,25 @@ export interface PolicyCall {
   readonly upstream: Upstream | null
   /** When the call arrived, milliseconds since 1970; what `time` is in expressions. */
   readonly wallMs: number
+  /** Asks services about its texts; absent where nobody is asked and nothing is found by them. */
+  readonly ask?: AskExternal
 }
 
 /** What the texts held; `failed` when they could not be read to the end, `large` when they grow too far. */
 type TextResult = TextMatches | 'unread' | 'failed' | 'large'
-
-/** What one policy says of one call; null when it says nothing. */
-interface Finding {
-  readonly result: PolicyResult['result']
-  readonly why: string
-}
 
 /** The parts of a decision while policies are walked. */
 interface Tally {
   readonly policies: PolicyResult[]
   readonly warnings: string[]
   denied: CompiledPolicy | null
-  failed: { readonly policy: CompiledPolicy; readonly field: string } | null
+  /** The denial is about a policy that could not be told. */
+  isError: boolean
+  failed: {
+    readonly policy: CompiledPolicy
+    readonly field: string
+    readonly isError: boolean
+  } | null
   allowed: CompiledPolicy | null
   /** Exceptions without which the call would have been refused or changed; null until there is one. */
   exceptions: UsedException[] | null
@@ -65,7 +68,8 @@ const OPAQUE: Finding = { result: 'error', why: 'content that cannot be read' }
  * `defaults.decision` holds. Only which policy is named follows the order of the file. At once for
  * calls of ordinary size; a promise when their texts take more than about a millisecond, with turns of
  * the event loop in between. Never throws, never rejects: an error in a deny or require is
- * `defaults.onError`, and an allow that failed grants nothing.
+ * `defaults.onError`, and an allow that failed grants nothing. Services are asked, after everything
+ * else, only where what they say can matter; then it rejects when `call.ask` does.
  */
 export function evaluate(
   compiled: CompiledPolicies,
@@ -76,76 +80,48 @@ export function evaluate(
   const { texts } = call.facts
   try {
     const searches = compiled.texts.prefilter.mayMatch(texts.values, texts.whole)
-    if (!searches && !asked.detects) return decide(compiled, call, asked, NOTHING)
+    if (!searches && !asked.detects) return concluded(compiled, call, asked, NOTHING)
     const scan = scanTexts(compiled.texts, texts.values, asked.detects, searches)
     const { done, value } = scan.next()
-    if (done === true) return decide(compiled, call, asked, value)
+    if (done === true) return concluded(compiled, call, asked, value)
     return inTurns(scan)
       .catch(failure)
-      .then((result) => decide(compiled, call, asked, result))
+      .then((result) => concluded(compiled, call, asked, result))
   } catch (error) {
     return decide(compiled, call, asked, failure(error))
   }
 }
 
+/** Decides, with services where policies that can have a say depend on them. */
+function concluded(
+  compiled: CompiledPolicies,
+  call: PolicyCall,
+  asked: Asked,
+  texts: TextResult,
+): Decision | Promise<Decision> {
+  const { ask } = call
+  if (ask === undefined || typeof texts !== 'object') return decide(compiled, call, asked, texts)
+  if (!asked.asksServices) return decide(compiled, call, asked, texts)
+  const { inputChars } = call.facts
+  const found = externalFound(compiled.texts.detectors, asked.applicants, texts)
+  const open = asked.applicants.filter((applicant) => {
+    if (applicant.policy.external.length === 0) return false
+    const without = judge(applicant, inputChars, asked, texts)?.result
+    return without !== judge(applicant, inputChars, asked, found)?.result
+  })
+  if (open.length === 0) return decide(compiled, call, asked, texts)
+  const rest = decide(compiled, call, asked.without(open), texts)
+  const grants = open.some(({ policy }) => policy.verb === 'allow')
+  if (rest.effect === 'deny' && (rest.policy !== null || !grants)) return skipping(rest, open)
+  const ids = new Set(open.flatMap(({ policy }) => policy.external))
+  return ask([...ids]).then((answers) => {
+    const matches = new ExternalMatches(texts, compiled.texts.detectors, answers)
+    return decide(compiled, call, asked, matches)
+  })
+}
+
 function failure(error: unknown): 'failed' | 'large' {
   return error instanceof TextsTooLarge ? 'large' : 'failed'
-}
-
-function subjectOf({ principal, route, facts, upstream }: PolicyCall): Subject {
-  const { pathModel, endpoint } = route
-  const models =
-    pathModel === null || facts.models.includes(pathModel)
-      ? facts.models
-      : [...facts.models, pathModel]
-  return { principal, operation: endpoint.operation, models, upstream: upstream?.name ?? null }
-}
-
-/** What policies ask of one call; each expression is evaluated when it is asked for, once. */
-class Asked {
-  readonly subject: Subject
-  /** Policies of which everything but the input says that they have a say; what cannot be told may say so. */
-  readonly applicants: readonly Applicant[]
-  readonly readsText: boolean
-  readonly detects: boolean
-  readonly #call: PolicyCall
-  #told: Map<Expression, boolean | string> | null = null
-  #facts: ExpressionFacts | null = null
-
-  constructor(call: PolicyCall, all: Applicants) {
-    this.#call = call
-    this.subject = subjectOf(call)
-    const applicants = all.of(this.subject)
-    const isPlain = applicants.every(
-      ({ policy }) => policy.for.when === null && policy.own.when === null,
-    )
-    this.applicants = isPlain ? applicants : applicants.filter((each) => this.#maySay(each))
-    this.readsText = this.applicants.some(({ policy }) => policy.readsText)
-    this.detects = this.applicants.some(({ policy }) => policy.detects)
-  }
-
-  #maySay({ policy }: Applicant): boolean {
-    if (this.holds(policy.for) === false) return false
-    return policy.verb === 'require' || this.holds(policy.own) !== false
-  }
-
-  /** A string says why it cannot be told; no expression holds. */
-  holds({ when }: CompiledSelectors): boolean | string {
-    if (when === null) return true
-    const known = this.#told?.get(when)
-    if (known !== undefined) return known
-    this.#facts ??= expressionFacts(this.#call)
-    const told = when.holds(this.#facts)
-    this.#told ??= new Map()
-    this.#told.set(when, told)
-    return told
-  }
-
-  /** The finding of a policy whose expression cannot be told. */
-  error(selectors: CompiledSelectors): Finding | null {
-    const told = this.holds(selectors)
-    return typeof told === 'string' ? { result: 'error', why: `expression: ${told}` } : null
-  }
 }
 
 function decide(
@@ -171,10 +147,13 @@ function decide(
     ...detectedIn(texts),
     ...(exceptions !== null && { exceptions }),
   })
+  if (denied !== null && tally.isError)
+    return { ...decision('deny', denied, ''), message: untold(denied) }
   if (denied !== null) return decision('deny', denied, denies(denied, subject))
   if (failed !== null) {
-    const message = `Policy "${failed.policy.id}" is not met: ${failed.field}`
-    return decision('deny', failed.policy, message)
+    const { policy, field, isError } = failed
+    if (isError) return { ...decision('deny', policy, ''), message: untold(policy) }
+    return decision('deny', policy, `Policy "${policy.id}" is not met: ${field}`)
   }
   const unread = opaque ? cannotInspect(call, asked, texts) : null
   if (unread !== null) return decision('deny', null, unread)
@@ -193,13 +172,14 @@ function tallied(
     policies: [],
     warnings: [],
     denied: null,
+    isError: false,
     failed: null,
     allowed: null,
     exceptions: null,
   }
   for (const applicant of asked.applicants) {
     const { policy } = applicant
-    const finding = judge(applicant, facts.inputChars, asked, texts)
+    const finding = judgeAll(applicant, facts.inputChars, asked, texts)
     const exception = liftedBy(applicant, wallMs)
     if (exception !== null) {
       const lifted = finding ?? (opaque && policy.guardsText ? OPAQUE : null)
@@ -229,9 +209,10 @@ function except(
 function count(
   tally: Tally,
   policy: CompiledPolicy,
-  { result, why }: Finding,
+  finding: Finding,
   onError: 'allow' | 'deny',
 ): void {
+  const { result, why } = finding
   const { id, mode, verb } = policy
   tally.policies.push({ id, mode, result, why })
   if (mode === 'shadow' || result === 'redacted') return
@@ -239,10 +220,35 @@ function count(
     if (result === 'allowed') tally.allowed ??= policy
     return
   }
-  if (result === 'error' && onError === 'allow') return
+  if (result === 'error' && (finding.onError ?? onError) === 'allow') return
   if (mode === 'warn') tally.warnings.push(id)
-  else if (verb === 'deny') tally.denied ??= policy
-  else tally.failed ??= { policy, field: why }
+  else if (verb === 'deny') deny(tally, policy, finding)
+  else tally.failed ??= { policy, field: why, isError: finding.onError !== undefined }
+}
+
+/** A policy that matched is named before one that could not be told. */
+function deny(tally: Tally, policy: CompiledPolicy, { onError }: Finding): void {
+  const isError = onError !== undefined
+  if (tally.denied !== null && (isError || !tally.isError)) return
+  tally.denied = policy
+  tally.isError = isError
+}
+
+/** Where a service failed, what it would have said matters only to policies that would say otherwise. */
+function judgeAll(
+  applicant: Applicant,
+  inputChars: number,
+  asked: Asked,
+  texts: TextResult,
+): Finding | null {
+  const finding = judge(applicant, inputChars, asked, texts)
+  const { external } = applicant.policy
+  if (external.length === 0 || !(texts instanceof ExternalMatches)) return finding
+  const failed = texts.failureOf(external)
+  if (failed === null) return finding
+  const supposed = judge(applicant, inputChars, asked, texts.supposing())
+  if (supposed?.result === finding?.result) return finding
+  return { result: 'error', why: `input.detect: ${failed.failed}`, onError: failed.onError }
 }
 
 /** What a `require` says, of which the first `field` beside its expression that fails is known. */
@@ -325,27 +331,6 @@ function notFound(
   return null
 }
 
-/** Longest part of a caller's own text in a message. */
-const QUOTED_MAX = 100
-
-/** Names what was refused by the field that did; never the text that matched. */
-function denies({ id, own, for: narrowed, readsText }: CompiledPolicy, subject: Subject): string {
-  const fields = [...narrowed.test.fields, ...own.test.fields]
-  if (readsText) return `Policy "${id}" denies this input`
-  if (fields.includes('models')) return `Policy "${id}" denies ${modelsOf(subject)}`
-  if (fields.includes('operations')) return `Policy "${id}" denies operation ${subject.operation}`
-  return `Policy "${id}" denies this call`
-}
-
-function described(subject: Subject): string {
-  const operation = `operation ${subject.operation}`
-  return subject.models.length === 0 ? operation : `${operation} with ${modelsOf(subject)}`
-}
-
-function modelsOf({ models }: Subject): string {
-  return models.length === 0 ? 'a call without a model' : `model ${models.map(quoted).join(', ')}`
-}
-
 /** Whether a policy on text would meet what it cannot read. */
 function isOpaque(
   { uninspectable }: Facts,
@@ -367,9 +352,4 @@ function cannotInspect(
   const [first] = facts.uninspectable
   const what = `${first?.kind ?? 'content'} at ${quoted(first?.pointer ?? '')}`
   return `A policy on text applies and this content cannot be read: ${what}`
-}
-
-/** Text of a caller in our message: plain ASCII, cut. */
-function quoted(text: string): string {
-  return text.slice(0, QUOTED_MAX).replace(/[^\x20-\x7e]/g, '?')
 }

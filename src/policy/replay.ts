@@ -3,7 +3,7 @@ import type { Upstream } from '../exchange.ts'
 import type { CompiledPolicies, CompiledPolicy } from './compile.ts'
 import { upstreamRouter } from './described-call.ts'
 import { explain, type Explanation } from './explain.ts'
-import type { Recorded, RecordedDecision } from './recorded.ts'
+import type { Recorded, RecordedDecision, RecordedResult } from './recorded.ts'
 import { ruleDigest } from './rule.ts'
 import type { TextMatches } from './scan.ts'
 
@@ -129,8 +129,8 @@ export class Candidate {
     const former = rule === undefined ? undefined : ids?.get(rule)
     if (former === undefined || results === null) return null
     const result = results.get(former)?.result
-    // What was excepted may have matched, or could not be told.
-    return result === 'error' || result === 'excepted' ? null : result !== undefined
+    // What was excepted or skipped may have matched, or could not be told.
+    return result !== undefined && UNTOLD.has(result) ? null : result !== undefined
   }
 }
 
@@ -223,6 +223,11 @@ export class Replay {
   }
 }
 
+/** Results that do not tell whether a policy matched. */
+const UNTOLD: ReadonlySet<RecordedResult['result']> = new Set(['error', 'excepted', 'skipped'])
+/** What a policy in mode warn warned of. */
+const WARNS: ReadonlySet<RecordedResult['result']> = new Set(['denied', 'failed', 'error'])
+
 type Changed = readonly (readonly [ChangeKind, string])[]
 
 function changesOf(recorded: RecordedDecision, explanation: Explanation | null): Changed {
@@ -240,9 +245,7 @@ function warningChanges({ results }: RecordedDecision, explanation: Explanation)
   if (results === null) return []
   const before = new Set(
     [...results]
-      .filter(
-        ([, { mode, result }]) => mode === 'warn' && result !== 'allowed' && result !== 'excepted',
-      )
+      .filter(([, { mode, result }]) => mode === 'warn' && WARNS.has(result))
       .map(([id]) => id),
   )
   const now = new Set(explanation.warnings)

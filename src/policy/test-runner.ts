@@ -3,6 +3,7 @@ import type { PolicyResult } from '../exchange.ts'
 import type { CompiledPolicies } from './compile.ts'
 import { describedCall, type Router } from './described-call.ts'
 import { evaluate } from './evaluate.ts'
+import type { AskExternal } from './external/external-detector.ts'
 
 /** What one test found. */
 export interface TestResult {
@@ -61,7 +62,7 @@ export async function runTests(
     const { got, policies } = await decideDescribed(compiled, test.request, context)
     if (policies !== null) decided++
     for (const { id, result } of policies ?? []) {
-      if (result !== 'error') matched.set(id, (matched.get(id) ?? 0) + 1)
+      if (result !== 'error' && result !== 'skipped') matched.set(id, (matched.get(id) ?? 0) + 1)
     }
     const differences = differencesOf(test.expect, got, policies ?? [])
     results.push({ name: test.name, differences, got, policies: policies ?? [] })
@@ -85,9 +86,16 @@ export async function decideDescribed(
     const reason = `No upstream serves this model: ${what}`
     return { got: { decision: 'deny', policy: null, reason }, policies: null }
   }
-  const decision = await evaluate(compiled, describedCall(request, upstream, nowMs))
+  const call = describedCall(request, upstream, nowMs)
+  const decision = await evaluate(compiled, { ...call, ask: answersOf(request) })
   const { effect, policy, message, policies } = decision
   return { got: { decision: effect, policy, reason: message }, policies }
+}
+
+/** Services find what the request says they do: nobody is asked. */
+function answersOf({ detected }: DescribedRequest): AskExternal {
+  return (ids) =>
+    Promise.resolve(new Map(ids.map((id) => [id, { found: detected.includes(id) ? 1 : 0 }])))
 }
 
 function differencesOf(

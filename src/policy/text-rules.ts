@@ -13,6 +13,8 @@ import { isWordAt, isWordBefore } from './word-boundary.ts'
 /** A detector that a policy uses; `pattern` is an index where it is one of the file's own. */
 export interface DetectorUse {
   readonly id: string
+  /** A service says what it finds; a text is not searched for it here. */
+  readonly isExternal?: true
   readonly pattern: number | null
   readonly confidence: number
 }

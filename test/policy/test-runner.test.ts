@@ -18,6 +18,7 @@ const SILENT: DescribedRequest = {
   stream: false,
   maxOutputTokens: null,
   tools: [],
+  detected: [],
   timeMs: null,
 }
 const route: Router = () => ({ name: 'openai', dialect: 'openai' })

@@ -35,6 +35,7 @@ export interface Sections {
   readonly usage?: 'ask' | 'observe'
   readonly limits?: string
   readonly policies?: string
+  readonly detectors?: string
   readonly audit?: string
   readonly maximums?: string
   readonly timeouts?: string
@@ -56,9 +57,13 @@ function usualCredential(upstream: string): string {
   return upstream.startsWith('echo:') ? 'none' : `'\${UPSTREAM_KEY}'`
 }
 
+function optional(key: string, value: string | undefined): string[] {
+  return value === undefined ? [] : [`${key}: ${value}`]
+}
+
 /** Text of a governance.yaml that allows gpt-4o, denies gpt-5 and the words "project zeus". */
 export function configText(sections: Sections = {}): string {
-  const { upstream = 'echo:', usage = 'observe', policies = POLICIES } = sections
+  const { upstream = 'echo:', usage = 'observe', policies = POLICIES, detectors } = sections
   const credential = sections.credential ?? usualCredential(upstream)
   const lines = [
     'version: 1',
@@ -67,9 +72,10 @@ export function configText(sections: Sections = {}): string {
     `  - { name: up, dialect: openai, url: '${upstream}', credential: ${credential}, usage: ${usage} }`,
     'auth:',
     '  keys: { store: sqlite, path: keys.db, bcrypt_cost: 10 }',
-    ...(sections.pod === undefined ? [] : [`  pod: ${sections.pod}`]),
+    ...optional('  pod', sections.pod),
     `limits: ${sections.limits ?? '[]'}`,
     `policies: ${policies}`,
+    ...optional('detectors', detectors),
     `audit: ${sections.audit ?? '{ path: audit.db }'}`,
     `maximums: ${sections.maximums ?? '{}'}`,
     `timeouts: ${sections.timeouts ?? '{}'}`,

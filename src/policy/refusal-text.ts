@@ -1,0 +1,39 @@
+import type { CompiledPolicy } from './compile.ts'
+import type { Subject } from './selectors.ts'
+
+/** What a refused client reads, where the policy has no message of its own. */
+
+/** Longest part of a caller's own text in a message. */
+const QUOTED_MAX = 100
+
+/** Names what was refused by the field that did; never the text that matched. */
+export function denies(
+  { id, own, for: narrowed, readsText }: CompiledPolicy,
+  subject: Subject,
+): string {
+  const fields = [...narrowed.test.fields, ...own.test.fields]
+  if (readsText) return `Policy "${id}" denies this input`
+  if (fields.includes('models')) return `Policy "${id}" denies ${modelsOf(subject)}`
+  if (fields.includes('operations')) return `Policy "${id}" denies operation ${subject.operation}`
+  return `Policy "${id}" denies this call`
+}
+
+/** A service that could not be asked is not the caller's fault. */
+export function untold({ id }: CompiledPolicy): string {
+  return `Policy "${id}" cannot be checked now`
+}
+
+/** A call in words: its operation and models. */
+export function described(subject: Subject): string {
+  const operation = `operation ${subject.operation}`
+  return subject.models.length === 0 ? operation : `${operation} with ${modelsOf(subject)}`
+}
+
+function modelsOf({ models }: Subject): string {
+  return models.length === 0 ? 'a call without a model' : `model ${models.map(quoted).join(', ')}`
+}
+
+/** Text of a caller in our message: plain ASCII, cut. */
+export function quoted(text: string): string {
+  return text.slice(0, QUOTED_MAX).replace(/[^\x20-\x7e]/g, '?')
+}
