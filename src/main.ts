@@ -177,15 +177,34 @@ config(audit.command('tail'))
 
 config(audit.command('verify'))
   .description(
-    'check every hash and link; 0 it holds, 1 tampered or missing, 2 not enough evidence',
+    'check every hash, link and signature; 0 it holds, 1 tampered or missing, 2 not enough evidence',
   )
+  .option('--keys <file>', 'trust these public keys instead of the list beside the log')
+  .option('--checkpoints <file>', 'hold these published checkpoints against the log')
   .option('--strict', 'an end that nothing attests is not enough evidence', false)
   .option('--json', 'the result as JSON', false)
-  .action(async (given: { config: string; strict: boolean; json: boolean }) => {
+  .action(async (given: VerifyGiven) => {
     const { auditVerify } = await import('./cli/audit.ts')
-    const { strict, json } = given
+    const { strict, json, keys: list = null, checkpoints: published = null } = given
     await withConfig(given.config, async ({ snapshot }) =>
-      auditVerify({ path: snapshot.audit.path, strict, json, write }),
+      auditVerify({ path: snapshot.audit.path, strict, keys: list, published, json, write }),
+    )
+  })
+
+interface VerifyGiven {
+  config: string
+  strict: boolean
+  json: boolean
+  keys?: string
+  checkpoints?: string
+}
+
+config(audit.command('rotate-key'))
+  .description('sign checkpoints with a new key from now on; running sidecars notice')
+  .action(async (given: { config: string }) => {
+    const { auditRotateKey } = await import('./cli/audit.ts')
+    await withConfig(given.config, async ({ snapshot }) =>
+      auditRotateKey({ path: snapshot.audit.path, version, write }),
     )
   })
 

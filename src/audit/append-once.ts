@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { wallMs } from '../clock.ts'
 import type { Kind } from './chain.ts'
 import { aboutLog, epochFiles } from './file.ts'
+import { Signer } from './signing-key.ts'
 import { own, Writer } from './writer.ts'
 
 interface PlainEntry {
@@ -15,7 +16,7 @@ const BUSY_MS = 5_000
 
 /**
  * Appends entries for a command such as `keys create`, durable when this returns: a writer of its
- * own opens, appends and closes, beside a running sidecar or without one. Throws an Error when the
+ * own opens, appends, signs and closes, beside a running sidecar or without one. Throws an Error when the
  * log cannot be written; then the command must not do what it wanted to record.
  */
 export function appendOnce(path: string, version: string, entries: readonly PlainEntry[]): void {
@@ -38,6 +39,7 @@ function appendAll(path: string, version: string, entries: readonly PlainEntry[]
     recover: false,
     continues: null,
     openCalls: [],
+    signer: Signer.open(path, wallMs()),
   })
   try {
     const nowUs = wallMs() * 1000

@@ -4,6 +4,7 @@ import Database from 'better-sqlite3'
 
 import { monotonicMs, wallMs } from '../clock.ts'
 import { epochFiles, epochPath, openForReading } from './file.ts'
+import type { Signer } from './signing-key.ts'
 import type { Head, Role } from './writer-body.ts'
 import { plainBody } from './writer-body.ts'
 import { own, Writer } from './writer.ts'
@@ -19,6 +20,8 @@ export interface EpochsOptions {
   /** Size at which callers stop adding decisions; the file itself may grow by `HEADROOM` more. */
   readonly localBytesMax: number
   readonly recover: boolean
+  readonly signer?: Signer | null
+  readonly onCheckpoint?: (note: string) => void
 }
 
 /** Room above `localBytesMax`, so that outcomes of accepted calls still fit: 16 MiB or a tenth. */
@@ -99,6 +102,12 @@ export class Epochs {
   heartbeat(): void {
     const nowUs = wallMs() * 1000
     this.append([own('heartbeat', '', nowUs, plainBody('heartbeat', nowUs))])
+  }
+
+  /** Signs a checkpoint when one is due. It rides with the next commit, or, while idle, has its own. */
+  sign(idle: boolean): void {
+    const isReady = this.#writer?.prepareCheckpoint(monotonicMs()) ?? false
+    if (isReady && idle) this.append([])
   }
 
   /** Checkpoints when there is enough, or anything at all while idle. */

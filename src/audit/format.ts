@@ -61,6 +61,10 @@ function partsOf(entry: StoredEntry, body: Body): string[] {
       const about = { exception: 'exception', policy: 'policy', approved_by: 'approved_by' }
       return ['exception.used', pairs(body, { ...about, calls: 'count', since: 'since' })]
     }
+    case 'checkpoint':
+      return ['checkpoint', pairs(body, { size: 'size' })]
+    case 'retention':
+      return ['retention', pairs(body, { older_than: 'older_than' })]
     case 'admin':
       return ['admin', plain(body['action']), JSON.stringify(body['about'] ?? {})]
     default:

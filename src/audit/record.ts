@@ -62,6 +62,7 @@ export class Recorder {
       commitMs: snapshot.timeouts.commitMs,
       version,
       exclusive: true,
+      signs: true,
       onCommit: (durationMs) => metrics.commitSeconds.observe(durationMs / 1000),
       onDeath: (error) => log.fatal({ err: error }, 'The audit thread died; every call is refused'),
     })

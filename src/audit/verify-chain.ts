@@ -1,4 +1,5 @@
 import { chainHasher, NO_HASH } from './chain.ts'
+import { type Evidence, TreeCheck } from './verify-tree.ts'
 import type { Head } from './writer-body.ts'
 
 /** A row of `entries`, as verification reads it. */
@@ -24,6 +25,11 @@ export interface ParsedBody {
   readonly previous?: unknown
   readonly continues?: unknown
   readonly recovers?: unknown
+  /** Of a checkpoint. */
+  readonly size?: unknown
+  readonly last?: unknown
+  readonly range?: unknown
+  readonly note?: unknown
 }
 
 const ALTERED = 'Its hash does not match: it, its time or the entry before it was altered'
@@ -33,11 +39,18 @@ export class ChainState {
   readonly file: string
   readonly writer: string
   readonly epoch: number
+  readonly tree: TreeCheck
   readonly #hash: ReturnType<typeof chainHasher>
   seq = 0
   last: Uint8Array = NO_HASH
+  /** Microseconds since 1970 at which it was opened. */
+  openedAtUs = 0
   /** Ended by `writer.close`. */
   closed = false
+  /** Place of `writer.close`; only the checkpoint that covers it may follow. */
+  closedSeq = 0
+  /** Up to here entries may be gone, except the first and checkpoints: `retention` says so. */
+  prunedTo = 0
   /** Its end is named by a later entry of another chain. */
   attested = false
   /** A later sidecar closed the calls it left open. */
@@ -48,28 +61,56 @@ export class ChainState {
   unacknowledged = 0
   readonly #tail = { seq: 0, hash: new Uint8Array() as Uint8Array }
 
-  constructor(file: string, writerId: Buffer, epoch: number) {
+  constructor(file: string, writerId: Buffer, epoch: number, evidence: Evidence) {
     this.file = file
     this.writer = writerId.toString('hex')
     this.epoch = epoch
+    this.tree = new TreeCheck(this.writer, epoch, evidence)
     this.#hash = chainHasher(writerId, epoch)
   }
 
   /** Takes the next row of this chain; says what does not hold of it. */
   take(row: EntryRow, body: ParsedBody | null): string[] {
     const problems: string[] = []
-    const want = this.seq + 1
-    if (this.closed) problems.push('It follows the end of its chain')
-    if (row.seq === want) problems.push(...this.#link(row))
-    else if (row.seq > want) problems.push(`Missing before it: ${range(want, row.seq - 1)}`)
-    else problems.push(`It is a repeated or misplaced entry: ${want} was expected`)
+    if (this.closed && (row.kind !== 'checkpoint' || row.seq !== this.closedSeq + 1)) {
+      problems.push('It follows the end of its chain')
+    }
+    const misplaced = this.#place(row, body)
+    this.tree.broken ||= misplaced.length > 0
+    problems.push(...misplaced)
     problems.push(...this.#columns(row, body))
+    if (row.kind === 'checkpoint' && body !== null) {
+      problems.push(...this.tree.checkpoint(row, body))
+    }
+    problems.push(...this.tree.add(row.hash))
+    if (row.seq === 1) this.openedAtUs = row.occurred_at
     this.seq = Math.max(row.seq, this.seq)
     this.last = row.hash
-    this.closed ||= row.kind === 'writer.close'
-    // A chain that was closed, or attested, and then goes on has another end.
+    if (row.kind === 'writer.close') {
+      this.closed = true
+      this.closedSeq = row.seq
+    }
+    // A chain that was attested and then goes on has another end.
     this.attested = false
     return problems
+  }
+
+  /** Whether a checkpoint with a good signature covers `writer.close`. */
+  get isCloseSigned(): boolean {
+    return this.closed && this.tree.signedSize >= this.closedSeq
+  }
+
+  #place(row: EntryRow, body: ParsedBody | null): string[] {
+    const want = this.seq + 1
+    if (row.seq === want) return this.#link(row, this.last)
+    if (row.seq < want) return [`It is a repeated or misplaced entry: ${want} was expected`]
+    const isPruned = row.kind === 'checkpoint' && body !== null && row.seq - 1 <= this.prunedTo
+    if (!isPruned) return [`Missing before it: ${range(want, row.seq - 1)}`]
+    const subtrees = this.tree.rangeTo(row.seq - 1, body)
+    if (subtrees === null || typeof body.last !== 'string') {
+      return ['Its checkpoint does not continue the checkpoint before it']
+    }
+    return [...this.#link(row, Buffer.from(body.last, 'hex')), ...this.tree.skip(subtrees)]
   }
 
   /**
@@ -98,8 +139,9 @@ export class ChainState {
     return head.seq === this.seq && head.hash === Buffer.from(this.last).toString('hex')
   }
 
-  #link(row: EntryRow): string[] {
-    const place = { seq: row.seq, occurredAtUs: row.occurred_at, prevHash: this.last }
+  #link(row: EntryRow, prevHash: Uint8Array): string[] {
+    if (prevHash.length !== 32) return [ALTERED]
+    const place = { seq: row.seq, occurredAtUs: row.occurred_at, prevHash }
     if (this.#hash(place, row.body).equals(row.hash)) return []
     return [ALTERED]
   }

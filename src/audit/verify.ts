@@ -2,40 +2,18 @@ import type { Database } from 'better-sqlite3'
 
 import { BATCH_ENTRIES_MAX } from './batch.ts'
 import { epochFiles, openForReading } from './file.ts'
+import { retentionsOf } from './retention.ts'
 import { ChainState, isHead, parseBody } from './verify-chain.ts'
 import type { EntryRow, ParsedBody } from './verify-chain.ts'
+import { type Evidence, gatherEvidence, NO_EVIDENCE } from './verify-tree.ts'
+import type { Finding, VerifyOptions, VerifyResult } from './verify-types.ts'
 import type { Head } from './writer-body.ts'
 
-/** Something that does not hold or is worth knowing, and where. */
-export interface Finding {
-  readonly file: string
-  /** Hex; '' when it is about a whole file. */
-  readonly writer: string
-  /** 0 when it is about a whole chain or file. */
-  readonly seq: number
-  readonly what: string
-}
-
-/** What an offline verification found. */
-export interface VerifyResult {
-  /** 0 it holds · 1 tampered or missing · 2 not enough evidence. */
-  readonly exitCode: 0 | 1 | 2
-  readonly files: readonly string[]
-  /** Chains: one for each process and file it wrote to. */
-  readonly chains: number
-  readonly entries: number
-  /** Entries after the last acknowledged one of an ended file; they count as never written. */
-  readonly unacknowledged: number
-  /** Decisions without an outcome yet, in chains that are not closed. */
-  readonly openCalls: number
-  /** The first hundred. */
-  readonly problems: readonly Finding[]
-  readonly problemsTotal: number
-  /** The first hundred. */
-  readonly notes: readonly Finding[]
-}
+export type { Finding, VerifyOptions, VerifyResult } from './verify-types.ts'
 
 const FINDINGS_MAX = 100
+/** A checkpoint comes every 1,024 entries, and rides with the batch after them. */
+const UNSIGNED_ENTRIES_MAX = 4 * BATCH_ENTRIES_MAX
 /** Short reads, so that a running sidecar can go on reusing its write-ahead log. */
 const ROWS_A_READ = 500
 
@@ -47,13 +25,16 @@ interface ChainRow {
 
 /**
  * Verifies the log at `path` with all its epochs: every hash and link, no gap, every chain opened
- * and followed where it says so, one outcome for each forwarded call and none without a decision.
- * Reads only, holds one page of rows and the open calls, and works beside a running sidecar.
- * `strict` asks in addition that the end of every chain is attested: by its own `writer.close`, or
- * by a later writer that names it. Never throws.
+ * and followed where it says so, every checkpoint over exactly the entries before it, consistent with
+ * the one before and signed by a key that was valid then, one outcome for each forwarded call and
+ * none without a decision. What `retention` says was pruned may be missing, nothing else. Reads only,
+ * holds one page of rows and the open calls, and works beside a running sidecar. `strict` asks in
+ * addition that the end of every chain is attested: by a signed `writer.close`, or by a later writer
+ * that names it. Never throws.
  */
-export function verifyLog(path: string, options: { readonly strict: boolean }): VerifyResult {
+export function verifyLog(path: string, options: VerifyOptions): VerifyResult {
   const verification = new Verification()
+  verification.gather(path, options)
   const files: { path: string; db: Database }[] = []
   try {
     for (const file of epochFiles(path)) {
@@ -89,6 +70,9 @@ class Verification {
   readonly #chains = new Map<string, ChainState>()
   /** By `writer:epoch` of the chain that was cut. */
   readonly #cuts = new Map<string, { readonly head: Head; readonly by: string }>()
+  /** By `writer:epoch`: up to which entry the chain was pruned. */
+  readonly #pruned = new Map<string, number>()
+  #evidence: Evidence = NO_EVIDENCE
   readonly #open = new Map<string, { readonly chain: ChainState; readonly seq: number }>()
   readonly #problems: Finding[] = []
   readonly #notes: Finding[] = []
@@ -107,6 +91,11 @@ class Verification {
     this.note(file, `It cannot be read: ${why}`)
   }
 
+  /** Collects what the log is held against. */
+  gather(path: string, options: VerifyOptions): void {
+    this.#evidence = gatherEvidence(path, options, (file, why) => this.unreadable(file, why))
+  }
+
   /** Damage that SQLite itself trips over is a finding like any other. */
   guard(file: string, read: () => void): void {
     try {
@@ -119,7 +108,7 @@ class Verification {
     }
   }
 
-  /** Learns first where writers went on in a later file, since what follows there does not count. */
+  /** Learns first where writers went on in a later file, and what was pruned: neither is missing. */
   readCuts(db: Database): void {
     const first = db.prepare<[number], { body: Buffer }>(
       'SELECT body FROM entries WHERE chain = ? AND seq = 1',
@@ -129,6 +118,10 @@ class Verification {
       const head = opening === undefined ? null : parseBody(opening.body)?.continues
       const by = keyOf(row.writer_id.toString('hex'), row.epoch)
       if (isHead(head)) this.#cuts.set(keyOf(head.writer_id, head.epoch), { head, by })
+    }
+    for (const { writer_id, epoch, to } of retentionsOf(db)) {
+      const key = keyOf(writer_id, epoch)
+      this.#pruned.set(key, Math.max(to, this.#pruned.get(key) ?? 0))
     }
   }
 
@@ -164,7 +157,11 @@ class Verification {
     this.#tails()
     const openCalls = this.#countOpen()
     if (files.length > 0 && this.#entries === 0) this.note(files.join(' '), 'It has no entries')
-    const enough = this.#entries > 0 && this.#unreadable === 0
+    const unchecked = [...this.#chains.values()].filter(({ tree }) => tree.unchecked > 0)
+    for (const chain of unchecked) {
+      this.note(chain.file, 'Its signatures were not checked: there is no key list', chain)
+    }
+    const enough = this.#entries > 0 && this.#unreadable === 0 && unchecked.length === 0
     const holds = enough && (unattested.length === 0 || !strict) ? 0 : 2
     return {
       exitCode: this.#problemsTotal > 0 ? 1 : holds,
@@ -172,6 +169,7 @@ class Verification {
       chains: this.#chains.size,
       entries: this.#entries,
       unacknowledged: this.#unacknowledged,
+      signed: [...this.#chains.values()].reduce((sum, { tree }) => sum + tree.signedSize, 0),
       openCalls,
       problems: this.#problems,
       problemsTotal: this.#problemsTotal,
@@ -205,6 +203,8 @@ class Verification {
     let openCalls = 0
     for (const { chain, seq } of this.#open.values()) {
       if (!this.#isOver(chain)) openCalls++
+      // Who recovered the chain told the outcome, and that may have been pruned since.
+      else if (chain.recovered && this.#pruned.size > 0) continue
       else this.#problem({ ...place(chain), seq }, 'The outcome of this call is missing')
     }
     return openCalls
@@ -225,10 +225,11 @@ class Verification {
         chains.set(row.id, null)
         continue
       }
-      const chain = new ChainState(file, row.writer_id, row.epoch)
+      const chain = new ChainState(file, row.writer_id, row.epoch, this.#evidence)
       const key = keyOf(chain.writer, chain.epoch)
       if (this.#chains.has(key)) this.#problem(at, 'The same chain is in two files')
       chain.cut = this.#cuts.get(key)?.head ?? null
+      chain.prunedTo = this.#pruned.get(key) ?? 0
       this.#chains.set(key, chain)
       chains.set(row.id, chain)
     }
@@ -258,6 +259,8 @@ class Verification {
       }
       this.#open.set(row.request_id, { chain, seq: row.seq })
     } else if (row.kind === 'outcome' && !this.#open.delete(row.request_id)) {
+      // Its decision may have been pruned; that nothing else is gone is what the links say.
+      if (this.#pruned.size > 0) return
       this.#problem(at, 'An outcome without a decision, or a second one for its call')
     }
   }
@@ -266,34 +269,66 @@ class Verification {
   #opening(chain: ChainState, body: ParsedBody, before: ChainState | null): void {
     const at = { ...place(chain), seq: 1 }
     const { previous, recovers } = body
-    if (isHead(previous) ? !isAt(before, previous) : before !== null) {
+    // An entry that is gone by right says nothing of where another chain stood.
+    const isGone = isHead(previous) && this.#isPruned(previous)
+    const isThere = isHead(previous) ? isAt(before, previous) : before === null
+    if (!isGone && !isThere) {
       this.#problem(
         at,
         'Entries between it and the one it names as the last before it are missing or new',
       )
-    } else if (before !== null) before.attested = true
-    for (const head of Array.isArray(recovers) ? recovers : []) {
-      const left = isHead(head) ? this.#chains.get(keyOf(head.writer_id, head.epoch)) : undefined
-      if (!isHead(head) || left === undefined || !left.standsAt(head)) {
-        this.#problem(at, 'It names the end of a chain that does not end there')
-        continue
-      }
-      left.attested = true
-      left.recovered = true
+    } else if (before !== null && !isGone) before.attested = true
+    for (const head of Array.isArray(recovers) ? recovers : []) this.#recovery(at, head)
+  }
+
+  #recovery(at: Omit<Finding, 'what'>, head: unknown): void {
+    const left = isHead(head) ? this.#chains.get(keyOf(head.writer_id, head.epoch)) : undefined
+    if (!isHead(head) || left === undefined || !left.standsAt(head)) {
+      this.#problem(at, 'It names the end of a chain that does not end there')
+      return
     }
+    left.attested = true
+    left.recovered = true
+  }
+
+  #isPruned(head: Head): boolean {
+    return head.seq <= (this.#pruned.get(keyOf(head.writer_id, head.epoch)) ?? 0)
   }
 
   #isAttested(chain: ChainState): boolean {
     if (chain.seq === 0) {
       this.#problem(place(chain), 'All entries of this writer are missing')
-    } else if (chain.cut !== null && !chain.standsAt(chain.cut)) {
+      return true
+    }
+    for (const what of chain.tree.end()) this.#problem(place(chain), what)
+    if (chain.cut !== null) {
+      if (chain.standsAt(chain.cut)) return true
+      const what = `It does not end at entry ${chain.cut.seq}, where its next epoch says`
+      this.#problem(place(chain), what)
+      return true
+    }
+    const isSigned = this.#isSigned(chain)
+    if (chain.attested || (chain.closed && isSigned)) return true
+    this.note(chain.file, `End not attested${upTo(chain)}`, chain)
+    return false
+  }
+
+  /** False where signatures are not to be expected: there are no keys, or there were none then. */
+  #isSigned(chain: ChainState): boolean {
+    const { keys } = this.#evidence
+    if (keys === null || keys.length === 0) return true
+    const { signedSize } = chain.tree
+    const firstMs = Math.min(...keys.map(({ fromMs }) => fromMs))
+    if (signedSize === 0 && chain.openedAtUs < firstMs * 1000) return false
+    if (chain.tree.broken) return true
+    if (chain.closed && !chain.isCloseSigned) {
       this.#problem(
         place(chain),
-        `It does not end at entry ${chain.cut.seq}, where its next epoch says`,
+        'It is closed, and no checkpoint with a good signature covers that',
       )
-    } else if (!chain.closed && !chain.attested && chain.cut === null) {
-      this.note(chain.file, 'End not attested', chain)
-      return false
+    } else if (chain.seq - signedSize > UNSIGNED_ENTRIES_MAX) {
+      const what = `No checkpoint with a good signature after entry ${signedSize}, where there must be`
+      this.#problem(place(chain), what)
     }
     return true
   }
@@ -320,4 +355,9 @@ function keyOf(writer: string, epoch: number): string {
 
 function place(chain: ChainState): Omit<Finding, 'what'> {
   return { file: chain.file, writer: chain.writer, seq: chain.seq }
+}
+
+function upTo({ tree }: ChainState): string {
+  const attested = Math.max(tree.signedSize, tree.publishedSize)
+  return attested === 0 ? '' : `: what follows entry ${attested} is covered by no checkpoint`
 }

@@ -13,6 +13,10 @@ export interface WalOptions {
   readonly version: string
   /** The one sidecar of this log: takes the lock and closes what a crash left open. */
   readonly exclusive: boolean
+  /** Sign checkpoints; the key is made when there is none. */
+  readonly signs?: boolean
+  /** Takes each signed checkpoint once it is durable. */
+  readonly onCheckpoint?: (note: string) => void
   /** After each commit: how long it took in the worker and how many entries it made durable. */
   readonly onCommit?: (durationMs: number, entries: number) => void
   /** The worker thread died, which only a bug or lost memory does; nothing can be recorded again. */

@@ -1,6 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads'
 
-import { monotonicMs } from '../clock.ts'
+import { monotonicMs, wallMs } from '../clock.ts'
 import {
   BATCH,
   CLOSE,
@@ -19,6 +19,7 @@ import type { EpochsOptions } from './epochs.ts'
 import { aboutLog } from './file.ts'
 import { takeLock } from './lock.ts'
 import type { Lock } from './lock.ts'
+import { Signer } from './signing-key.ts'
 
 /**
  * The thread that owns the audit log's connection. It sleeps until the main thread sets a state,
@@ -26,10 +27,12 @@ import type { Lock } from './lock.ts'
  */
 
 /** What `wal.ts` starts this thread with. */
-export interface WorkerOptions extends EpochsOptions {
+export interface WorkerOptions extends Omit<EpochsOptions, 'signer' | 'onCheckpoint'> {
   readonly memory: SharedMemory
   readonly exclusive: boolean
   readonly sinceMs: number
+  /** Sign checkpoints, and make the key when there is none. */
+  readonly signs: boolean
 }
 
 /** What this thread says; a batch that was committed is answered with null, the cheapest message. */
@@ -38,6 +41,7 @@ export type WorkerAnswer =
   | { readonly kind: 'open'; readonly recovered: number }
   | { readonly kind: 'refused'; readonly message: string }
   | { readonly kind: 'failed'; readonly message: string }
+  | { readonly kind: 'checkpoint'; readonly note: string }
   | { readonly kind: 'closed' }
 
 /** How long the thread sleeps when nothing is wrong; then it checkpoints and looks at the files. */
@@ -57,7 +61,9 @@ function main(options: WorkerOptions): void {
   let log: Epochs
   try {
     if (options.exclusive) lock = takeLock(options.path, options.sinceMs)
-    log = new Epochs(options)
+    const signer = options.signs ? Signer.open(options.path, wallMs()) : null
+    const onCheckpoint = (signed: string) => answer({ kind: 'checkpoint', note: signed })
+    log = new Epochs({ ...options, signer, onCheckpoint })
   } catch (error) {
     lock?.release()
     answer({ kind: 'refused', message: aboutLog(options.path, error).message })
@@ -78,6 +84,7 @@ function serve(shared: Shared, log: Epochs): void {
     if (state === BATCH) {
       commitBatch(shared, log)
       attempt(() => log.checkpoint(false))
+      attempt(() => log.sign(false))
       committedMs = monotonicMs()
     } else if (state === CLOSE) {
       attempt(() => log.close())
@@ -95,6 +102,7 @@ function serve(shared: Shared, log: Epochs): void {
 function rest(log: Epochs, beatDue: boolean): void {
   log.look(monotonicMs())
   if (beatDue) log.heartbeat()
+  log.sign(true)
   log.checkpoint(true)
 }
 

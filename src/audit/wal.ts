@@ -81,6 +81,7 @@ export class Wal {
       recover: options.exclusive,
       exclusive: options.exclusive,
       sinceMs: wallMs(),
+      signs: options.signs ?? false,
       memory,
     }
     const worker = new Worker(new URL('./wal-worker.ts', import.meta.url), {
@@ -169,6 +170,7 @@ export class Wal {
       this.#worker.on('message', (answer: WorkerAnswer) => {
         if (answer === null) this.#landed()
         else if (answer.kind === 'failed') this.#failed(answer.message)
+        else if (answer.kind === 'checkpoint') this.#options.onCheckpoint?.(answer.note)
         else if (answer.kind === 'open') {
           this.#recovered = answer.recovered
           resolve()

@@ -1,11 +1,13 @@
 import type { Database, Statement } from 'better-sqlite3'
 
-import { wallMs } from '../clock.ts'
+import { monotonicMs, wallMs } from '../clock.ts'
+import { ChainTree, type MadeCheckpoint } from './chain-tree.ts'
 import { chainHasher, NO_HASH } from './chain.ts'
 import type { Kind } from './chain.ts'
 import { openForAppend } from './file.ts'
 import { headOf, noteCall, recoverChains } from './recover.ts'
 import type { Leftover } from './recover.ts'
+import type { Signer } from './signing-key.ts'
 import { lostOutcomeBody, plainBody, writerOpenBody } from './writer-body.ts'
 import type { Head, Role } from './writer-body.ts'
 
@@ -36,10 +38,16 @@ export interface WriterOptions {
   readonly continues: Head | null
   /** Calls without an outcome that this writer brings along from the former epoch. */
   readonly openCalls: Iterable<string>
+  /** Signs checkpoints; without it there are none. */
+  readonly signer?: Signer | null
+  /** Takes each checkpoint once it is durable. */
+  readonly onCheckpoint?: (note: string) => void
 }
 
 /** Entries between two marks; recovery reads at most about this many rows a chain. */
 const MARK_EVERY = 4_096
+/** Kinds that say nothing new: no checkpoint is made for them alone. */
+const NO_NEWS: readonly Kind[] = ['checkpoint', 'heartbeat']
 const NOTHING_LEFT: Leftover = { heads: [], openCalls: [] }
 
 /**
@@ -68,6 +76,14 @@ export class Writer {
   #durableHash: Uint8Array = NO_HASH
   #markedSeq = 0
   readonly #pending: NewEntry[] = []
+  /** Hashes of `#pending`. */
+  readonly #hashes: Uint8Array[] = []
+  readonly #tree: ChainTree | null
+  readonly #onCheckpoint: ((note: string) => void) | undefined
+  /** Durable, and not yet in the tree. */
+  readonly #leaves: { readonly hash: Uint8Array; readonly isNews: boolean }[] = []
+  /** Signed, and not yet durable. */
+  #made: MadeCheckpoint | null = null
 
   /** Opens or makes the file and commits `writer.open`, with the outcomes of interrupted calls. */
   constructor(options: WriterOptions) {
@@ -78,6 +94,9 @@ export class Writer {
     this.#writerId = options.writerId
     this.#hash = chainHasher(options.writerId, options.epoch)
     this.#open = new Set(options.openCalls)
+    const chain = { writer: Buffer.from(options.writerId).toString('hex'), epoch: options.epoch }
+    this.#tree = options.signer ? new ChainTree(options.signer, chain, monotonicMs()) : null
+    this.#onCheckpoint = options.onCheckpoint
     try {
       // What a former process could not make durable is made so now, before anything follows it.
       if (options.recover) db.pragma('wal_checkpoint(TRUNCATE)')
@@ -116,6 +135,8 @@ export class Writer {
     if (this.#durableSeq - this.#markedSeq >= MARK_EVERY) {
       this.#mark.run(this.#durableSeq, JSON.stringify([...this.#open]), this.#chain)
     }
+    // First of all: it covers exactly the entries before it.
+    if (this.#made !== null) this.#appendMade(this.#made)
   }
 
   /** Appends within the transaction; the body is copied before this returns. */
@@ -128,6 +149,7 @@ export class Writer {
     this.#seq = seq
     this.#last = hash
     this.#pending.push(entry)
+    this.#hashes.push(hash)
   }
 
   /** Returns when everything appended since `begin` is on the disk. */
@@ -139,7 +161,23 @@ export class Writer {
     for (const entry of this.#pending) {
       noteCall(this.#open, entry.kind, entry.requestId, entry.awaits)
     }
-    this.#pending.length = 0
+    if (this.#tree !== null) this.#takeLeaves()
+    this.#pending.length = this.#hashes.length = 0
+    const made = this.#made
+    this.#made = null
+    if (made !== null) this.#onCheckpoint?.(made.note)
+  }
+
+  /**
+   * Brings the tree up to date and signs it when that is due; for moments in which nobody waits.
+   * True when a checkpoint is ready: it is the first entry of the next transaction.
+   */
+  prepareCheckpoint(nowMs: number): boolean {
+    const tree = this.#tree
+    if (tree === null || this.#made !== null) return this.#made !== null
+    this.#growTree(tree)
+    if (tree.isDue(nowMs)) this.#made = tree.sign(wallMs(), nowMs)
+    return this.#made !== null
   }
 
   /**
@@ -147,7 +185,7 @@ export class Writer {
    * not end where it was acknowledged: then nobody knows what the disk holds. Throws SQLite's error.
    */
   rollback(): boolean {
-    this.#pending.length = 0
+    this.#pending.length = this.#hashes.length = 0
     if (this.#db.inTransaction) this.#db.exec('ROLLBACK')
     const row = this.#db
       .prepare<[number], { seq: number; hash: Buffer }>(
@@ -164,16 +202,17 @@ export class Writer {
     this.#db.pragma('wal_checkpoint(PASSIVE)')
   }
 
-  /** Ends the chain with `writer.close`, durable, and closes the file. No call stays open behind it. */
+  /** Ends the chain with `writer.close`, durable and signed, and closes the file. No call stays open behind it. */
   close(): void {
     const nowUs = wallMs() * 1000
     try {
-      this.#begin.run()
+      this.begin()
       for (const requestId of this.#open) {
         const lost = lostOutcomeBody(requestId, nowUs, 'interrupted')
         this.append(own('outcome', requestId, nowUs, lost))
       }
       this.append(own('writer.close', '', nowUs, plainBody('writer.close', nowUs)))
+      this.#appendLast()
       this.#db.prepare("UPDATE chains SET state = 'closed' WHERE id = ?").run(this.#chain)
       this.commit()
       this.#db.pragma('wal_checkpoint(TRUNCATE)')
@@ -185,6 +224,30 @@ export class Writer {
   /** Lets go of the file without another word in it. */
   abandon(): void {
     this.#db.close()
+  }
+
+  #appendMade({ occurredAtUs, body }: MadeCheckpoint): void {
+    this.append(own('checkpoint', '', occurredAtUs, body))
+  }
+
+  /** The checkpoint that covers `writer.close`, in the same transaction: an end that is attested. */
+  #appendLast(): void {
+    if (this.#tree === null) return
+    this.#takeLeaves()
+    this.#growTree(this.#tree)
+    this.#made = this.#tree.sign(wallMs(), monotonicMs())
+    this.#appendMade(this.#made)
+  }
+
+  #takeLeaves(): void {
+    this.#pending.forEach(({ kind }, index) => {
+      this.#leaves.push({ hash: this.#hashes[index]!, isNews: !NO_NEWS.includes(kind) })
+    })
+  }
+
+  #growTree(tree: ChainTree): void {
+    for (const { hash, isNews } of this.#leaves) tree.add(hash, isNews)
+    this.#leaves.length = 0
   }
 
   #register(options: WriterOptions, nowUs: number): number {

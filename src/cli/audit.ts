@@ -1,10 +1,13 @@
+import { appendOnce } from '../audit/append-once.ts'
+import { adminBody } from '../audit/entry.ts'
 import { aboutLog } from '../audit/file.ts'
 import { entryAsJson, entryAsText, escapeText } from '../audit/format.ts'
 import { LogReader } from '../audit/query.ts'
 import type { StoredEntry } from '../audit/query.ts'
+import { keyListPath, rotateKey } from '../audit/signing-key.ts'
 import { verifyLog } from '../audit/verify.ts'
 import type { Finding, VerifyResult } from '../audit/verify.ts'
-import { every } from '../clock.ts'
+import { every, wallMs } from '../clock.ts'
 
 /** How often a followed log is looked at. */
 const FOLLOW_MS = 250
@@ -81,6 +84,10 @@ export interface VerifyOptions {
   readonly path: string
   /** An end that nothing attests is exit code 2. */
   readonly strict: boolean
+  /** Public keys to trust instead of the list beside the log. */
+  readonly keys?: string | null
+  /** Checkpoints that were published outside. */
+  readonly published?: string | null
   readonly json: boolean
   readonly write: (text: string) => void
 }
@@ -111,6 +118,7 @@ function resultLines(result: VerifyResult): string[] {
     `${result.chains} chains`,
     `${result.files.length} files`,
     `${openCalls} open calls`,
+    `${result.signed} entries under a signed checkpoint`,
   ]
   if (unacknowledged > 0) counts.push(`${unacknowledged} unacknowledged entries`)
   if (problemsTotal > 0) counts.push(`${problemsTotal} problems`)
@@ -122,4 +130,27 @@ function findingText({ file, writer, seq, what }: Finding): string {
   const chain = writer === '' ? '' : ` writer ${writer}`
   const entry = seq === 0 ? '' : ` entry ${seq}`
   return `${file}${chain}${entry}: ${what}`
+}
+
+/**
+ * `governor audit rotate-key`: a new key signs from now on. The entry that says so comes first. Exit
+ * code 0, or 2 when log or key cannot be written.
+ */
+export function auditRotateKey(options: {
+  readonly path: string
+  readonly version: string
+  readonly write: (text: string) => void
+}): number {
+  const { path, version, write } = options
+  try {
+    const nowMs = wallMs()
+    appendOnce(path, version, [{ kind: 'admin', body: adminBody('audit.rotate-key', {}, nowMs) }])
+    const { former, current } = rotateKey(path, nowMs)
+    write(`Key ${current} signs the audit from now on, instead of ${former}.\n`)
+    write(`Give verifiers the new list: ${escapeText(keyListPath(path))}\n`)
+    return 0
+  } catch (error) {
+    write(`${escapeText(aboutLog(path, error).message)}\n`)
+    return 2
+  }
 }

@@ -4,32 +4,38 @@ import { parseArgs } from 'node:util'
 
 import { ROOT } from '../support/start-governor.ts'
 import { crashCampaign } from './crash.ts'
+import { mutationCampaign } from './mutate.ts'
 
 /**
  * `npm run campaign crash -- [--times 50] [--seed 1] [--directory DIR]`: the long form of what a test does
  * briefly. The same seed repeats the same choices; a campaign that was ended goes on where it was.
+ * `npm run campaign mutate -- [--times 10000] [--seed 1]` alters a signed log at random and verifies it.
  */
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    times: { type: 'string', default: '50' },
+    times: { type: 'string' },
     seed: { type: 'string', default: '1' },
     directory: { type: 'string' },
   },
 })
 const [name] = positionals
-const times = Number(values.times)
+const times = Number(values.times ?? (name === 'mutate' ? '10000' : '50'))
 const seed = Number(values.seed)
 
 function say(line: string): void {
   stdout.write(`${line}\n`)
 }
 
-if (name !== 'crash' || !Number.isSafeInteger(times) || times < 1 || !Number.isSafeInteger(seed)) {
-  stderr.write('Usage: npm run campaign crash -- [--times 50] [--seed 1] [--directory DIR]\n')
-  process.exitCode = 2
-} else {
-  const directory = values.directory ?? join(ROOT, `data/campaign/crash-${seed}`)
+function finish(problems: readonly string[], well: string): void {
+  for (const problem of problems) say(problem)
+  say(problems.length === 0 ? well : `${problems.length} problems.`)
+  process.exitCode = problems.length === 0 ? 0 : 1
+}
+
+const isNumbered = Number.isSafeInteger(times) && times >= 1 && Number.isSafeInteger(seed)
+const directory = values.directory ?? join(ROOT, `data/campaign/${name}-${seed}`)
+if (name === 'crash' && isNumbered) {
   const { problems, ...figures } = await crashCampaign({
     directory,
     times,
@@ -38,7 +44,12 @@ if (name !== 'crash' || !Number.isSafeInteger(times) || times < 1 || !Number.isS
     loadMsMax: 1500,
   })
   say(JSON.stringify(figures))
-  for (const problem of problems) say(problem)
-  say(problems.length === 0 ? 'The audit survived.' : `${problems.length} problems.`)
-  process.exitCode = problems.length === 0 ? 0 : 1
+  finish(problems, 'The audit survived.')
+} else if (name === 'mutate' && isNumbered) {
+  const { missed, tried } = mutationCampaign({ directory, times, seed })
+  say(JSON.stringify(tried))
+  finish(missed, 'Every alteration was found.')
+} else {
+  stderr.write('Usage: npm run campaign crash|mutate -- [--times N] [--seed 1] [--directory DIR]\n')
+  process.exitCode = 2
 }

@@ -1,10 +1,11 @@
+import { readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 
 import Database from 'better-sqlite3'
 import t from 'tap'
 
 import { appendOnce } from '../../src/audit/append-once.ts'
-import { auditTail, auditVerify } from '../../src/cli/audit.ts'
+import { auditRotateKey, auditTail, auditVerify } from '../../src/cli/audit.ts'
 
 function admin(action: string): { kind: 'admin'; body: string } {
   return { kind: 'admin', body: JSON.stringify({ kind: 'admin', action, about: {} }) }
@@ -33,12 +34,13 @@ t.test('auditTail() shows the last entries, one line each', async (t) => {
   ])
   let out = ''
   const write = (text: string) => (out += text)
-  t.equal(await auditTail({ path, lines: 4, follow: false, json: false, write }), 0)
+  t.equal(await auditTail({ path, lines: 5, follow: false, json: false, write }), 0)
   t.strictSame(out.replaceAll(/^\S+/gm, 'TIME').split('\n'), [
     'TIME  deny 403 POLICY_DENIED  chat gpt-5  tenant=dev key=k1 policy=frontier',
     'TIME  outcome complete 200  input_tokens=9  12.3ms',
     'TIME  admin  keys.create  {}',
     'TIME  writer.close',
+    'TIME  checkpoint  size=5',
     '',
   ])
   t.match(out, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z {2}deny/)
@@ -49,9 +51,9 @@ t.test('auditTail() as JSON is one object a line', async (t) => {
   appendOnce(path, 'test', [admin(HOSTILE)])
   let out = ''
   const write = (text: string) => (out += text)
-  t.equal(await auditTail({ path, lines: 2, follow: false, json: true, write }), 0)
+  t.equal(await auditTail({ path, lines: 3, follow: false, json: true, write }), 0)
   const lines = out.trim().split('\n')
-  t.equal(lines.length, 2)
+  t.equal(lines.length, 3)
   t.match(JSON.parse(lines[0] ?? ''), { epoch: 1, seq: 2, entry: { action: HOSTILE } })
   t.notMatch(out, /[^\n\x20-\x7e]/)
 })
@@ -83,7 +85,7 @@ t.test('auditTail() follows until it is told to stop, into the next epoch', asyn
     onLine?.()
   }
   const tail = auditTail({ path, lines: 1, follow: true, json: false, write, signal: stop.signal })
-  await seen('writer.close')
+  await seen('checkpoint')
   appendOnce(path, 'test', [admin('two')])
   await seen('two')
   const next = path.replace('.db', '.e2.db')
@@ -109,7 +111,11 @@ t.test('auditVerify() says what holds and what does not', async (t) => {
   let out = ''
   const write = (text: string) => (out += text)
   t.equal(auditVerify({ path, strict: true, json: false, write }), 0)
-  t.equal(out, 'The audit log holds: 3 entries, 1 chains, 1 files, 0 open calls\n')
+  t.equal(
+    out,
+    'The audit log holds: 4 entries, 1 chains, 1 files, 0 open calls, ' +
+      '3 entries under a signed checkpoint\n',
+  )
   const db = new Database(path)
   db.exec('DELETE FROM entries WHERE seq = 2')
   db.close()
@@ -119,4 +125,40 @@ t.test('auditVerify() says what holds and what does not', async (t) => {
   out = ''
   t.equal(auditVerify({ path, strict: true, json: true, write }), 1)
   t.match(JSON.parse(out), { exitCode: 1, problemsTotal: 1 })
+})
+
+t.test(
+  'auditRotateKey() signs on with a new key, and the former stays valid for its time',
+  async (t) => {
+    const path = join(t.testdir(), 'audit.db')
+    appendOnce(path, 'test', [admin('one')])
+    let out = ''
+    const write = (text: string) => (out += text)
+    t.equal(auditRotateKey({ path, version: 'test', write }), 0)
+    t.match(out, /^Key [0-9a-f]{8} signs the audit from now on, instead of [0-9a-f]{8}\.\n/)
+    appendOnce(path, 'test', [admin('two')])
+    const { keys } = JSON.parse(readFileSync(`${path}.keys.json`, 'utf8')) as { keys: object[] }
+    t.match(keys, [{ until: String }, { until: null }])
+    t.equal(statSync(`${path}.key`).mode & 0o777, 0o600)
+    t.equal(auditVerify({ path, strict: true, json: false, write }), 0)
+  },
+)
+
+t.test('auditVerify() holds a log against the keys it is given', async (t) => {
+  const dir = t.testdir()
+  const path = join(dir, 'audit.db')
+  const other = join(dir, 'other.db')
+  for (const each of [path, other]) appendOnce(each, 'test', [admin('one')])
+  let out = ''
+  const write = (text: string) => (out += text)
+  const verify = (keys: string | null) =>
+    auditVerify({ path, strict: true, keys, json: false, write })
+  t.equal(verify(`${path}.keys.json`), 0)
+  t.equal(verify(`${other}.keys.json`), 1)
+  t.match(out, /signed by no key of the key list/)
+  t.equal(verify(join(dir, 'absent.json')), 2)
+  t.match(out, /Cannot read the key list .*absent\.json/)
+  rmSync(`${path}.keys.json`)
+  t.equal(verify(null), 2)
+  t.match(out, /Its signatures were not checked: there is no key list/)
 })

@@ -42,7 +42,10 @@ t.test('SIGTERM lets a stream end, refuses new connections, and exits with 0', a
   t.match(child.stderr, 'Stopped')
 
   const entries = site.entries()
-  t.equal(entries.at(-1)?.kind, 'writer.close')
+  t.strictSame(
+    entries.slice(-2).map(({ kind }) => kind),
+    ['writer.close', 'checkpoint'],
+  )
   t.match(entries.findLast(({ kind }) => kind === 'outcome')?.body, { outcome: 'complete' })
   const verified = await site.cli('audit', 'verify', '--strict')
   t.equal(verified.code, 0, verified.stdout)

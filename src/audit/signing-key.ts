@@ -1,0 +1,247 @@
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  randomUUID,
+} from 'node:crypto'
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  linkSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs'
+import { dirname } from 'node:path'
+
+import { makeDirectories } from '../directories.ts'
+import { type Checkpoint, fromBase64, keyIdOf, publicKeyOf } from './note.ts'
+import { rawPublicKey, signCheckpoint } from './note.ts'
+
+/**
+ * The key that signs checkpoints, and the list of all that ever did. Both lie beside the log:
+ * `audit.db.key` (PKCS #8, 0600) signs; `audit.db.keys.json` holds public keys and from when to when
+ * each was used, and is what a verifier is given.
+ */
+
+/** A public key and when its signatures count. */
+export interface ListedKey {
+  /** Eight hex digits. */
+  readonly id: string
+  readonly key: KeyObject
+  /** Milliseconds since 1970, both ends included; null is still in use. */
+  readonly fromMs: number
+  readonly untilMs: number | null
+}
+
+interface WrittenKey {
+  readonly id: string
+  readonly algorithm: 'ed25519'
+  /** Base64 of 32 bytes. */
+  readonly public: string
+  readonly from: string
+  readonly until: string | null
+}
+
+/** After a rotation the former key may sign for this long: a sidecar looks before it signs. */
+const OVERLAP_MS = 60_000
+const KEYS_MAX = 1_000
+const LIST_BYTES_MAX = 1024 * 1024
+
+/** Where the log at `path` keeps its secret key. */
+export function secretKeyPath(path: string): string {
+  return `${path}.key`
+}
+
+/** Where the log at `path` keeps its list of public keys. */
+export function keyListPath(path: string): string {
+  return `${path}.keys.json`
+}
+
+/** Signs the checkpoints of one log, with the key that lies there at that moment. */
+export class Signer {
+  readonly #path: string
+  #secret!: KeyObject
+  #id!: string
+  #fromMs!: number
+  #stamp = ''
+
+  private constructor(path: string) {
+    this.#path = path
+  }
+
+  /**
+   * Opens the key of the log at `path`, and makes it, with its list, when there is none. Throws an
+   * Error that names the file when it cannot be made, read, or is no Ed25519 key.
+   */
+  static open(path: string, nowMs: number): Signer {
+    const signer = new Signer(path)
+    if (!existsSync(secretKeyPath(path))) newKey(path, nowMs)
+    signer.#load(nowMs)
+    return signer
+  }
+
+  /** A moment at which this key is valid: now, unless the clock went back behind its beginning. */
+  timeMs(nowMs: number): number {
+    return Math.max(nowMs, this.#fromMs)
+  }
+
+  /** Takes a rotated key over. A key that became unreadable leaves the one that is known. */
+  refresh(nowMs: number): void {
+    try {
+      if (stampOf(this.#path) !== this.#stamp) this.#load(nowMs)
+    } catch {
+      // The known key still signs, and its signatures still verify.
+    }
+  }
+
+  sign(checkpoint: Checkpoint): string {
+    return signCheckpoint(checkpoint, this.#secret, this.#id)
+  }
+
+  #load(nowMs: number): void {
+    const file = secretKeyPath(this.#path)
+    const stamp = stampOf(this.#path)
+    const secret = readSecret(file)
+    const raw = rawPublicKey(createPublicKey(secret))
+    const id = keyIdOf(raw)
+    const list = existsSync(keyListPath(this.#path)) ? readKeyList(keyListPath(this.#path)) : []
+    let listed = list.find((each) => each.id === id)
+    if (listed === undefined) {
+      listed = { id, key: createPublicKey(secret), fromMs: nowMs, untilMs: null }
+      writeKeyList(this.#path, [...list, listed])
+    }
+    this.#secret = secret
+    this.#id = id
+    this.#fromMs = listed.fromMs
+    this.#stamp = stamp
+  }
+}
+
+/**
+ * Makes a new key the one that signs; the former counts for one minute more, until running sidecars
+ * have noticed. Returns the ids, the former '' when there was none. Throws an Error that names a file.
+ */
+export function rotateKey(path: string, nowMs: number): { former: string; current: string } {
+  const file = secretKeyPath(path)
+  if (!existsSync(file)) return { former: '', current: newKey(path, nowMs) }
+  Signer.open(path, nowMs)
+  const former = keyIdOf(rawPublicKey(createPublicKey(readSecret(file))))
+  const current = newKey(path, nowMs, former)
+  return { former, current }
+}
+
+/** Reads a list of public keys. Throws an Error that names the file and what is wrong with it. */
+export function readKeyList(file: string): ListedKey[] {
+  try {
+    if (statSync(file).size > LIST_BYTES_MAX) throw new Error('it is larger than 1 MiB')
+    const { keys } = JSON.parse(readFileSync(file, 'utf8')) as { readonly keys?: unknown }
+    if (!Array.isArray(keys) || keys.length > KEYS_MAX) throw new Error('it has no list of keys')
+    return keys.map(listedKey)
+  } catch (error) {
+    const why = (error as Error).message
+    throw new Error(`Cannot read the key list ${file}: ${why}`, { cause: error })
+  }
+}
+
+function listedKey(value: unknown, index: number): ListedKey {
+  const { id, public: coded, from, until } = (value ?? {}) as Partial<Record<string, unknown>>
+  const raw = typeof coded === 'string' ? fromBase64(coded, 32) : null
+  const fromMs = typeof from === 'string' ? Date.parse(from) : NaN
+  const untilMs = typeof until === 'string' ? Date.parse(until) : null
+  const isUntil = until === null || (untilMs !== null && !Number.isNaN(untilMs))
+  if (raw === null || Number.isNaN(fromMs) || !isUntil || id !== keyIdOf(raw)) {
+    throw new Error(`keys[${index}] is not a public key with its id, from and until`)
+  }
+  return { id, key: publicKeyOf(raw), fromMs, untilMs }
+}
+
+/** The list is written first: a signature without its public key would be worth nothing. */
+function newKey(path: string, nowMs: number, former?: string): string {
+  const { privateKey } = generateKeyPairSync('ed25519')
+  const publicKey = createPublicKey(privateKey)
+  const id = keyIdOf(rawPublicKey(publicKey))
+  makeDirectories(dirname(path))
+  const list = existsSync(keyListPath(path)) ? readKeyList(keyListPath(path)) : []
+  const ended = list.map((each) =>
+    each.id === former && each.untilMs === null ? { ...each, untilMs: nowMs + OVERLAP_MS } : each,
+  )
+  writeKeyList(path, [...ended, { id, key: publicKey, fromMs: nowMs, untilMs: null }])
+  const pem = privateKey.export({ format: 'pem', type: 'pkcs8' })
+  // The first key of a log may be made by two processes at once: the slower takes the other's.
+  const place = former === undefined ? linkNew : renameSync
+  placeFile(secretKeyPath(path), { text: pem.toString(), mode: 0o600, place })
+  return id
+}
+
+function writeKeyList(path: string, list: readonly ListedKey[]): void {
+  const keys = list.map(({ id, key, fromMs, untilMs }): WrittenKey => {
+    return {
+      id,
+      algorithm: 'ed25519',
+      public: rawPublicKey(key).toString('base64'),
+      from: new Date(fromMs).toISOString(),
+      until: untilMs === null ? null : new Date(untilMs).toISOString(),
+    }
+  })
+  const text = `${JSON.stringify({ keys }, null, 2)}\n`
+  placeFile(keyListPath(path), { text, mode: 0o644, place: renameSync })
+}
+
+function linkNew(from: string, to: string): void {
+  try {
+    linkSync(from, to)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+  }
+  rmSync(from)
+}
+
+interface Placed {
+  readonly text: string
+  readonly mode: number
+  readonly place: (from: string, to: string) => void
+}
+
+/** Whole or not at all, also when the power fails: a half-written key would lose the old one too. */
+function placeFile(file: string, { text, mode, place }: Placed): void {
+  const temporary = `${file}.${randomUUID()}.new`
+  try {
+    const descriptor = openSync(temporary, 'wx', mode)
+    try {
+      writeSync(descriptor, text)
+      fsyncSync(descriptor)
+    } finally {
+      closeSync(descriptor)
+    }
+    place(temporary, file)
+    const directory = openSync(dirname(file), 'r')
+    fsyncSync(directory)
+    closeSync(directory)
+  } catch (error) {
+    rmSync(temporary, { force: true })
+    const why = (error as Error).message
+    throw new Error(`Cannot write ${file}: ${why}`, { cause: error })
+  }
+}
+
+function readSecret(file: string): KeyObject {
+  try {
+    const secret = createPrivateKey(readFileSync(file))
+    if (secret.asymmetricKeyType !== 'ed25519') throw new Error('it is no Ed25519 key')
+    return secret
+  } catch (error) {
+    const why = (error as Error).message
+    throw new Error(`Cannot read the key that signs the audit, ${file}: ${why}`, { cause: error })
+  }
+}
+
+function stampOf(path: string): string {
+  const { ino, mtimeMs, size } = statSync(secretKeyPath(path))
+  return `${ino}:${mtimeMs}:${size}`
+}
