@@ -1,34 +1,10 @@
 import { monotonicMs } from './clock.ts'
 import type { GovernorError } from './errors.ts'
+import type { Operation } from './operations.ts'
+
+export { OPERATIONS, type Operation } from './operations.ts'
 
 /** The nouns of one exchange, in the order a request acquires them. Plain data, no sockets. */
-
-/** Operations, one name across dialects and endpoints. Closed: an unknown one is refused. */
-export const OPERATIONS = [
-  'chat',
-  'completions',
-  'embeddings',
-  'images',
-  'speech',
-  'transcription',
-  'moderations',
-  'rerank',
-  'tokens',
-  'realtime',
-  'batches',
-  'fine_tuning',
-  'evals',
-  'assistants',
-  'models',
-  'files.read',
-  'files.write',
-  'files.delete',
-  'stored.read',
-  'stored.write',
-  'stored.delete',
-  'admin',
-] as const
-export type Operation = (typeof OPERATIONS)[number]
 
 export type Stage =
   | 'match'
@@ -315,6 +291,13 @@ export interface Changes {
   readonly names: readonly ('redacted' | 'set')[]
 }
 
+/** What a candidate configuration would have decided; nothing follows from it. */
+export interface CandidateDecision {
+  /** Of the candidate's file, hex. */
+  readonly digest: string
+  readonly decision: Decision
+}
+
 /** How a limit stands after this call, for headers and the entry. */
 export interface LimitState {
   readonly id: string
@@ -353,6 +336,8 @@ export class Trail {
   decision: Decision | null = null
   /** What `/v1/check` was told; the entry names this decision, the call itself was let through. */
   checked: Decision | null = null
+  /** Null where no candidate is configured, or nobody was asked. */
+  candidate: CandidateDecision | null = null
   lease: Lease | null = null
   refusal: GovernorError | null = null
   /** Changes made to the bytes, as in `x-governor-changed`. */

@@ -190,14 +190,8 @@ export class Governor {
       metrics: this.metrics,
     })
     this.#shared.limits.reconfigure(snapshot.limits, selectorMatcher(snapshot.aliases))
-    this.#shared.recorder.use({
-      digest: snapshot.digest,
-      policies: snapshot.policies.map((policy) => ({
-        ...policy,
-        rule: ruleDigest(policy, snapshot),
-      })),
-      ...(snapshot.exceptions.length > 0 && { exceptions: snapshot.exceptions }),
-    })
+    this.#tellOf(snapshot, 'live')
+    if (snapshot.candidate !== null) this.#tellOf(snapshot.candidate, 'candidate')
     this.#world = world
     this.#stages = createStages(world, this.#shared)
     this.#checkStages = createCheckStages(this.#stages, world, this.#shared)
@@ -207,6 +201,17 @@ export class Governor {
     for (const { id, expiresMs } of snapshot.exceptions) {
       this.metrics.exceptionEnd.set({ exception: id }, expiresMs / 1000)
     }
+  }
+
+  /** The audit names what a digest in its decisions means. */
+  #tellOf(snapshot: Snapshot, role: 'live' | 'candidate'): void {
+    const { digest, policies, exceptions } = snapshot
+    this.#shared.recorder.use({
+      role,
+      digest,
+      policies: policies.map((policy) => ({ ...policy, rule: ruleDigest(policy, snapshot) })),
+      ...(exceptions.length > 0 && { exceptions }),
+    })
   }
 
   async #listen({ listen: addresses, timeouts, maximums }: Snapshot): Promise<void> {

@@ -97,7 +97,7 @@ config(program.command('explain'))
   .argument('<request>', 'a request id of the audit, or a JSON file that describes a request')
   .action(async (what: string, { config: file }: { config: string }) => {
     const { explainCall } = await import('./cli/explain.ts')
-    await withConfig(file, ({ snapshot }) => explainCall({ snapshot, file, what, write }))
+    await withConfig(file, ({ snapshot }) => explainCall({ snapshot, file, what, write }), 'load')
   })
 
 config(program.command('replay'))
@@ -231,8 +231,9 @@ async function withConfig(
     version: string
     write: typeof write
   }) => Promise<number>,
+  candidate: 'load' | 'ignore' = 'ignore',
 ): Promise<void> {
-  const loaded = loadConfig(file, { forRun: false })
+  const loaded = loadConfig(file, { forRun: false, candidate })
   if (!loaded.ok) {
     stderr.write(renderProblems(loaded.problems))
     finish(2)

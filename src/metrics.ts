@@ -60,6 +60,11 @@ function callMetrics(make: Maker) {
       'policy',
       'mode',
     ]),
+    candidateDecisions: make.counter(
+      'candidate_decisions_total',
+      'Decisions of a candidate, beside ours',
+      ['result', 'policy'],
+    ),
     exceptionUses: make.counter(
       'exception_uses_total',
       'Decisions in which an exception lifted a policy',

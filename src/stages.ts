@@ -4,6 +4,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { Recorder } from './audit/record.ts'
 import { authenticate, endedKey } from './auth/authenticate.ts'
 import type { KeyRing } from './auth/key-ring.ts'
+import { besideCandidate } from './candidate.ts'
 import { monotonicMs, wallMs } from './clock.ts'
 import { decide } from './decide.ts'
 import { GovernorError } from './errors.ts'
@@ -95,7 +96,9 @@ function checkingStages(world: World, shared: Shared): Omit<GovernorStages, Call
     },
     inspect: (body, route) => route.dialect.inspect(route, body.bytes, maximums),
     route: (facts, trail) => findUpstream(world, facts.models, trail),
-    decide: (facts, trail, exchange) => decide(world, facts, trail, exchange),
+    decide: besideCandidate(world, (facts, trail, exchange) =>
+      decide(world, facts, trail, exchange),
+    ),
     reserve: (facts, trail) =>
       reserve(
         shared.limits,

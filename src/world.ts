@@ -4,6 +4,7 @@ import { openDetectors, type RunningDetector } from './external-detectors.ts'
 import { HeaderList } from './http/headers.ts'
 import type { Metrics } from './metrics.ts'
 import { compilePolicies, type CompiledPolicies } from './policy/compile.ts'
+import { upstreamRouter } from './policy/described-call.ts'
 import { compileAliases, ModelNames } from './policy/model-names.ts'
 import { compileSelectors, NO_SELECTORS, type SelectorTest } from './policy/selectors.ts'
 import { UpstreamPool } from './upstream/forward.ts'
@@ -25,10 +26,21 @@ export interface DialectHeaders {
   readonly response: HeaderList
 }
 
+/** A candidate, compiled. */
+export interface CandidateWorld {
+  readonly digest: string
+  readonly policies: CompiledPolicies
+  readonly detectors: ReadonlyMap<string, RunningDetector>
+  /** Its own upstreams decide which one its policies see. */
+  readonly route: ReturnType<typeof upstreamRouter>
+}
+
 /** One snapshot, compiled: everything a request needs and nothing it has to prepare. */
 export interface World {
   readonly snapshot: Snapshot
   readonly policies: CompiledPolicies
+  /** What is only asked, of every call; null without `candidate`. */
+  readonly candidate: CandidateWorld | null
   readonly upstreams: readonly RunningUpstream[]
   readonly headers: ReadonlyMap<string, DialectHeaders>
   /** Detectors that are services, by id. */
@@ -74,9 +86,30 @@ export async function createWorld(snapshot: Snapshot, parts: WorldParts): Promis
     ]),
   )
   const policies = compilePolicies(snapshot)
-  const formerDetectors = parts.former?.detectors ?? new Map<string, RunningDetector>()
-  const detectors = openDetectors(snapshot, formerDetectors, parts.metrics)
-  return { snapshot, policies, upstreams, headers, detectors }
+  const former = servicesOf(parts.former)
+  const detectors = openDetectors(snapshot, former, parts.metrics)
+  const candidate = candidateWorld(snapshot, new Map([...former, ...detectors]), parts.metrics)
+  return { snapshot, policies, candidate, upstreams, headers, detectors }
+}
+
+/** The services of a world and of its candidate. */
+function servicesOf(world: World | null): ReadonlyMap<string, RunningDetector> {
+  return new Map([...(world?.candidate?.detectors ?? []), ...(world?.detectors ?? [])])
+}
+
+/** A service that is configured alike is the same, so that a text is sent to it once. */
+function candidateWorld(
+  { candidate }: Snapshot,
+  known: ReadonlyMap<string, RunningDetector>,
+  metrics: Metrics,
+): CandidateWorld | null {
+  if (candidate === null) return null
+  return {
+    digest: candidate.digest,
+    policies: compilePolicies(candidate),
+    detectors: openDetectors(candidate, known, metrics),
+    route: upstreamRouter(candidate),
+  }
 }
 
 /** Shorter than any key a provider gives out; a short word would be cut out of ordinary answers. */
@@ -105,8 +138,9 @@ export interface Closable {
 }
 
 /** All the connections of a world. */
-export function poolsOf({ upstreams, detectors }: World): Closable[] {
-  return [...upstreams, ...detectors.values()].map(({ pool }) => pool)
+export function poolsOf({ upstreams, detectors, candidate }: World): Closable[] {
+  const services = [...detectors.values(), ...(candidate?.detectors.values() ?? [])]
+  return [...new Set([...upstreams, ...services].map(({ pool }) => pool))]
 }
 
 /** The pools that only the former world uses. */

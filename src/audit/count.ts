@@ -1,5 +1,6 @@
-import type { Decision, Trail, Usage } from '../exchange.ts'
+import type { CandidateDecision, Decision, Trail, Usage } from '../exchange.ts'
 import type { Metrics } from '../metrics.ts'
+import { differenceOf } from './entry-candidate.ts'
 
 /** Counts a call of a known caller once it has ended; `nowMs` is monotonic. */
 export function countCall(metrics: Metrics, trail: Trail, nowMs: number): void {
@@ -9,6 +10,7 @@ export function countCall(metrics: Metrics, trail: Trail, nowMs: number): void {
   if (limit !== undefined) metrics.limitRefusals.inc({ limit })
   metrics.requestSeconds.observe((nowMs - trail.startedMs) / 1000, operation)
   if (trail.decision !== null && trail.checked === null) countDecision(metrics, trail.decision)
+  if (trail.candidate !== null) countCandidate(metrics, trail, trail.candidate)
   countTimes(metrics, trail)
   if (trail.usage !== null) countTokens(metrics, trail.usage)
 }
@@ -19,6 +21,13 @@ function countDecision(metrics: Metrics, decision: Decision): void {
   const mode = by?.mode ?? 'enforce'
   metrics.decisions.inc({ decision: effect, policy: policy ?? 'none', mode })
   for (const { id } of exceptions ?? []) metrics.exceptionUses.inc({ exception: id })
+}
+
+/** `/v1/check` counts too: it was asked the same way. */
+function countCandidate(metrics: Metrics, trail: Trail, candidate: CandidateDecision): void {
+  const decision = trail.checked ?? trail.decision
+  if (decision === null) return
+  metrics.candidateDecisions.inc(differenceOf(decision, candidate.decision))
 }
 
 function countTimes(metrics: Metrics, trail: Trail): void {

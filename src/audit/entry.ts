@@ -8,6 +8,7 @@ import type {
   Usage,
   UsedException,
 } from '../exchange.ts'
+import { candidateMember } from './entry-candidate.ts'
 
 /**
  * Bodies of the entries of a call: what happened, under OpenTelemetry's `gen_ai.*` names where it
@@ -59,6 +60,7 @@ export function decisionBody(trail: Trail, context: DecisionContext): string {
     requestOf(trail) +
     verdictOf(trail, context) +
     (decision === null ? '' : policiesOf(decision.policies, cut)) +
+    (trail.candidate === null ? '' : candidateMember(trail.candidate, decision)) +
     stagesOf(trail) +
     factsOf(trail, cut) +
     limitsOf(trail, cut) +
@@ -131,6 +133,8 @@ export interface LoadedPolicy {
 
 /** What the log is told of a snapshot before it decides. */
 export interface LoadedSnapshot {
+  /** A candidate decides nothing; `live` when absent. */
+  readonly role?: 'live' | 'candidate'
   readonly digest: string
   readonly policies: readonly LoadedPolicy[]
   readonly exceptions?: readonly UsedException[]
@@ -141,6 +145,7 @@ export function policyLoadBody(loaded: LoadedSnapshot, occurredAtMs: number): st
   return JSON.stringify({
     kind: 'policy.load',
     time: new Date(occurredAtMs).toISOString(),
+    role: loaded.role === 'candidate' ? 'candidate' : undefined,
     policy_digest: loaded.digest,
     policies: loaded.policies.map(({ id, mode, verb, rule }) => ({
       id: safe(id, NAME_CHARS_MAX),

@@ -39,8 +39,8 @@ export class Recorder {
   readonly #metrics: Metrics
   readonly #localBytesMax: number
   readonly #stopFolding: () => void
-  /** Of the snapshot that the log was told of last; calls under way may have begun with another. */
-  #digest = ''
+  /** Of the snapshots that the log was told of last; calls under way may have begun with another. */
+  readonly #digests = { live: '', candidate: '' }
   #lostSeen = 0
 
   private constructor(wal: Wal, metrics: Metrics, localBytesMax: number) {
@@ -107,9 +107,9 @@ export class Recorder {
 
   /** Entries from now on are decided by this snapshot; the log says so first. */
   use(loaded: LoadedSnapshot): void {
-    const { digest } = loaded
-    if (digest === this.#digest) return
-    this.#digest = digest
+    const { digest, role = 'live' } = loaded
+    if (digest === this.#digests[role]) return
+    this.#digests[role] = digest
     const nowMs = wallMs()
     this.#wal.queue({
       kind: 'policy.load',

@@ -24,6 +24,10 @@ export function banner(snapshot: Snapshot, listening: Listening, recovered: numb
     ['limits', `${limits.length}, store memory: not shared`],
     ['audit', `${audit.path}, ${freeSpace(audit.path)}; ${capacityText(snapshot)}`],
   ]
+  if (snapshot.candidate !== null) {
+    const { file, digest } = snapshot.candidate
+    lines.push(['candidate', `${file} (${digest.slice(0, 12)}), in shadow`])
+  }
   if (recovered > 0) lines.push(['recovered', `${recovered} interrupted calls closed in the audit`])
   return [
     'Governor is running.',

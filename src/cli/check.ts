@@ -87,6 +87,8 @@ function summary(snapshot: Snapshot): string {
     count(snapshot.limits.length, 'limit', 'limits'),
     count(snapshot.policies.length, 'policy', 'policies'),
   ]
+  const { candidate } = snapshot
+  if (candidate !== null) counts.push(`candidate ${candidate.file}`)
   return `${counts.join(', ')}; ${capacityText(snapshot)}`
 }
 

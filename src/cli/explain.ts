@@ -45,18 +45,32 @@ export async function explainCall(options: ExplainOptions): Promise<number> {
 
 async function explainDescribed({ snapshot, file, what, write }: ExplainOptions): Promise<number> {
   const request = await readRequest(what, snapshot)
+  const nowMs = wallMs()
+  const lines = await describedLines(snapshot, request, { file, nowMs })
+  const { candidate } = snapshot
+  if (candidate !== null) {
+    const shown = `the candidate ${candidate.file}`
+    lines.push('', ...(await describedLines(candidate, request, { file: shown, nowMs })))
+  }
+  write(`${lines.map(escapeText).join('\n')}\n`)
+  return 0
+}
+
+/** What one configuration makes of the request. */
+async function describedLines(
+  snapshot: Snapshot,
+  request: DescribedRequest,
+  { file, nowMs }: { readonly file: string; readonly nowMs: number },
+): Promise<string[]> {
   const compiled = compilePolicies(snapshot)
   const route = describedRouter(snapshot)
-  const nowMs = wallMs()
   const { got } = await decideDescribed(compiled, request, { route, nowMs })
   const call = describedCall(request, route(request), nowMs)
   const { policies } = explain(compiled, call, knowing(scanAll(compiled.texts, request.input)))
   const services = snapshot.detectors.filter((each) => !('matches' in each)).map(({ id }) => id)
   const asked = services.length === 0 ? [] : [`as if nothing was found by ${services.join(', ')}`]
   const by = `by ${file}, ${digestText(snapshot)}`
-  const lines = [verdictText(got), by, ...asked, '', ...table(policies)]
-  write(`${lines.map(escapeText).join('\n')}\n`)
-  return 0
+  return [verdictText(got), by, ...asked, '', ...table(policies)]
 }
 
 async function readRequest(path: string, { maximums }: Snapshot): Promise<DescribedRequest> {

@@ -24,7 +24,7 @@ export interface ReplayOptions {
  * code 0 when nothing would change, 1 when something would, 2 when there is no log or no candidate.
  */
 export function replay({ snapshot, against, sinceMs, json, write }: ReplayOptions): number {
-  const loaded = loadConfig(against, { forRun: false })
+  const loaded = loadConfig(against, { forRun: false, candidate: 'ignore' })
   if (!loaded.ok) {
     write(renderProblems(loaded.problems, 'Nothing was replayed.'))
     return 2

@@ -26,7 +26,8 @@ export async function run(options: RunOptions): Promise<number> {
     return loaded.missing ? 2 : 1
   }
   const log = createLog('info')
-  const { digest, secretFiles } = loaded.snapshot
+  const { digest } = loaded.snapshot
+  const secretFiles = followed(loaded.snapshot)
   const early: Changed[] = []
   let changed = (what: Changed): void => void early.push(what)
   // From before the start, so that no change during it is missed.
@@ -78,7 +79,6 @@ class Reloader {
   }
 
   /** `forced` reloads a file that has not changed, since what it points to has. */
-
   request(forced = false): void {
     this.#forced ||= forced
     if (this.#running) this.#again = true
@@ -102,18 +102,25 @@ class Reloader {
 
   async #take(loaded: Loaded, forced: boolean): Promise<void> {
     if (!loaded.ok) {
+      if (loaded.follow.length > 0) {
+        this.#watcher.follow([...followed(this.#governor.snapshot), ...loaded.follow])
+      }
       this.#refused(renderProblems(loaded.problems))
       return
     }
     const { snapshot } = loaded
-    this.#watcher.follow(snapshot.secretFiles)
+    this.#watcher.follow(followed(snapshot))
     if (!forced && snapshot.digest === this.#governor.snapshot.digest) return
     for (const key of fixedChanges(this.#governor.snapshot, snapshot)) {
       this.#log.warn({ key }, 'Changed in the file, but takes effect only at the next start')
     }
     await this.#governor.reload(snapshot)
     this.#governor.metrics.configReloads.inc({ result: 'ok' })
-    this.#log.info({ digest: snapshot.digest }, 'Configuration reloaded')
+    const { digest, candidate } = snapshot
+    this.#log.info(
+      { digest, ...(candidate !== null && { candidate: candidate.digest }) },
+      'Configuration reloaded',
+    )
   }
 
   #refused(why: unknown): void {
@@ -123,6 +130,12 @@ class Reloader {
       'Configuration not reloaded: the last good one stays',
     )
   }
+}
+
+/** Files whose change is one of the configuration, though the file itself stays as it is. */
+function followed({ secretFiles, candidate }: Snapshot): string[] {
+  const more = candidate === null ? [] : [candidate.file, ...candidate.secretFiles]
+  return [...secretFiles, ...more]
 }
 
 /** What was opened at start and is not opened again by a reload. */

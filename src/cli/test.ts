@@ -51,7 +51,7 @@ function escapeLines(text: string): string {
 }
 
 async function testFile(file: string, { env, coverageMin }: TestOptions) {
-  const loaded = loadConfig(file, { env, forRun: false })
+  const loaded = loadConfig(file, { env, forRun: false, candidate: 'ignore' })
   if (!loaded.ok) {
     const problems = loaded.problems.map(problemLine)
     const tested = { file, report: null, problems, coverageProblem: null }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
-import { resolve } from 'node:path'
+import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { env as processEnv } from 'node:process'
 
 import { wallMs } from '../clock.ts'
@@ -32,6 +32,11 @@ export interface LoadOptions {
   readonly forRun: boolean
   /** Knows the language of expressions, which is a neighbour's. */
   readonly checkExpression: ExpressionCheck
+  /**
+   * What becomes of `candidate`: it is loaded, which is the default; left alone, by commands that ask no
+   * policy; or refused, in a candidate.
+   */
+  readonly candidate?: 'load' | 'ignore' | 'refuse'
   /** When it is loaded, milliseconds since 1970, for what is said about exceptions; now when absent. */
   readonly nowMs?: number
 }
@@ -47,6 +52,8 @@ export type Loaded =
       readonly problems: readonly Problem[]
       /** The file itself cannot be read. */
       readonly missing: boolean
+      /** Absolute paths of other files whose change may help. */
+      readonly follow: readonly string[]
     }
 
 /**
@@ -65,20 +72,22 @@ export function parseConfig(file: string, bytes: Buffer, options: LoadOptions): 
   if ('wrong' in text) return refused(file, text.wrong, false)
   const source = parse(file, text.text)
   if (source === null) return refused(file, 'Cannot parse: nested too deeply', false)
-  if (!source.sound) return { ok: false, problems: bounded(source.problems), missing: false }
+  if (!source.sound) return failed(bounded(source.problems))
   const report = new Report(source)
   const value = new Reader(report, {
     env: options.env ?? processEnv,
     forRun: options.forRun,
   }).read(FILE)
-  const snapshot = resolveFile(value, report, {
+  const own = resolveFile(value, report, {
     file: resolve(file),
     digest: createHash('sha256').update(bytes).digest('hex'),
     readSecret,
     checkExpression: options.checkExpression,
   })
-  const problems = bounded([...source.problems, ...report.problems])
-  if (problems.length > 0) return { ok: false, problems, missing: false }
+  const candidate = loadCandidate(value.candidate, report, { file, options })
+  const snapshot = { ...own, candidate: candidate.snapshot }
+  const problems = [...bounded([...source.problems, ...report.problems]), ...candidate.problems]
+  if (problems.length > 0) return failed(problems, [...snapshot.secretFiles, ...candidate.follow])
   const nowMs = options.nowMs ?? wallMs()
   for (const { path, message, rule } of [
     ...advise(snapshot),
@@ -93,12 +102,49 @@ export function parseConfig(file: string, bytes: Buffer, options: LoadOptions): 
   return { ok: true, snapshot: deepFreeze(snapshot), notes: sortProblems(report.notes) }
 }
 
+interface LoadedCandidate {
+  readonly snapshot: Snapshot | null
+  /** In the candidate. */
+  readonly problems: readonly Problem[]
+  readonly follow: readonly string[]
+}
+
+/** Loads what `candidate` names; that there is no such file is a problem of `file`. */
+function loadCandidate(
+  written: string | null,
+  report: Report,
+  { file, options }: { readonly file: string; readonly options: LoadOptions },
+): LoadedCandidate {
+  const { candidate = 'load' } = options
+  const nothing = { snapshot: null, problems: [], follow: [] }
+  const at = ['candidate']
+  if (written === null || candidate === 'ignore' || !report.clean(at)) return nothing
+  const isItself = resolve(dirname(file), written) === resolve(file)
+  report.check(at, !isItself, 'It is this file itself: name another one')
+  const message = 'A candidate has none of its own: remove the key'
+  report.check(at, candidate !== 'refuse', message)
+  if (!report.clean(at)) return nothing
+  const shown = isAbsolute(written) ? written : join(dirname(file), written)
+  const loaded = loadConfig(shown, { ...options, candidate: 'refuse' })
+  const follow = [resolve(shown)]
+  if (loaded.ok) return { snapshot: loaded.snapshot, problems: [], follow }
+  const more = [...follow, ...loaded.follow]
+  if (!loaded.missing) return { snapshot: null, problems: loaded.problems, follow: more }
+  report.check(at, false, loaded.problems[0]?.message ?? 'Cannot read the file')
+  return { snapshot: null, problems: [], follow: more }
+}
+
+function failed(problems: readonly Problem[], follow: readonly string[] = []): Loaded {
+  return { ok: false, problems, missing: false, follow }
+}
+
 function refused(file: string, message: string, missing: boolean): Loaded {
   const place = missing ? { line: 0, column: 0 } : { line: 1, column: 1 }
   return {
     ok: false,
     problems: [{ file, ...place, path: '', message, severity: 'error' }],
     missing,
+    follow: [],
   }
 }
 

@@ -48,6 +48,7 @@ export function printConfig(snapshot: Snapshot): string {
     aliases: snapshot.aliases,
     policies: snapshot.policies.map(policy),
     exceptions: snapshot.exceptions.map(exception),
+    ...(snapshot.candidate !== null && { candidate: snapshot.candidate.file }),
     detectors: snapshot.detectors.map(detector),
     tests: snapshot.tests.map(test),
     audit: {

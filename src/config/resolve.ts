@@ -76,6 +76,7 @@ export function resolveFile(value: FileValue, report: Report, options: ResolveOp
     aliases: value.aliases,
     policies: resolvePolicies(value, scope),
     exceptions: resolveExceptions(value, scope),
+    candidate: null,
     detectors: resolveDetectors(value, {
       report,
       credential: (given, at) => resolveCredential(given, { report, at, options }),

@@ -367,7 +367,10 @@ export const FILE = map('governance.yaml', {
     '[]',
     'What was approved against a policy, for whom and until when: [exceptions](#exceptions-to-policies).',
   ),
-  candidate: later('A second file evaluated in shadow.'),
+  candidate: optional(
+    text('a path', undefined, 4096),
+    'A second file of this kind, evaluated whole beside this one and only recorded: [a candidate](#a-candidate).',
+  ),
   operations: later('Operations of your own.'),
   tests: defaulted(
     TESTS,

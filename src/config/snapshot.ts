@@ -39,6 +39,8 @@ export interface Snapshot {
   readonly aliases: Readonly<Record<string, string>>
   readonly policies: readonly PolicyConfig[]
   readonly exceptions: readonly ExceptionConfig[]
+  /** What `candidate` names, which has none itself; null without one. Its policies decide nothing. */
+  readonly candidate: Snapshot | null
   readonly detectors: readonly DetectorConfig[]
   /** Run by `governor test` only. */
   readonly tests: readonly TestConfig[]

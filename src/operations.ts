@@ -1,0 +1,26 @@
+/** Operations, one name across dialects and endpoints. Closed: an unknown one is refused. */
+export const OPERATIONS = [
+  'chat',
+  'completions',
+  'embeddings',
+  'images',
+  'speech',
+  'transcription',
+  'moderations',
+  'rerank',
+  'tokens',
+  'realtime',
+  'batches',
+  'fine_tuning',
+  'evals',
+  'assistants',
+  'models',
+  'files.read',
+  'files.write',
+  'files.delete',
+  'stored.read',
+  'stored.write',
+  'stored.delete',
+  'admin',
+] as const
+export type Operation = (typeof OPERATIONS)[number]
