@@ -8,6 +8,7 @@ import { SqliteKeyStore } from './auth/key-store-sqlite.ts'
 import { createCheckStages } from './check-stages.ts'
 import { every, monotonicMs, wallMs } from './clock.ts'
 import type { Address, Snapshot } from './config/snapshot.ts'
+import { anthropic } from './dialect/anthropic.ts'
 import { openai } from './dialect/openai.ts'
 import { GovernorError } from './errors.ts'
 import type { Trail } from './exchange.ts'
@@ -25,7 +26,7 @@ import { createStages, type GovernorStages, type Shared } from './stages.ts'
 import { EchoUpstream, parseEchoUrl } from './upstream/echo.ts'
 import { type Closable, createWorld, droppedPools, poolsOf, type World } from './world.ts'
 
-const DIALECTS = { openai }
+const DIALECTS = { openai, anthropic }
 /** A revoked key stops within a second: looked for four times as often. */
 const KEYS_REFRESH_MS = 250
 const RETIRE_LOOK_MS = 250

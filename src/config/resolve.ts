@@ -9,7 +9,14 @@ import { type ExpressionCheck, ExpressionChecker } from './resolve-expressions.t
 import { checkUnique, resolvePolicies, resolveSelectors, type Scope } from './resolve-policies.ts'
 import { resolveTests } from './resolve-tests.ts'
 import type { FILE } from './schema.ts'
-import type { Address, LimitConfig, LimitFigures, Snapshot, UpstreamConfig } from './snapshot.ts'
+import type {
+  Address,
+  DialectName,
+  LimitConfig,
+  LimitFigures,
+  Snapshot,
+  UpstreamConfig,
+} from './snapshot.ts'
 import { quote } from './source.ts'
 import type { Read } from './spec.ts'
 import { formatAddress, formatSize } from './units.ts'
@@ -173,6 +180,9 @@ function isLoopback({ host }: Address): boolean {
 
 // --- upstreams ---
 
+/** Providers that report a stream's usage only when asked. */
+const ASKED: ReadonlySet<DialectName> = new Set(['openai'])
+
 function resolveUpstreams(
   { upstreams }: FileValue,
   report: Report,
@@ -182,7 +192,7 @@ function resolveUpstreams(
   checkUnique(names, report, (index) => ['upstreams', index, 'name'])
   return upstreams.map((upstream, index) => {
     const at = ['upstreams', index]
-    const { name, dialect, models, usage } = upstream
+    const { name, dialect, models } = upstream
     report.check(
       [...at, 'name'],
       name !== 'v1',
@@ -190,6 +200,13 @@ function resolveUpstreams(
     )
     const url = resolveUrl(upstream.url, report, [...at, 'url'])
     const credential = resolveCredential(upstream, { report, at, options })
+    const asks = ASKED.has(dialect)
+    report.check(
+      [...at, 'usage'],
+      asks || upstream.usage !== 'ask',
+      `"ask" is not for "${dialect}", which reports usage unasked: remove it`,
+    )
+    const usage = upstream.usage ?? (asks ? 'ask' : 'observe')
     return { name, dialect, url, credential, models, usage }
   })
 }

@@ -149,12 +149,12 @@ const upstream = map('upstreams', {
     'Unique, and not `v1`; the upstream is also mounted under `/<name>/…`.',
   ),
   dialect: required(
-    choice(['openai'], ['anthropic', 'azure-openai', 'gemini', 'bedrock', 'ollama']),
+    choice(['openai', 'anthropic'], ['azure-openai', 'gemini', 'bedrock', 'ollama']),
     'The provider’s API.',
   ),
   url: required(
     text('an http(s) URL or echo:', undefined, 2048),
-    'Scheme, host and where needed a path prefix, like `https://api.openai.com`; the call brings `/v1/…`. `echo:` is the built-in upstream for trying things out and takes options, like `echo:?pace=20ms`.',
+    'Scheme, host and where needed a path prefix, like `https://api.openai.com`; the call brings its path, `/v1/…`. `echo:` is the built-in upstream for trying things out and takes options, like `echo:?pace=20ms`.',
   ),
   credential: optional(
     secret(),
@@ -169,10 +169,9 @@ const upstream = map('upstreams', {
     '["*"]',
     'Models it serves; `*` is the only wildcard. A call goes to the first upstream that knows its path and serves its model.',
   ),
-  usage: defaulted(
+  usage: optional(
     choice(['ask', 'observe']),
-    'ask',
-    '`ask` adds `stream_options.include_usage` to streamed calls that lack it and takes the extra chunk out again; `observe` changes nothing.',
+    '`ask` (for `openai`, and what is taken there when absent) adds `stream_options.include_usage` to streamed calls that lack it and takes the extra chunk out again; `observe` changes nothing, and is all there is for providers that report usage unasked.',
   ),
 })
 

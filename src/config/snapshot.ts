@@ -75,9 +75,12 @@ export interface Address {
   readonly port: number
 }
 
+/** Provider APIs that are spoken. */
+export type DialectName = 'openai' | 'anthropic'
+
 export interface UpstreamConfig {
   readonly name: string
-  readonly dialect: 'openai'
+  readonly dialect: DialectName
   /** Without a trailing slash; `echo:` is the built-in upstream, with options as a query (`echo:?pace=20ms`). */
   readonly url: string
   /** Resolved secret; null for upstreams that need none. */

@@ -1,14 +1,13 @@
 /** Turns a request body of the OpenAI API into facts. */
-import { GovernorError } from '../errors.ts'
 import type { Facts, Route, Splice, UninspectableKind } from '../exchange.ts'
 import { inTurns } from '../turns.ts'
+import { inspectPath } from './inspect-body.ts'
 import { KIND } from './json-tape.ts'
 import { readJson, readJsonNow } from './json.ts'
 import type { JsonDocument } from './json.ts'
 import { markContent, OPAQUE_MEMBERS } from './openai-content.ts'
 import {
   checkFolded,
-  checkModel,
   checkSpelling,
   modelInvalid,
   readBoolean,
@@ -80,26 +79,6 @@ export async function inspect(
   const found = inspectTree(doc, api, maximums.jsonDepth)
   return factsOf(doc, found, collectTextsNow(doc, found))
 }
-
-function inspectPath(route: Route, body: Buffer): Facts {
-  if (body.length > 0) {
-    throw new GovernorError('BODY_INVALID', { detail: 'this path takes no body' })
-  }
-  const model = route.pathModel === null ? '' : checkModel(route.pathModel, 'the model in the path')
-  return {
-    model,
-    models: model === '' ? [] : [model],
-    stream: false,
-    maxOutputTokens: null,
-    tools: [],
-    texts: NO_TEXTS,
-    inputChars: 0,
-    uninspectable: [],
-    askUsage: null,
-  }
-}
-
-const NO_TEXTS = { values: [], pointer: (index: number) => `no text ${index}` }
 
 function* inspectSteps(api: string, body: Buffer, jsonDepth: number): Generator<void, Facts> {
   const doc = yield* readJson(body, jsonDepth)

@@ -41,7 +41,7 @@ const ITEM_KINDS: ReadonlyMap<string, UninspectableKind | null> = new Map([
 ])
 
 /** Finds messages of one role that follow each other: a word may be cut between them. */
-class Runs {
+export class MessageRuns {
   readonly #marks: Marks
   #last = -1
   #role = ''
@@ -68,7 +68,7 @@ export function inspectMessages(doc: JsonDocument, marks: Marks): number {
   if (doc.kind(messages) !== KIND.ARRAY || doc.next(messages) === messages + 1) {
     throw fieldInvalid(doc, messages, 'must be a non-empty array')
   }
-  const runs = new Runs(marks)
+  const runs = new MessageRuns(marks)
   const end = doc.next(messages)
   for (let message = messages + 1; message < end; message = doc.next(message)) {
     if (doc.kind(message) !== KIND.OBJECT) throw fieldInvalid(doc, message, 'must be an object')
@@ -89,7 +89,7 @@ export function inspectItems(doc: JsonDocument, marks: Marks, name = 'input'): n
   if (doc.kind(input) !== KIND.ARRAY) {
     throw fieldInvalid(doc, input, 'must be a string or an array of items')
   }
-  const runs = new Runs(marks)
+  const runs = new MessageRuns(marks)
   const end = doc.next(input)
   for (let item = input + 1; item < end; item = doc.next(item)) {
     if (doc.kind(item) !== KIND.OBJECT) throw fieldInvalid(doc, item, 'must be an object')

@@ -43,14 +43,15 @@ export function readTokens(usage: Json): Omit<Usage, 'responseModel' | 'response
   const input = asObject(usage['prompt_tokens_details'] ?? usage['input_tokens_details'])
   const output = asObject(usage['completion_tokens_details'] ?? usage['output_tokens_details'])
   return {
-    inputTokens: count(usage['prompt_tokens'] ?? usage['input_tokens']),
-    outputTokens: count(usage['completion_tokens'] ?? usage['output_tokens']),
-    cachedTokens: count(input?.['cached_tokens']),
-    reasoningTokens: count(output?.['reasoning_tokens']),
+    inputTokens: readCount(usage['prompt_tokens'] ?? usage['input_tokens']),
+    outputTokens: readCount(usage['completion_tokens'] ?? usage['output_tokens']),
+    cachedTokens: readCount(input?.['cached_tokens']),
+    reasoningTokens: readCount(output?.['reasoning_tokens']),
   }
 }
 
-function count(value: unknown): number | null {
+/** A count as an answer gives it; null when it gives none. */
+export function readCount(value: unknown): number | null {
   return Number.isSafeInteger(value) && (value as number) >= 0 ? (value as number) : null
 }
 

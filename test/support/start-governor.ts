@@ -30,6 +30,10 @@ interface Test {
 export interface Sections {
   /** Address of the upstream; the built-in echo when absent. */
   readonly upstream?: string
+  /** `openai` when absent. */
+  readonly dialect?: string
+  /** More upstreams, each in flow form. */
+  readonly upstreams?: readonly string[]
   readonly listen?: string
   readonly pod?: string
   readonly usage?: 'ask' | 'observe'
@@ -61,15 +65,21 @@ function optional(key: string, value: string | undefined): string[] {
   return value === undefined ? [] : [`${key}: ${value}`]
 }
 
+function upstreamLines(sections: Sections): string[] {
+  const { upstream = 'echo:', usage = 'observe', dialect = 'openai', upstreams = [] } = sections
+  const credential = sections.credential ?? usualCredential(upstream)
+  const first = `{ name: up, dialect: ${dialect}, url: '${upstream}', credential: ${credential}, usage: ${usage} }`
+  return [first, ...upstreams].map((each) => `  - ${each}`)
+}
+
 /** Text of a governance.yaml that allows gpt-4o, denies gpt-5 and the words "project zeus". */
 export function configText(sections: Sections = {}): string {
-  const { upstream = 'echo:', usage = 'observe', policies = POLICIES, detectors } = sections
-  const credential = sections.credential ?? usualCredential(upstream)
+  const { policies = POLICIES, detectors } = sections
   const lines = [
     'version: 1',
     `listen: ${sections.listen ?? "{ proxy: '127.0.0.1:0', admin: '127.0.0.1:0' }"}`,
     'upstreams:',
-    `  - { name: up, dialect: openai, url: '${upstream}', credential: ${credential}, usage: ${usage} }`,
+    ...upstreamLines(sections),
     'auth:',
     '  keys: { store: sqlite, path: keys.db, bcrypt_cost: 10 }',
     ...optional('  pod', sections.pod),

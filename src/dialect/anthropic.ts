@@ -1,0 +1,50 @@
+/** The Anthropic API: messages, their batches, token counts, models and files. */
+import type { Dialect, Lookup } from '../exchange.ts'
+import { errorBody, errorFrame } from './anthropic-errors.ts'
+import { inspect } from './anthropic-inspect.ts'
+import { meter } from './anthropic-meter.ts'
+import { ANTHROPIC_ROWS } from './anthropic-table.ts'
+import { compileTable } from './table.ts'
+
+const TABLE = compileTable(ANTHROPIC_ROWS)
+
+/** The dialect of Anthropic and of servers that speak its API. */
+export const anthropic: Dialect = {
+  name: 'anthropic',
+  mark: 'anthropic-version',
+  requestIdHeader: 'request-id',
+  requestHeaders: [
+    'accept',
+    'anthropic-beta',
+    'anthropic-version',
+    'idempotency-key',
+    'traceparent',
+    'user-agent',
+    'x-client-request-id',
+    'x-stainless-*',
+  ],
+  responseHeaders: [
+    'anthropic-*',
+    'cache-control',
+    'content-disposition',
+    'content-type',
+    'request-id',
+    'retry-after',
+    'retry-after-ms',
+    'x-should-retry',
+  ],
+  lookup,
+  inspect,
+  credential: (secret) => ({ 'x-api-key': secret }),
+  errorBody,
+  errorFrame,
+  meter,
+}
+
+function lookup(method: string, path: string): Lookup {
+  const found = TABLE.find(method, path)
+  if (found !== null) return found
+  if (path !== '/v1' && !path.startsWith('/v1/')) return { kind: 'outside' }
+  if (!path.startsWith('/v1/v1/')) return { kind: 'unknown' }
+  return { kind: 'unknown', hint: `Use ${path.slice(3)}: ANTHROPIC_BASE_URL has no /v1.` }
+}
