@@ -1,7 +1,9 @@
 import { monotonicMs } from './clock.ts'
 import type { GovernorError } from './errors.ts'
+import type { CallCounts, Lease, Spent } from './lease.ts'
 import type { Operation } from './operations.ts'
 
+export type { CallCounts, Instant, Lease, LimitKind, LimitState, Spent } from './lease.ts'
 export { OPERATIONS, type Operation } from './operations.ts'
 
 /** The nouns of one exchange, in the order a request acquires them. Plain data, no sockets. */
@@ -196,6 +198,8 @@ export interface Usage {
   readonly outputTokens: number | null
   readonly cachedTokens: number | null
   readonly reasoningTokens: number | null
+  /** At which of the provider's rates the call was served, where that is not the usual one. */
+  readonly serviceTier?: 'flex' | 'batch'
   readonly responseModel: string | null
   readonly responseId: string | null
 }
@@ -298,25 +302,6 @@ export interface CandidateDecision {
   readonly decision: Decision
 }
 
-/** How a limit stands after this call, for headers and the entry. */
-export interface LimitState {
-  readonly id: string
-  /** `requests` or `concurrent`. */
-  readonly what: 'requests' | 'concurrent'
-  readonly limit: number
-  readonly remaining: number
-  /** Until the next unit is free, milliseconds. */
-  readonly resetMs: number
-  /** Stable digest of whom it counts, so that the entry can restore windows without naming them. */
-  readonly bucket: string
-}
-
-/** A held place in the limits. Settled exactly once; a second call does nothing. */
-export interface Lease {
-  readonly states: readonly LimitState[]
-  settle(): void
-}
-
 /** What ended an exchange, seen from outside. */
 export type Ending = 'complete' | 'refused' | 'client_closed' | 'upstream_failed' | 'incomplete'
 
@@ -355,6 +340,10 @@ export class Trail {
   upstreamRequestId: string | null = null
   ending: Ending = 'refused'
   usage: Usage | null = null
+  /** Null where no limit is about tokens or cost. */
+  counts: CallCounts | null = null
+  /** What the call is charged; null when it took nothing or nobody knows. */
+  spent: Spent | null = null
   answerBytes = 0
   firstByteMs = 0
   #lastMs: number

@@ -303,7 +303,8 @@ export class Governor {
 /** Long windows would begin anew with every restart; the log knows what was charged. */
 function restoreLimits({ limits, audit }: Snapshot, store: MemoryStore, log: Log): void {
   const windowsMs = limits
-    .flatMap(({ requests, overrides }) => [requests, ...overrides.map((each) => each.requests)])
+    .flatMap((limit) => [limit, ...limit.overrides])
+    .flatMap(({ requests, tokens, cost }) => [requests, tokens, cost])
     .map((rate) => rate?.windowMs ?? 0)
   const longestMs = Math.max(0, ...windowsMs)
   if (longestMs < RESTORED_WINDOW_MIN_MS) return

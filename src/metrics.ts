@@ -89,7 +89,7 @@ function callMetrics(make: Maker) {
       FIRST_BYTE_SECONDS,
     ),
     tokens: make.counter('tokens_total', 'Tokens as the upstream reported them', ['direction']),
-    cost: make.counter('cost_usd_total', 'Cost of calls; 0 until a price table is configured'),
+    cost: make.counter('cost_usd_total', 'Cost of calls whose model has a price'),
     detectorRequests: make.counter(
       'detector_requests_total',
       'Questions to detectors that are services, by how they ended',

@@ -8,7 +8,7 @@ import { besideCandidate } from './candidate.ts'
 import { monotonicMs, wallMs } from './clock.ts'
 import { decide } from './decide.ts'
 import { GovernorError } from './errors.ts'
-import { type Route, Trail } from './exchange.ts'
+import { type Facts, type Meter, type Route, Trail } from './exchange.ts'
 import { type InFlight, readBody, release } from './http/body.ts'
 import type { HttpExchange } from './http/exchange.ts'
 import { checkHead, forwardable, limitAddress } from './http/headers.ts'
@@ -16,9 +16,13 @@ import { match } from './http/match.ts'
 import { relay } from './http/relay.ts'
 import { respond } from './http/respond.ts'
 import { admit } from './limit/admit.ts'
+import { estimateTokens } from './limit/estimate.ts'
+import type { Forecast } from './limit/forecast.ts'
 import { ratelimitHeaders } from './limit/headers.ts'
 import type { MemoryStore, Now } from './limit/memory-store.ts'
+import { OutputCounter } from './limit/output-counter.ts'
 import { reserve } from './limit/reserve.ts'
+import { CountingMeter, spentBy } from './limit/spent.ts'
 import type { Log } from './log.ts'
 import type { Metrics } from './metrics.ts'
 import type { Permit, Stages } from './pipeline.ts'
@@ -99,17 +103,20 @@ function checkingStages(world: World, shared: Shared): Omit<GovernorStages, Call
     decide: besideCandidate(world, (facts, trail, exchange) =>
       decide(world, facts, trail, exchange),
     ),
-    reserve: (facts, trail) =>
-      reserve(
+    reserve: (facts, trail) => {
+      const forecast = shared.limits.spends ? forecastOf(world, trail.going, trail) : null
+      return reserve(
         shared.limits,
         {
           principal: trail.principal!,
           operation: trail.route!.endpoint.operation,
           models: allModels(facts.models, trail.route!),
           upstream: trail.upstream!.name,
+          forecast,
         },
         now(),
-      ),
+      )
+    },
   }
 }
 
@@ -154,7 +161,7 @@ function callingStages(world: World, shared: Shared): Pick<GovernorStages, Calli
       trail.firstByteMs = monotonicMs()
       const { secret, dialect } = trail.upstream as RunningUpstream
       return relay(answer, exchange, trail, {
-        meter: trail.route!.dialect.meter(trail.route!, trail.going, usesAsk(trail)),
+        meter: meterOf(trail),
         filter: secret === null ? null : new Scrubber(secret),
         headerList: world.headers.get(dialect)!.response,
         limitHeaders: ratelimitHeaders(trail.lease!.states),
@@ -176,7 +183,9 @@ function callingStages(world: World, shared: Shared): Pick<GovernorStages, Calli
       shared.active.delete(exchange)
       exchange.onClientGone = exchange.onCut = null
       release(exchange, shared.inFlight)
-      trail.lease?.settle()
+      trail.spent = spentBy(trail, world.prices)
+      if (trail.counts === null) trail.lease?.settle()
+      else trail.lease?.settle(trail.spent, now())
       shared.recorder.settle(trail, exchange.incoming.socket.remoteAddress)
     },
   }
@@ -198,6 +207,28 @@ function now(): Now {
 /** Every model a call names, in its body or its path. */
 function allModels(models: readonly string[], { pathModel }: Route): readonly string[] {
   return pathModel === null ? models : [...models, pathModel]
+}
+
+/** What a call will take, as far as can be told; null for calls that take no tokens. */
+function forecastOf(world: World, facts: Facts, trail: Trail): Forecast | null {
+  const { endpoint } = trail.route!
+  if (endpoint.body === 'none') return null
+  const inputTokens = estimateTokens(facts)
+  const outputTokensMax = endpoint.generates ? facts.maxOutputTokens : 0
+  const { prices, reserveOutput } = world
+  trail.counts = {
+    inputTokens,
+    outputTokensHidden: Math.min(outputTokensMax ?? Infinity, reserveOutput),
+    output: new OutputCounter(facts.stream && endpoint.api === 'responses'),
+  }
+  const price = prices.dearest(allModels(facts.models, trail.route!))
+  return { inputTokens, outputTokensMax, price, allowsUnpriced: prices.allowsUnknown }
+}
+
+function meterOf(trail: Trail): Meter {
+  const meter = trail.route!.dialect.meter(trail.route!, trail.going, usesAsk(trail))
+  const counter = trail.counts?.output
+  return counter instanceof OutputCounter ? new CountingMeter(meter, counter) : meter
 }
 
 function usesAsk(trail: Trail): boolean {

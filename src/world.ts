@@ -1,7 +1,9 @@
+import { readPriceTable } from './config/price-table.ts'
 import type { Snapshot, UpstreamConfig } from './config/snapshot.ts'
 import type { Dialect, Upstream } from './exchange.ts'
 import { openDetectors, type RunningDetector } from './external-detectors.ts'
 import { HeaderList } from './http/headers.ts'
+import { PriceBook } from './limit/prices.ts'
 import type { Metrics } from './metrics.ts'
 import { compilePolicies, type CompiledPolicies } from './policy/compile.ts'
 import { upstreamRouter } from './policy/described-call.ts'
@@ -45,6 +47,9 @@ export interface World {
   readonly headers: ReadonlyMap<string, DialectHeaders>
   /** Detectors that are services, by id. */
   readonly detectors: ReadonlyMap<string, RunningDetector>
+  readonly prices: PriceBook
+  /** The most any limit reserves for an answer, tokens. */
+  readonly reserveOutput: number
 }
 
 export interface WorldParts {
@@ -89,7 +94,9 @@ export async function createWorld(snapshot: Snapshot, parts: WorldParts): Promis
   const former = servicesOf(parts.former)
   const detectors = openDetectors(snapshot, former, parts.metrics)
   const candidate = candidateWorld(snapshot, new Map([...former, ...detectors]), parts.metrics)
-  return { snapshot, policies, candidate, upstreams, headers, detectors }
+  const prices = new PriceBook(snapshot.prices, readPriceTable().models, snapshot.aliases)
+  const reserveOutput = Math.max(0, ...snapshot.limits.map((limit) => limit.reserveOutput))
+  return { snapshot, policies, candidate, upstreams, headers, detectors, prices, reserveOutput }
 }
 
 /** The services of a world and of its candidate. */

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import t from 'tap'
 
 /** What every area may use: the nouns, the error table, the clock, the log, the metrics. */
-const COMMON = ['exchange', 'errors', 'clock', 'turns', 'log', 'metrics', 'directories']
+const COMMON = ['exchange', 'lease', 'errors', 'clock', 'turns', 'log', 'metrics', 'directories']
 const AREAS = ['audit', 'auth', 'config', 'dialect', 'http', 'limit', 'policy', 'upstream']
 /** Files that put areas together. */
 const COMPOSITION = [
@@ -29,7 +29,8 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   series: [],
   metrics: ['series'],
   operations: [],
-  exchange: ['errors', 'clock', 'operations'],
+  lease: [],
+  exchange: ['errors', 'clock', 'operations', 'lease'],
   pipeline: ['errors', 'exchange'],
   ...Object.fromEntries(AREAS.map((area) => [area, COMMON])),
   'load-config': ['config', 'policy'],

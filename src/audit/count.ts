@@ -1,4 +1,4 @@
-import type { CandidateDecision, Decision, Trail, Usage } from '../exchange.ts'
+import type { CandidateDecision, Decision, Trail } from '../exchange.ts'
 import type { Metrics } from '../metrics.ts'
 import { differenceOf } from './entry-candidate.ts'
 
@@ -12,7 +12,7 @@ export function countCall(metrics: Metrics, trail: Trail, nowMs: number): void {
   if (trail.decision !== null && trail.checked === null) countDecision(metrics, trail.decision)
   if (trail.candidate !== null) countCandidate(metrics, trail, trail.candidate)
   countTimes(metrics, trail)
-  if (trail.usage !== null) countTokens(metrics, trail.usage)
+  countSpent(metrics, trail)
 }
 
 function countDecision(metrics: Metrics, decision: Decision): void {
@@ -42,7 +42,11 @@ function countTimes(metrics: Metrics, trail: Trail): void {
   metrics.firstByteSeconds.observe(Math.max(0, upstreamMs) / 1000)
 }
 
-function countTokens(metrics: Metrics, { inputTokens, outputTokens }: Usage): void {
+function countSpent(metrics: Metrics, { usage, spent }: Trail): void {
+  const cost = spent?.costNanoUsd ?? 0
+  if (cost > 0) metrics.cost.inc({}, cost / 1e9)
+  if (usage === null) return
+  const { inputTokens, outputTokens } = usage
   if (inputTokens !== null) metrics.tokens.inc({ direction: 'input' }, inputTokens)
   if (outputTokens !== null) metrics.tokens.inc({ direction: 'output' }, outputTokens)
 }

@@ -4,6 +4,7 @@ import type {
   Facts,
   PolicyResult,
   Principal,
+  Spent,
   Trail,
   Usage,
   UsedException,
@@ -106,8 +107,26 @@ export function outcomeBody(trail: Trail, endedAtMs: number, nowMs: number): str
     (trail.upstreamStatus === 0 ? '' : `,"upstream_status":${trail.upstreamStatus}`) +
     member('upstream_request_id', trail.upstreamRequestId, NAME_CHARS_MAX) +
     (usage === null ? '' : usageOf(usage)) +
+    (trail.spent === null ? '' : spentOf(trail, trail.spent)) +
     `,"answer_bytes":${trail.answerBytes},"duration_us":${micros(nowMs - startedMs)}` +
     (firstByteMs > 0 ? `,"first_byte_us":${micros(firstByteMs - startedMs)}}` : '}')
+  )
+}
+
+/** What the call took and which limits were charged how much of it; cost in nano-USD. */
+function spentOf({ lease }: Trail, { tokens, costNanoUsd, estimated }: Spent): string {
+  const charged = (lease?.states ?? [])
+    .filter(({ reserved }) => reserved !== undefined)
+    .slice(0, LIMITS_MAX)
+    .map(({ id, what, bucket }) => {
+      const amount = what === 'tokens' ? tokens : (costNanoUsd ?? 0)
+      const name = quoted(id, NAME_CHARS_MAX)
+      return `{"id":${name},"what":"${what}","bucket":"${bucket}","amount":${amount}}`
+    })
+  return (
+    number('cost_nano_usd', costNanoUsd) +
+    (estimated ? `,"estimated_tokens":${tokens}` : '') +
+    (charged.length === 0 ? '' : `,"limits":{"charged":[${charged.join(',')}]}`)
   )
 }
 
@@ -360,9 +379,10 @@ function detectedOf({ decision, checked }: Trail, cut: Cutter): string {
 
 function limitsOf({ lease }: Trail, cut: Cutter): string {
   const charged = cut.list('limits', lease?.states ?? [], LIMITS_MAX, (state) => {
-    const { id, what, bucket, remaining } = state
+    const { id, what, bucket, remaining, reserved } = state
+    const held = reserved === undefined ? '' : `,"reserved":${reserved}`
     const name = quoted(id, NAME_CHARS_MAX)
-    return `{"id":${name},"what":"${what}","bucket":"${bucket}","remaining":${remaining}}`
+    return `{"id":${name},"what":"${what}","bucket":"${bucket}","remaining":${remaining}${held}}`
   })
   return charged === undefined ? '' : `,"limits":{"how":"memory","charged":[${charged.join(',')}]}`
 }

@@ -124,23 +124,39 @@ function lastOf(path: string, count: number): StoredEntry[] {
   }
 }
 
+/** What limits are rebuilt from. */
+export interface CallEntry {
+  readonly kind: 'decision' | 'outcome'
+  readonly requestId: string
+  readonly body: string
+  readonly occurredAtUs: number
+}
+
+interface CallRow {
+  readonly id: number
+  readonly kind: string
+  readonly requestId: string
+  readonly at: number
+  readonly body: Buffer
+}
+
 /**
- * Hands every decision since `sinceUs` (µs since 1970) to `onDecision`, oldest first, so that limit
+ * Hands every decision and outcome since `sinceUs` (µs since 1970) to `onEntry`, oldest first, so that limit
  * windows can be rebuilt at start. Looks from the end of each file backwards for where to begin,
  * so it costs what the window holds, not what the file does. A missing log has none. Never throws
  * what a file says: the result names those that could not be read to their end.
  */
-export function scanSince(
+export function scanCalls(
   path: string,
   sinceUs: number,
-  onDecision: (body: string, occurredAtUs: number) => void,
+  onEntry: (entry: CallEntry) => void,
 ): string[] {
   const unreadable: string[] = []
   for (const file of epochFiles(path)) {
     let db: Database | null = null
     try {
       db = openForReading(file.path)
-      scanFile(db, sinceUs, onDecision)
+      scanFile(db, sinceUs, onEntry)
     } catch {
       unreadable.push(file.path)
     } finally {
@@ -150,20 +166,29 @@ export function scanSince(
   return unreadable
 }
 
-function scanFile(
-  db: Database,
+/** The same for decisions alone. */
+export function scanSince(
+  path: string,
   sinceUs: number,
   onDecision: (body: string, occurredAtUs: number) => void,
-): void {
-  const read = db.prepare<[number, number], { id: number; kind: string; at: number; body: Buffer }>(
-    'SELECT id, kind, occurred_at AS at, body FROM entries WHERE id > ? ORDER BY id LIMIT ?',
+): string[] {
+  return scanCalls(path, sinceUs, ({ kind, body, occurredAtUs }) => {
+    if (kind === 'decision') onDecision(body, occurredAtUs)
+  })
+}
+
+function scanFile(db: Database, sinceUs: number, onEntry: (entry: CallEntry) => void): void {
+  const read = db.prepare<[number, number], CallRow>(
+    'SELECT id, kind, request_id AS requestId, occurred_at AS at, body FROM entries WHERE id > ? ORDER BY id LIMIT ?',
   )
   let id = startBefore(db, sinceUs - DISORDER_US)
   for (;;) {
     const rows = read.all(id, ROWS_A_READ)
     for (const row of rows) {
-      if (row.kind === 'decision' && row.at >= sinceUs) onDecision(row.body.toString(), row.at)
+      const { kind, requestId, at } = row
       id = row.id
+      if ((kind !== 'decision' && kind !== 'outcome') || at < sinceUs) continue
+      onEntry({ kind, requestId, body: row.body.toString(), occurredAtUs: at })
     }
     if (rows.length < ROWS_A_READ) return
   }

@@ -4,11 +4,12 @@ import type { ErrorCode } from '../errors.ts'
 import type { Trail } from '../exchange.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
+import { type Charge, Charges } from './charges.ts'
 import { countCall } from './count.ts'
 import { decisionBody, type LoadedSnapshot, outcomeBody, policyLoadBody } from './entry.ts'
 import { ExceptionFold } from './exception-fold.ts'
 import { Fold, type FoldedEntry } from './fold.ts'
-import { scanSince } from './query.ts'
+import { scanCalls } from './query.ts'
 import { Wal } from './wal.ts'
 
 export interface RecorderOptions {
@@ -16,13 +17,6 @@ export interface RecorderOptions {
   readonly metrics: Metrics
   readonly log: Log
   readonly version: string
-}
-
-/** One call that a limit counted, as its entry tells. */
-export interface Charge {
-  readonly id: string
-  readonly bucket: string
-  readonly atWallMs: number
 }
 
 /** With what `Fold` waits itself, folded refusals reach the log within a second. */
@@ -94,15 +88,10 @@ export class Recorder {
     sinceMs: number,
     onCharge: (charge: Charge) => void,
   ): { readonly damagedEntries: number; readonly unreadableFiles: readonly string[] } {
-    let damagedEntries = 0
-    const unreadableFiles = scanSince(path, sinceMs * 1000, (body, occurredAtUs) => {
-      const charged = chargedBy(body)
-      if (charged === null) damagedEntries++
-      for (const { id, bucket, what } of charged ?? []) {
-        if (what === 'requests') onCharge({ id, bucket, atWallMs: Math.floor(occurredAtUs / 1000) })
-      }
-    })
-    return { damagedEntries, unreadableFiles }
+    const charges = new Charges(onCharge)
+    const unreadableFiles = scanCalls(path, sinceMs * 1000, (entry) => charges.read(entry))
+    charges.end()
+    return { damagedEntries: charges.damagedEntries, unreadableFiles }
   }
 
   /** Entries from now on are decided by this snapshot; the log says so first. */
@@ -188,27 +177,6 @@ export class Recorder {
   #queueFolded(entries: readonly FoldedEntry[]): void {
     for (const entry of entries) this.#wal.queue({ ...entry, requestId: '', awaitsOutcome: false })
   }
-}
-
-type Charged = Record<'id' | 'bucket' | 'what', string>
-
-/** What a decision says it was charged to; null when it is not what Governor writes. */
-function chargedBy(body: string): readonly Charged[] | null {
-  // Most refusals were charged nothing; a JSON.parse of each would double the time of a start.
-  if (!body.includes('"charged":[')) return []
-  try {
-    const { limits } = JSON.parse(body) as { limits?: { charged?: unknown } }
-    const charged = limits?.charged ?? []
-    return Array.isArray(charged) && charged.every(isCharged) ? charged : null
-  } catch {
-    return null
-  }
-}
-
-function isCharged(value: unknown): value is Charged {
-  if (typeof value !== 'object' || value === null) return false
-  const { id, bucket, what } = value as Partial<Record<keyof Charged, unknown>>
-  return typeof id === 'string' && typeof bucket === 'string' && typeof what === 'string'
 }
 
 /** How a call ended that was let through and got no answer from upstream. */

@@ -13,7 +13,14 @@ import type {
   TestConfig,
   UpstreamConfig,
 } from './snapshot.ts'
-import { formatAddress, formatDuration, formatRate, formatSize } from './units.ts'
+import {
+  formatAddress,
+  formatCost,
+  formatDuration,
+  formatPrice,
+  formatRate,
+  formatSize,
+} from './units.ts'
 
 /** Stands where a secret was. */
 const MASK = '***'
@@ -38,6 +45,7 @@ export function printConfig(snapshot: Snapshot): string {
     }),
     limits: snapshot.limits.map(limit),
     limit_store: snapshot.limitStore,
+    prices: prices(snapshot),
     defaults: {
       decision: snapshot.defaults.decision,
       on_error: snapshot.defaults.onError,
@@ -112,13 +120,14 @@ function detector(config: DetectorConfig) {
 }
 
 function limit(config: LimitConfig) {
-  const calendar = [config, ...config.overrides].some(({ requests }) => requests?.calendar != null)
+  const calendar = [config, ...config.overrides].some(hasCalendar)
   return present({
     id: config.id,
     per: config.per,
     for: config.for && selectors(config.for),
     ...figures(config),
     time_zone: calendar ? config.timeZone : null,
+    reserve_output: [config, ...config.overrides].some(spends) ? config.reserveOutput : null,
     overrides:
       config.overrides.length === 0
         ? null
@@ -129,8 +138,38 @@ function limit(config: LimitConfig) {
   })
 }
 
-function figures({ requests, burst, concurrent }: LimitFigures) {
-  return present({ requests: requests && formatRate(requests), burst, concurrent })
+function hasCalendar({ requests, tokens, cost }: LimitFigures): boolean {
+  return [requests, tokens, cost].some((rate) => rate?.calendar != null)
+}
+
+function spends({ tokens, cost }: LimitFigures): boolean {
+  return tokens !== null || cost !== null
+}
+
+function figures({ requests, burst, concurrent, tokens, cost }: LimitFigures) {
+  return present({
+    requests: requests && formatRate(requests),
+    burst,
+    concurrent,
+    tokens: tokens && formatRate(tokens),
+    cost: cost && formatCost(cost),
+  })
+}
+
+/** Those of the file; the ones that come with Governor are in config/prices.json. */
+function prices({ prices: { unknown, models } }: Snapshot) {
+  const all = Object.entries(models).map(([model, price]) => [
+    model,
+    {
+      input: formatPrice(price.inputPico),
+      output: formatPrice(price.outputPico),
+      cached: formatPrice(price.cachedPico),
+      reasoning: formatPrice(price.reasoningPico),
+      batch_input: formatPrice(price.batchInputPico),
+      batch_output: formatPrice(price.batchOutputPico),
+    },
+  ])
+  return { unknown, models: Object.fromEntries(all) as Record<string, object> }
 }
 
 function policy(config: PolicyConfig) {

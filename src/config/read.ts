@@ -201,6 +201,8 @@ const PLACEHOLDERS = {
   duration: 0,
   size: 0,
   rate: { count: 1, windowMs: 1000, calendar: null },
+  cost: { count: 1, windowMs: 1000, calendar: null },
+  price: 0,
   address: { host: '127.0.0.1', port: 0 },
   secret: null,
   later: null,

@@ -88,6 +88,8 @@ const TAKES = {
   boolean: '`true` `false`',
   secret: '`${NAME}`',
   rate: 'rate',
+  cost: 'cost',
+  price: 'USD per 1M tokens',
   address: 'address',
   later: '',
 } as const
@@ -135,6 +137,7 @@ function shapeSchema(shape: Shape): Readonly<Record<string, unknown>> {
 function plainSchema(shape: Shape): Readonly<Record<string, unknown>> {
   if (shape.kind === 'boolean') return { type: 'boolean' }
   if (shape.kind === 'fraction') return { type: 'number', minimum: 0, maximum: 1 }
+  if (shape.kind === 'price') return { type: 'number', minimum: 0, maximum: 10_000 }
   return { type: 'string', ...pattern(shape) }
 }
 
@@ -142,6 +145,7 @@ function pattern({ kind }: Shape): { readonly pattern?: string } {
   if (kind === 'duration') return { pattern: '^\\d+(ms|s|m|h|d)$|\\$\\{' }
   if (kind === 'size') return { pattern: '^\\d+(B|KiB|MiB|GiB|TiB)$|\\$\\{' }
   if (kind === 'rate') return { pattern: '^\\d+[kM]?/[0-9a-z]+$|\\$\\{' }
+  if (kind === 'cost') return { pattern: '^\\d+(\\.\\d+)? USD/[0-9a-z]+$|\\$\\{' }
   return kind === 'address' ? { pattern: ':\\d{1,5}$|\\$\\{' } : {}
 }
 

@@ -6,25 +6,17 @@ import type { Report } from './report.ts'
 import { resolveDetectors } from './resolve-detectors.ts'
 import { resolveExceptions } from './resolve-exceptions.ts'
 import { type ExpressionCheck, ExpressionChecker } from './resolve-expressions.ts'
-import { checkUnique, resolvePolicies, resolveSelectors, type Scope } from './resolve-policies.ts'
+import { resolveLimits, resolvePrices } from './resolve-limits.ts'
+import { checkUnique, resolvePolicies } from './resolve-policies.ts'
 import { resolveTests } from './resolve-tests.ts'
 import type { FILE } from './schema.ts'
-import type {
-  Address,
-  DialectName,
-  LimitConfig,
-  LimitFigures,
-  Snapshot,
-  UpstreamConfig,
-} from './snapshot.ts'
+import type { Address, DialectName, Snapshot, UpstreamConfig } from './snapshot.ts'
 import { quote } from './source.ts'
 import type { Read } from './spec.ts'
 import { formatAddress, formatSize } from './units.ts'
 
 /** The file as read by its table: keys as in YAML, values without units. */
 export type FileValue = Read<typeof FILE>
-type LimitValue = FileValue['limits'][number]
-type FigureValue = Pick<LimitValue, 'requests' | 'burst' | 'concurrent'>
 
 /** What the file itself does not say. */
 export interface ResolveOptions {
@@ -73,6 +65,7 @@ export function resolveFile(value: FileValue, report: Report, options: ResolveOp
     },
     limits: resolveLimits(value, scope),
     limitStore: value.limit_store,
+    prices: resolvePrices(value, report),
     defaults: {
       decision: value.defaults.decision,
       onError: value.defaults.on_error,
@@ -269,79 +262,4 @@ function resolveCredential(
   if ('secret' in found) return found.secret
   report.check(fileAt, false, found.wrong)
   return null
-}
-
-// --- limits ---
-
-function resolveLimits({ limits }: FileValue, scope: Scope): LimitConfig[] {
-  const ids = limits.map(({ id }) => id)
-  checkUnique(ids, scope.report, (index) => ['limits', index, 'id'])
-  return limits.map((limit, index) => {
-    const at = ['limits', index]
-    const base = figures(limit, scope.report, at)
-    const overrides = limit.overrides.map((override, position) => {
-      const inner = [...at, 'overrides', position]
-      const given = figures(override, scope.report, inner)
-      return {
-        for: resolveSelectors(override.for, scope, [...inner, 'for']),
-        requests: given.requests ?? base.requests,
-        burst: given.requests === null ? base.burst : given.burst,
-        concurrent: given.concurrent ?? base.concurrent,
-      }
-    })
-    checkTimeZone(limit, [base, ...overrides], { report: scope.report, at })
-    return {
-      id: limit.id,
-      per: limit.per,
-      for: limit.for === null ? null : resolveSelectors(limit.for, scope, [...at, 'for']),
-      ...base,
-      timeZone: limit.time_zone ?? 'UTC',
-      overrides,
-    }
-  })
-}
-
-function figures(value: FigureValue, report: Report, at: Path): LimitFigures {
-  const { requests, burst, concurrent } = value
-  report.check(
-    at,
-    requests !== null || concurrent !== null,
-    'Nothing is limited: give it `requests`, like 100/60s, or `concurrent`',
-  )
-  const sliding = requests !== null && requests.calendar === null
-  report.check(
-    [...at, 'burst'],
-    burst === null || sliding,
-    'A burst needs `requests` beside it with a sliding window, like 100/60s',
-  )
-  return { requests, burst, concurrent }
-}
-
-function checkTimeZone(
-  { time_zone: zone }: LimitValue,
-  all: readonly LimitFigures[],
-  { report, at }: { readonly report: Report; readonly at: Path },
-): void {
-  if (zone === null) return
-  const here = [...at, 'time_zone']
-  const known = zone.includes('${') || isTimeZone(zone)
-  report.check(
-    here,
-    known,
-    `Unknown time zone ${report.source.shown(here)}: expected one like UTC or Europe/Berlin`,
-  )
-  const calendar = all.some(({ requests }) => requests !== null && requests.calendar !== null)
-  report.check(
-    here,
-    calendar,
-    'A time zone needs a calendar period, like 1000/day: other windows slide',
-  )
-}
-
-function isTimeZone(zone: string): boolean {
-  try {
-    return new Intl.DateTimeFormat('en', { timeZone: zone }).resolvedOptions().timeZone !== ''
-  } catch {
-    return false
-  }
 }

@@ -5,7 +5,15 @@ import { NOT_BUILT, shownScalar, type Report } from './report.ts'
 import { quote, scalarText } from './source.ts'
 import type { Shape } from './spec.ts'
 import { substitute } from './substitute.ts'
-import { parseAddress, parseDuration, parseRate, parseSize, type Parsed } from './units.ts'
+import {
+  parseAddress,
+  parseCost,
+  parseDuration,
+  parsePrice,
+  parseRate,
+  parseSize,
+  type Parsed,
+} from './units.ts'
 
 /** How variables are resolved. */
 export interface ReadOptions {
@@ -21,6 +29,7 @@ const LIKE = {
   duration: '30s',
   size: '16MiB',
   rate: '100/60s',
+  cost: '50 USD/day',
   address: '127.0.0.1:4141',
 } as const
 
@@ -85,9 +94,19 @@ export class ScalarReader {
     return this.#report.at(node, path, `Expected ${expected}, found ${shownScalar(node)}`)
   }
 
+  /** A decimal number of USD; as written, since floats would round it. */
+  price(node: unknown, path: Path): unknown {
+    if (!isScalar(node) || node.value === null) return this.#report.unexpected(node, path, 'USD')
+    const parsed = parsePrice(typeof node.value === 'number' ? scalarText(node) : '')
+    if (parsed.ok) return parsed.value
+    const message = `Expected ${parsed.expected}, found ${shownScalar(node)}`
+    return this.#report.at(node, path, message)
+  }
+
   /** Every kind that is written as a string. */
   text(node: unknown, shape: Shape, path: Path): unknown {
     if (shape.kind === 'fraction') return this.fraction(node, path)
+    if (shape.kind === 'price') return this.price(node, path)
     if (!isScalar(node) || node.value === null) {
       return this.#report.unexpected(node, path, expectation(shape))
     }
@@ -205,6 +224,7 @@ export class ScalarReader {
 function parser(shape: Shape): (text: string) => Parsed<unknown> {
   if (shape.kind === 'duration') return bounds(shape, parseDuration).parse
   if (shape.kind === 'size') return bounds(shape, parseSize).parse
+  if (shape.kind === 'cost') return parseCost
   return shape.kind === 'rate' ? parseRate : parseAddress
 }
 

@@ -1,6 +1,7 @@
 import { DETECTORS, OPERATIONS } from '../exchange.ts'
 import { DETECTOR_LIST } from './schema-detectors.ts'
 import { exceptionsSpec } from './schema-exceptions.ts'
+import { limitSpec, PRICES } from './schema-limits.ts'
 import { TESTS } from './schema-tests.ts'
 import {
   address,
@@ -16,7 +17,6 @@ import {
   only,
   optional,
   orExpression,
-  rate,
   record,
   required,
   secret,
@@ -102,46 +102,7 @@ const redact = map('redact', {
   output: later('What is masked in the answer.'),
 })
 
-const figures = {
-  requests: optional(
-    rate(),
-    '`100/60s`: at most 100 in any 60 s. `/day`, `/week` and `/month` are calendar periods in `time_zone`. Counts may end in `k` or `M`.',
-  ),
-  burst: optional(
-    integer(1, 1_000_000_000),
-    'Makes `requests` a token bucket of this size; not with a calendar period.',
-  ),
-  concurrent: optional(integer(1, 1_000_000), 'At most this many calls at the same time.'),
-  tokens: later('Tokens in a window.'),
-  cost: later('Money in a window.'),
-}
-
-const limit = map('limits', {
-  id: required(id, 'Unique; named in refusals, metrics and entries.'),
-  per: required(
-    choice(['global', 'tenant', 'key', 'user', 'ip']),
-    'What is counted apart: one counter for everything, or one for each tenant, key, user or client address (IPv6 by its /64).',
-  ),
-  for: optional(call, 'Which calls it counts; absent means all.'),
-  ...figures,
-  time_zone: optional(
-    text('a time zone, like UTC or Europe/Berlin', undefined, 64),
-    'IANA name, for calendar periods. UTC when absent.',
-  ),
-  overrides: defaulted(
-    list(
-      map('overrides', {
-        for: required(call, 'Which calls it is about.'),
-        ...figures,
-      }),
-      { min: 0, max: 100 },
-    ),
-    '[]',
-    'The first whose `for` matches replaces the figures it gives; `burst` goes with `requests`. Of a call of several models each is looked at by itself, and all figures found are charged.',
-  ),
-  reserve_output: later('Tokens reserved for an answer.'),
-  on_store_loss: later('What happens when a shared store is lost.'),
-})
+const limit = limitSpec(call, id)
 
 const upstream = map('upstreams', {
   name: required(
@@ -264,6 +225,7 @@ export const FILE = map('governance.yaml', {
     'memory',
     'Where counters live. `memory` is this process: not shared, and empty after a restart.',
   ),
+  prices: defaulted(PRICES, '{}', 'What models cost.'),
   defaults: defaulted(
     map('defaults', {
       decision: defaulted(choice(['deny', 'allow']), 'deny', 'When no policy decided.'),

@@ -28,6 +28,7 @@ export interface Snapshot {
   }
   readonly limits: readonly LimitConfig[]
   readonly limitStore: 'memory'
+  readonly prices: PricesConfig
   readonly defaults: {
     readonly decision: 'allow' | 'deny'
     readonly onError: 'allow' | 'deny'
@@ -177,11 +178,32 @@ export interface Rate {
   readonly calendar: 'day' | 'week' | 'month' | null
 }
 
+/** Prices in pico-USD per token, which is micro-USD per million tokens: integers. */
+export interface PriceConfig {
+  readonly inputPico: number
+  readonly outputPico: number
+  readonly cachedPico: number
+  readonly reasoningPico: number
+  readonly batchInputPico: number
+  readonly batchOutputPico: number
+}
+
+export interface PricesConfig {
+  /** What becomes of a call that has no price under a limit on cost. */
+  readonly unknown: 'allow' | 'deny'
+  /** The file's own, by model as written; may hold `*`. */
+  readonly models: Readonly<Record<string, PriceConfig>>
+}
+
 export interface LimitFigures {
   readonly requests: Rate | null
   /** Bucket size; null is a sliding window. Never with a calendar rate. */
   readonly burst: number | null
   readonly concurrent: number | null
+  /** Tokens in a window. */
+  readonly tokens: Rate | null
+  /** Nano-USD in a window. */
+  readonly cost: Rate | null
 }
 
 export interface LimitConfig extends LimitFigures {
@@ -190,6 +212,8 @@ export interface LimitConfig extends LimitFigures {
   /** Selectors without `input`; null is every call. */
   readonly for: Selectors | null
   readonly timeZone: string
+  /** Tokens reserved for an answer at most. */
+  readonly reserveOutput: number
   /** The first that matches replaces the figures. */
   readonly overrides: readonly ({ readonly for: Selectors } & LimitFigures)[]
 }

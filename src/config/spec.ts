@@ -56,6 +56,9 @@ export type Shape =
   | { readonly kind: 'duration'; readonly min: string; readonly max: string }
   | { readonly kind: 'size'; readonly min: string; readonly max: string }
   | { readonly kind: 'rate' }
+  | { readonly kind: 'cost' }
+  /** USD per million tokens. */
+  | { readonly kind: 'price' }
   | { readonly kind: 'address' }
   | { readonly kind: 'names'; readonly what: string; readonly max: number }
   | {
@@ -154,6 +157,16 @@ export function size(min: string, max: string): Spec<number> {
 /** `100/60s`; see `parseRate`. */
 export function rate(): Spec<Rate> {
   return { shape: { kind: 'rate' } }
+}
+
+/** `50 USD/day`, read as a rate of nano-USD; see `parseCost`. */
+export function cost(): Spec<Rate> {
+  return { shape: { kind: 'cost' } }
+}
+
+/** USD per million tokens as a decimal number, read as pico-USD per token; see `parsePrice`. */
+export function price(): Spec<number> {
+  return { shape: { kind: 'price' } }
 }
 
 /** `host:port`; see `parseAddress`. */

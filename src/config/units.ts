@@ -69,6 +69,34 @@ export function parseRate(text: string): Parsed<Rate> {
   return { ok: true, value: { count, windowMs, calendar: null } }
 }
 
+/** One USD in nano-USD, in which money is counted. */
+const NANO_USD = 1_000_000_000
+/** The most money one window may allow, USD. */
+const COST_USD_MAX = 1_000_000
+/** The highest price, USD per million tokens. */
+const PRICE_USD_MAX = 10_000
+
+/** `50 USD/day`, `0.25 USD/h` → nano-USD and window, as `parseRate` reads it; six decimals at most. */
+export function parseCost(text: string): Parsed<Rate> {
+  const expected = 'an amount in USD and a window, like 50 USD/day or 0.5 USD/h'
+  const match = /^(\d{1,7}(?:\.\d{1,6})?) USD(\/[0-9a-z]+)$/.exec(text)
+  if (match === null) return { ok: false, expected }
+  const rate = parseRate(`1${match[2]}`)
+  if (!rate.ok) return rate
+  const count = Math.round(Number(match[1]) * 1e6) * 1000
+  if (count < 1 || count > COST_USD_MAX * NANO_USD) {
+    return { ok: false, expected: `an amount above 0 and up to ${COST_USD_MAX} USD` }
+  }
+  return { ok: true, value: { ...rate.value, count } }
+}
+
+/** `2.5` USD per million tokens → 2,500,000 pico-USD per token. */
+export function parsePrice(text: string): Parsed<number> {
+  const value = /^\d{1,5}(?:\.\d{1,6})?$/.test(text) ? Number(text) : Number.NaN
+  if (value <= PRICE_USD_MAX) return { ok: true, value: Math.round(value * 1e6) }
+  return { ok: false, expected: `USD per 1M tokens from 0 to ${PRICE_USD_MAX}, like 2.5` }
+}
+
 /** `127.0.0.1:4141`, `[::1]:4141`, `localhost:4141`. Port 0 asks the system for a free one. */
 export function parseAddress(text: string): Parsed<Address> {
   const expected = 'host:port, like 127.0.0.1:4141 or [::1]:4141'
@@ -97,6 +125,25 @@ export function formatSize(bytes: number): string {
 /** A rate as `parseRate` reads it. */
 export function formatRate(rate: Rate): string {
   return `${rate.count}/${rate.calendar ?? formatDuration(rate.windowMs)}`
+}
+
+/** A cost as `parseCost` reads it. */
+export function formatCost({ count, ...window }: Rate): string {
+  return `${formatUsd(count)} USD${formatRate({ count: 1, ...window }).slice(1)}`
+}
+
+/** Nano-USD as a plain decimal number of USD, without needless zeros. */
+export function formatUsd(nanoUsd: number): string {
+  const whole = Math.floor(nanoUsd / NANO_USD)
+  const rest = String(nanoUsd % NANO_USD)
+    .padStart(9, '0')
+    .replace(/0+$/, '')
+  return rest === '' ? String(whole) : `${whole}.${rest}`
+}
+
+/** A price as `parsePrice` reads it. */
+export function formatPrice(picoUsd: number): number {
+  return picoUsd / 1e6
 }
 
 /** An address as `parseAddress` reads it. */

@@ -10,6 +10,7 @@ import {
   readTokens,
   searchUsage,
   TAIL_BYTES,
+  withTier,
 } from './openai-usage.ts'
 import type { Json } from './openai-usage.ts'
 import { readEvent, SseSplitter } from './sse.ts'
@@ -150,11 +151,12 @@ class OpenaiMeter implements Meter, EventSink {
 
   #takeNames(data: Json): void {
     const { responseModel, responseId } = this.usage
-    this.usage = {
+    const named = {
       ...this.usage,
       responseModel: responseModel ?? readName(data['model']),
       responseId: responseId ?? readName(data['id']),
     }
+    this.usage = withTier(named, data['service_tier'])
   }
 
   #take(usage: Json | null): void {

@@ -82,14 +82,23 @@ function readChat(body: Buffer): Usage | null {
   const names = CHAT_HEAD.exec(text)
   const usage = names === null ? null : usageAt(text, found)
   if (names === null || usage === null) return null
-  return withNames(usage, readName(names[2]), readName(names[1]))
+  const told = withNames(usage, readName(names[2]), readName(names[1]))
+  return withTier(told, TIER_MEMBER.exec(text.slice(found))?.[1])
 }
 
 function readParsed(body: Buffer): Usage | null {
   const answer = parseObject(body.toString('utf8'))
   if (answer === null) return null
   const usage = asObject(answer['usage'])
-  return withNames(usage, readName(answer['model']), readName(answer['id']))
+  const told = withNames(usage, readName(answer['model']), readName(answer['id']))
+  return withTier(told, answer['service_tier'])
+}
+
+const TIER_MEMBER = /"service_tier"\s*:\s*"(\w{1,32})"/
+
+/** The same usage, which names the provider's rate where it is not the usual one. */
+export function withTier(usage: Usage, tier: unknown): Usage {
+  return tier === 'flex' || tier === 'batch' ? { ...usage, serviceTier: tier } : usage
 }
 
 function withNames(

@@ -3,6 +3,8 @@ import { hash } from 'node:crypto'
 import type { LimitConfig, LimitFigures, Selectors } from '../config/snapshot.ts'
 import type { Operation, Principal } from '../exchange.ts'
 import { Calendar, CalendarCounter } from './calendar.ts'
+import type { Forecast } from './forecast.ts'
+import { makeSpends, type Spend, type SpendFigure, SpendPeriod, SpendWindow } from './spend.ts'
 import { SlidingWindow, TokenBucket, type Counter } from './window.ts'
 
 /** What limits look at; models as sent, `upstream` null where none is chosen. */
@@ -11,6 +13,8 @@ export interface LimitCall {
   readonly operation: Operation
   readonly models: readonly string[]
   readonly upstream: string | null
+  /** Absent where no limit on tokens or cost could be about the call. */
+  readonly forecast?: Forecast | null
 }
 
 /** Tells whether selectors match a call; the policies' own matcher, passed in. */
@@ -23,6 +27,8 @@ export interface Bucket {
   /** Null for limits without `requests`. */
   counter: Counter | null
   inFlight: number
+  /** One for each of the tier's `spending`. */
+  spends: readonly Spend[]
 }
 
 /**
@@ -37,6 +43,7 @@ export interface Tier {
   readonly id: string
   readonly per: LimitConfig['per']
   readonly figures: LimitFigures
+  readonly spending: readonly SpendFigure[]
   readonly buckets: Map<string, Map<string, Bucket>>
   makeCounter(): Counter | null
 }
@@ -75,6 +82,7 @@ function tierOf(config: LimitConfig, figures: LimitFigures, override: string): T
     id: config.id,
     per: config.per,
     figures,
+    spending: spendingOf(config, figures),
     buckets: new Map(),
     makeCounter: () => {
       if (rate === null) return null
@@ -82,6 +90,25 @@ function tierOf(config: LimitConfig, figures: LimitFigures, override: string): T
       return burst === null ? new SlidingWindow(rate.windowMs) : new TokenBucket(rate, burst)
     },
   }
+}
+
+function spendingOf(config: LimitConfig, figures: LimitFigures): readonly SpendFigure[] {
+  const found: SpendFigure[] = []
+  for (const what of ['tokens', 'cost'] as const) {
+    const rate = figures[what]
+    if (rate === null) continue
+    const { windowMs, calendar: kind } = rate
+    const calendar = kind === null ? null : new Calendar(kind, config.timeZone)
+    found.push({
+      what,
+      rate,
+      reserveOutput: config.reserveOutput,
+      shape: JSON.stringify([what, windowMs, kind, kind && config.timeZone]),
+      makeCounter: () =>
+        calendar === null ? new SpendWindow(windowMs) : new SpendPeriod(calendar),
+    })
+  }
+  return found
 }
 
 /**
@@ -121,7 +148,12 @@ export function makeBucket(tier: Tier, principal: Principal): Bucket {
   const group = groupOf(tier, principal)
   const subject = subjectOf(tier, principal)
   const digest = hash('sha256', JSON.stringify([tier.key, group, subject])).slice(0, 16)
-  const bucket: Bucket = { digest, counter: tier.makeCounter(), inFlight: 0 }
+  const bucket: Bucket = {
+    digest,
+    counter: tier.makeCounter(),
+    inFlight: 0,
+    spends: makeSpends(tier.spending),
+  }
   const buckets = tier.buckets.get(group)
   if (buckets === undefined) tier.buckets.set(group, new Map([[subject, bucket]]))
   else buckets.set(subject, bucket)

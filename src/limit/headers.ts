@@ -1,24 +1,38 @@
-import type { LimitState } from '../exchange.ts'
+import type { LimitKind, LimitState } from '../exchange.ts'
+
+const NANO_USD = 1_000_000_000
 
 /**
- * How the tightest limit stands, for relayed answers: `x-governor-ratelimit-*`, apart from the
- * provider's own `x-ratelimit-*`, as flat name, value pairs. Empty when no limit on requests applies.
+ * How the tightest limits stand, for relayed answers: `x-governor-ratelimit-*`, apart from the
+ * provider's own `x-ratelimit-*`, as flat name, value pairs: on requests, on tokens, on cost in USD.
+ * Empty when no such limit applies.
  */
 export function ratelimitHeaders(states: readonly LimitState[]): readonly string[] {
+  if (states.length === 0) return []
+  const headers: string[] = []
+  for (const what of ['requests', 'tokens', 'cost'] as const) {
+    const state = tightestOf(states, what)
+    if (state === null) continue
+    const { limit, remaining, resetMs } = state
+    headers.push(
+      `x-governor-ratelimit-limit-${what}`,
+      figure(what, limit),
+      `x-governor-ratelimit-remaining-${what}`,
+      figure(what, remaining),
+      `x-governor-ratelimit-reset-${what}`,
+      goDuration(resetMs),
+    )
+  }
+  return headers
+}
+
+function tightestOf(states: readonly LimitState[], what: LimitKind): LimitState | null {
   let tightest: LimitState | null = null
   for (const state of states) {
-    if (state.what !== 'requests') continue
+    if (state.what !== what) continue
     if (tightest === null || isTighter(state, tightest)) tightest = state
   }
-  if (tightest === null) return []
-  return [
-    'x-governor-ratelimit-limit-requests',
-    String(tightest.limit),
-    'x-governor-ratelimit-remaining-requests',
-    String(tightest.remaining),
-    'x-governor-ratelimit-reset-requests',
-    goDuration(tightest.resetMs),
-  ]
+  return tightest
 }
 
 function isTighter(one: LimitState, other: LimitState): boolean {
@@ -27,16 +41,33 @@ function isTighter(one: LimitState, other: LimitState): boolean {
     : one.remaining < other.remaining
 }
 
-/** The three headers OpenAI's clients read, under `prefix`; resets as `1s`, `6m0s`, `17ms`. */
+/**
+ * The three headers OpenAI's clients read, under `prefix`; resets as `1s`, `6m0s`, `17ms`. They know
+ * none about cost, and of places among the concurrent there is nothing to say.
+ */
 export function standingHeaders(
   prefix: string,
-  { limit, remaining, resetMs }: LimitState,
+  { what, limit, remaining, resetMs }: LimitState,
 ): Readonly<Record<string, string>> {
+  if (what !== 'requests' && what !== 'tokens') return {}
   return {
-    [`${prefix}-limit-requests`]: String(limit),
-    [`${prefix}-remaining-requests`]: String(remaining),
-    [`${prefix}-reset-requests`]: goDuration(resetMs),
+    [`${prefix}-limit-${what}`]: String(limit),
+    [`${prefix}-remaining-${what}`]: String(remaining),
+    [`${prefix}-reset-${what}`]: goDuration(resetMs),
   }
+}
+
+function figure(what: LimitKind, value: number): string {
+  return what === 'cost' ? usdText(value) : String(value)
+}
+
+/** Nano-USD as a plain decimal number of USD: `50`, `0.000125`. */
+export function usdText(nanoUsd: number): string {
+  const rest = String(nanoUsd % NANO_USD)
+    .padStart(9, '0')
+    .replace(/0+$/, '')
+  const whole = String(Math.floor(nanoUsd / NANO_USD))
+  return rest === '' ? whole : `${whole}.${rest}`
 }
 
 /** A duration as Go's `time.Duration` prints it: `0s`, `17ms`, `1.5s`, `6m0s`, `24h0m0s`. */

@@ -1,5 +1,15 @@
 import type { LimitConfig } from '../config/snapshot.ts'
-import type { Lease, LimitState } from '../exchange.ts'
+import type { Instant, Lease, LimitState, Spent } from '../exchange.ts'
+import {
+  type Held,
+  NOTHING_RESERVED,
+  reserveSpends,
+  settleSpend,
+  spendRefusal,
+  spendsIdle,
+  spendStates,
+  type Times,
+} from './account.ts'
 import {
   addTiers,
   compileLimit,
@@ -12,6 +22,7 @@ import {
   type Matches,
   type Tier,
 } from './bucket.ts'
+import { adoptSpends, type SpendCounter } from './spend.ts'
 import type { Counter } from './window.ts'
 
 /** Buckets held at once, some 50 MB. */
@@ -26,10 +37,7 @@ const STEADY_START_MS = 400 * 86_400_000
 const SLOT_WAIT_MS = 1_000
 
 /** One instant on both clocks, `wallMs` and `monotonicMs` of clock.ts. */
-export interface Now {
-  readonly wallMs: number
-  readonly monotonicMs: number
-}
+export type Now = Instant
 
 /** Why a call may not pass: the limit with the longest wait, or no room to count it. */
 export type Refusal =
@@ -40,6 +48,8 @@ export type Refusal =
       readonly tier: Tier
     }
   | { readonly kind: 'full' }
+  /** Its model has no price, and limit `id` is about cost. */
+  | { readonly kind: 'unpriced'; readonly id: string }
 
 /**
  * The limits of one process. It outlives snapshots: `reconfigure` keeps what was counted. Nothing in
@@ -50,8 +60,9 @@ export class MemoryStore {
   #limits: readonly Limit[] = []
   #matches: Matches = () => false
   /** Counters of a former process by digest, then by shape, until their bucket is asked for. */
-  readonly #restored = new Map<string, Map<string, Counter>>()
+  readonly #restored = new Map<string, Restored>()
   #size = 0
+  #spends = false
   #sweptAtMs = -Infinity
   #lastMonotonicMs = 0
   #steadyOffsetMs = STEADY_START_MS
@@ -59,6 +70,11 @@ export class MemoryStore {
   constructor(limits: readonly LimitConfig[], matches: Matches, bucketsMax = BUCKETS_MAX) {
     this.#bucketsMax = bucketsMax
     this.reconfigure(limits, matches)
+  }
+
+  /** Whether any limit is about tokens or cost, so that calls need a forecast. */
+  get spends(): boolean {
+    return this.#spends
   }
 
   /** How many subjects are counted at the moment. */
@@ -75,6 +91,7 @@ export class MemoryStore {
     this.#limits = limits.map(compileLimit)
     this.#matches = matches
     for (const tier of this.#tiers()) adopt(tier, former.get(tier.key))
+    this.#spends = this.#tiers().some(({ spending }) => spending.length > 0)
     this.#size = this.#restored.size
     for (const tier of this.#tiers()) {
       for (const buckets of tier.buckets.values()) this.#size += buckets.size
@@ -83,29 +100,43 @@ export class MemoryStore {
 
   /** Checks all limits of a call, then charges all. A refusal charges nothing. */
   reserve(call: LimitCall, now: Now): Lease | Refusal {
-    const steadyMs = this.#steady(now.monotonicMs)
+    const steadyMs = this.steadyMs(now.monotonicMs)
     const tiers: Tier[] = []
     const about = { call, matches: this.#matches }
     for (const limit of this.#limits) addTiers(tiers, limit, about)
     // All room is made first: a bucket just made is idle, and must not make room for the next.
     const hasRoom = this.#makeRoom(tiers.length, now.wallMs, steadyMs)
-    const held: { tier: Tier; bucket: Bucket }[] = []
+    const held: Held[] = []
+    const times = { wallMs: now.wallMs, steadyMs }
     let refusal: Refusal | null = null
     for (const tier of tiers) {
       const found = findBucket(tier, call.principal)
       if (found === undefined && !hasRoom) return { kind: 'full' }
       const bucket = found ?? this.#newBucket(tier, call)
       refusal = longer(refusal, refusalOf(tier, bucket, now.wallMs, steadyMs))
-      held.push({ tier, bucket })
+      if (tier.spending.length > 0) {
+        refusal = longer(refusal, spendRefusal(tier, bucket, { call, times }))
+      }
+      held.push({ tier, bucket, reserved: NOTHING_RESERVED })
     }
-    if (refusal !== null) return refusal
+    return refusal ?? this.#hold(held, call, times)
+  }
+
+  /** Charges what every limit has let pass. */
+  #hold(held: readonly Held[], call: LimitCall, times: Times): Lease {
+    const { wallMs, steadyMs } = times
     const states: LimitState[] = []
-    for (const { tier, bucket } of held) {
-      bucket.counter?.charge(timeFor(bucket.counter, now.wallMs, steadyMs))
+    for (const each of held) {
+      const { tier, bucket } = each
+      bucket.counter?.charge(timeFor(bucket.counter, wallMs, steadyMs))
       if (tier.figures.concurrent !== null) bucket.inFlight++
-      for (const state of statesOf(tier, bucket, now.wallMs, steadyMs)) states.push(state)
+      for (const state of statesOf(tier, bucket, wallMs, steadyMs)) states.push(state)
+      if (tier.spending.length > 0) {
+        each.reserved = reserveSpends(tier, bucket, call)
+        for (const state of spendStates(each, times)) states.push(state)
+      }
     }
-    return new HeldLease(states, held)
+    return new HeldLease(states, held, this)
   }
 
   /**
@@ -113,7 +144,7 @@ export class MemoryStore {
    * about models or upstreams are left out. Charges nothing and counts nobody anew.
    */
   peek(call: Pick<LimitCall, 'principal' | 'operation'>, now: Now): Refusal | null {
-    const steadyMs = this.#steady(now.monotonicMs)
+    const steadyMs = this.steadyMs(now.monotonicMs)
     const subject = { ...call, models: [], upstream: null }
     let refusal: Refusal | null = null
     for (const limit of this.#limits) {
@@ -130,10 +161,8 @@ export class MemoryStore {
    * of its audit entry; in order of time, before the first call. False when there is nothing to
    * restore: an unknown limit, a window under an hour or long past, or no room.
    */
-  restore(
-    entry: { readonly id: string; readonly bucket: string; readonly atWallMs: number },
-    now: Now,
-  ): boolean {
+  restore(entry: FormerCharge, now: Now): boolean {
+    if (entry.what !== 'requests') return this.#restoreSpend(entry, now)
     const agoMs = Math.max(0, now.wallMs - entry.atWallMs)
     const tiers = this.#tiers().filter((tier) => {
       const windowMs = tier.figures.requests?.windowMs ?? 0
@@ -141,14 +170,10 @@ export class MemoryStore {
       return tier.id === entry.id && windowMs >= RESTORED_WINDOW_MIN_MS && agoMs <= windowMs * 1.1
     })
     if (tiers.length === 0) return false
-    let counters = this.#restored.get(entry.bucket)
-    if (counters === undefined) {
-      if (this.#size >= this.#bucketsMax) return false
-      counters = new Map()
-      this.#restored.set(entry.bucket, counters)
-      this.#size++
-    }
-    const steadyMs = this.#steady(now.monotonicMs) - agoMs
+    const restored = this.#restoredFor(entry.bucket)
+    if (restored === null) return false
+    const { counters } = restored
+    const steadyMs = this.steadyMs(now.monotonicMs) - agoMs
     const charged = new Set<Counter>()
     for (const tier of tiers) {
       const counter = counters.get(tier.shape) ?? tier.makeCounter()
@@ -162,19 +187,55 @@ export class MemoryStore {
     return true
   }
 
+  /** The same for tokens and cost, of which a call is charged an amount. */
+  #restoreSpend({ id, bucket, what, amount, atWallMs }: FormerCharge, now: Now): boolean {
+    const agoMs = Math.max(0, now.wallMs - atWallMs)
+    const figures = this.#tiers()
+      .filter((tier) => tier.id === id)
+      .flatMap(({ spending }) => spending)
+      .filter((figure) => figure.what === what && figure.rate.windowMs >= RESTORED_WINDOW_MIN_MS)
+    if (figures.length === 0 || amount <= 0) return false
+    const restored = this.#restoredFor(bucket)
+    if (restored === null) return false
+    const charged = new Set<string>()
+    for (const { shape, rate, makeCounter } of figures) {
+      if (charged.has(shape)) continue
+      charged.add(shape)
+      const counter = restored.spends.get(shape) ?? makeCounter()
+      restored.spends.set(shape, counter)
+      const steadyMs = this.steadyMs(now.monotonicMs) - agoMs
+      counter.charge(amount, rate.count, counter.clock === 'wall' ? atWallMs : steadyMs)
+    }
+    return true
+  }
+
+  #restoredFor(digest: string): Restored | null {
+    let restored = this.#restored.get(digest)
+    if (restored === undefined) {
+      if (this.#size >= this.#bucketsMax) return null
+      restored = { counters: new Map(), spends: new Map() }
+      this.#restored.set(digest, restored)
+      this.#size++
+    }
+    return restored
+  }
+
   #newBucket(tier: Tier, call: LimitCall): Bucket {
     const bucket = makeBucket(tier, call.principal)
     const restored = this.#restored.get(bucket.digest)
     if (restored === undefined) this.#size++
     else {
-      bucket.counter = restored.get(tier.shape) ?? bucket.counter
+      bucket.counter = restored.counters.get(tier.shape) ?? bucket.counter
+      for (const spend of bucket.spends) {
+        spend.counter = restored.spends.get(spend.shape) ?? spend.counter
+      }
       this.#restored.delete(bucket.digest)
     }
     return bucket
   }
 
   /** Time that never goes back: a step back counts as no time passed, and time goes on from there. */
-  #steady(monotonicMs: number): number {
+  steadyMs(monotonicMs: number): number {
     if (monotonicMs < this.#lastMonotonicMs) {
       this.#steadyOffsetMs += this.#lastMonotonicMs - monotonicMs
     }
@@ -187,16 +248,16 @@ export class MemoryStore {
     if (this.#size + count <= this.#bucketsMax) return true
     if (steadyMs - this.#sweptAtMs < SWEEP_INTERVAL_MS) return false
     this.#sweptAtMs = steadyMs
-    for (const { buckets } of this.#tiers()) {
-      for (const [group, members] of buckets) {
-        this.#size -= forgetIdle(members, wallMs, steadyMs)
-        if (members.size === 0) buckets.delete(group)
+    for (const tier of this.#tiers()) {
+      for (const [group, members] of tier.buckets) {
+        this.#size -= forgetIdle(tier, members, { wallMs, steadyMs })
+        if (members.size === 0) tier.buckets.delete(group)
       }
     }
-    for (const [digest, counters] of this.#restored) {
-      const isIdle = [...counters.values()].every((counter) =>
-        counter.idle(timeFor(counter, wallMs, steadyMs)),
-      )
+    for (const [digest, { counters, spends }] of this.#restored) {
+      const isIdle =
+        spends.size === 0 &&
+        [...counters.values()].every((counter) => counter.idle(timeFor(counter, wallMs, steadyMs)))
       if (isIdle && this.#restored.delete(digest)) this.#size--
     }
     return this.#size + count <= this.#bucketsMax
@@ -210,20 +271,44 @@ export class MemoryStore {
   }
 }
 
+/** Counters of a former process, by shape. */
+interface Restored {
+  readonly counters: Map<string, Counter>
+  readonly spends: Map<string, SpendCounter>
+}
+
+/** What a former process charged to a bucket, as its audit tells; `requests` are always one. */
+export interface FormerCharge {
+  readonly id: string
+  readonly bucket: string
+  readonly what: 'requests' | 'tokens' | 'cost'
+  readonly amount: number
+  readonly atWallMs: number
+}
+
 /** Places held by one call; settled once. */
 class HeldLease implements Lease {
   readonly states: readonly LimitState[]
-  #held: readonly { readonly tier: Tier; readonly bucket: Bucket }[]
+  readonly #store: MemoryStore
+  #held: readonly Held[]
 
-  constructor(states: readonly LimitState[], held: readonly { tier: Tier; bucket: Bucket }[]) {
+  constructor(states: readonly LimitState[], held: readonly Held[], store: MemoryStore) {
     this.states = states
     this.#held = held
+    this.#store = store
   }
 
-  settle(): void {
+  settle(spent: Spent | null = null, now: Now | null = null): void {
     const held = this.#held
     this.#held = []
-    for (const { tier, bucket } of held) if (tier.figures.concurrent !== null) bucket.inFlight--
+    for (const { tier, bucket, reserved } of held) {
+      if (tier.figures.concurrent !== null) bucket.inFlight--
+      if (reserved.length === 0) continue
+      // Without a time there is nothing to charge, and none is looked at.
+      const steadyMs = now === null ? 0 : this.#store.steadyMs(now.monotonicMs)
+      const times = { wallMs: now?.wallMs ?? 0, steadyMs }
+      for (const each of reserved) settleSpend(each, now === null ? null : spent, times)
+    }
   }
 }
 
@@ -232,15 +317,19 @@ function adopt(tier: Tier, former: Tier | undefined): void {
   if (former === undefined) return
   for (const [group, members] of former.buckets) {
     tier.buckets.set(group, members)
-    if (former.shape === tier.shape) continue
-    for (const bucket of members.values()) bucket.counter = tier.makeCounter()
+    for (const bucket of members.values()) {
+      if (former.shape !== tier.shape) bucket.counter = tier.makeCounter()
+      bucket.spends = adoptSpends(tier.spending, bucket.spends)
+    }
   }
 }
 
-function forgetIdle(members: Map<string, Bucket>, wallMs: number, steadyMs: number): number {
+function forgetIdle(tier: Tier, members: Map<string, Bucket>, times: Times): number {
+  const { wallMs, steadyMs } = times
   let forgotten = 0
-  for (const [subject, { counter, inFlight }] of members) {
-    if (inFlight > 0) continue
+  for (const [subject, bucket] of members) {
+    const { counter, inFlight } = bucket
+    if (inFlight > 0 || !spendsIdle(tier, bucket, times)) continue
     if (counter !== null && !counter.idle(timeFor(counter, wallMs, steadyMs))) continue
     members.delete(subject)
     forgotten++

@@ -1,14 +1,16 @@
 import type { Rate } from '../config/snapshot.ts'
 import { GovernorError } from '../errors.ts'
+import type { LimitKind } from '../exchange.ts'
 import type { Tier } from './bucket.ts'
-import { standingHeaders } from './headers.ts'
+import { standingHeaders, usdText } from './headers.ts'
 import type { Refusal } from './memory-store.ts'
 
 /** Longer waits are not worth a client's while: official SDKs ignore them, or sleep for them. */
 const RETRY_AFTER_MAX_MS = 60_000
 
 /**
- * The error of a refusal. OVERLOADED where nobody new can be counted; LIMIT_EXCEEDED (429) with the
+ * The error of a refusal. OVERLOADED where nobody new can be counted; PRICE_UNKNOWN (403) where a
+ * limit on cost cannot tell what a model costs; LIMIT_EXCEEDED (429) with the
  * time to come again; LIMIT_EXHAUSTED (403) with `x-should-retry: false` when that is over a minute.
  */
 export function refusalError(refusal: Refusal): GovernorError {
@@ -18,9 +20,16 @@ export function refusalError(refusal: Refusal): GovernorError {
       headers: { 'retry-after': '1' },
     })
   }
+  if (refusal.kind === 'unpriced') {
+    return new GovernorError('PRICE_UNKNOWN', {
+      detail: `limit "${refusal.id}"`,
+      hint: 'Give the model a price under prices.models, or set prices.unknown to allow',
+      limit: refusal.id,
+    })
+  }
   const { state, waitMs, tier } = refusal
   const detail = `limit "${state.id}": ${figureOf(state.what, tier)}`
-  const standing = state.what === 'requests' ? standingHeaders('x-ratelimit', state) : {}
+  const standing = standingHeaders('x-ratelimit', state)
   if (waitMs > RETRY_AFTER_MAX_MS) {
     return new GovernorError('LIMIT_EXHAUSTED', {
       detail,
@@ -39,14 +48,22 @@ export function refusalError(refusal: Refusal): GovernorError {
   })
 }
 
-function figureOf(what: 'requests' | 'concurrent', { figures }: Tier): string {
+function figureOf(what: LimitKind, { figures }: Tier): string {
+  if (what === 'tokens') return figures.tokens === null ? '' : rateText(figures.tokens, ' tokens')
+  if (what === 'cost') {
+    return figures.cost === null ? '' : `${usdText(figures.cost.count)} USD ${per(figures.cost)}`
+  }
   if (what === 'concurrent') return `${figures.concurrent} at once`
   const burst = figures.burst === null ? '' : `, at most ${figures.burst} at once`
   return figures.requests === null ? '' : rateText(figures.requests) + burst
 }
 
 /** `100 per 60 s`, `1000 per day`. */
-function rateText({ count, windowMs, calendar }: Rate): string {
-  if (calendar !== null) return `${count} per ${calendar}`
-  return windowMs % 1000 === 0 ? `${count} per ${windowMs / 1000} s` : `${count} per ${windowMs} ms`
+function rateText(rate: Rate, unit = ''): string {
+  return `${rate.count}${unit} ${per(rate)}`
+}
+
+function per({ windowMs, calendar }: Rate): string {
+  if (calendar !== null) return `per ${calendar}`
+  return windowMs % 1000 === 0 ? `per ${windowMs / 1000} s` : `per ${windowMs} ms`
 }

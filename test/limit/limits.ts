@@ -18,6 +18,9 @@ export function limitOf(some: Partial<LimitConfig>): LimitConfig {
     requests: null,
     burst: null,
     concurrent: null,
+    tokens: null,
+    cost: null,
+    reserveOutput: 1024,
     ...some,
   }
 }

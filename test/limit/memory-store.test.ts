@@ -5,7 +5,7 @@ import type { LimitCall } from '../../src/limit/bucket.ts'
 import { MemoryStore, type Now } from '../../src/limit/memory-store.ts'
 import { at, callBy, limitOf, matches, rate, selecting } from './limits.ts'
 
-const NO_MORE = { burst: null, concurrent: null }
+const NO_MORE = { burst: null, concurrent: null, tokens: null, cost: null }
 const HOUR_MS = 3_600_000
 
 function storeOf(...limits: readonly Partial<LimitConfig>[]): MemoryStore {
@@ -137,14 +137,12 @@ void t.test('reserve() looks at for and at the first override that matches', asy
       {
         for: selecting({ labels: { tier: 'gold' } }),
         requests: rate(3, 60_000),
-        burst: null,
-        concurrent: null,
+        ...NO_MORE,
       },
       {
         for: selecting({ models: ['m'] }),
         requests: rate(2, 60_000),
-        burst: null,
-        concurrent: null,
+        ...NO_MORE,
       },
     ],
   })
@@ -236,7 +234,13 @@ void t.test('restore() rebuilds what a former process counted', async (t) => {
   const entries = times.flatMap((ms) => {
     const lease = former.reserve(callBy(), at(ms))
     const states = 'states' in lease ? lease.states : []
-    return states.map(({ id, bucket }) => ({ id, bucket, atWallMs: at(ms).wallMs }))
+    return states.map(({ id, bucket }) => ({
+      id,
+      bucket,
+      what: 'requests' as const,
+      amount: 1,
+      atWallMs: at(ms).wallMs,
+    }))
   })
   // A process that just started: its monotonic clock is younger than what it restores.
   const now = { ...at(0), monotonicMs: 12 }
@@ -257,9 +261,19 @@ void t.test('restore() rebuilds what a former process counted', async (t) => {
 void t.test('restore() ignores what no limit asks for', async (t) => {
   const store = new MemoryStore([limitOf({ requests: rate(5, HOUR_MS) })], matches, 1)
   const atWallMs = at(-1_000).wallMs
-  t.equal(store.restore({ id: 'gone', bucket: 'b', atWallMs }, at(0)), false)
-  t.equal(store.restore({ id: 'key-rpm', bucket: 'b', atWallMs }, at(0)), true)
-  t.equal(store.restore({ id: 'key-rpm', bucket: 'c', atWallMs }, at(0)), false, 'no room')
+  t.equal(
+    store.restore({ id: 'gone', bucket: 'b', what: 'requests', amount: 1, atWallMs }, at(0)),
+    false,
+  )
+  t.equal(
+    store.restore({ id: 'key-rpm', bucket: 'b', what: 'requests', amount: 1, atWallMs }, at(0)),
+    true,
+  )
+  t.equal(
+    store.restore({ id: 'key-rpm', bucket: 'c', what: 'requests', amount: 1, atWallMs }, at(0)),
+    false,
+    'no room',
+  )
   t.strictSame(store.reserve(callBy(), at(1)), { kind: 'full' })
   t.equal(
     passing(store, 1, callBy(), at(2 * HOUR_MS)),

@@ -40,6 +40,7 @@ export interface Sections {
   readonly limits?: string
   readonly policies?: string
   readonly detectors?: string
+  readonly prices?: string
   readonly audit?: string
   readonly maximums?: string
   readonly timeouts?: string
@@ -86,6 +87,7 @@ export function configText(sections: Sections = {}): string {
     `limits: ${sections.limits ?? '[]'}`,
     `policies: ${policies}`,
     ...optional('detectors', detectors),
+    ...optional('prices', sections.prices),
     `audit: ${sections.audit ?? '{ path: audit.db }'}`,
     `maximums: ${sections.maximums ?? '{}'}`,
     `timeouts: ${sections.timeouts ?? '{}'}`,

@@ -1,0 +1,78 @@
+import type { Meter, Spent, Trail } from '../exchange.ts'
+import { tokensOfBytes } from './estimate.ts'
+import type { OutputCounter } from './output-counter.ts'
+import { type Counted, costNanoUsd, type PriceBook } from './prices.ts'
+
+/**
+ * What a call took, from what the provider reported, else from what was counted here. Null when it
+ * took nothing, or when nobody counted. A call the upstream refused or failed before it answered is
+ * free. One whose client left is charged what had been produced; where that cannot be seen, because
+ * the answer was to come whole, what was set aside for it.
+ */
+export function spentBy(trail: Trail, prices: PriceBook): Spent | null {
+  const { usage, facts, counts } = trail
+  if (!trail.forwarded || facts === null) return null
+  if (usage !== null && (usage.inputTokens !== null || usage.outputTokens !== null)) {
+    const tokens = (usage.inputTokens ?? 0) + (usage.outputTokens ?? 0)
+    return { tokens, costNanoUsd: costOf(trail, usage, prices), estimated: false }
+  }
+  if (counts === null || isFree(trail)) return null
+  const outputTokens =
+    trail.upstreamStatus === 0 ? counts.outputTokensHidden : tokensOfBytes(counts.output.bytes)
+  const { inputTokens } = counts
+  const counted = { inputTokens, outputTokens, cachedTokens: null, reasoningTokens: null }
+  return {
+    tokens: inputTokens + outputTokens,
+    costNanoUsd: costOf(trail, counted, prices),
+    estimated: true,
+  }
+}
+
+function isFree({ upstreamStatus, ending, refusal }: Trail): boolean {
+  if (upstreamStatus !== 0) return upstreamStatus >= 400
+  return ending !== 'client_closed' && refusal?.code !== 'CLIENT_CLOSED'
+}
+
+function costOf(
+  { usage, facts, route }: Trail,
+  counted: Counted,
+  prices: PriceBook,
+): number | null {
+  const answered = usage?.responseModel ?? null
+  const asked = route?.pathModel == null ? facts!.models : [...facts!.models, route.pathModel]
+  const price = (answered === null ? null : prices.of(answered)) ?? prices.dearest(asked)
+  return price === null ? null : costNanoUsd(price, counted)
+}
+
+/** A meter that also counts what passes, for answers that end before they report. */
+export class CountingMeter implements Meter {
+  readonly #meter: Meter
+  readonly #counter: OutputCounter
+
+  constructor(meter: Meter, counter: OutputCounter) {
+    this.#meter = meter
+    this.#counter = counter
+  }
+
+  get complete(): boolean {
+    return this.#meter.complete
+  }
+
+  get usage(): Meter['usage'] {
+    return this.#meter.usage
+  }
+
+  whole(body: Buffer): void {
+    this.#meter.whole(body)
+    if (this.usage.outputTokens === null) this.#counter.push(body)
+  }
+
+  chunk(bytes: Buffer): Buffer {
+    this.#counter.push(bytes)
+    return this.#meter.chunk(bytes)
+  }
+
+  flush(): Buffer {
+    return this.#meter.flush()
+  }
+}
