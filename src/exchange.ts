@@ -108,14 +108,16 @@ export type Edited =
   | { readonly splices: readonly Splice[]; readonly refused?: never }
   | { readonly refused: string }
 
-export type UninspectableKind =
-  | 'image'
-  | 'audio'
-  | 'file'
-  | 'token_ids'
-  | 'reference'
-  | 'encrypted'
-  | 'hosted_tool'
+export const UNINSPECTABLE_KINDS = [
+  'image',
+  'audio',
+  'file',
+  'token_ids',
+  'reference',
+  'encrypted',
+  'hosted_tool',
+] as const
+export type UninspectableKind = (typeof UNINSPECTABLE_KINDS)[number]
 
 /** Content that reaches the model without being readable here. */
 export interface Uninspectable {

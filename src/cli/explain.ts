@@ -87,6 +87,7 @@ async function readRequest(path: string, { maximums }: Snapshot): Promise<Descri
     stream: facts.stream,
     maxOutputTokens: facts.maxOutputTokens,
     tools: facts.tools,
+    uninspectable: facts.uninspectable.map(({ kind }) => kind),
     detected: [],
   }
 }

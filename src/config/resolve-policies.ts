@@ -1,6 +1,13 @@
 import { RE2JS } from 're2js'
 
-import { DETECTORS, OPERATIONS, type Mode, type Operation } from '../exchange.ts'
+import {
+  DETECTORS,
+  type Mode,
+  type Operation,
+  OPERATIONS,
+  UNINSPECTABLE_KINDS,
+  type UninspectableKind,
+} from '../exchange.ts'
 import { suggestion, type Path } from './problem.ts'
 import type { Report } from './report.ts'
 import type { ExpressionChecker } from './resolve-expressions.ts'
@@ -119,8 +126,17 @@ export function resolveSelectors(
     models: names('models'),
     upstreams: resolveUpstreamNames(given.upstreams ?? null, scope, [...at, 'upstreams']),
     input: input === null ? null : resolveInput(input, scope, [...at, 'input']),
+    uninspectable: kindsOf('uninspectable' in given ? (given.uninspectable ?? null) : null),
     when: when === null ? null : scope.expressions.expression(when, [...at, 'when']),
   }
+}
+
+/** `*` is every kind there is. */
+function kindsOf(
+  given: readonly (UninspectableKind | '*')[] | null,
+): readonly UninspectableKind[] | null {
+  if (given === null) return null
+  return UNINSPECTABLE_KINDS.filter((kind) => given.includes(kind) || given.includes('*'))
 }
 
 function resolveNames(given: readonly Name[] | null, scope: Scope, at: Path): string[] | null {

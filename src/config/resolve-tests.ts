@@ -49,6 +49,7 @@ function resolveRequest(request: TestValue['request'], report: Report, at: Path)
     stream: rest.stream,
     maxOutputTokens,
     tools: rest.tools,
+    uninspectable: rest.uninspectable,
     detected: rest.detected,
     timeMs,
   }

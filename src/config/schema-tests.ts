@@ -1,4 +1,4 @@
-import { OPERATIONS } from '../exchange.ts'
+import { OPERATIONS, UNINSPECTABLE_KINDS } from '../exchange.ts'
 import {
   boolean,
   choice,
@@ -55,6 +55,11 @@ const request = map('tests.request', {
     list(text('a detector'), few),
     '[]',
     'Detectors that are services (`presidio`, `openai_moderation`) and would find something: tests ask none.',
+  ),
+  uninspectable: defaulted(
+    list(choice(UNINSPECTABLE_KINDS), { min: 0, max: 16 }),
+    '[]',
+    'Kinds of content in it that nobody can read.',
   ),
   time: optional(
     text('a time, like 2026-11-21T14:30:00Z', TIME, 40),

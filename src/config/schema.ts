@@ -1,4 +1,4 @@
-import { DETECTORS, OPERATIONS } from '../exchange.ts'
+import { DETECTORS, OPERATIONS, UNINSPECTABLE_KINDS } from '../exchange.ts'
 import { DETECTOR_LIST } from './schema-detectors.ts'
 import { exceptionsSpec } from './schema-exceptions.ts'
 import { limitSpec, PRICES } from './schema-limits.ts'
@@ -88,6 +88,10 @@ const selectors = map('policy selectors', {
     'What the prompt holds: every string of the body, keys and values.',
   ),
   output: later('What the answer holds.'),
+  uninspectable: optional(
+    list(choice([...UNINSPECTABLE_KINDS, '*']), { min: 1, max: 16 }),
+    'Kinds of content in the call that nobody can read. `deny` needs one to match, `allow` all; an `allow` that names kinds lets them pass text policies, see [content nobody can read](#content-nobody-can-read).',
+  ),
   when: optional(
     expression('an expression', EXPRESSION_CHARS_MAX),
     'A CEL expression over `request`, `caller` and `time` that must be true; see [expressions](#expressions).',

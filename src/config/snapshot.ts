@@ -1,4 +1,4 @@
-import type { Mode, Operation } from '../exchange.ts'
+import type { Mode, Operation, UninspectableKind } from '../exchange.ts'
 
 /**
  * The effective configuration: everything resolved, every unit lost into a name that carries it,
@@ -109,6 +109,8 @@ export interface Selectors {
   readonly operations: readonly Operation[] | null
   readonly models: readonly string[] | null
   readonly upstreams: readonly string[] | null
+  /** Kinds of content that cannot be read; never with limits or exceptions. */
+  readonly uninspectable: readonly UninspectableKind[] | null
   readonly input: InputSelector | null
   /** A CEL expression, checked at load; never with limits. */
   readonly when: string | null
@@ -257,6 +259,8 @@ export interface DescribedRequest {
   readonly tools: readonly string[]
   /** Ids of external detectors that would find something. */
   readonly detected: readonly string[]
+  /** Kinds of content that cannot be read. */
+  readonly uninspectable: readonly UninspectableKind[]
   /** Milliseconds since 1970; null is now. */
   readonly timeMs: number | null
 }

@@ -1,5 +1,11 @@
 import { GovernorError } from '../errors.ts'
-import { type Facts, type Operation, OPERATIONS } from '../exchange.ts'
+import {
+  type Facts,
+  type Operation,
+  OPERATIONS,
+  UNINSPECTABLE_KINDS,
+  type UninspectableKind,
+} from '../exchange.ts'
 import { inTurns } from '../turns.ts'
 import { KIND } from './json-tape.ts'
 import { type JsonDocument, readJson } from './json.ts'
@@ -24,6 +30,7 @@ export const DESCRIBED_FIELDS: ReadonlySet<string> = new Set([
   'stream',
   'max_output_tokens',
   'tools',
+  'uninspectable',
 ])
 const TEXTS_MAX = 10_000
 /** Operations whose requests are refused without a model; the others may go without. */
@@ -70,7 +77,7 @@ export async function readDescribed(
       tools,
       texts: { values, pointer: (index) => `/input/${index}` },
       inputChars: [...inputs, ...tools].reduce((sum, value) => sum + value.length, 0),
-      uninspectable: [],
+      uninspectable: unread(doc),
       askUsage: null,
     },
   }
@@ -127,6 +134,17 @@ export async function readDescribedCaller(
     labels: textMap(doc, 'labels'),
     timeMs,
   }
+}
+
+function unread(doc: JsonDocument): Facts['uninspectable'] {
+  return texts(doc, 'uninspectable').map((kind) => {
+    if (!isKind(kind)) throw invalid('uninspectable', `it is of ${UNINSPECTABLE_KINDS.join(', ')}`)
+    return { kind, pointer: '/uninspectable' }
+  })
+}
+
+function isKind(name: string): name is UninspectableKind {
+  return (UNINSPECTABLE_KINDS as readonly string[]).includes(name)
 }
 
 function textMap(doc: JsonDocument, name: string): Readonly<Record<string, string>> {

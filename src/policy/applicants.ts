@@ -31,12 +31,13 @@ export class Applicants {
 
   /** In the order of the file. */
   of(subject: Subject): readonly Applicant[] {
-    const { principal, models } = subject
+    const { principal, models, uninspectable = [] } = subject
     // A name with a line end would pass for two.
     const isPlain = models.length < 2 || !models.some((model) => model.includes('\n'))
     if (models.length > MODELS_MAX || !isPlain) return this.#find(subject)
     const names = models.length === 1 ? models[0] : models.join('\n')
-    const kind = `${models.length}${subject.operation}\n${subject.upstream ?? ''}\n${names}`
+    const unread = uninspectable.length === 0 ? '' : uninspectable.join()
+    const kind = `${models.length}${subject.operation}${unread}\n${subject.upstream ?? ''}\n${names}`
     let kinds = this.#known.get(principal)
     const known = kinds?.get(kind)
     if (known !== undefined) return known

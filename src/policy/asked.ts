@@ -4,7 +4,7 @@ import type { CompiledSelectors } from './compile.ts'
 import type { PolicyCall } from './evaluate.ts'
 import { expressionFacts, type ExpressionFacts } from './expression-facts.ts'
 import type { Expression } from './expression.ts'
-import type { Subject } from './selectors.ts'
+import { kindsOf, type Subject } from './selectors.ts'
 
 /** What one policy says of one call; null when it says nothing. */
 export interface Finding {
@@ -14,13 +14,21 @@ export interface Finding {
   readonly onError?: 'allow' | 'deny'
 }
 
-function subjectOf({ principal, route, facts, upstream }: PolicyCall): Subject {
+/** Whom and what a call is about. */
+export function subjectOf({ principal, route, facts, upstream }: PolicyCall): Subject {
   const { pathModel, endpoint } = route
   const models =
     pathModel === null || facts.models.includes(pathModel)
       ? facts.models
       : [...facts.models, pathModel]
-  return { principal, operation: endpoint.operation, models, upstream: upstream?.name ?? null }
+  const subject = {
+    principal,
+    operation: endpoint.operation,
+    models,
+    upstream: upstream?.name ?? null,
+  }
+  const unread = facts.uninspectable
+  return unread.length === 0 ? subject : { ...subject, uninspectable: kindsOf(unread) }
 }
 
 /** What policies ask of one call; each expression is evaluated when it is asked for, once. */

@@ -36,6 +36,8 @@ export interface CompiledPolicy {
   readonly readsText: boolean
   /** Refuses by what texts hold or how long they are, so that a content nobody can read matters. */
   readonly guardsText: boolean
+  /** An allow that names kinds of content, which then need not be read. */
+  readonly allowsUnread: boolean
   /** Has detectors look at them. */
   readonly detects: boolean
   /** Exceptions that lift it, in the order of the file. */
@@ -165,6 +167,7 @@ function compiledPolicy(
     own,
     readsText,
     guardsText: (readsText || counts) && policy.mode === 'enforce' && policy.verb !== 'allow',
+    allowsUnread: policy.verb === 'allow' && fields.includes('uninspectable'),
     detects: narrowed.detect !== null || own.detect !== null,
     wordFinder:
       policy.verb !== 'redact' || policy.selectors.input?.words == null

@@ -59,7 +59,7 @@ export function describedCall(
   upstream: Upstream | null,
   nowMs: number,
 ): PolicyCall {
-  const { operation, model, input, stream, maxOutputTokens, tools, timeMs } = request
+  const { operation, model, input, stream, maxOutputTokens, tools, uninspectable, timeMs } = request
   return {
     principal: principalOf(request),
     route: {
@@ -80,7 +80,7 @@ export function describedCall(
       tools,
       texts: { values: input, pointer: (index) => `/input/${index}` },
       inputChars: input.reduce((sum, text) => sum + text.length, 0),
-      uninspectable: [],
+      uninspectable: uninspectable.map((kind) => ({ kind, pointer: '/uninspectable' })),
       askUsage: null,
     },
     upstream,

@@ -46,6 +46,8 @@ interface Tally {
     readonly isError: boolean
   } | null
   allowed: CompiledPolicy | null
+  /** An allow names the content that cannot be read. */
+  allowsUnread: boolean
   /** Exceptions without which the call would have been refused or changed; null until there is one. */
   exceptions: UsedException[] | null
 }
@@ -155,7 +157,8 @@ function decide(
     if (isError) return { ...decision('deny', policy, ''), message: untold(policy) }
     return decision('deny', policy, `Policy "${policy.id}" is not met: ${field}`)
   }
-  const unread = opaque ? cannotInspect(call, asked, texts) : null
+  const isAllowed = tally.allowsUnread && texts !== 'large'
+  const unread = opaque && !isAllowed ? cannotInspect(call, asked, texts) : null
   if (unread !== null) return decision('deny', null, unread)
   if (allowed !== null) return { ...decision('allow', allowed, ''), message: '' }
   if (defaults.decision === 'allow') return decision('allow', null, '')
@@ -175,6 +178,7 @@ function tallied(
     isError: false,
     failed: null,
     allowed: null,
+    allowsUnread: false,
     exceptions: null,
   }
   for (const applicant of asked.applicants) {
@@ -217,13 +221,18 @@ function count(
   tally.policies.push({ id, mode, result, why })
   if (mode === 'shadow' || result === 'redacted') return
   if (verb === 'allow') {
-    if (result === 'allowed') tally.allowed ??= policy
+    if (result === 'allowed') grant(tally, policy)
     return
   }
   if (result === 'error' && (finding.onError ?? onError) === 'allow') return
   if (mode === 'warn') tally.warnings.push(id)
   else if (verb === 'deny') deny(tally, policy, finding)
   else tally.failed ??= { policy, field: why, isError: finding.onError !== undefined }
+}
+
+function grant(tally: Tally, policy: CompiledPolicy): void {
+  tally.allowed ??= policy
+  tally.allowsUnread ||= policy.allowsUnread
 }
 
 /** A policy that matched is named before one that could not be told. */

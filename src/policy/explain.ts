@@ -1,3 +1,4 @@
+import { subjectOf } from './asked.ts'
 import type { CompiledPolicies, CompiledPolicy, CompiledSelectors } from './compile.ts'
 import type { PolicyCall } from './evaluate.ts'
 import type { CompiledException } from './exceptions.ts'
@@ -81,7 +82,7 @@ export function explain(
   const opaque =
     defaults.uninspectable === 'allow' || call.facts.uninspectable.length === 0
       ? 'no'
-      : opaqueness(policies, view)
+      : allowedUnread(explained, opaqueness(policies, view))
   return conclude(explained, opaque, defaults)
 }
 
@@ -123,15 +124,6 @@ class View {
       ? { is: 'no', field: 'expression' }
       : { is: 'error', field: `expression: ${told}` }
   }
-}
-
-function subjectOf({ principal, route, facts, upstream }: PolicyCall): Subject {
-  const { pathModel, endpoint } = route
-  const models =
-    pathModel === null || facts.models.includes(pathModel)
-      ? facts.models
-      : [...facts.models, pathModel]
-  return { principal, operation: endpoint.operation, models, upstream: upstream?.name ?? null }
 }
 
 /** Before exceptions were looked at. */
@@ -282,6 +274,15 @@ function opaqueness(policies: readonly CompiledPolicy[], view: View): Opaque {
     if (!answers.includes('no')) answer = 'unknown'
   }
   return answer
+}
+
+/** An allow that names the content lets it pass; one that is unknown may. */
+function allowedUnread(policies: readonly ExplainedPolicy[], opaque: Opaque): Opaque {
+  const allows = policies.filter(({ policy }) => policy.allowsUnread && policy.mode !== 'shadow')
+  if (allows.some(({ finding }) => finding === 'matched')) return 'no'
+  return opaque === 'yes' && allows.some(({ finding }) => finding === 'unknown')
+    ? 'unknown'
+    : opaque
 }
 
 /** Says in words why a policy was found so; the fields, never the text. */

@@ -13,6 +13,10 @@ export function denies(
 ): string {
   const fields = [...narrowed.test.fields, ...own.test.fields]
   if (readsText) return `Policy "${id}" denies this input`
+  if (fields.includes('uninspectable')) {
+    const kinds = subject.uninspectable?.join(', ') ?? ''
+    return `Policy "${id}" denies content that cannot be read: ${kinds}`
+  }
   if (fields.includes('models')) return `Policy "${id}" denies ${modelsOf(subject)}`
   if (fields.includes('operations')) return `Policy "${id}" denies operation ${subject.operation}`
   return `Policy "${id}" denies this call`

@@ -1,5 +1,11 @@
 import type { Selectors } from '../config/snapshot.ts'
-import type { Operation, Principal } from '../exchange.ts'
+import {
+  type Facts,
+  type Operation,
+  type Principal,
+  UNINSPECTABLE_KINDS,
+  type UninspectableKind,
+} from '../exchange.ts'
 import { compileAliases, ModelNames, strictMatcher, wideMatcher } from './model-names.ts'
 import { compileNames, type NameTest } from './wildcard.ts'
 
@@ -11,6 +17,13 @@ export interface Subject {
   readonly models: readonly string[]
   /** Name of the upstream; null when none was chosen. */
   readonly upstream: string | null
+  /** Kinds of content in the call that cannot be read; absent is none. */
+  readonly uninspectable?: readonly UninspectableKind[]
+}
+
+/** Each kind once, in one order, so that equal calls look equal. */
+export function kindsOf(unread: Facts['uninspectable']): readonly UninspectableKind[] {
+  return UNINSPECTABLE_KINDS.filter((kind) => unread.some((each) => each.kind === kind))
 }
 
 /** How many of the models of a call must match: `any` to deny or narrow, `every` to let pass. */
@@ -48,6 +61,7 @@ export const NO_SELECTORS: Selectors = {
   operations: null,
   models: null,
   upstreams: null,
+  uninspectable: null,
   input: null,
   when: null,
 }
@@ -117,6 +131,9 @@ export function compileSelectors(
   if (selectors.models !== null) {
     tests.push(['models', compileModels(selectors.models, names, options)])
   }
+  if (selectors.uninspectable !== null) {
+    tests.push(['uninspectable', compileKinds(selectors.uninspectable, options)])
+  }
   return { fields: tests.map(([name]) => name), fails: firstFailing(tests), tests }
 }
 
@@ -125,6 +142,16 @@ function firstFailing(tests: readonly (readonly [string, FieldTest])[]): Selecto
     for (const [name, test] of tests) if (!test(subject)) return name
     return null
   }
+}
+
+/** What a call does not carry is not in the way of an allow, and no deny is about it. */
+function compileKinds(
+  kinds: readonly UninspectableKind[],
+  { quantifier }: SelectorOptions,
+): FieldTest {
+  const isKnown = (kind: UninspectableKind) => kinds.includes(kind)
+  return ({ uninspectable = [] }) =>
+    quantifier === 'any' ? uninspectable.some(isKnown) : uninspectable.every(isKnown)
 }
 
 function compileLabels(labels: Readonly<Record<string, string>>): FieldTest {

@@ -36,6 +36,7 @@ export function selecting(some: Partial<Selectors>): Selectors {
     models: null,
     upstreams: null,
     input: null,
+    uninspectable: null,
     when: null,
     ...some,
   }

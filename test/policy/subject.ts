@@ -93,6 +93,7 @@ export function selectorsOf({ input, ...fields }: Loose): Selectors {
     operations: null,
     models: null,
     upstreams: null,
+    uninspectable: null,
     when: null,
     ...fields,
     input:

@@ -18,6 +18,7 @@ const SILENT: DescribedRequest = {
   stream: false,
   maxOutputTokens: null,
   tools: [],
+  uninspectable: [],
   detected: [],
   timeMs: null,
 }
