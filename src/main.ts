@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import process, { stderr, stdout } from 'node:process'
 
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
@@ -187,7 +187,14 @@ config(audit.command('verify'))
     const { auditVerify } = await import('./cli/audit.ts')
     const { strict, json, keys: list = null, checkpoints: published = null } = given
     await withConfig(given.config, async ({ snapshot }) =>
-      auditVerify({ path: snapshot.audit.path, strict, keys: list, published, json, write }),
+      auditVerify({
+        path: snapshot.audit.path,
+        strict,
+        keys: list,
+        published: published ?? publishedOf(snapshot),
+        json,
+        write,
+      }),
     )
   })
 
@@ -198,6 +205,17 @@ interface VerifyGiven {
   keys?: string
   checkpoints?: string
 }
+
+config(audit.command('prune'))
+  .description('remove entries older than audit.retention that a signed checkpoint covers')
+  .option('--older-than <duration>', 'instead of audit.retention, such as 180d', duration)
+  .action(async (given: { config: string; olderThan?: number }) => {
+    const { auditPrune } = await import('./cli/audit-prune.ts')
+    const { config: file, olderThan: olderThanMs = null } = given
+    await withConfig(file, async ({ snapshot }) =>
+      auditPrune({ snapshot, version, olderThanMs, write }),
+    )
+  })
 
 config(audit.command('rotate-key'))
   .description('sign checkpoints with a new key from now on; running sidecars notice')
@@ -224,10 +242,12 @@ for (const name of ['migrate']) {
     .action(() => program.error(`governor ${name} is not supported in this version`))
 }
 
+type LoadedSnapshot = Extract<ReturnType<typeof loadConfig>, { ok: true }>['snapshot']
+
 async function withConfig(
   file: string,
   act: (context: {
-    snapshot: Extract<ReturnType<typeof loadConfig>, { ok: true }>['snapshot']
+    snapshot: LoadedSnapshot
     version: string
     write: typeof write
   }) => Promise<number>,
@@ -240,6 +260,11 @@ async function withConfig(
     return
   }
   finish(await act({ snapshot: loaded.snapshot, version, write }))
+}
+
+/** The file checkpoints are published to, once there is one. */
+function publishedOf({ audit: { checkpoints } }: LoadedSnapshot): string | null {
+  return checkpoints.file !== null && existsSync(checkpoints.file) ? checkpoints.file : null
 }
 
 function append(value: string, former: string[]): string[] {

@@ -129,7 +129,8 @@ export class Epochs {
     if (this.#writer === null || nowMs - this.#lookedMs < LOOK_MS) return
     this.#lookedMs = nowMs
     const { identities, bytes } = identify(this.#writer.path)
-    this.#fileBytes = this.#formerBytes + bytes
+    // What was pruned is free for new entries, though the file stays as large as it was.
+    this.#fileBytes = this.#formerBytes + Math.max(0, bytes - this.#writer.freeBytes)
     if (identities.every((identity, index) => identity === this.#identities[index])) return
     this.#end(this.#writer)
   }

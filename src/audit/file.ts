@@ -92,6 +92,7 @@ export function openForAppend(options: AppendOptions): Database.Database {
     assertPragma(db, 'synchronous', 2)
     chmodSync(options.path, 0o600)
     if (version(db) === 0) createTables(db)
+    createIndexes(db)
     if (options.pageBytesMax > 0) limitPages(db, options.pageBytesMax)
   } catch (error) {
     db.close()
@@ -184,4 +185,12 @@ function createTables(db: Database.Database): void {
     `)
   }
   db.exec('COMMIT')
+}
+
+/** For the few entries that are looked up by kind; an ordinary entry costs it nothing. */
+function createIndexes(db: Database.Database): void {
+  db.exec(
+    `CREATE INDEX IF NOT EXISTS entries_rare ON entries (kind, chain, seq)
+     WHERE kind IN ('checkpoint', 'retention', 'redaction')`,
+  )
 }

@@ -9,6 +9,7 @@ import { countCall } from './count.ts'
 import { decisionBody, type LoadedSnapshot, outcomeBody, policyLoadBody } from './entry.ts'
 import { ExceptionFold } from './exception-fold.ts'
 import { Fold, type FoldedEntry } from './fold.ts'
+import { Publisher } from './publish.ts'
 import { scanCalls } from './query.ts'
 import { Wal } from './wal.ts'
 
@@ -17,6 +18,13 @@ export interface RecorderOptions {
   readonly metrics: Metrics
   readonly log: Log
   readonly version: string
+}
+
+interface Opened {
+  readonly wal: Wal
+  readonly publisher: Publisher
+  readonly metrics: Metrics
+  readonly localBytesMax: number
 }
 
 /** With what `Fold` waits itself, folded refusals reach the log within a second. */
@@ -28,6 +36,7 @@ const FOLD_MS = 200
  */
 export class Recorder {
   readonly #wal: Wal
+  readonly #publisher: Publisher
   readonly #fold = new Fold()
   readonly #exceptions = new ExceptionFold()
   readonly #metrics: Metrics
@@ -37,8 +46,9 @@ export class Recorder {
   readonly #digests = { live: '', candidate: '' }
   #lostSeen = 0
 
-  private constructor(wal: Wal, metrics: Metrics, localBytesMax: number) {
+  private constructor({ wal, publisher, metrics, localBytesMax }: Opened) {
     this.#wal = wal
+    this.#publisher = publisher
     this.#metrics = metrics
     this.#localBytesMax = localBytesMax
     this.#stopFolding = every(FOLD_MS, () => {
@@ -50,6 +60,7 @@ export class Recorder {
 
   /** Opens the log for this sidecar alone; rejects with what `Wal.open` says. */
   static async open({ snapshot, metrics, log, version }: RecorderOptions): Promise<Recorder> {
+    const publisher = new Publisher(snapshot.audit.checkpoints, log)
     const wal = await Wal.open({
       path: snapshot.audit.path,
       localBytesMax: snapshot.audit.localBytesMax,
@@ -57,10 +68,11 @@ export class Recorder {
       version,
       exclusive: true,
       signs: true,
+      onCheckpoint: (note) => publisher.publish(note),
       onCommit: (durationMs) => metrics.commitSeconds.observe(durationMs / 1000),
       onDeath: (error) => log.fatal({ err: error }, 'The audit thread died; every call is refused'),
     })
-    return new Recorder(wal, metrics, snapshot.audit.localBytesMax)
+    return new Recorder({ wal, publisher, metrics, localBytesMax: snapshot.audit.localBytesMax })
   }
 
   /** False while decisions cannot be made durable. */
@@ -172,6 +184,7 @@ export class Recorder {
     this.#queueFolded(this.#fold.drain(nowMs))
     this.#queueFolded(this.#exceptions.drain(nowMs))
     await this.#wal.close()
+    await this.#publisher.close()
   }
 
   #queueFolded(entries: readonly FoldedEntry[]): void {

@@ -26,18 +26,24 @@ export function retentionBody(
 /** Everything the entries `retention` of one file say. */
 export function retentionsOf(db: Database): Retention[] {
   const bodies = db
-    .prepare<[], Buffer>("SELECT body FROM entries WHERE kind = 'retention' ORDER BY id")
+    .prepare<[], Buffer>(
+      `SELECT body FROM entries
+       WHERE kind IN ('checkpoint', 'retention', 'redaction') AND kind = 'retention' ORDER BY id`,
+    )
     .pluck()
     .all()
-  return bodies.flatMap((body) => {
-    try {
-      const { pruned } = JSON.parse(body.toString('utf8')) as { readonly pruned?: unknown }
-      return Array.isArray(pruned) ? pruned.filter(isRetention) : []
-    } catch {
-      // That this body was altered is found where the entry itself is read.
-      return []
-    }
-  })
+  return bodies.flatMap(retentionsIn)
+}
+
+/** What one entry `retention` says. */
+export function retentionsIn(body: Buffer): Retention[] {
+  try {
+    const { pruned } = JSON.parse(body.toString('utf8')) as { readonly pruned?: unknown }
+    return Array.isArray(pruned) ? pruned.filter(isRetention) : []
+  } catch {
+    // That this body was altered is found where the entry itself is read.
+    return []
+  }
 }
 
 function isRetention(value: unknown): value is Retention {

@@ -51,6 +51,8 @@ export class ChainState {
   closedSeq = 0
   /** Up to here entries may be gone, except the first and checkpoints: `retention` says so. */
   prunedTo = 0
+  /** Entries that are gone by what `retention` says; up to here. */
+  skippedTo = 0
   /** Its end is named by a later entry of another chain. */
   attested = false
   /** A later sidecar closed the calls it left open. */
@@ -104,12 +106,14 @@ export class ChainState {
     const want = this.seq + 1
     if (row.seq === want) return this.#link(row, this.last)
     if (row.seq < want) return [`It is a repeated or misplaced entry: ${want} was expected`]
-    const isPruned = row.kind === 'checkpoint' && body !== null && row.seq - 1 <= this.prunedTo
-    if (!isPruned) return [`Missing before it: ${range(want, row.seq - 1)}`]
+    // The first entry is never pruned: it says whose chain this is.
+    const isPruned = row.kind === 'checkpoint' && row.seq - 1 <= this.prunedTo && want > 1
+    if (!isPruned || body === null) return [`Missing before it: ${range(want, row.seq - 1)}`]
     const subtrees = this.tree.rangeTo(row.seq - 1, body)
     if (subtrees === null || typeof body.last !== 'string') {
       return ['Its checkpoint does not continue the checkpoint before it']
     }
+    this.skippedTo = row.seq - 1
     return [...this.#link(row, Buffer.from(body.last, 'hex')), ...this.tree.skip(subtrees)]
   }
 

@@ -2,7 +2,7 @@ import type { Database } from 'better-sqlite3'
 
 import { BATCH_ENTRIES_MAX } from './batch.ts'
 import { epochFiles, openForReading } from './file.ts'
-import { retentionsOf } from './retention.ts'
+import { type Retention, retentionsIn, retentionsOf } from './retention.ts'
 import { ChainState, isHead, parseBody } from './verify-chain.ts'
 import type { EntryRow, ParsedBody } from './verify-chain.ts'
 import { type Evidence, gatherEvidence, NO_EVIDENCE } from './verify-tree.ts'
@@ -66,12 +66,20 @@ function openOrNote(path: string, verification: Verification): Database | null {
   }
 }
 
+/** An entry `retention` and where it stands. */
+interface Allowed {
+  readonly chain: ChainState
+  readonly seq: number
+  readonly pruned: readonly Retention[]
+}
+
 class Verification {
   readonly #chains = new Map<string, ChainState>()
   /** By `writer:epoch` of the chain that was cut. */
   readonly #cuts = new Map<string, { readonly head: Head; readonly by: string }>()
   /** By `writer:epoch`: up to which entry the chain was pruned. */
   readonly #pruned = new Map<string, number>()
+  readonly #retentions: Allowed[] = []
   #evidence: Evidence = NO_EVIDENCE
   readonly #open = new Map<string, { readonly chain: ChainState; readonly seq: number }>()
   readonly #problems: Finding[] = []
@@ -154,6 +162,7 @@ class Verification {
   result(files: readonly string[], strict: boolean): VerifyResult {
     const unattested = [...this.#chains.values()].filter((chain) => !this.#isAttested(chain))
     this.#missingEpochs()
+    this.#unsignedRetentions()
     this.#tails()
     const openCalls = this.#countOpen()
     if (files.length > 0 && this.#entries === 0) this.note(files.join(' '), 'It has no entries')
@@ -188,6 +197,24 @@ class Verification {
       const what = `${count} entries follow entry ${cut.seq}, where its next epoch says it was acknowledged last`
       if (count <= BATCH_ENTRIES_MAX) this.note(chain.file, what, chain)
       else this.#problem(place(chain), `${what}: more than the ${BATCH_ENTRIES_MAX} of one commit`)
+    }
+  }
+
+  /** Whoever has not the key could otherwise allow himself what is gone. */
+  #unsignedRetentions(): void {
+    if (this.#evidence.keys === null) return
+    const signed = new Map<string, number>()
+    for (const { chain, seq, pruned } of this.#retentions) {
+      if (seq > chain.tree.signedSize) continue
+      for (const { writer_id, epoch, to } of pruned) {
+        const key = keyOf(writer_id, epoch)
+        signed.set(key, Math.max(to, signed.get(key) ?? 0))
+      }
+    }
+    for (const [key, chain] of this.#chains) {
+      if (chain.skippedTo <= (signed.get(key) ?? 0)) continue
+      const at = { ...place(chain), seq: chain.skippedTo }
+      this.#problem(at, 'Entries up to here are missing, and no signed entry says they were pruned')
     }
   }
 
@@ -253,6 +280,15 @@ class Verification {
     if (row.kind === 'writer.open' && body !== null) this.#opening(chain, body, before)
     for (const problem of chain.take(row, body)) this.#problem(at, problem)
     this.#entries++
+    if (row.kind === 'retention') {
+      this.#retentions.push({ chain, seq: row.seq, pruned: retentionsIn(row.body) })
+    }
+    this.#call(chain, row)
+  }
+
+  /** One outcome for each forwarded call, and none without a decision. */
+  #call(chain: ChainState, row: EntryRow): void {
+    const at = { ...place(chain), seq: row.seq }
     if (row.awaits === 1) {
       if (this.#open.has(row.request_id)) {
         this.#problem(at, 'A second decision for a call that has no outcome yet')

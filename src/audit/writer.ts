@@ -130,6 +130,12 @@ export class Writer {
     return this.#open
   }
 
+  /** Bytes of the file that hold nothing. */
+  get freeBytes(): number {
+    const pages = Number(this.#db.pragma('freelist_count', { simple: true }))
+    return pages === 0 ? 0 : pages * Number(this.#db.pragma('page_size', { simple: true }))
+  }
+
   begin(): void {
     this.#begin.run()
     if (this.#durableSeq - this.#markedSeq >= MARK_EVERY) {

@@ -145,6 +145,7 @@ function fixed({ listen, auth, audit }: Snapshot): [string, unknown][] {
     ['auth.keys', auth.keys],
     ['audit.path', audit.path],
     ['audit.local_max', audit.localBytesMax],
+    ['audit.checkpoints', audit.checkpoints],
   ]
 }
 

@@ -65,6 +65,8 @@ export function printConfig(snapshot: Snapshot): string {
       ack: audit.ack,
       local_max: formatSize(audit.localBytesMax),
       content: audit.content,
+      ...(audit.retentionMs !== null && { retention: formatDuration(audit.retentionMs) }),
+      ...checkpointsOf(audit),
     },
     ...ceilings(snapshot),
   }
@@ -74,6 +76,11 @@ export function printConfig(snapshot: Snapshot): string {
     defaultStringType: 'PLAIN',
     version: '1.1',
   })
+}
+
+function checkpointsOf({ checkpoints: { file, url } }: Snapshot['audit']) {
+  if (file === null && url === null) return {}
+  return { checkpoints: { ...(file !== null && { file }), ...(url !== null && { url }) } }
 }
 
 function ceilings({ maximums, timeouts }: Snapshot) {

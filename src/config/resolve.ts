@@ -82,14 +82,30 @@ export function resolveFile(value: FileValue, report: Report, options: ResolveOp
       credential: (given, at) => resolveCredential(given, { report, at, options }),
     }),
     tests: resolveTests(value, report),
-    audit: {
-      path: path(value.audit.path),
-      required: value.audit.required,
-      ack: value.audit.ack,
-      localBytesMax: value.audit.local_max,
-      content: value.audit.content,
-    },
+    audit: resolveAudit(value, path, report),
     ...figuresOf(value),
+  }
+}
+
+function resolveAudit(
+  { audit, auth }: FileValue,
+  path: (relative: string) => string,
+  report: Report,
+): Snapshot['audit'] {
+  const { checkpoints } = audit
+  const file = checkpoints?.file ?? null
+  const isOwn =
+    file === null || ![audit.path, auth.keys.path].some((each) => path(each) === path(file))
+  const message = 'It is the file of the log or of the keys: give checkpoints their own'
+  report.check(['audit', 'checkpoints', 'file'], isOwn, message)
+  return {
+    path: path(audit.path),
+    required: audit.required,
+    ack: audit.ack,
+    localBytesMax: audit.local_max,
+    content: audit.content,
+    retentionMs: audit.retention,
+    checkpoints: { file: file === null ? null : path(file), url: checkpoints?.url ?? null },
   }
 }
 

@@ -1,4 +1,5 @@
 import { DETECTORS, OPERATIONS, UNINSPECTABLE_KINDS } from '../exchange.ts'
+import { CHECKPOINTS } from './schema-audit.ts'
 import { DETECTOR_LIST } from './schema-detectors.ts'
 import { exceptionsSpec } from './schema-exceptions.ts'
 import { limitSpec, PRICES } from './schema-limits.ts'
@@ -293,7 +294,14 @@ export const FILE = map('governance.yaml', {
         'What is kept of prompts and answers.',
       ),
       ship: later('Copying entries to Postgres.'),
-      retention: later('Removing entries by age.'),
+      retention: optional(
+        duration('1d', '36500d'),
+        'How long entries are kept: `governor audit prune` removes older ones that a checkpoint covers.',
+      ),
+      checkpoints: optional(
+        CHECKPOINTS,
+        'Where signed checkpoints are published, so that a log cut short or replaced is found.',
+      ),
     }),
     '{}',
     'The record of every call.',

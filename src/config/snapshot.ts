@@ -52,6 +52,10 @@ export interface Snapshot {
     readonly ack: 'disk'
     readonly localBytesMax: number
     readonly content: 'none'
+    /** What `audit prune` keeps; null keeps everything. */
+    readonly retentionMs: number | null
+    /** Where signed checkpoints are published; `file` is absolute. */
+    readonly checkpoints: { readonly file: string | null; readonly url: string | null }
   }
   readonly maximums: {
     readonly bodyBytes: number

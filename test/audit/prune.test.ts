@@ -1,0 +1,150 @@
+import { copyFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+import Database from 'better-sqlite3'
+import t from 'tap'
+
+import { appendOnce } from '../../src/audit/append-once.ts'
+import { pruneLog } from '../../src/audit/prune.ts'
+import { retentionBody } from '../../src/audit/retention.ts'
+import { Signer } from '../../src/audit/signing-key.ts'
+import { verifyLog } from '../../src/audit/verify.ts'
+import { own, Writer } from '../../src/audit/writer.ts'
+import { monotonicMs, wallMs } from '../../src/clock.ts'
+import { openWal, refusal, rows, story } from './support/log.ts'
+
+const HOUR_MS = 3_600_000
+
+/** A sidecar's log with a checkpoint after each of three rounds, and a command's before it. */
+function makeLog(path: string, how: 'closed' | 'killed'): void {
+  appendOnce(path, 'test', [{ kind: 'admin', body: '{"kind":"admin"}' }])
+  const writer = new Writer({
+    path,
+    epoch: 1,
+    writerId: Buffer.alloc(16, 9),
+    role: 'run',
+    version: 'test',
+    busyMs: 1000,
+    pageBytesMax: 0,
+    recover: false,
+    continues: null,
+    openCalls: [],
+    signer: Signer.open(path, wallMs()),
+  })
+  for (let round = 0; round < 3; round++) {
+    writer.begin()
+    for (let index = 0; index < 50; index++) {
+      const { kind, requestId, body } = refusal(`r${round}-${index}`)
+      writer.append(own(kind, requestId, wallMs() * 1000, body))
+    }
+    writer.commit()
+    writer.prepareCheckpoint(monotonicMs() + (round + 1) * HOUR_MS)
+  }
+  if (how === 'closed') writer.close()
+  else writer.abandon()
+}
+
+function removed(path: string, from: string): void {
+  const db = new Database(path)
+  db.exec(from)
+  db.close()
+}
+
+t.test('pruneLog() removes what a checkpoint covers, says so, and the log verifies', async (t) => {
+  const path = join(t.testdir(), 'audit.db')
+  makeLog(path, 'closed')
+  const before = rows(path).length
+  const pruned = pruneLog(path, 'test', wallMs() + HOUR_MS)
+  t.strictSame(pruned, { entries: 151, chains: 1, shrunk: true })
+  const left = rows(path)
+  t.equal(left.length, before - 151 + 4)
+  t.strictSame(
+    left.filter(({ chain }) => chain === 2).map(({ kind }) => kind),
+    ['writer.open', 'checkpoint', 'checkpoint', 'checkpoint', 'checkpoint'],
+  )
+  const result = verifyLog(path, { strict: true })
+  t.strictSame([result.exitCode, result.problems, result.notes], [0, [], []])
+  t.strictSame(pruneLog(path, 'test', wallMs() + HOUR_MS).entries, 0, 'a second time')
+})
+
+t.test('pruneLog() keeps what is newer, and what no checkpoint covers', async (t) => {
+  const dir = t.testdir()
+  const path = join(dir, 'audit.db')
+  makeLog(path, 'closed')
+  t.strictSame(pruneLog(path, 'test', wallMs() - HOUR_MS).entries, 0)
+  const live = join(dir, 'live', 'audit.db')
+  makeLog(live, 'killed')
+  // Recovery of what was killed would begin at the start of the chain: all of it is needed.
+  t.strictSame(pruneLog(live, 'test', wallMs() + HOUR_MS).entries, 0)
+  await (await openWal(live, { signs: true })).close()
+  t.equal(pruneLog(live, 'test', wallMs() + HOUR_MS).entries > 100, true)
+  t.ok(story(live).includes('decision r2-49'), 'after the last checkpoint')
+  const result = verifyLog(live, { strict: true })
+  t.strictSame([result.exitCode, result.problems], [0, []])
+})
+
+t.test('a log pruned while its sidecar writes goes on and verifies', async (t) => {
+  const path = join(t.testdir(), 'audit.db')
+  const wal = await openWal(path, { signs: true })
+  for (let round = 0; round < 60; round++) {
+    await Promise.all(
+      Array.from({ length: 100 }, (_, index) =>
+        wal.record({ ...refusal(`r${round}-${index}`), occurredAtUs: wallMs() * 1000 }),
+      ),
+    )
+  }
+  const { entries, shrunk } = pruneLog(path, 'test', wallMs() + HOUR_MS)
+  t.ok(entries > 1000)
+  t.equal(shrunk, false)
+  await wal.record(refusal('later'))
+  t.strictSame(verifyLog(path, { strict: false }).problems, [])
+  await wal.close()
+  t.strictSame(verifyLog(path, { strict: true }).exitCode, 0)
+})
+
+for (const [name, sql] of [
+  ['the entry that allowed it', "DELETE FROM entries WHERE kind = 'retention'"],
+  ['a checkpoint', "DELETE FROM entries WHERE kind = 'checkpoint' AND chain = 2 AND seq < 100"],
+  ['more than was allowed', 'DELETE FROM entries WHERE chain = 2 AND seq = 1'],
+] as const) {
+  t.test(`verifyLog() finds that ${name} was removed from a pruned log`, async (t) => {
+    const dir = t.testdir()
+    const base = join(dir, 'audit.db')
+    makeLog(base, 'closed')
+    pruneLog(base, 'test', wallMs() + HOUR_MS)
+    const path = join(dir, 'copy.db')
+    copyFileSync(base, path)
+    copyFileSync(`${base}.keys.json`, `${path}.keys.json`)
+    t.equal(verifyLog(path, { strict: true }).exitCode, 0)
+    removed(path, sql)
+    t.equal(verifyLog(path, { strict: false }).exitCode, 1)
+  })
+}
+
+t.test('verifyLog() takes no word for a removal from somebody without the key', async (t) => {
+  const path = join(t.testdir(), 'audit.db')
+  makeLog(path, 'closed')
+  const forger = new Writer({
+    path,
+    epoch: 1,
+    writerId: Buffer.alloc(16, 6),
+    role: 'command',
+    version: 'test',
+    busyMs: 1000,
+    pageBytesMax: 0,
+    recover: false,
+    continues: null,
+    openCalls: [],
+  })
+  const pruned = [{ writer_id: Buffer.alloc(16, 9).toString('hex'), epoch: 1, to: 51 }]
+  forger.begin()
+  forger.append(own('retention', '', wallMs() * 1000, retentionBody(pruned, 0, 0)))
+  forger.commit()
+  forger.abandon()
+  t.equal(verifyLog(path, { strict: false }).exitCode, 0, 'while nothing is missing')
+  removed(path, 'DELETE FROM entries WHERE chain = 2 AND seq BETWEEN 2 AND 51')
+  t.match(verifyLog(path, { strict: false }), {
+    exitCode: 1,
+    problems: [{ what: /^Entries up to here are missing, and no signed entry says/ }],
+  })
+})
