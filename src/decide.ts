@@ -1,10 +1,12 @@
+import { setMembers } from './dialect/set-members.ts'
 import { GovernorError } from './errors.ts'
-import type { Decision, Facts, PolicyResult, Splice, Trail } from './exchange.ts'
+import type { Changes, Decision, Facts, PolicyResult, Splice, Trail } from './exchange.ts'
 import { askFor } from './external-detectors.ts'
 import type { HttpExchange } from './http/exchange.ts'
 import type { CompiledPolicy } from './policy/compile.ts'
 import { evaluate } from './policy/evaluate.ts'
-import { findLeftOver, planRedaction, redactPolicies } from './policy/redact.ts'
+import { findLeftOver, planRedaction } from './policy/redact.ts'
+import { combineSettings, settle } from './policy/settle.ts'
 import { inTurns } from './turns.ts'
 import { applySplices } from './upstream/splice.ts'
 import type { World } from './world.ts'
@@ -37,71 +39,134 @@ export function decide(
 }
 
 function changed(world: World, decision: Decision, trail: Trail): Decision | Promise<Decision> {
-  if (decision.effect === 'deny') return decision
-  const masking = decision.policies.filter(isMasking)
-  if (masking.length === 0) return decision
-  const policies = redactPolicies(world.policies, new Set(masking.map(({ id }) => id)))
-  return redacted(world, decision, trail, policies).catch((error: unknown) => {
-    // What cannot be searched to its end cannot be masked.
-    if (error instanceof RangeError) return refused(decision, policies[0], 'too much of it')
-    throw error
-  })
+  if (decision.effect === 'deny' || !decision.policies.some(isChange)) return decision
+  return new Change(world, decision, trail).run()
 }
 
-function isMasking({ result, mode }: PolicyResult): boolean {
-  return result === 'redacted' && mode === 'enforce'
+function isChange({ result }: PolicyResult): boolean {
+  return result === 'redacted' || result === 'set'
 }
 
-async function redacted(
-  { policies: compiled, snapshot }: World,
-  decision: Decision,
-  trail: Trail,
-  policies: readonly CompiledPolicy[],
-): Promise<Decision> {
-  const refuse = (what: string, policy = policies[0]) => refused(decision, policy, what)
-  const { texts } = trail.facts!
-  const plan = await soon(planRedaction(compiled, policies, texts))
-  if (plan === null) return refuse('too much of it')
-  const edited = await soon(texts.edit!(plan.edits))
-  if (edited.refused !== undefined) return refuse(`it is in ${edited.refused}`)
-  const going = await readAgain(trail, edited.splices, snapshot.maximums)
-  if (going === null) return refuse('it is in a field that has to stay')
-  const left = await soon(
-    findLeftOver(compiled, policies, { texts: going.facts.texts, values: plan.values }),
-  )
-  if (left !== null) return refuse('it is spread over several texts', left)
-  return { ...decision, changes: { ...going, names: ['redacted'] } }
-}
+/** The changes of one call. */
+class Change {
+  readonly #world: World
+  readonly #trail: Trail
+  #decision: Decision
 
-/** The call with its edits, read as any other; null where it is another call or none any more. */
-async function readAgain(
-  trail: Trail,
-  splices: readonly Splice[],
-  maximums: { readonly jsonDepth: number },
-): Promise<{ readonly bytes: Buffer; readonly facts: Facts } | null> {
-  const bytes = applySplices(trail.body!.bytes, splices)
-  try {
-    const facts = await trail.route!.dialect.inspect(trail.route!, bytes, maximums)
-    return identity(facts) === identity(trail.facts!) ? { bytes, facts } : null
-  } catch (error) {
-    if (error instanceof GovernorError) return null
-    throw error
+  constructor(world: World, decision: Decision, trail: Trail) {
+    this.#world = world
+    this.#trail = trail
+    this.#decision = decision
   }
+
+  async run(): Promise<Decision> {
+    const set = await this.#set()
+    const masking = this.#policies('redacted', true)
+    try {
+      if (masking.length > 0) return await this.#redact(masking, set)
+    } catch (error) {
+      // What cannot be searched to its end cannot be masked.
+      if (error instanceof RangeError) return this.#refuse(masking[0], 'too much of it')
+      throw error
+    }
+    if (set.length === 0) return this.#decision
+    const going = await this.#readAgain(set)
+    if (going === null) throw new GovernorError('INTERNAL', { detail: 'set made no request' })
+    return { ...this.#decision, changes: { ...going, names: ['set'] } }
+  }
+
+  /** Policies of one result, in the order of the file; with `isEnforced` without those in shadow. */
+  #policies(result: PolicyResult['result'], isEnforced: boolean): readonly CompiledPolicy[] {
+    const ids = new Set<string>()
+    for (const each of this.#decision.policies) {
+      if (each.result === result && (!isEnforced || each.mode === 'enforce')) ids.add(each.id)
+    }
+    return this.#world.policies.policies.filter(({ id }) => ids.has(id))
+  }
+
+  /** What is set; of the policies that set, the decision names those that would change this call. */
+  async #set(): Promise<readonly Splice[]> {
+    const setting = this.#policies('set', false)
+    if (setting.length === 0) return []
+    const idle = new Set<string>()
+    for (const policy of setting) {
+      if ((await this.#splicesOf([policy])).length === 0) idle.add(policy.id)
+    }
+    const policies = this.#decision.policies.filter(
+      ({ id, result }) => result !== 'set' || !idle.has(id),
+    )
+    this.#decision = { ...this.#decision, policies }
+    return this.#splicesOf(this.#policies('set', true))
+  }
+
+  #splicesOf(policies: readonly CompiledPolicy[]): Promise<readonly Splice[]> | readonly Splice[] {
+    if (policies.length === 0) return []
+    const { route, body } = this.#trail
+    const table = route!.dialect.parameters?.(route!.endpoint.api) ?? {}
+    const settings = combineSettings(policies.flatMap((policy) => policy.settings))
+    const { jsonDepth } = this.#world.snapshot.maximums
+    return soon(
+      setMembers(body!.bytes, { table, jsonDepth }, (parameter, sent) => {
+        const setting = settings.get(parameter)
+        return setting === undefined ? null : settle(setting, sent)
+      }),
+    )
+  }
+
+  async #redact(policies: readonly CompiledPolicy[], set: readonly Splice[]): Promise<Decision> {
+    const { policies: compiled } = this.#world
+    const { texts } = this.#trail.facts!
+    const [first] = policies
+    const plan = await soon(planRedaction(compiled, policies, texts))
+    if (plan === null) return this.#refuse(first, 'too much of it')
+    const edited = await soon(texts.edit!(plan.edits))
+    if (edited.refused !== undefined) return this.#refuse(first, `it is in ${edited.refused}`)
+    const splices = together(edited.splices, set)
+    const going = splices === null ? null : await this.#readAgain(splices)
+    if (going === null) return this.#refuse(first, 'it is in a field that has to stay')
+    const { values } = plan
+    const left = await soon(findLeftOver(compiled, policies, { texts: going.facts.texts, values }))
+    if (plan.edits.length === 0) return this.#refuse(first, 'it is spread over several texts')
+    if (left !== null) return this.#refuse(left, 'it is spread over several texts')
+    const names = set.length === 0 ? (['redacted'] as const) : (['redacted', 'set'] as const)
+    return { ...this.#decision, changes: { ...going, names } }
+  }
+
+  /** The call with its edits, read as any other; null where it is another call or none any more. */
+  async #readAgain(splices: readonly Splice[]): Promise<Omit<Changes, 'names'> | null> {
+    const { body, route, facts } = this.#trail
+    const bytes = applySplices(body!.bytes, splices)
+    try {
+      const read = await route!.dialect.inspect(route!, bytes, this.#world.snapshot.maximums)
+      return identity(read) === identity(facts!) ? { bytes, facts: read } : null
+    } catch (error) {
+      if (error instanceof GovernorError) return null
+      throw error
+    }
+  }
+
+  /** The refusal of a call that cannot be masked, by the policy that would have to. */
+  #refuse(policy: CompiledPolicy | undefined, what: string): Decision {
+    const id = policy?.id ?? null
+    const policies = this.#decision.policies.map((each): PolicyResult => {
+      return each.id === id ? { ...each, result: 'failed', why: `cannot be masked: ${what}` } : each
+    })
+    const message = policy?.message ?? `Policy "${id}" cannot mask this input: ${what}`
+    return { ...this.#decision, effect: 'deny', policy: id, message, policies }
+  }
+}
+
+/** All splices in order of place; null where two of them meet. */
+function together(some: readonly Splice[], more: readonly Splice[]): readonly Splice[] | null {
+  if (more.length === 0) return some
+  const all = [...some, ...more].sort((a, b) => a.start - b.start || a.end - b.end)
+  const isApart = all.every(({ start }, index) => index === 0 || start >= all[index - 1]!.end)
+  return isApart ? all : null
 }
 
 /** What was decided about, beside the texts. */
 function identity({ model, models, stream, tools, uninspectable }: Facts): string {
   return JSON.stringify([model, models, stream, tools, uninspectable.map(({ kind }) => kind)])
-}
-
-/** The refusal of a call that cannot be masked, by the policy that would have to. */
-function refused(decision: Decision, policy: CompiledPolicy | undefined, what: string): Decision {
-  const id = policy?.id ?? null
-  const policies = decision.policies.map((each): PolicyResult => {
-    return each.id === id ? { ...each, result: 'failed', why: `cannot be masked: ${what}` } : each
-  })
-  const message = policy?.message ?? `Policy "${id}" cannot mask this input: ${what}`
-  return { ...decision, effect: 'deny', policy: id, message, policies }
 }
 
 /** Short work at once, long work in turns with that of other calls. */

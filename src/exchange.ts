@@ -2,9 +2,11 @@ import { monotonicMs } from './clock.ts'
 import type { GovernorError } from './errors.ts'
 import type { CallCounts, Lease, Spent } from './lease.ts'
 import type { Operation } from './operations.ts'
+import type { Splice, Texts } from './texts.ts'
 
 export type { CallCounts, Instant, Lease, LimitKind, LimitState, Spent } from './lease.ts'
 export { OPERATIONS, type Operation } from './operations.ts'
+export type { Edited, Splice, TextEdit, TextRange, Texts } from './texts.ts'
 
 /** The nouns of one exchange, in the order a request acquires them. Plain data, no sockets. */
 
@@ -20,6 +22,30 @@ export type Stage =
   | 'record'
   | 'forward'
   | 'relay'
+
+/** What `set` may put or clamp, one name across endpoints. */
+export const PARAMETERS = [
+  'max_output_tokens',
+  'n',
+  'temperature',
+  'top_p',
+  'presence_penalty',
+  'frequency_penalty',
+  'reasoning_effort',
+  'service_tier',
+] as const
+export type Parameter = (typeof PARAMETERS)[number]
+
+/**
+ * Where a parameter is in the body of one endpoint: members of the body, or of one of its members
+ * (`reasoning.effort`).
+ */
+export interface ParameterNames {
+  /** Each of them is the parameter; the first is the one to put where none was sent. */
+  readonly names: readonly string[]
+  /** Names of other endpoints, which some server may heed here, too. */
+  readonly others?: readonly string[]
+}
 
 /** One row of a dialect's table: what a method and path mean. */
 export interface Endpoint {
@@ -71,43 +97,6 @@ export interface Body {
   readonly receivedSha256: string
 }
 
-/** Every inspectable string of a body: all values and all keys, in document order. */
-export interface Texts {
-  readonly values: readonly string[]
-  /** JSON pointer (RFC 6901) of the text at `index`; for a key, of its member followed by `#key`. */
-  pointer(index: number): string
-  /**
-   * Plain ASCII that contains every value, set apart by quotes or line ends; absent where the dialect
-   * has none at hand.
-   */
-  readonly whole?: string
-  /**
-   * The range of a value as it was sent that reads as `range`, which may be of a text derived from it;
-   * null when that was put together from several. Ranges are asked for in order. Absent where texts are
-   * the values.
-   */
-  sent?(range: TextRange): TextRange | null
-  /** The bytes that change when texts do, in steps; absent where there are no bytes. */
-  edit?(edits: readonly TextEdit[]): Generator<void, Edited>
-}
-
-/** A part of the text at `index`, in UTF-16 units, end exclusive. */
-export interface TextRange {
-  readonly index: number
-  readonly start: number
-  readonly end: number
-}
-
-/** Puts `text` in place of a part of a value as it was sent. */
-export interface TextEdit extends TextRange {
-  readonly text: string
-}
-
-/** Splices in order of place, or in words what cannot be edited. */
-export type Edited =
-  | { readonly splices: readonly Splice[]; readonly refused?: never }
-  | { readonly refused: string }
-
 export const UNINSPECTABLE_KINDS = [
   'image',
   'audio',
@@ -123,13 +112,6 @@ export type UninspectableKind = (typeof UNINSPECTABLE_KINDS)[number]
 export interface Uninspectable {
   readonly kind: UninspectableKind
   readonly pointer: string
-}
-
-/** Puts `text` into the body at `start`, in place of the bytes up to `end`. */
-export interface Splice {
-  readonly start: number
-  readonly end: number
-  readonly text: string
 }
 
 /** What policy may look at. Plain data, so a decision can be replayed from the audit log. */
@@ -169,6 +151,8 @@ export interface Dialect {
   lookup(method: string, path: string): Lookup
   /** Strict parse of the body into facts. Throws BODY_INVALID, FIELD_INVALID, MODEL_INVALID. */
   inspect(route: Route, body: Buffer, maximums: { readonly jsonDepth: number }): Promise<Facts>
+  /** Where the parameters of an endpoint are; those it does not have are absent. */
+  parameters?(api: string): Readonly<Partial<Record<Parameter, ParameterNames>>>
   /** Credential headers for the upstream. */
   credential(secret: string): Readonly<Record<string, string>>
   /** JSON text of an error answer in the provider's own shape. */
@@ -255,7 +239,15 @@ export interface PolicyResult {
    * `excepted`: it would have refused or changed the call, and `exception` lifts it. `skipped`: a service
    * was not asked, because the call is refused anyway.
    */
-  readonly result: 'allowed' | 'denied' | 'failed' | 'error' | 'redacted' | 'excepted' | 'skipped'
+  readonly result:
+    | 'allowed'
+    | 'denied'
+    | 'failed'
+    | 'error'
+    | 'redacted'
+    | 'set'
+    | 'excepted'
+    | 'skipped'
   /** Which field decided, in words; never the text that matched. */
   readonly why: string
   /** Id of the exception that lifted it; with `excepted` only. */

@@ -4,7 +4,17 @@ import { join } from 'node:path'
 import t from 'tap'
 
 /** What every area may use: the nouns, the error table, the clock, the log, the metrics. */
-const COMMON = ['exchange', 'lease', 'errors', 'clock', 'turns', 'log', 'metrics', 'directories']
+const COMMON = [
+  'exchange',
+  'lease',
+  'texts',
+  'errors',
+  'clock',
+  'turns',
+  'log',
+  'metrics',
+  'directories',
+]
 const AREAS = ['audit', 'auth', 'config', 'dialect', 'http', 'limit', 'policy', 'upstream']
 /** Files that put areas together. */
 const COMPOSITION = [
@@ -30,7 +40,8 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   metrics: ['series'],
   operations: [],
   lease: [],
-  exchange: ['errors', 'clock', 'operations', 'lease'],
+  texts: [],
+  exchange: ['errors', 'clock', 'operations', 'lease', 'texts'],
   pipeline: ['errors', 'exchange'],
   ...Object.fromEntries(AREAS.map((area) => [area, COMMON])),
   'load-config': ['config', 'policy'],

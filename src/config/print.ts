@@ -9,6 +9,7 @@ import type {
   PolicyConfig,
   PresidioQuestion,
   Selectors,
+  SettingConfig,
   Snapshot,
   TestConfig,
   UpstreamConfig,
@@ -185,7 +186,8 @@ function policy(config: PolicyConfig) {
     mode: config.mode,
     message: config.message,
     for: config.for && selectors(config.for),
-    [config.verb]: selectors(config.selectors),
+    [config.verb]:
+      config.settings === undefined ? selectors(config.selectors) : settings(config.settings),
   })
 }
 
@@ -196,6 +198,16 @@ function exception({ approvedBy, expiresMs, ...config }: ExceptionConfig) {
     approved_by: approvedBy,
     expires: new Date(expiresMs).toISOString().replace('.000Z', 'Z'),
   })
+}
+
+function settings(list: readonly SettingConfig[]) {
+  const said = list.map(({ parameter, value, default: initial, atMost, atLeast }) => {
+    return [
+      parameter,
+      value ?? present({ default: initial, at_most: atMost, at_least: atLeast }),
+    ] as const
+  })
+  return Object.fromEntries(said)
 }
 
 function selectors({ input, ...others }: Selectors) {

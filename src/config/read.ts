@@ -43,8 +43,10 @@ export class Reader {
     if (shape.orText !== undefined && isScalar(node) && typeof node.value === 'string') {
       return this.#scalars.text(node, { kind: 'expression', ...shape.orText }, path)
     }
-    const what =
-      shape.orText === undefined ? 'keys and values' : `selectors or ${shape.orText.what}`
+    if (shape.orValue !== undefined && isScalar(node) && node.value !== null) {
+      return this.#value(node, shape.orValue, path)
+    }
+    const what = expected(shape)
     if (!isMap(node)) return this.#report.unexpected(node, path, what)
     const given = this.#members(node, path)
     for (const [key, field] of Object.entries(shape.fields)) {
@@ -165,6 +167,13 @@ export class Reader {
   }
 }
 
+/** What a map is, where something else was found. */
+function expected({ orText, orValue, fields }: Shape & { kind: 'map' }): string {
+  if (orText !== undefined) return `selectors or ${orText.what}`
+  if (orValue === undefined) return 'keys and values'
+  return `a value or a map of ${Object.keys(fields).join(', ')}`
+}
+
 /** The value of every field: as read, its default, null, or a placeholder where a problem is. */
 function complete(values: Readonly<Record<string, unknown>>, fields: Fields): unknown {
   return Object.fromEntries(
@@ -185,7 +194,7 @@ function placeholder(shape: Shape): unknown {
   if (shape.kind === 'map') return complete({}, shape.fields)
   if (shape.kind === 'choice') return shape.values[0]
   if (shape.kind === 'flag') return shape.only
-  if (shape.kind === 'integer') return shape.min
+  if (shape.kind === 'integer' || shape.kind === 'number') return shape.min
   return PLACEHOLDERS[shape.kind]
 }
 

@@ -62,9 +62,7 @@ function initial({ presence, spec }: Field<unknown>): string {
 }
 
 function takes({ spec: { shape } }: Field<unknown>): string {
-  if (shape.kind === 'map') {
-    return shape.orText === undefined ? link(shape.name) : `${link(shape.name)} or text`
-  }
+  if (shape.kind === 'map') return takesMap(shape)
   if (shape.kind === 'list') {
     return shape.item.shape.kind === 'map' ? `list of ${link(shape.item.shape.name)}` : 'list'
   }
@@ -78,6 +76,13 @@ function takes({ spec: { shape } }: Field<unknown>): string {
   return TAKES[shape.kind]
 }
 
+function takesMap({ name, orValue, orText }: Shape & { kind: 'map' }): string {
+  if (orValue !== undefined) {
+    return `${orValue.kind === 'number' ? 'number' : 'text'} or ${link(name)}`
+  }
+  return orText === undefined ? link(name) : `${link(name)} or text`
+}
+
 const TAKES = {
   text: 'text',
   expression: 'text',
@@ -85,6 +90,7 @@ const TAKES = {
   names: 'list or `$set`',
   texts: 'text or list',
   fraction: '0 – 1',
+  number: 'number',
   boolean: '`true` `false`',
   secret: '`${NAME}`',
   rate: 'rate',
@@ -106,6 +112,7 @@ function link(name: string): string {
 function shapeSchema(shape: Shape): Readonly<Record<string, unknown>> {
   if (shape.kind === 'map') {
     const schema = mapSchema(shape.fields)
+    if (shape.orValue !== undefined) return { anyOf: [shapeSchema(shape.orValue), schema] }
     return shape.orText === undefined ? schema : { anyOf: [{ type: 'string' }, schema] }
   }
   if (shape.kind === 'record') {
@@ -136,6 +143,10 @@ function shapeSchema(shape: Shape): Readonly<Record<string, unknown>> {
 
 function plainSchema(shape: Shape): Readonly<Record<string, unknown>> {
   if (shape.kind === 'boolean') return { type: 'boolean' }
+  if (shape.kind === 'number') {
+    const type = shape.isWhole ? 'integer' : 'number'
+    return { type, minimum: shape.min, maximum: shape.max }
+  }
   if (shape.kind === 'fraction') return { type: 'number', minimum: 0, maximum: 1 }
   if (shape.kind === 'price') return { type: 'number', minimum: 0, maximum: 10_000 }
   return { type: 'string', ...pattern(shape) }

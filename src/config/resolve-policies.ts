@@ -11,6 +11,7 @@ import {
 import { suggestion, type Path } from './problem.ts'
 import type { Report } from './report.ts'
 import type { ExpressionChecker } from './resolve-expressions.ts'
+import { resolveSet } from './resolve-set.ts'
 import type { FileValue } from './resolve.ts'
 import { PATTERNS_MAX } from './schema.ts'
 import type { InputSelector, PolicyConfig, Selectors } from './snapshot.ts'
@@ -35,8 +36,7 @@ type PolicySelectors = NonNullable<PolicyValue['for']>
 type CallSelectors = NonNullable<FileValue['limits'][number]['for']>
 type InputValue = Omit<NonNullable<PolicySelectors['input']>, 'max_tokens'>
 
-const VERBS = ['allow', 'deny', 'require', 'redact'] as const
-const VERB_KEYS = [...VERBS, 'set']
+const VERBS = ['allow', 'deny', 'require', 'redact', 'set'] as const
 /** Verbs that refuse, so that a warning can stand in for them. */
 const WARNS: ReadonlySet<string> = new Set(['deny', 'require'])
 
@@ -62,7 +62,7 @@ function resolvePolicy(
   { scope, at }: { readonly scope: Scope; readonly at: Path },
 ): PolicyConfig {
   const { report } = scope
-  const given = VERB_KEYS.filter((verb) => report.source.has([...at, verb]))
+  const given = VERBS.filter((verb) => report.source.has([...at, verb]))
   const verb = VERBS.find((each) => policy[each] !== null) ?? 'deny'
   if (given.length === 0)
     report.check(at, false, 'No verb: give it allow, deny, require, redact or set')
@@ -73,17 +73,31 @@ function resolvePolicy(
   const isWarned = policy.mode !== 'warn' || WARNS.has(verb)
   report.check([...at, 'mode'], isWarned, `Mode "warn" is not for ${verb}: use enforce or shadow`)
   const fallback = defaultMode === 'warn' && !WARNS.has(verb) ? 'enforce' : defaultMode
+  const about = policy.for === null ? null : resolveSelectors(policy.for, scope, [...at, 'for'])
   return {
     id: policy.id,
     mode: policy.mode ?? fallback,
     message: policy.message,
-    for: policy.for === null ? null : resolveSelectors(policy.for, scope, [...at, 'for']),
+    for: about,
     verb,
-    selectors:
-      verb === 'redact'
-        ? resolveRedact(policy.redact, scope, [...at, verb])
-        : resolveVerb(policy[verb] ?? {}, scope, [...at, verb]),
+    ...resolveOwn(policy, verb, { scope, at: [...at, verb], about }),
   }
+}
+
+/** What the verb holds: selectors, what is masked, or what is set. */
+function resolveOwn(
+  policy: PolicyValue,
+  verb: (typeof VERBS)[number],
+  {
+    scope,
+    at,
+    about,
+  }: { readonly scope: Scope; readonly at: Path; readonly about: Selectors | null },
+): Pick<PolicyConfig, 'selectors' | 'settings'> {
+  if (verb === 'redact') return { selectors: resolveRedact(policy.redact, scope, at) }
+  if (verb !== 'set') return { selectors: resolveVerb(policy[verb] ?? {}, scope, at) }
+  const settings = resolveSet(policy.set, { report: scope.report, at }, about)
+  return { selectors: resolveSelectors({}, scope, at), settings }
 }
 
 /** An expression in place of selectors is selectors that hold nothing else. */

@@ -103,10 +103,25 @@ export class ScalarReader {
     return this.#report.at(node, path, message)
   }
 
-  /** Every kind that is written as a string. */
+  /** A number written as one, with at most six decimals. */
+  number(node: unknown, shape: Shape & { kind: 'number' }, path: Path): unknown {
+    const { min, max, isWhole } = shape
+    const expected = `${isWhole ? 'a whole number' : 'a number'} from ${min} to ${max}`
+    if (!isScalar(node) || node.value === null) return this.#report.unexpected(node, path, expected)
+    const isPlain = /^-?(?:0|[1-9]\d{0,9})(?:\.\d{1,6})?$/.test(scalarText(node))
+    const value = typeof node.value === 'number' && isPlain ? node.value : Number.NaN
+    if (value >= min && value <= max && (!isWhole || Number.isInteger(value))) return value
+    return this.#report.at(node, path, `Expected ${expected}, found ${shownScalar(node)}`)
+  }
+
+  #decimal(node: unknown, shape: Decimal, path: Path): unknown {
+    if (shape.kind === 'number') return this.number(node, shape, path)
+    return shape.kind === 'price' ? this.price(node, path) : this.fraction(node, path)
+  }
+
+  /** Every kind that is written as a string, and decimal numbers. */
   text(node: unknown, shape: Shape, path: Path): unknown {
-    if (shape.kind === 'fraction') return this.fraction(node, path)
-    if (shape.kind === 'price') return this.price(node, path)
+    if (isDecimal(shape)) return this.#decimal(node, shape, path)
     if (!isScalar(node) || node.value === null) {
       return this.#report.unexpected(node, path, expectation(shape))
     }
@@ -219,6 +234,12 @@ export class ScalarReader {
     this.#report.at(node, path, 'YAML ends the text at " #": quote the expression')
     return true
   }
+}
+
+type Decimal = Shape & { kind: 'fraction' | 'price' | 'number' }
+
+function isDecimal(shape: Shape): shape is Decimal {
+  return shape.kind === 'fraction' || shape.kind === 'price' || shape.kind === 'number'
 }
 
 function parser(shape: Shape): (text: string) => Parsed<unknown> {

@@ -3,6 +3,7 @@ import { CHECKPOINTS } from './schema-audit.ts'
 import { DETECTOR_LIST } from './schema-detectors.ts'
 import { exceptionsSpec } from './schema-exceptions.ts'
 import { limitSpec, PRICES } from './schema-limits.ts'
+import { SET } from './schema-set.ts'
 import { TESTS } from './schema-tests.ts'
 import {
   address,
@@ -165,7 +166,10 @@ const policy = map('policies', {
     redact,
     'Verb: puts placeholders like `[EMAIL_1]` in place of what is found; a call in which that cannot be done is refused.',
   ),
-  set: later('Verb: changes a field of the request.'),
+  set: optional(
+    SET,
+    'Verb: puts or clamps parameters of the request, where the endpoint has them. Of several policies the lowest value and the tightest bounds hold.',
+  ),
 })
 
 /** The whole file. */

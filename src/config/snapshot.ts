@@ -1,4 +1,4 @@
-import type { Mode, Operation, UninspectableKind } from '../exchange.ts'
+import type { Mode, Operation, Parameter, UninspectableKind } from '../exchange.ts'
 
 /**
  * The effective configuration: everything resolved, every unit lost into a name that carries it,
@@ -229,9 +229,22 @@ export interface PolicyConfig {
   readonly mode: Mode
   readonly message: string | null
   readonly for: Selectors | null
-  readonly verb: 'allow' | 'deny' | 'require' | 'redact'
+  readonly verb: 'allow' | 'deny' | 'require' | 'redact' | 'set'
   /** The verb's own selectors; of `redact`, its `input` is what is masked and all others are null. */
   readonly selectors: Selectors
+  /** What a `set` puts and clamps, which has no selectors; absent of every other verb. */
+  readonly settings?: readonly SettingConfig[]
+}
+
+/** What a `set` makes of one parameter; null says nothing. */
+export interface SettingConfig {
+  readonly parameter: Parameter
+  /** Put whatever was sent. */
+  readonly value: number | string | null
+  /** Put where nothing was sent. */
+  readonly default: number | string | null
+  readonly atMost: number | null
+  readonly atLeast: number | null
 }
 
 /** An approved exception: lifts one policy from the calls it is about, until it ends. */

@@ -53,6 +53,13 @@ export type Shape =
   | { readonly kind: 'integer'; readonly min: number; readonly max: number }
   /** A decimal number from 0 to 1. */
   | { readonly kind: 'fraction' }
+  /** A number within bounds, both included. */
+  | {
+      readonly kind: 'number'
+      readonly min: number
+      readonly max: number
+      readonly isWhole: boolean
+    }
   | { readonly kind: 'duration'; readonly min: string; readonly max: string }
   | { readonly kind: 'size'; readonly min: string; readonly max: string }
   | { readonly kind: 'rate' }
@@ -79,6 +86,8 @@ export type Shape =
       readonly fields: Fields
       /** What a string here is, where the language takes one too. */
       readonly orText?: { readonly what: string; readonly charsMax: number }
+      /** What a single value here is, where one stands for the map. */
+      readonly orValue?: Shape
     }
   /** A part of the language that is not built yet: its presence is an error. */
   | { readonly kind: 'later' }
@@ -142,6 +151,11 @@ export function integer(min: number, max: number): Spec<number> {
 /** A decimal number from 0 to 1, both included. */
 export function fraction(): Spec<number> {
   return { shape: { kind: 'fraction' } }
+}
+
+/** A number within bounds, both included. */
+export function number(min: number, max: number, isWhole = false): Spec<number> {
+  return { shape: { kind: 'number', min, max, isWhole } }
 }
 
 /** Milliseconds; bounds as written in the file. */
@@ -208,6 +222,15 @@ export function orExpression<Value>(
 ): Spec<Value | string> {
   const { shape } = spec
   return shape.kind === 'map' ? { shape: { ...shape, orText: { what, charsMax } } } : { shape }
+}
+
+/** The same map, or a single value in its place. */
+export function orValue<Value, Single>(
+  spec: Spec<Value>,
+  { shape: single }: Spec<Single>,
+): Spec<Value | Single> {
+  const { shape } = spec
+  return shape.kind === 'map' ? { shape: { ...shape, orValue: single } } : { shape }
 }
 
 /** A field that must be there. */

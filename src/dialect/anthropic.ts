@@ -4,9 +4,17 @@ import { errorBody, errorFrame } from './anthropic-errors.ts'
 import { inspect } from './anthropic-inspect.ts'
 import { meter } from './anthropic-meter.ts'
 import { ANTHROPIC_ROWS } from './anthropic-table.ts'
+import type { ParameterTable } from './set-members.ts'
 import { compileTable } from './table.ts'
 
 const TABLE = compileTable(ANTHROPIC_ROWS)
+
+const MESSAGES: ParameterTable = {
+  max_output_tokens: { names: ['max_tokens'] },
+  temperature: { names: ['temperature'] },
+  top_p: { names: ['top_p'] },
+  service_tier: { names: ['service_tier'] },
+}
 
 /** The dialect of Anthropic and of servers that speak its API. */
 export const anthropic: Dialect = {
@@ -35,6 +43,7 @@ export const anthropic: Dialect = {
   ],
   lookup,
   inspect,
+  parameters: (api) => (api === 'messages' ? MESSAGES : {}),
   credential: (secret) => ({ 'x-api-key': secret }),
   errorBody,
   errorFrame,

@@ -3,6 +3,7 @@ import type { Dialect } from '../exchange.ts'
 import { errorBody, errorFrame } from './openai-errors.ts'
 import { inspect } from './openai-inspect.ts'
 import { meter } from './openai-meter.ts'
+import { parameters } from './openai-parameters.ts'
 import { lookup } from './openai-routes.ts'
 
 /** The dialect of OpenAI and of the many servers that speak its API. */
@@ -31,6 +32,7 @@ export const openai: Dialect = {
   ],
   lookup,
   inspect,
+  parameters,
   credential: (secret) => ({ authorization: `Bearer ${secret}` }),
   errorBody,
   errorFrame,

@@ -40,6 +40,8 @@ export function* editTexts(
 function isSealed(doc: JsonDocument, node: number): boolean {
   for (let at = doc.parent(node); at > 0; at = doc.parent(at)) {
     if (doc.kind(at) !== KIND.OBJECT) continue
+    const type = doc.given(at, 'type')
+    if (type !== -1 && doc.isString(type, 'redacted_thinking')) return true
     for (const name of SEALS) {
       const seal = doc.given(at, name)
       if (seal !== -1 && !doc.isString(seal, '')) return true

@@ -3,6 +3,7 @@ import type {
   InputSelector,
   PolicyConfig,
   Selectors,
+  SettingConfig,
   Snapshot,
 } from '../config/snapshot.ts'
 import type { Mode } from '../exchange.ts'
@@ -42,6 +43,8 @@ export interface CompiledPolicy {
   readonly detects: boolean
   /** Exceptions that lift it, in the order of the file. */
   readonly exceptions: readonly CompiledException[]
+  /** What a `set` puts and clamps; empty for every other verb. */
+  readonly settings: readonly SettingConfig[]
   /** Finds where the words of a `redact` stand; null where it has none. */
   readonly wordFinder: WordFinder | null
   /** Ids of those among them that are services. */
@@ -104,7 +107,7 @@ export function compilePolicies(
   return {
     policies,
     applicants: new Applicants(policies),
-    changes: policies.some(({ verb }) => verb === 'redact'),
+    changes: policies.some(({ verb }) => verb === 'redact' || verb === 'set'),
     texts: compileTexts({ patterns, wordLists, detectors }, snapshot.detectors ?? []),
     defaults: snapshot.defaults,
   }
@@ -169,6 +172,7 @@ function compiledPolicy(
     guardsText: (readsText || counts) && policy.mode === 'enforce' && policy.verb !== 'allow',
     allowsUnread: policy.verb === 'allow' && fields.includes('uninspectable'),
     detects: narrowed.detect !== null || own.detect !== null,
+    settings: policy.settings ?? [],
     wordFinder:
       policy.verb !== 'redact' || policy.selectors.input?.words == null
         ? null

@@ -209,6 +209,10 @@ function except(
   if (!tally.exceptions.includes(exception)) tally.exceptions.push(exception)
 }
 
+const CHANGING: ReadonlySet<CompiledPolicy['verb']> = new Set(['redact', 'set'])
+/** What changes a call decides nothing about it. */
+const CHANGES: ReadonlySet<PolicyResult['result']> = new Set(['redacted', 'set'])
+
 /** Warn is for refusals: an allow in that mode allows. */
 function count(
   tally: Tally,
@@ -219,7 +223,7 @@ function count(
   const { result, why } = finding
   const { id, mode, verb } = policy
   tally.policies.push({ id, mode, result, why })
-  if (mode === 'shadow' || result === 'redacted') return
+  if (mode === 'shadow' || CHANGES.has(result)) return
   if (verb === 'allow') {
     if (result === 'allowed') grant(tally, policy)
     return
@@ -281,14 +285,22 @@ function judge(
     const failing = field ?? inputFails(own, inputChars, texts, false)
     return asked.error(narrowed) ?? unmet(own, failing, asked)
   }
-  if (verb === 'redact') return masked(policy, texts, asked)
+  if (CHANGING.has(verb)) return changing(policy, texts, asked)
   if (inputFails(own, inputChars, texts, verb === 'deny') !== null) return null
   const result = verb === 'allow' ? 'allowed' : 'denied'
   return asked.error(narrowed) ?? asked.error(own) ?? { result, why: whyOf(policy, texts) }
 }
 
-/** What a `redact` says: each of its fields is looked for by itself. */
-function masked(policy: CompiledPolicy, texts: TextResult, asked: Asked): Finding | null {
+/** Names of what a `set` is about; whether it changes them is told when the call is edited. */
+function parametersOf({ settings }: CompiledPolicy): string {
+  return settings.map(({ parameter }) => parameter).join(', ')
+}
+
+/** What a verb says that changes the call: of a `redact` each field is looked for by itself. */
+function changing(policy: CompiledPolicy, texts: TextResult, asked: Asked): Finding | null {
+  if (policy.verb === 'set') {
+    return asked.error(policy.for) ?? { result: 'set', why: parametersOf(policy) }
+  }
   const why = typeof texts === 'object' ? foundIn(policy.own, texts) : ''
   if (why === '') return null
   return asked.error(policy.for) ?? { result: 'redacted', why }

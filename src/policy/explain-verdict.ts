@@ -21,6 +21,7 @@ const KINDS = {
   require: ['failed', 'maybeFailed'],
   allow: ['allowed', 'maybeAllowed'],
   redact: ['failed', 'maybeFailed'],
+  set: ['failed', 'maybeFailed'],
 } as const
 
 /**
@@ -49,8 +50,9 @@ function firstsOf(policies: readonly ExplainedPolicy[], onError: 'allow' | 'deny
   for (const [index, explained] of policies.entries()) {
     const { policy } = explained
     const finding = counted(explained, onError)
-    // What is masked decides nothing; that it could not be looked for does.
-    const decides = policy.verb !== 'redact' || explained.finding === 'error'
+    // What is changed decides nothing; that it could not be told does.
+    const changes = policy.verb === 'redact' || policy.verb === 'set'
+    const decides = !changes || explained.finding === 'error'
     const counts =
       decides && (policy.mode === 'enforce' || (policy.mode === 'warn' && policy.verb === 'allow'))
     if (!counts || (finding !== 'matched' && finding !== 'unknown')) continue

@@ -26,7 +26,15 @@ export interface RecordedDecision {
 /** What one policy found. */
 export interface RecordedResult {
   readonly mode: Mode
-  readonly result: 'allowed' | 'denied' | 'failed' | 'error' | 'redacted' | 'excepted' | 'skipped'
+  readonly result:
+    | 'allowed'
+    | 'denied'
+    | 'failed'
+    | 'error'
+    | 'redacted'
+    | 'set'
+    | 'excepted'
+    | 'skipped'
 }
 
 /** A decision, or why it is none of the policies'. `folded` stands for `count` refusals. */
@@ -169,7 +177,16 @@ function partialFields(body: Json, facts: Json): Set<string> {
   return partial
 }
 
-const RESULTS = ['allowed', 'denied', 'failed', 'error', 'redacted', 'excepted', 'skipped'] as const
+const RESULTS = [
+  'allowed',
+  'denied',
+  'failed',
+  'error',
+  'redacted',
+  'set',
+  'excepted',
+  'skipped',
+] as const
 const MODES = ['enforce', 'warn', 'shadow'] as const
 
 function resultsOf(body: Json): Map<string, RecordedResult> | null {

@@ -29,14 +29,6 @@ interface SentPlace extends Place {
   readonly reads: string
 }
 
-/** Policies of `compiled` whose ids are in `ids`, in the order of the file. */
-export function redactPolicies(
-  compiled: CompiledPolicies,
-  ids: ReadonlySet<string>,
-): readonly CompiledPolicy[] {
-  return compiled.policies.filter(({ id, verb }) => verb === 'redact' && ids.has(id))
-}
-
 /** Finds everything that `policies` mask in `texts`; null when it is too much for one call. */
 export function* planRedaction(
   { texts: rules }: CompiledPolicies,

@@ -1,0 +1,47 @@
+/** Where the parameters of generating endpoints of the OpenAI API are. */
+import type { ParameterTable } from './set-members.ts'
+
+/** Every name an output cap has somewhere: a server may heed them all. */
+const CAPS = ['max_completion_tokens', 'max_tokens', 'max_output_tokens']
+
+function cap(...names: readonly string[]) {
+  return { names, others: CAPS.filter((name) => !names.includes(name)) }
+}
+
+const SAMPLING = { temperature: { names: ['temperature'] }, top_p: { names: ['top_p'] } }
+const PENALTIES = {
+  n: { names: ['n'] },
+  presence_penalty: { names: ['presence_penalty'] },
+  frequency_penalty: { names: ['frequency_penalty'] },
+}
+const RUN: ParameterTable = {
+  ...SAMPLING,
+  max_output_tokens: cap('max_completion_tokens'),
+  reasoning_effort: { names: ['reasoning_effort'] },
+}
+
+const TABLES: Readonly<Record<string, ParameterTable>> = {
+  'chat.completions': {
+    ...SAMPLING,
+    ...PENALTIES,
+    max_output_tokens: cap('max_completion_tokens', 'max_tokens'),
+    reasoning_effort: { names: ['reasoning_effort'] },
+    service_tier: { names: ['service_tier'] },
+  },
+  responses: {
+    ...SAMPLING,
+    max_output_tokens: cap('max_output_tokens'),
+    reasoning_effort: { names: ['reasoning.effort'] },
+    service_tier: { names: ['service_tier'] },
+  },
+  completions: { ...SAMPLING, ...PENALTIES, max_output_tokens: cap('max_tokens') },
+  'threads.runs.create': RUN,
+  'threads.runs.create_both': RUN,
+}
+
+const NONE: ParameterTable = {}
+
+/** Parameters of the endpoint `api`, by their name in policies. */
+export function parameters(api: string): ParameterTable {
+  return TABLES[api] ?? NONE
+}

@@ -1,0 +1,124 @@
+import t from 'tap'
+
+import { FakeUpstream } from '../support/fake-upstream.ts'
+import { startGovernor } from '../support/start-governor.ts'
+
+/** Goal: a parameter leaves as policies set it, and everything else leaves as it came. */
+
+const POLICIES = `
+  - { id: open, allow: {} }
+  - { id: cap, set: { max_output_tokens: { default: 4096, at_most: 8192 } } }
+  - { id: lower, for: { labels: { tier: none } }, set: { max_output_tokens: { at_most: 1 } } }
+  - { id: calm, for: { models: [gpt-4o] }, set: { temperature: { at_most: 0.5, at_least: 0.1 } } }
+  - { id: thrifty, for: { models: [o3] }, set: { max_output_tokens: { at_most: 500, default: 400 }, n: 1, reasoning_effort: { default: low }, service_tier: flex } }
+  - { id: someday, mode: shadow, set: { temperature: 0 } }
+  - { id: pii, redact: { input: { detect: [email] } } }`
+
+const MESSAGES = '"messages":[{"role":"user","content":"hi"}]'
+
+/** What was sent, what went on, and what the entry names; the same text twice is no change. */
+const ROWS: readonly (readonly [path: string, sent: string, forwarded: string, ids: string])[] = [
+  [
+    'chat/completions',
+    `{"model":"gpt-4o-mini",${MESSAGES}}`,
+    `{"max_completion_tokens":4096,"model":"gpt-4o-mini",${MESSAGES}}`,
+    'cap someday',
+  ],
+  [
+    'chat/completions',
+    `{"model":"gpt-4o-mini",${MESSAGES}, "max_tokens" : 100000 , "temperature":0}`,
+    `{"model":"gpt-4o-mini",${MESSAGES}, "max_tokens" : 8192 , "temperature":0}`,
+    'cap',
+  ],
+  [
+    'chat/completions',
+    `{"model":"gpt-4o-mini",${MESSAGES},"max_completion_tokens":null,"max_output_tokens":9000}`,
+    `{"model":"gpt-4o-mini",${MESSAGES},"max_completion_tokens":4096,"max_output_tokens":8192}`,
+    'cap someday',
+  ],
+  [
+    'chat/completions',
+    `{"model":"gpt-4o",${MESSAGES},"max_tokens":10,"temperature":1e400}`,
+    `{"model":"gpt-4o",${MESSAGES},"max_tokens":10,"temperature":0.5}`,
+    'calm someday',
+  ],
+  [
+    'chat/completions',
+    `{"model":"gpt-4o",${MESSAGES},"max_tokens":10,"temperature":"2"}`,
+    `{"model":"gpt-4o",${MESSAGES},"max_tokens":10,"temperature":0.5}`,
+    'calm someday',
+  ],
+  [
+    'chat/completions',
+    `{"model":"gpt-4o",${MESSAGES},"max_tokens":10,"temperature":0.30}`,
+    `{"model":"gpt-4o",${MESSAGES},"max_tokens":10,"temperature":0.30}`,
+    'someday',
+  ],
+  [
+    'responses',
+    '{"model":"o3","input":"hi","reasoning":{"summary":"auto"},"max_output_tokens":501}',
+    '{"service_tier":"flex","model":"o3","input":"hi","reasoning":{"effort":"low","summary":"auto"},"max_output_tokens":500}',
+    'thrifty someday',
+  ],
+  [
+    'responses',
+    '{"model":"o3","input":"hi","reasoning":null,"service_tier":"auto"}',
+    '{"max_output_tokens":400,"model":"o3","input":"hi","reasoning":{"effort":"low"},"service_tier":"flex"}',
+    'cap thrifty someday',
+  ],
+  [
+    'chat/completions',
+    `{"model":"o3","reasoning_effort":"high",${MESSAGES},"n":3}`,
+    `{"max_completion_tokens":400,"service_tier":"flex","model":"o3","reasoning_effort":"high",${MESSAGES},"n":1}`,
+    'cap thrifty someday',
+  ],
+  [
+    'embeddings',
+    '{"model":"text-embedding-3-small","input":"hi"}',
+    '{"model":"text-embedding-3-small","input":"hi"}',
+    '',
+  ],
+]
+
+t.test('parameters are put and clamped under the name the endpoint has for them', async (t) => {
+  const upstream = await FakeUpstream.start(t)
+  const site = await startGovernor(t, { upstream: upstream.url, policies: POLICIES })
+  for (const [path, sent, forwarded, ids] of ROWS) {
+    const answer = await site.send({ path: `/v1/${path}`, body: sent })
+    t.equal(answer.status, 200, answer.text)
+    t.equal(upstream.last?.body.toString(), forwarded)
+    const changed = sent === forwarded ? undefined : 'set'
+    t.equal(answer.headers['x-governor-changed'], changed, sent)
+    const [decision] = await site.entriesOf(String(answer.headers['x-governor-request-id']), 2)
+    const policies = decision?.body['policies'] as readonly { id: string; result: string }[]
+    const set = policies.filter(({ result }) => result === 'set').map(({ id }) => id)
+    t.equal(set.join(' '), ids, 'the entry names the policies that would change this call')
+  }
+})
+
+t.test('set and redact change one call together', async (t) => {
+  const upstream = await FakeUpstream.start(t)
+  const site = await startGovernor(t, { upstream: upstream.url, policies: POLICIES })
+  const body = '{"model":"gpt-4o-mini","messages":[{"role":"user","content":"a@b.org"}]}'
+  const answer = await site.send({ body })
+  t.equal(answer.headers['x-governor-changed'], 'redacted, set')
+  t.equal(
+    upstream.last?.body.toString(),
+    '{"max_completion_tokens":4096,"model":"gpt-4o-mini","messages":[{"role":"user","content":"[EMAIL_1]"}]}',
+  )
+  t.equal(upstream.last?.headers['content-length'], String(upstream.last?.body.length))
+})
+
+t.test('policies decide on what was sent, whatever is set', async (t) => {
+  const upstream = await FakeUpstream.start(t)
+  const policies = `
+  - { id: open, allow: {} }
+  - { id: no-novels, require: 'request.max_output_tokens <= 9000' }
+  - { id: cap, set: { max_output_tokens: { default: 100, at_most: 100 } } }`
+  const site = await startGovernor(t, { upstream: upstream.url, policies })
+  const call = (more: string) => site.send({ body: `{"model":"gpt-4o",${MESSAGES}${more}}` })
+  t.equal((await call('')).status, 403)
+  t.equal((await call(',"max_tokens":9001')).status, 403)
+  t.equal((await call(',"max_tokens":9000')).status, 200)
+  t.match(upstream.last?.body.toString(), '"max_tokens":100}')
+})
