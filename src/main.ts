@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import process, { stderr, stdout } from 'node:process'
 
-import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 
 import { wallMs } from './clock.ts'
 import { parseDuration } from './config/units.ts'
@@ -20,6 +20,7 @@ stdout.on('error', (error: NodeJS.ErrnoException) => {
 })
 
 const write = (text: string): void => void stdout.write(text)
+const writeError = (text: string): void => void stderr.write(text)
 const finish = (code: number): void => {
   process.exitCode = code
 }
@@ -181,11 +182,16 @@ config(audit.command('verify'))
   )
   .option('--keys <file>', 'trust these public keys instead of the list beside the log')
   .option('--checkpoints <file>', 'hold these published checkpoints against the log')
+  .option('--bundle <file>', 'verify what audit export --all wrote; needs no configuration')
   .option('--strict', 'an end that nothing attests is not enough evidence', false)
   .option('--json', 'the result as JSON', false)
   .action(async (given: VerifyGiven) => {
-    const { auditVerify } = await import('./cli/audit.ts')
-    const { strict, json, keys: list = null, checkpoints: published = null } = given
+    const { auditVerify, auditVerifyBundle } = await import('./cli/audit.ts')
+    const { strict, json, keys: list = null, checkpoints: published = null, bundle } = given
+    if (bundle !== undefined) {
+      finish(await auditVerifyBundle({ path: bundle, strict, keys: list, published, json, write }))
+      return
+    }
     await withConfig(given.config, async ({ snapshot }) =>
       auditVerify({
         path: snapshot.audit.path,
@@ -204,7 +210,66 @@ interface VerifyGiven {
   json: boolean
   keys?: string
   checkpoints?: string
+  bundle?: string
 }
+
+interface QueryGiven {
+  config: string
+  tenant?: string
+  key?: string
+  model?: string
+  decision?: string
+  policy?: string
+  since?: number
+  limit: number
+  json: boolean
+}
+
+config(audit.command('query'))
+  .description('show the newest decisions that match, oldest first')
+  .option('--tenant <tenant>', 'of this tenant')
+  .option('--key <key>', 'of this key, by id or name')
+  .option('--model <model>', 'for this model, as the call named it')
+  .option('--decision <decision>', 'allow or deny')
+  .option('--policy <id>', 'decided by this policy')
+  .option('--since <duration>', 'only of that long, such as 7d', duration)
+  .option('-n, --limit <count>', 'at most so many', count, 1000)
+  .option('--json', 'one JSON object a line', false)
+  .action(async (given: QueryGiven) => {
+    const { auditQuery } = await import('./cli/audit-query.ts')
+    const { tenant = null, key = null, model = null, decision = null, policy = null } = given
+    const filter = { tenant, key, model, decision, policy, limit: given.limit }
+    const sinceUs = sinceUsOf(given.since)
+    await withConfig(
+      given.config,
+      async ({
+        snapshot: {
+          audit: { path },
+        },
+      }) => auditQuery({ path, filter: { ...filter, sinceUs }, json: given.json, write }),
+    )
+  })
+
+config(audit.command('export'))
+  .description('write entries as JSON lines or CSV, or the whole log to verify elsewhere')
+  .addOption(new Option('--format <format>').choices(['jsonl', 'csv']).default('jsonl'))
+  .option('--since <duration>', 'only of that long, such as 30d', duration)
+  .option('--all', 'everything, as a bundle for audit verify --bundle', false)
+  .action(
+    async (given: { config: string; format: 'jsonl' | 'csv'; since?: number; all: boolean }) => {
+      const { auditExport } = await import('./cli/audit-query.ts')
+      const sinceUs = sinceUsOf(given.since)
+      const format = given.all ? 'bundle' : given.format
+      await withConfig(
+        given.config,
+        async ({
+          snapshot: {
+            audit: { path },
+          },
+        }) => auditExport({ path, format, sinceUs, write, writeError }),
+      )
+    },
+  )
 
 config(audit.command('prune'))
   .description('remove entries older than audit.retention that a signed checkpoint covers')
@@ -260,6 +325,10 @@ async function withConfig(
     return
   }
   finish(await act({ snapshot: loaded.snapshot, version, write }))
+}
+
+function sinceUsOf(since: number | undefined): number {
+  return since === undefined ? 0 : (wallMs() - since) * 1000
 }
 
 /** The file checkpoints are published to, once there is one. */

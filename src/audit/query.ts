@@ -20,7 +20,8 @@ export interface StoredEntry {
   readonly body: string
 }
 
-interface Row {
+/** The columns an entry is read from. */
+export interface EntryColumns {
   readonly id: number
   readonly writer_id: Buffer
   readonly epoch: number
@@ -48,7 +49,7 @@ export class LogReader {
   readonly #path: string
   #db: Database
   #epoch: number
-  #after: Statement<[number, number], Row>
+  #after: Statement<[number, number], EntryColumns>
   #id = 0
 
   private constructor(path: string, file: { readonly path: string; readonly epoch: number }) {
@@ -68,7 +69,7 @@ export class LogReader {
   /** The last `count` entries, oldest first, older epochs included; `next` goes on after them. */
   last(count: number): StoredEntry[] {
     const newest = this.#db
-      .prepare<[number], Row>(`${SELECT} ORDER BY entries.id DESC LIMIT ?`)
+      .prepare<[number], EntryColumns>(`${SELECT} ORDER BY entries.id DESC LIMIT ?`)
       .all(count)
     this.#id = newest[0]?.id ?? this.#id
     const entries = newest.map(toEntry).toReversed()
@@ -106,7 +107,7 @@ export class LogReader {
     this.#after = this.#prepare()
   }
 
-  #prepare(): Statement<[number, number], Row> {
+  #prepare(): Statement<[number, number], EntryColumns> {
     return this.#db.prepare(`${SELECT} WHERE entries.id > ? ORDER BY entries.id LIMIT ?`)
   }
 }
@@ -115,7 +116,7 @@ function lastOf(path: string, count: number): StoredEntry[] {
   const db = openForReading(path)
   try {
     return db
-      .prepare<[number], Row>(`${SELECT} ORDER BY entries.id DESC LIMIT ?`)
+      .prepare<[number], EntryColumns>(`${SELECT} ORDER BY entries.id DESC LIMIT ?`)
       .all(count)
       .map(toEntry)
       .toReversed()
@@ -211,12 +212,38 @@ export function scanKind(path: string, kind: string, onEntry: (body: string) => 
   }
 }
 
+/** Hands every entry since `sinceUs` (µs since 1970) to `onEntry`, in the order of the files. */
+export function scanEntries(
+  path: string,
+  sinceUs: number,
+  onEntry: (entry: StoredEntry) => void,
+): void {
+  for (const db of openAll(path)) {
+    try {
+      const read = db.prepare<[number, number], EntryColumns>(
+        `${SELECT} WHERE entries.id > ? ORDER BY entries.id LIMIT ?`,
+      )
+      let id = startBefore(db, sinceUs - DISORDER_US)
+      for (;;) {
+        const rows = read.all(id, ROWS_A_READ)
+        for (const row of rows) {
+          if (row.occurred_at >= sinceUs) onEntry(toEntry(row))
+          id = row.id
+        }
+        if (rows.length < ROWS_A_READ) break
+      }
+    } finally {
+      db.close()
+    }
+  }
+}
+
 /** The entries of one call, oldest first; empty when the log has none. Throws when there is no log. */
 export function findCall(path: string, requestId: string): StoredEntry[] {
   const entries: StoredEntry[] = []
   for (const db of openAll(path)) {
     try {
-      const rows = db.prepare<[string, number], Row>(
+      const rows = db.prepare<[string, number], EntryColumns>(
         `${SELECT} WHERE request_id = ? ORDER BY entries.id LIMIT ?`,
       )
       entries.push(...rows.all(requestId, ROWS_A_READ).map(toEntry))
@@ -246,7 +273,8 @@ function startBefore(db: Database, us: number): number {
   }
 }
 
-function toEntry(row: Row): StoredEntry {
+/** An entry from its columns. */
+export function toEntry(row: EntryColumns): StoredEntry {
   return {
     id: row.id,
     writer: row.writer_id.toString('hex'),

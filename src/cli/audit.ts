@@ -1,4 +1,5 @@
 import { appendOnce } from '../audit/append-once.ts'
+import { restoreBundle } from '../audit/bundle.ts'
 import { adminBody } from '../audit/entry.ts'
 import { aboutLog } from '../audit/file.ts'
 import { entryAsJson, entryAsText, escapeText } from '../audit/format.ts'
@@ -98,6 +99,24 @@ export function auditVerify(options: VerifyOptions): number {
   if (options.json) options.write(`${escapeText(JSON.stringify(result))}\n`)
   else for (const line of resultLines(result)) options.write(`${escapeText(line)}\n`)
   return result.exitCode
+}
+
+/**
+ * Verifies a bundle (`path`) that `audit export --all` wrote. Without `keys` its own list is believed,
+ * so give one you trust. Exit code as `auditVerify`; 2 for what is no whole bundle.
+ */
+export async function auditVerifyBundle(options: VerifyOptions): Promise<number> {
+  try {
+    const restored = await restoreBundle(options.path)
+    try {
+      return auditVerify({ ...options, path: restored.path })
+    } finally {
+      restored.remove()
+    }
+  } catch (error) {
+    options.write(`${escapeText((error as Error).message)}\n`)
+    return 2
+  }
 }
 
 const VERDICTS = {
