@@ -11,10 +11,9 @@ import type { Address, Snapshot } from './config/snapshot.ts'
 import { anthropic } from './dialect/anthropic.ts'
 import { openai } from './dialect/openai.ts'
 import { GovernorError } from './errors.ts'
-import type { Trail } from './exchange.ts'
+import { ActiveCalls } from './http/active-calls.ts'
 import { createAdminServer } from './http/admin.ts'
 import { isCheck } from './http/check.ts'
-import type { HttpExchange } from './http/exchange.ts'
 import { createProxyServer, listen } from './http/server.ts'
 import { MemoryStore, RESTORED_WINDOW_MIN_MS } from './limit/memory-store.ts'
 import type { Log } from './log.ts'
@@ -75,7 +74,7 @@ export class Governor {
     const recorder = await Recorder.open({ snapshot, metrics, log, version })
     const limits = new MemoryStore([], () => false)
     const inFlight = { bytes: 0 }
-    const active = new Map<HttpExchange, Trail>()
+    const active = new ActiveCalls()
     const shared = { ring, limits, recorder, metrics, log, inFlight, active, draining: false }
     const governor = new Governor(shared, store)
     try {
@@ -112,7 +111,7 @@ export class Governor {
   /** A call keeps the connections of the snapshot it began with, be it a stream of an hour. */
   async #retire(pools: readonly Closable[]): Promise<void> {
     const { active } = this.#shared
-    const calls = [...active.keys()]
+    const calls = [...active]
     for (const pool of pools) this.#retiring.add(pool)
     while (calls.some((call) => active.has(call))) await pause(RETIRE_LOOK_MS)
     for (const pool of pools) {
@@ -159,8 +158,8 @@ export class Governor {
       for (const server of this.#servers) server.closeIdleConnections()
       await pause(20)
     }
-    for (const exchange of this.#shared.active.keys()) {
-      exchange.onCut?.(new GovernorError('DRAINING'))
+    for (const exchange of this.#shared.active) {
+      exchange.cut(new GovernorError('DRAINING'))
     }
     await pause(0)
     for (const server of this.#servers) server.closeAllConnections()
@@ -168,8 +167,9 @@ export class Governor {
 
   #keysUnderWay(): Set<string> {
     const keyIds = new Set<string>()
-    for (const { principal } of this.#shared.active.values()) {
-      if (principal !== null) keyIds.add(principal.keyId)
+    for (const { trail } of this.#shared.active) {
+      const keyId = trail?.principal?.keyId
+      if (keyId !== undefined) keyIds.add(keyId)
     }
     return keyIds
   }
@@ -177,9 +177,9 @@ export class Governor {
   /** A revoked or expired key ends at once, for answers under way as well. */
   #cutCalls(ended: ReadonlyMap<string, EndedKey>): void {
     if (ended.size === 0) return
-    for (const [exchange, { principal }] of this.#shared.active) {
-      const how = ended.get(principal?.keyId ?? '')
-      if (how !== undefined) exchange.onCut?.(endedKey(how))
+    for (const exchange of this.#shared.active) {
+      const how = ended.get(exchange.trail?.principal?.keyId ?? '')
+      if (how !== undefined) exchange.cut(endedKey(how))
     }
   }
 

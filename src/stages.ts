@@ -9,6 +9,7 @@ import { monotonicMs, wallMs } from './clock.ts'
 import { decide } from './decide.ts'
 import { GovernorError } from './errors.ts'
 import { type Facts, type Meter, type Route, Trail } from './exchange.ts'
+import type { ActiveCalls } from './http/active-calls.ts'
 import { type InFlight, readBody, release } from './http/body.ts'
 import type { HttpExchange } from './http/exchange.ts'
 import { checkHead, forwardable, limitAddress } from './http/headers.ts'
@@ -41,7 +42,7 @@ export interface Shared {
   readonly log: Log
   readonly inFlight: InFlight
   /** Requests under way, so that `maximums.streams` and the drain know. */
-  readonly active: Map<HttpExchange, Trail>
+  readonly active: ActiveCalls
   draining: boolean
 }
 
@@ -63,7 +64,8 @@ function checkingStages(world: World, shared: Shared): Omit<GovernorStages, Call
     begin: (exchange) => {
       const trail = new Trail(randomUUID(), wallMs(), monotonicMs())
       trail.policyDigest = snapshot.digest
-      shared.active.set(exchange, trail)
+      exchange.trail = trail
+      shared.active.add(exchange)
       return trail
     },
     match: ({ incoming }) => {
@@ -88,7 +90,7 @@ function checkingStages(world: World, shared: Shared): Omit<GovernorStages, Call
       admit(shared.limits, { principal, operation: route.endpoint.operation }, now())
     },
     read: (exchange, { endpoint }) => {
-      const { keyId, tenant } = shared.active.get(exchange)!.principal!
+      const { keyId, tenant } = exchange.trail!.principal!
       return readBody(exchange, {
         endpoint,
         maximums,
@@ -150,11 +152,8 @@ function callingStages(world: World, shared: Shared): Pick<GovernorStages, Calli
         headers: outgoingHeaders(permit, headers, world),
         firstByteMs: timeouts.firstByteMs,
         idleMs: timeouts.idleMs,
-        onFault: (fault) => shared.metrics.upstreamErrors.inc({ upstream: upstream.name, fault }),
-        onCall: (call) => {
-          exchange.onClientGone = () => call.abort()
-          exchange.onCut = (error) => call.abort(error)
-        },
+        faults: shared.metrics.upstreamErrors,
+        exchange,
       })
     },
     relay: (answer, exchange, trail) => {
@@ -166,7 +165,7 @@ function callingStages(world: World, shared: Shared): Pick<GovernorStages, Calli
         headerList: world.headers.get(dialect)!.response,
         limitHeaders: ratelimitHeaders(trail.lease!.states),
         idleMs: timeouts.idleMs,
-        onStream: (change) => shared.metrics.streamsOpen.inc(change),
+        streams: shared.metrics.streamsOpen,
       })
     },
     respond: (exchange, trail, error) => {
@@ -180,8 +179,8 @@ function callingStages(world: World, shared: Shared): Pick<GovernorStages, Calli
       respond(exchange, trail, error, dialect)
     },
     settle: (exchange, trail) => {
-      shared.active.delete(exchange)
-      exchange.onClientGone = exchange.onCut = null
+      shared.active.remove(exchange)
+      exchange.interruptible = null
       release(exchange, shared.inFlight)
       trail.spent = spentBy(trail, world.prices)
       if (trail.counts === null) trail.lease?.settle()

@@ -3,7 +3,7 @@ import { hash } from 'node:crypto'
 import { GovernorError } from '../errors.ts'
 import type { Body, Endpoint } from '../exchange.ts'
 import { decode, type Encoding, enlarged, tooLarge } from './decode.ts'
-import type { HttpExchange } from './exchange.ts'
+import type { HttpExchange, Interruptible } from './exchange.ts'
 
 export interface BodyMaximums {
   readonly bodyBytes: number
@@ -40,7 +40,7 @@ export interface ReadOptions {
   /** Who sends it: the id of the key, or the tenant of a pod. */
   readonly holder: string
   /** Every exchange that may hold bytes of a body. */
-  readonly active: ReadonlyMap<HttpExchange, unknown>
+  readonly active: Iterable<HttpExchange>
 }
 
 /**
@@ -106,7 +106,7 @@ function hold(exchange: HttpExchange, options: ReadOptions, bytes: number): void
 function checkShare(exchange: HttpExchange, options: ReadOptions, bytes: number): void {
   let largestBytes = exchange.heldBytes + bytes
   let totalBytes = largestBytes
-  for (const one of options.active.keys()) {
+  for (const one of options.active) {
     if (one === exchange || one.holder !== exchange.holder) continue
     totalBytes += one.heldBytes
     largestBytes = Math.max(largestBytes, one.heldBytes)
@@ -140,51 +140,102 @@ function collect(
   options: ReadOptions,
   declaredBytes: number,
 ): Promise<Buffer> {
-  const { incoming } = exchange
-  const { bodyBytes } = options.maximums
   return new Promise((resolve, reject) => {
-    let collected: Buffer = NOTHING
-    let length = 0
-    const timer = setTimeout(() => {
-      done(() => reject(new GovernorError('BODY_TIMEOUT')))
-    }, options.timeoutMs)
-    const done = (then: () => void): void => {
-      clearTimeout(timer)
-      incoming.removeListener('data', onData).removeListener('end', onEnd)
-      exchange.onClientGone = exchange.onCut = null
-      then()
-    }
-    const onData = (chunk: Buffer): void => {
-      try {
-        const total = length + chunk.length
-        if (total > bodyBytes) throw tooLarge(bodyBytes)
-        if (length === 0) {
-          // A usual body comes in one piece; of any other the pieces, which may be as small as one
-          // byte, are copied into a growing buffer: never an object per byte.
-          if (chunk.length === declaredBytes) {
-            collected = chunk
-            length = total
-            return
-          }
-          collected = Buffer.allocUnsafe(Math.max(exchange.heldBytes, 1024))
-        }
-        if (total > collected.length) {
-          const most = declaredBytes === 0 ? bodyBytes : declaredBytes
-          const capacity = Math.min(Math.max(total, collected.length * 2), most)
-          hold(exchange, options, capacity - exchange.heldBytes)
-          collected = enlarged(collected, length, capacity)
-        }
-        chunk.copy(collected, length)
-        length = total
-      } catch (error) {
-        incoming.pause()
-        done(() => reject(error))
-      }
-    }
-    const onEnd = (): void => done(() => resolve(collected.subarray(0, length)))
-    exchange.onClientGone = () => done(() => reject(new GovernorError('CLIENT_CLOSED')))
-    exchange.onCut = (error) => done(() => reject(error))
-    if (exchange.fault !== null) exchange.onCut(exchange.fault)
-    incoming.on('data', onData).on('end', onEnd)
+    const collection = new Collection(exchange, options, { resolve, reject, declaredBytes })
+    if (exchange.fault === null) collection.begin()
+    else reject(exchange.fault)
   })
+}
+
+interface Wanted {
+  readonly resolve: (body: Buffer) => void
+  readonly reject: (error: unknown) => void
+  readonly declaredBytes: number
+}
+
+/** One body as it arrives. */
+class Collection implements Interruptible {
+  readonly #exchange: HttpExchange
+  readonly #options: ReadOptions
+  readonly #wanted: Wanted
+  #over = false
+  #timer: NodeJS.Timeout | undefined
+  #collected: Buffer = NOTHING
+  #length = 0
+
+  constructor(exchange: HttpExchange, options: ReadOptions, wanted: Wanted) {
+    this.#exchange = exchange
+    this.#options = options
+    this.#wanted = wanted
+  }
+
+  begin(): void {
+    this.#exchange.incoming
+      .on('data', (chunk: Buffer) => {
+        if (!this.#over) this.#take(chunk)
+      })
+      .on('end', () => {
+        if (!this.#over) this.#end()
+      })
+    this.#timer = setTimeout(timedOut, this.#options.timeoutMs, this)
+    this.#exchange.interruptible = this
+  }
+
+  interrupt(error: GovernorError): void {
+    if (this.#over) return
+    this.#done()
+    this.#wanted.reject(error)
+  }
+
+  #done(): void {
+    this.#over = true
+    clearTimeout(this.#timer)
+    this.#exchange.interruptible = null
+  }
+
+  #end(): void {
+    this.#done()
+    const { resolve } = this.#wanted
+    const isFull = this.#collected.length === this.#length
+    resolve(isFull ? this.#collected : this.#collected.subarray(0, this.#length))
+  }
+
+  #take(chunk: Buffer): void {
+    try {
+      this.#put(chunk)
+    } catch (error) {
+      this.#exchange.incoming.pause()
+      this.#done()
+      this.#wanted.reject(error)
+    }
+  }
+
+  #put(chunk: Buffer): void {
+    const { declaredBytes } = this.#wanted
+    const { bodyBytes } = this.#options.maximums
+    const total = this.#length + chunk.length
+    if (total > bodyBytes) throw tooLarge(bodyBytes)
+    if (this.#length === 0) {
+      // A usual body comes in one piece; of any other the pieces, which may be as small as one
+      // byte, are copied into a growing buffer: never an object per byte.
+      if (chunk.length === declaredBytes) {
+        this.#collected = chunk
+        this.#length = total
+        return
+      }
+      this.#collected = Buffer.allocUnsafe(Math.max(this.#exchange.heldBytes, 1024))
+    }
+    if (total > this.#collected.length) {
+      const most = declaredBytes === 0 ? bodyBytes : declaredBytes
+      const capacity = Math.min(Math.max(total, this.#collected.length * 2), most)
+      hold(this.#exchange, this.#options, capacity - this.#exchange.heldBytes)
+      this.#collected = enlarged(this.#collected, this.#length, capacity)
+    }
+    chunk.copy(this.#collected, this.#length)
+    this.#length = total
+  }
+}
+
+function timedOut(collection: Collection): void {
+  collection.interrupt(new GovernorError('BODY_TIMEOUT'))
 }

@@ -1,6 +1,6 @@
 import { GovernorError } from '../errors.ts'
 import type { Meter, Trail } from '../exchange.ts'
-import type { HttpExchange } from './exchange.ts'
+import type { HttpExchange, Interruptible } from './exchange.ts'
 import { type HeaderList, relayable } from './headers.ts'
 import { governorHeaders } from './respond.ts'
 
@@ -31,8 +31,8 @@ export interface RelayOptions {
   readonly limitHeaders: readonly string[]
   /** A client that reads nothing for this long is taken for gone. */
   readonly idleMs: number
-  /** +1 when an event stream begins, −1 when it ends. */
-  readonly onStream: (change: 1 | -1) => void
+  /** Event streams under way: +1 when one begins, −1 when it ends. */
+  readonly streams: { inc(change: 1 | -1): void }
 }
 
 const LINE_FEED = 0x0a
@@ -64,16 +64,22 @@ export async function relay(
 
 function answerHeaders(answer: RelayedAnswer, trail: Trail, options: RelayOptions): string[] {
   const { filter } = options
-  const clean = (value: string) => filter?.text(value) ?? value
   const headers = relayable(answer.headers, options.headerList)
   // Values only: names come from our own list.
-  for (let index = 1; index < headers.length; index += 2) headers[index] = clean(headers[index]!)
+  for (let index = 1; index < headers.length; index += 2) {
+    headers[index] = clean(filter, headers[index]!)
+  }
   const idHeader = trail.route!.dialect.requestIdHeader
   const upstreamId = answer.headers[idHeader]
-  if (typeof upstreamId === 'string') trail.upstreamRequestId = clean(upstreamId).slice(0, 128)
+  if (typeof upstreamId === 'string')
+    trail.upstreamRequestId = clean(filter, upstreamId).slice(0, 128)
   else headers.push(idHeader, trail.requestId)
   headers.push(...governorHeaders(trail), ...options.limitHeaders)
   return headers
+}
+
+function clean(filter: Filter | null, value: string): string {
+  return filter === null ? value : filter.text(value)
 }
 
 function sendWhole(
@@ -83,8 +89,8 @@ function sendWhole(
   { trail, options }: { trail: Trail; options: RelayOptions },
 ): void {
   const { filter } = options
-  const clean = answer.status < 400 ? filter?.whole(whole) : filter?.wholeError(whole)
-  const body = clean ?? whole
+  const cleaned = answer.status < 400 ? filter?.whole(whole) : filter?.wholeError(whole)
+  const body = cleaned ?? whole
   options.meter.whole(body)
   trail.answerBytes = body.length
   if (exchange.clientGone) {
@@ -105,7 +111,7 @@ function isEventStream({ headers }: RelayedAnswer, { facts }: Trail): boolean {
 }
 
 /** One answer that flows. */
-class Stream {
+class Stream implements Interruptible {
   readonly #answer: RelayedAnswer
   readonly #exchange: HttpExchange
   readonly #trail: Trail
@@ -139,27 +145,26 @@ class Stream {
       clearTimeout(this.#stalled)
       this.#answer.resume()
     })
-    if (this.#isEvents) this.#options.onStream(1)
-    this.#exchange.onClientGone = () => {
-      this.#answer.abort()
-      this.#end('client_closed')
-    }
-    this.#exchange.onCut = (error) => {
-      this.#answer.abort()
-      this.#fail(error)
-    }
+    if (this.#isEvents) this.#options.streams.inc(1)
+    this.#exchange.interruptible = this
     this.#answer.pipe(this)
     await finished
-    if (this.#isEvents) this.#options.onStream(-1)
+    if (this.#isEvents) this.#options.streams.inc(-1)
+  }
+
+  interrupt(error: GovernorError): void {
+    this.#answer.abort()
+    if (error.code === 'CLIENT_CLOSED') this.#end('client_closed')
+    else this.#fail(error)
   }
 
   write(chunk: Buffer): boolean {
-    const clean = this.#options.filter?.chunk(chunk) ?? chunk
+    const cleaned = this.#options.filter?.chunk(chunk) ?? chunk
     if (!this.#isEvents) {
-      this.#remember(clean)
-      return this.#send(clean)
+      this.#remember(cleaned)
+      return this.#send(cleaned)
     }
-    return this.#send(this.#options.meter.chunk(clean))
+    return this.#send(this.#options.meter.chunk(cleaned))
   }
 
   end(): void {
@@ -232,7 +237,7 @@ class Stream {
   #end(ending: Trail['ending']): void {
     this.#ended = true
     clearTimeout(this.#stalled)
-    this.#exchange.onClientGone = this.#exchange.onCut = null
+    this.#exchange.interruptible = null
     this.#trail.ending = ending
     this.#finish()
   }

@@ -59,7 +59,7 @@ export function createProxyServer(options: ServerOptions): Server {
     let connection = connections.get(socket)
     if (connection === undefined) connections.set(socket, (connection = new Connection(socket)))
     if (connection.isOver) return
-    if (connection.underWay.size >= PIPELINED_MAX) {
+    if (connection.underWay.length >= PIPELINED_MAX) {
       connection.latest!.isLast = true
       socket.destroy()
       options.onMalformed('REQUEST_MALFORMED', socket.remoteAddress)
@@ -103,7 +103,7 @@ function clientErrorHandler(connections: Connections, options: ServerOptions) {
     if (connection.isOver) return void socket.destroy()
     refused.add(socket)
     // An answer under way must not be written into.
-    if (connection.underWay.size > 0) socket.destroy()
+    if (connection.underWay.length > 0) socket.destroy()
     else refuseRaw(socket, code, options)
     options.onMalformed(code, (socket as Socket).remoteAddress)
   }
@@ -113,13 +113,13 @@ type Connections = WeakMap<Duplex, Connection>
 
 /** What is under way on one socket. */
 class Connection {
-  readonly underWay = new Set<HttpExchange>()
+  readonly underWay: HttpExchange[] = []
   /** The last one to begin, while it is under way or where nothing may follow it. */
   latest: HttpExchange | undefined
 
   constructor(socket: Duplex) {
     socket.on('close', () => {
-      for (const exchange of this.underWay) exchange.leave()
+      for (const exchange of this.underWay.slice()) exchange.leave()
     })
   }
 
@@ -136,10 +136,11 @@ class Connection {
   }
 
   begin(exchange: HttpExchange): void {
-    this.underWay.add(exchange)
+    this.underWay.push(exchange)
     this.latest = exchange
     exchange.outgoing.on('close', () => {
-      this.underWay.delete(exchange)
+      if (this.underWay.at(-1) === exchange) this.underWay.pop()
+      else this.underWay.splice(this.underWay.indexOf(exchange), 1)
       if (this.latest === exchange && !exchange.isLast) this.latest = undefined
     })
   }

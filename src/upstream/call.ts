@@ -34,12 +34,19 @@ export const COLLECTED_BYTES_MAX = 256 * 1024
 /** Informational answers that one call may bring; more than these is an upstream that never answers. */
 const INFORMATIONAL_MAX = 32
 
+/** Where faults of upstreams are counted. */
+export interface Faults {
+  inc(labels: { readonly upstream: string; readonly fault: Fault }): void
+}
+
 export interface CallOptions {
   /** The request asked for a stream: anything that is not JSON then flows, whatever it calls itself. */
   readonly stream: boolean
   /** How long informational answers may go on before the answer itself begins. */
   readonly firstByteMs: number
-  readonly onFault: (fault: Fault) => void
+  /** Its name, and where its faults are counted. */
+  readonly upstream: string
+  readonly faults: Faults
 }
 
 /** One request at an upstream: undici's handler on one side, a promise and a sink on the other. */
@@ -119,7 +126,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler, Answer {
       return
     }
     const { error, fault } = upstreamError(cause)
-    this.#options.onFault(fault)
+    this.#fault(fault)
     this.#fail(error)
   }
 
@@ -137,6 +144,11 @@ export class UpstreamCall implements Dispatcher.DispatchHandler, Answer {
     if (this.#controller?.paused === true) this.#controller.resume()
   }
 
+  /** The client left or the call was cut while the answer had not begun. */
+  interrupt(error: GovernorError): void {
+    this.abort(error)
+  }
+
   /** Ends the call because nobody waits for it any more. Safe at any time, also before it began. */
   abort(reason = new GovernorError('CLIENT_CLOSED')): void {
     this.#aborted = true
@@ -147,7 +159,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler, Answer {
   /** Each informational answer starts the wait for headers anew, so they have a wait of their own. */
   #informed(): void {
     const giveUp = (): void => {
-      this.#options.onFault('timeout')
+      this.#fault('timeout')
       this.abort(
         new GovernorError('UPSTREAM_TIMEOUT', { detail: 'only informational answers came' }),
       )
@@ -155,6 +167,11 @@ export class UpstreamCall implements Dispatcher.DispatchHandler, Answer {
     this.#informational += 1
     if (this.#informational > INFORMATIONAL_MAX) giveUp()
     else this.#informationalDeadline ??= setTimeout(giveUp, this.#options.firstByteMs)
+  }
+
+  #fault(fault: Fault): void {
+    const { upstream, faults } = this.#options
+    faults.inc({ upstream, fault })
   }
 
   #flow(): void {

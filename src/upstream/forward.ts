@@ -2,8 +2,7 @@ import { Pool } from 'undici'
 
 import { GovernorError } from '../errors.ts'
 import type { Permit } from '../pipeline.ts'
-import { type Answer, UpstreamCall } from './call.ts'
-import type { Fault } from './fault.ts'
+import { type Answer, type Faults, UpstreamCall } from './call.ts'
 
 /** Shorter than the 60 s after which common load balancers drop an idle connection. */
 const KEEP_ALIVE_MS = 55_000
@@ -82,9 +81,9 @@ export interface ForwardOptions {
   readonly headers: readonly string[]
   readonly firstByteMs: number
   readonly idleMs: number
-  readonly onFault: (fault: Fault) => void
-  /** Receives the call at once, so that a client that leaves can end it. */
-  readonly onCall: (call: UpstreamCall) => void
+  readonly faults: Faults
+  /** Is given the call at once, so that a client that leaves can end it. */
+  readonly exchange: { interruptible: { interrupt(error: GovernorError): void } | null }
 }
 
 /**
@@ -93,9 +92,10 @@ export interface ForwardOptions {
  * UPSTREAM_FAILED, UPSTREAM_REDIRECT (502), UPSTREAM_TIMEOUT (504), CLIENT_CLOSED.
  */
 export async function forward(permit: Permit, options: ForwardOptions): Promise<Answer> {
-  const { firstByteMs, onFault } = options
-  const call = new UpstreamCall({ stream: permit.facts.stream, firstByteMs, onFault })
-  options.onCall(call)
+  const { firstByteMs, faults } = options
+  const upstream = options.pool.name
+  const call = new UpstreamCall({ stream: permit.facts.stream, firstByteMs, upstream, faults })
+  options.exchange.interruptible = call
   options.pool.send(call, {
     method: options.method,
     path: permit.route.path,
@@ -107,14 +107,14 @@ export async function forward(permit: Permit, options: ForwardOptions): Promise<
   const answer = await call.answer
   if (answer.status >= 300 && answer.status < 400) {
     call.abort()
-    options.onFault('redirect')
+    faults.inc({ upstream, fault: 'redirect' })
     throw new GovernorError('UPSTREAM_REDIRECT')
   }
   const encoding = answer.headers['content-encoding'] ?? 'identity'
   if (encoding !== 'identity') {
     // We asked for identity: what cannot be read cannot be metered, nor cleaned of our credential.
     call.abort()
-    options.onFault('protocol')
+    faults.inc({ upstream, fault: 'protocol' })
     throw new GovernorError('UPSTREAM_FAILED', { detail: 'it answered in an encoding of its own' })
   }
   return answer

@@ -29,7 +29,7 @@ async function subject(
   over: { timeoutMs?: number; endpoint?: Endpoint; maximums?: Partial<BodyMaximums> } = {},
 ) {
   const inFlight = { bytes: 0 }
-  const active = new Map<HttpExchange, null>()
+  const active = new Set<HttpExchange>()
   const defaults = { bodyBytes: 10_000, decodedBytes: 20_000, inFlightBytes: 50_000 }
   const maximums = { ...defaults, ...over.maximums }
   const handle = (awaits: boolean) => (incoming: IncomingMessage, outgoing: ServerResponse) => {
@@ -37,7 +37,7 @@ async function subject(
     const endpoint = over.endpoint ?? JSON_ENDPOINT
     const timeoutMs = over.timeoutMs ?? 5000
     const holder = String(incoming.headers['x-holder'] ?? 'one')
-    active.set(exchange, null)
+    active.add(exchange)
     void readBody(exchange, { endpoint, maximums, timeoutMs, inFlight, holder, active })
       .then(
         (body) => `${body.decoded ? 'decoded ' : ''}${body.bytes.toString()}`,
