@@ -9,6 +9,9 @@ import { createCheckStages } from './check-stages.ts'
 import { every, monotonicMs, wallMs } from './clock.ts'
 import type { Address, Snapshot } from './config/snapshot.ts'
 import { anthropic } from './dialect/anthropic.ts'
+import { azureOpenai } from './dialect/azure-openai.ts'
+import { gemini } from './dialect/gemini.ts'
+import { ollama } from './dialect/ollama.ts'
 import { openai } from './dialect/openai.ts'
 import { GovernorError } from './errors.ts'
 import { ActiveCalls } from './http/active-calls.ts'
@@ -25,7 +28,7 @@ import { createStages, type GovernorStages, type Shared } from './stages.ts'
 import { EchoUpstream, parseEchoUrl } from './upstream/echo.ts'
 import { type Closable, createWorld, droppedPools, poolsOf, type World } from './world.ts'
 
-const DIALECTS = { openai, anthropic }
+const DIALECTS = { openai, anthropic, 'azure-openai': azureOpenai, gemini, ollama }
 /** A revoked key stops within a second: looked for four times as often. */
 const KEYS_REFRESH_MS = 250
 const RETIRE_LOOK_MS = 250

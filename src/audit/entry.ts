@@ -37,6 +37,12 @@ const OTEL_OPERATIONS: Readonly<Record<string, string>> = {
   images: 'generate_content',
 }
 
+/** Providers whose OpenTelemetry name is another one. */
+const OTEL_PROVIDERS: Readonly<Record<string, string>> = {
+  'azure-openai': 'azure.ai.openai',
+  gemini: 'gcp.gemini',
+}
+
 /** What a decision entry says beside the trail. */
 export interface DecisionContext {
   /** Digest of the snapshot that decided. */
@@ -308,7 +314,7 @@ function requestOf({ route, upstream, facts }: Trail): string {
 function endpointOf({ operation, api }: Endpoint, provider: string | undefined): string {
   return (
     member('gen_ai.operation.name', OTEL_OPERATIONS[operation] ?? operation) +
-    member('gen_ai.provider.name', provider) +
+    member('gen_ai.provider.name', OTEL_PROVIDERS[provider ?? ''] ?? provider) +
     (provider === 'openai' ? member('openai.api.type', openaiApiType(api)) : '') +
     member('operation', operation) +
     member('api', api)

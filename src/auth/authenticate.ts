@@ -16,6 +16,8 @@ export interface Caller {
 const MAKE_A_KEY = 'Make one with: governor keys create --tenant NAME --name NAME'
 const NO_RETRY = { 'x-should-retry': 'false', 'www-authenticate': 'Bearer' }
 const CREDENTIAL_CHARACTERS_MAX = 4096
+/** Where the clients of the providers put their key, beside `authorization`. */
+const KEY_HEADERS = ['api-key', 'x-api-key', 'x-goog-api-key']
 
 /**
  * Turns a credential into a principal. A valid Governor key always wins; a Governor-shaped key that
@@ -34,7 +36,7 @@ export function authenticate(
   if (ours.length > 1 && new Set(ours).size > 1) {
     throw new GovernorError('HEADER_INVALID', {
       detail: 'two different Governor keys in one request',
-      hint: 'Send one of authorization, api-key, x-api-key',
+      hint: 'Send one of authorization, api-key, x-api-key, x-goog-api-key',
     })
   }
   if (ours.length === 0) {
@@ -103,7 +105,7 @@ function credentials(headers: Headers): string[] {
     const bearer = /^bearer ([^\s,]+)$/i.exec(authorization.slice(0, CREDENTIAL_CHARACTERS_MAX))
     if (bearer !== null) offered.push(bearer[1]!)
   }
-  for (const name of ['api-key', 'x-api-key']) {
+  for (const name of KEY_HEADERS) {
     const value = headers[name]
     if (typeof value === 'string' && value !== '') {
       offered.push(value.slice(0, CREDENTIAL_CHARACTERS_MAX))

@@ -190,7 +190,7 @@ function isLoopback({ host }: Address): boolean {
 // --- upstreams ---
 
 /** Providers that report a stream's usage only when asked. */
-const ASKED: ReadonlySet<DialectName> = new Set(['openai'])
+const ASKED: ReadonlySet<DialectName> = new Set(['openai', 'azure-openai'])
 
 function resolveUpstreams(
   { upstreams }: FileValue,

@@ -116,7 +116,7 @@ const upstream = map('upstreams', {
     'Unique, and not `v1`; the upstream is also mounted under `/<name>/…`.',
   ),
   dialect: required(
-    choice(['openai', 'anthropic'], ['azure-openai', 'gemini', 'bedrock', 'ollama']),
+    choice(['openai', 'anthropic', 'azure-openai', 'gemini', 'ollama'], ['bedrock']),
     'The provider’s API.',
   ),
   url: required(
@@ -138,7 +138,7 @@ const upstream = map('upstreams', {
   ),
   usage: optional(
     choice(['ask', 'observe']),
-    '`ask` (for `openai`, and what is taken there when absent) adds `stream_options.include_usage` to streamed calls that lack it and takes the extra chunk out again; `observe` changes nothing, and is all there is for providers that report usage unasked.',
+    '`ask` (for `openai` and `azure-openai`, and what is taken there when absent) adds `stream_options.include_usage` to streamed calls that lack it and takes the extra chunk out again; `observe` changes nothing, and is all there is for providers that report usage unasked.',
   ),
 })
 

@@ -81,7 +81,7 @@ export interface Address {
 }
 
 /** Provider APIs that are spoken. */
-export type DialectName = 'openai' | 'anthropic'
+export type DialectName = 'openai' | 'anthropic' | 'azure-openai' | 'gemini' | 'ollama'
 
 export interface UpstreamConfig {
   readonly name: string

@@ -73,16 +73,15 @@ export async function inspect(
   maximums: { readonly jsonDepth: number },
 ): Promise<Facts> {
   if (route.endpoint.body === 'none') return inspectPath(route, body)
-  const { api } = route.endpoint
-  if (body.length > STRETCH_BYTES) return inTurns(inspectSteps(api, body, maximums.jsonDepth))
+  if (body.length > STRETCH_BYTES) return inTurns(inspectSteps(route, body, maximums.jsonDepth))
   const doc = readJsonNow(body, maximums.jsonDepth)
-  const found = inspectTree(doc, api, maximums.jsonDepth)
+  const found = inspectTree(doc, route, maximums.jsonDepth)
   return factsOf(doc, found, collectTextsNow(doc, found))
 }
 
-function* inspectSteps(api: string, body: Buffer, jsonDepth: number): Generator<void, Facts> {
+function* inspectSteps(route: Route, body: Buffer, jsonDepth: number): Generator<void, Facts> {
   const doc = yield* readJson(body, jsonDepth)
-  const found = inspectTree(doc, api, jsonDepth)
+  const found = inspectTree(doc, route, jsonDepth)
   yield
   return factsOf(doc, found, yield* collectTexts(doc, found))
 }
@@ -114,13 +113,19 @@ function factsOf(doc: JsonDocument, found: Found, { texts, inputChars }: Collect
   }
 }
 
-function inspectTree(doc: JsonDocument, api: string, jsonDepth: number): Found {
+function inspectTree(doc: JsonDocument, route: Route, jsonDepth: number): Found {
+  const { api } = route.endpoint
+  // A path that names the model, as Azure's do, needs none in the body.
+  const isNamed = route.pathModel !== null
   const shape = SHAPES.get(api)
-  if (shape !== undefined) return inspectOtherTree(doc, api, shape, jsonDepth)
+  if (shape !== undefined) {
+    const needed = isNamed ? { ...shape, needsModel: false } : shape
+    return inspectOtherTree(doc, api, needed, jsonDepth)
+  }
   const marks = new Marks(doc)
   const { prompts, withKeys, hasRare } = inspectMembers(doc, TOP_FIELDS[api] ?? NO_FIELDS, marks)
   const model = doc.member(0, 'model')
-  if (model === -1 && api !== 'responses') throw modelInvalid('/model', 'must be given')
+  if (model === -1 && api !== 'responses' && !isNamed) throw modelInvalid('/model', 'must be given')
   const models = readModels(doc)
   const stream = readBoolean(doc, 0, 'stream')
   if (hasRare) readInteger(doc, 0, 'n', 1)

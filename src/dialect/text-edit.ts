@@ -6,7 +6,7 @@ import type { JsonDocument } from './json.ts'
 import { STRETCH_BYTES } from './steps.ts'
 
 /** Members beside which nothing may be changed: what they hold was made over it, or stands for it. */
-const SEALS = ['signature', 'thought_signature', 'encrypted_content']
+const SEALS = ['signature', 'thought_signature', 'thoughtSignature', 'encrypted_content']
 const BACKSLASH = 0x5c
 const LETTER_U = 0x75
 

@@ -263,7 +263,8 @@ class Collector {
 
   #joinRun(messages: readonly number[]): void {
     const texts = messages.map((message) => {
-      const content = this.#doc.member(message, 'content')
+      const named = this.#doc.member(message, 'content')
+      const content = named === -1 ? this.#doc.member(message, 'parts') : named
       if (content === -1) return ''
       if (this.#doc.kind(content) === KIND.STRING) return this.#text(content)
       const parts: string[] = []

@@ -8,6 +8,7 @@ const SINGLE = new Set([
   'authorization',
   'api-key',
   'x-api-key',
+  'x-goog-api-key',
   'content-type',
   'content-length',
   'content-encoding',
@@ -108,12 +109,14 @@ export function forwardable(headers: IncomingHttpHeaders, list: HeaderList): str
   const bearer = secretOf(headers.authorization)
   const apiKey = secretOf(headers['api-key'])
   const xApiKey = secretOf(headers['x-api-key'])
+  const googKey = secretOf(headers['x-goog-api-key'])
   const kept: string[] = []
   for (const name in headers) {
     if (!list.has(name) || hops?.has(name) === true) continue
     const value = headers[name]
     if (typeof value !== 'string') continue
     if (repeats(value, bearer) || repeats(value, apiKey) || repeats(value, xApiKey)) continue
+    if (repeats(value, googKey)) continue
     kept.push(name, value)
   }
   return kept

@@ -107,7 +107,9 @@ function sendWhole(
 /** By its own name; by what was asked for where that name is missing or another. */
 function isEventStream({ headers }: RelayedAnswer, { facts }: Trail): boolean {
   const type = String(headers['content-type'] ?? '').toLowerCase()
-  return type.startsWith('text/event-stream') || (facts!.stream && !type.includes('json'))
+  // Ollama's lines of JSON are events of its own; Gemini's JSON array is one long document.
+  const isDocument = type.includes('json') && !type.includes('ndjson')
+  return type.startsWith('text/event-stream') || (facts!.stream && !isDocument)
 }
 
 /** One answer that flows. */

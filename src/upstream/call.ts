@@ -40,7 +40,7 @@ export interface Faults {
 }
 
 export interface CallOptions {
-  /** The request asked for a stream: anything that is not JSON then flows, whatever it calls itself. */
+  /** The request asked for a stream: a good answer then flows, whatever it calls itself. */
   readonly stream: boolean
   /** How long informational answers may go on before the answer itself begins. */
   readonly firstByteMs: number
@@ -93,7 +93,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler, Answer {
     this.headers = headers
     const type = String(headers['content-type'] ?? '').toLowerCase()
     const isEvents = type.startsWith('text/event-stream')
-    if (isEvents || (this.#options.stream && status === 200 && !type.includes('json'))) this.#flow()
+    if (isEvents || (this.#options.stream && status === 200)) this.#flow()
   }
 
   onResponseData(controller: Controller, chunk: Buffer): void {

@@ -3,6 +3,8 @@ import type { IncomingMessage } from 'node:http'
 
 import { anthropicAnswer, anthropicModels, messageAnswer, messageStream } from './echo-anthropic.ts'
 import { chatAnswer, chatStream } from './echo-chat.ts'
+import { geminiAnswer, geminiModels } from './echo-gemini.ts'
+import { ollamaAnswer } from './echo-ollama.ts'
 import {
   completionAnswer,
   completionStream,
@@ -55,7 +57,10 @@ export function compose(
   body: EchoBody,
   id: string,
 ): Composed {
-  const path = url.split('?')[0] ?? ''
+  const [written = '', query = ''] = url.split('?')
+  const path = openaiPath(written)
+  const own = composeOther(method, path, query, body)
+  if (own !== null) return own
   const isModels = method === 'GET' && path.startsWith('/v1/models')
   if (isModels) return 'anthropic-version' in headers ? anthropicModels() : modelsAnswer(path)
   const known = method === 'POST' ? POSTS.get(path) : undefined
@@ -67,6 +72,20 @@ function composeStored(method: string, path: string, body: EchoBody, id: string)
   if (method !== 'POST') return storedAnswer(method, path, id)
   if (RUNS.test(path)) return either(runAnswer, runStream)(body, id)
   return anthropicAnswer(path, body, id) ?? storedAnswer(method, path, id)
+}
+
+/** Other providers serve OpenAI's paths below prefixes of their own. */
+function openaiPath(path: string): string {
+  return path
+    .replace(/^\/openai\/(?:v1|deployments\/[^/]+)\//, '/v1/')
+    .replace(/^\/openai\//, '/v1/')
+    .replace(/^\/v1beta\/openai\//, '/v1/')
+}
+
+function composeOther(method: string, path: string, query: string, body: EchoBody): Composed {
+  if (path.startsWith('/api/')) return ollamaAnswer(path, body)
+  if (method === 'GET' && path.startsWith('/v1beta/models')) return geminiModels(path)
+  return method === 'POST' ? geminiAnswer(path, body, query.includes('alt=sse')) : null
 }
 
 /** As asked: whole, or as a stream. */

@@ -63,7 +63,7 @@ export class EchoUpstream {
     response.setHeader('x-request-id', `req_${id}`)
     response.setHeader('request-id', `req_${id}`)
     if (Array.isArray(answer)) {
-      response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' })
+      response.writeHead(200, { 'content-type': streamType(answer) })
       await this.#stream(answer, response)
       return
     }
@@ -90,6 +90,12 @@ export class EchoUpstream {
     }
     response.end()
   }
+}
+
+/** Events, lines of JSON, or one array: what the first piece begins with tells. */
+function streamType([first = '']: Pieces): string {
+  if (first.startsWith('{')) return 'application/x-ndjson'
+  return first.startsWith('[') ? 'application/json' : 'text/event-stream; charset=utf-8'
 }
 
 function notFound(url: string): object {

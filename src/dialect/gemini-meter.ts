@@ -1,0 +1,121 @@
+/** Reads usage out of Gemini answers as they pass. */
+import type { Meter, Usage } from '../exchange.ts'
+import {
+  asObject,
+  type Json,
+  NO_USAGE,
+  parseObject,
+  PARSED_BYTES_MAX,
+  readCount,
+  readName,
+  TAIL_BYTES,
+} from './openai-usage.ts'
+import { type EventSink, readEvent, SseSplitter } from './sse.ts'
+
+/** A fresh meter. Usage is on every chunk, so nothing is asked for and nothing dropped. */
+export function meter(): Meter {
+  return new GeminiMeter()
+}
+
+const EMPTY = Buffer.alloc(0)
+
+class GeminiMeter implements Meter, EventSink {
+  complete = false
+  usage: Usage = NO_USAGE
+  readonly #splitter = new SseSplitter(this)
+
+  whole(body: Buffer): void {
+    this.complete = true
+    const answer = body.length > PARSED_BYTES_MAX ? null : lastOf(body.toString('utf8'))
+    if (answer === null) this.#takeUsage(searchMetadata(body.subarray(-TAIL_BYTES)))
+    else this.#take(answer)
+  }
+
+  chunk(bytes: Buffer): Buffer {
+    this.#splitter.push(bytes)
+    return bytes
+  }
+
+  flush(): Buffer {
+    const rest = this.#splitter.rest()
+    if (rest.length > 0) this.event(rest)
+    return EMPTY
+  }
+
+  event(bytes: Buffer): void {
+    const isLast = bytes.includes('"finishReason"') || bytes.includes('"blockReason"')
+    if (isLast || bytes.includes('"error"')) this.complete = true
+    const isRead = isLast || bytes.includes('"usageMetadata"')
+    if (!isRead || bytes.length > PARSED_BYTES_MAX) return
+    const data = parseObject(readEvent(bytes).data)
+    if (data !== null) this.#take(data)
+  }
+
+  /** A chunk longer than any text: an image. Its end may say that it was the last. */
+  part(bytes: Buffer): void {
+    if (bytes.includes('"finishReason"')) this.complete = true
+    this.#takeUsage(searchMetadata(bytes.subarray(-TAIL_BYTES)))
+  }
+
+  #take(answer: Json): void {
+    this.usage = {
+      ...this.usage,
+      responseModel: readName(answer['modelVersion']) ?? this.usage.responseModel,
+      responseId: readName(answer['responseId']) ?? this.usage.responseId,
+    }
+    this.#takeUsage(asObject(answer['usageMetadata']))
+  }
+
+  /** `candidatesTokenCount` leaves out what was thought; both are output. */
+  #takeUsage(usage: Json | null): void {
+    if (usage === null) return
+    const candidates = readCount(usage['candidatesTokenCount'])
+    const thoughts = readCount(usage['thoughtsTokenCount'])
+    const output = candidates === null && thoughts === null ? null : sum(candidates, thoughts)
+    this.usage = {
+      ...this.usage,
+      inputTokens: promptTokens(usage) ?? this.usage.inputTokens,
+      outputTokens: output ?? this.usage.outputTokens,
+      cachedTokens: readCount(usage['cachedContentTokenCount']) ?? this.usage.cachedTokens,
+      reasoningTokens: thoughts ?? this.usage.reasoningTokens,
+    }
+  }
+}
+
+function sum(one: number | null, other: number | null): number {
+  return (one ?? 0) + (other ?? 0)
+}
+
+function promptTokens(usage: Json): number | null {
+  const prompt = readCount(usage['promptTokenCount'])
+  return prompt === null ? null : prompt + sum(readCount(usage['toolUsePromptTokenCount']), null)
+}
+
+/** An answer, or the last of the array that a stream without `alt=sse` is. */
+function lastOf(text: string): Json | null {
+  const answer = parseObject(text)
+  if (answer !== null) return answer
+  try {
+    const list: unknown = JSON.parse(text)
+    return Array.isArray(list) ? asObject(list.at(-1)) : null
+  } catch {
+    return null
+  }
+}
+
+const METADATA_BYTES_MAX = 4096
+
+/** The last `"usageMetadata":{…}` in the end of a long answer. */
+function searchMetadata(tail: Buffer): Json | null {
+  const text = tail.toString('latin1')
+  const found = text.lastIndexOf('"usageMetadata"')
+  const from = found === -1 ? -1 : text.indexOf('{', found)
+  if (from === -1) return null
+  let depth = 0
+  const end = Math.min(text.length, from + METADATA_BYTES_MAX)
+  for (let at = from; at < end; at++) {
+    if (text[at] === '{') depth++
+    else if (text[at] === '}' && --depth === 0) return parseObject(text.slice(from, at + 1))
+  }
+  return null
+}

@@ -1,0 +1,46 @@
+import { contentText, countTokens, type EchoBody, type Pieces, words } from './echo-text.ts'
+
+/** Answers a path of the Ollama API; null where it is none. */
+export function ollamaAnswer(path: string, body: EchoBody): object | Pieces | null {
+  switch (path) {
+    case '/api/chat':
+      return spoken(body, lastMessage(body), (text) => ({
+        message: { role: 'assistant', content: text },
+      }))
+    case '/api/generate':
+      return spoken(body, contentText(body['prompt']), (text) => ({ response: text }))
+    case '/api/embed':
+      return { model: body['model'], embeddings: [[0.6, 0.8]], prompt_eval_count: 1 }
+    case '/api/embeddings':
+      return { embedding: [0.6, 0.8] }
+    case '/api/tags':
+    case '/api/ps':
+      return { models: [{ name: 'llama3.2', model: 'llama3.2' }] }
+    case '/api/version':
+      return { version: '0.0.0-echo' }
+    default:
+      return null
+  }
+}
+
+function lastMessage(body: EchoBody): string {
+  const messages = Array.isArray(body['messages'])
+    ? (body['messages'] as { content?: unknown }[])
+    : []
+  return contentText(messages.at(-1)?.content)
+}
+
+/** Lines unless the call says otherwise. */
+function spoken(body: EchoBody, asked: string, say: (text: string) => object): object | Pieces {
+  const text = `echo: ${asked}`
+  const head = { model: body['model'], created_at: '1970-01-01T00:00:00Z' }
+  const end = {
+    done: true,
+    done_reason: 'stop',
+    prompt_eval_count: countTokens(asked),
+    eval_count: countTokens(text),
+  }
+  if (body['stream'] === false) return { ...head, ...say(text), ...end }
+  const lines: object[] = words(text).map((word) => ({ ...head, ...say(word), done: false }))
+  return [...lines, { ...head, ...say(''), ...end }].map((line) => `${JSON.stringify(line)}\n`)
+}

@@ -1,0 +1,153 @@
+import { AzureOpenAI, PermissionDeniedError } from 'openai'
+import t from 'tap'
+
+import { FakeUpstream } from '../support/fake-upstream.ts'
+import { startGovernor, UPSTREAM_KEY } from '../support/start-governor.ts'
+
+/** Goal: clients of Azure OpenAI, Gemini and Ollama pass the same policies. */
+
+const POLICIES = `
+  - id: everything
+    allow: { operations: ['*'], models: ['*'] }
+  - id: no-frontier
+    deny: { models: ['*5*-pro'] }
+  - id: codename
+    deny: { input: { matches: '(?i)project[- ]zeus' } }`
+
+const say = (text: string) => ({ contents: [{ role: 'user', parts: [{ text }] }] })
+const call = (content: string, model = 'gpt-4o') => ({
+  model,
+  messages: [{ role: 'user' as const, content }],
+})
+async function thrown(promise: Promise<unknown>): Promise<unknown> {
+  return promise.then(
+    () => null,
+    (error: unknown) => error,
+  )
+}
+
+const FLASH = '/v1beta/models/gemini-2.5-flash'
+
+t.test('Azure: the official client, whole, streamed and refused', async (t) => {
+  const site = await startGovernor(t, { dialect: 'azure-openai', policies: POLICIES })
+  const client = new AzureOpenAI({
+    endpoint: site.url,
+    apiKey: site.key,
+    apiVersion: '2024-10-21',
+    deployment: 'gpt-4o',
+  })
+  const chat = await client.chat.completions.create(call('Say hello'))
+  t.equal(chat.choices[0]?.message.content, 'echo: Say hello')
+  let said = ''
+  for await (const { choices } of await client.chat.completions.create({
+    ...call('hi'),
+    stream: true,
+  })) {
+    said += choices[0]?.delta.content ?? ''
+  }
+  t.equal(said, 'echo: hi')
+  t.type(await thrown(client.chat.completions.create(call('project zeus'))), PermissionDeniedError)
+  const pro = new AzureOpenAI({
+    endpoint: site.url,
+    apiKey: site.key,
+    apiVersion: '2024-10-21',
+    deployment: 'gpt-5-pro',
+  })
+  t.type(await thrown(pro.chat.completions.create(call('a', 'gpt-5-pro'))), PermissionDeniedError)
+})
+
+t.test('Gemini: whole, events and array, each with its usage', async (t) => {
+  const site = await startGovernor(t, { dialect: 'gemini', policies: POLICIES })
+  const key = { key: undefined, headers: { 'x-goog-api-key': site.key } } as never as object
+  const whole = await site.send({ path: `${FLASH}:generateContent`, ...key, body: say('hi') })
+  t.match(whole.json, { candidates: [{ content: { parts: [{ text: 'echo: hi' }] } }] })
+  for (const [query, type] of [
+    ['?alt=sse', 'text/event-stream; charset=utf-8'],
+    ['', 'application/json'],
+  ] as const) {
+    const path = `${FLASH}:streamGenerateContent${query}`
+    const streamed = await site.send({ path, ...key, body: say('Say hello') })
+    t.equal(streamed.headers['content-type'], type)
+    t.match(streamed.text, 'finishReason')
+    const id = String(streamed.headers['x-governor-request-id'])
+    const [decision, outcome] = await site.entriesOf(id, 2)
+    t.match(decision?.body, { operation: 'chat', 'gen_ai.provider.name': 'gcp.gemini' })
+    t.match(outcome?.body, { 'gen_ai.usage.input_tokens': 2, 'gen_ai.usage.output_tokens': 3 })
+  }
+  const denied = await site.send({
+    path: `${FLASH}:generateContent`,
+    ...key,
+    body: say('project zeus'),
+  })
+  t.match(denied.json, { error: { code: 403, status: 'PERMISSION_DENIED' } })
+  const pro = '/v1beta/models/gemini-2.5-pro:generateContent'
+  t.equal((await site.send({ path: pro, ...key, body: say('a') })).status, 403)
+  const inUrl = await site.send({
+    path: `${FLASH}:generateContent?key=${site.key}`,
+    body: say('a'),
+  })
+  t.equal(inUrl.status, 400, 'a key in the URL is refused')
+  t.notMatch(inUrl.text, site.key)
+  const compatible = { model: 'gemini-2.5-flash', messages: [{ role: 'user', content: 'hi' }] }
+  const chat = await site.send({ path: '/v1beta/openai/chat/completions', body: compatible })
+  t.match(chat.json, { choices: [{ message: { content: 'echo: hi' } }] })
+  t.match((await site.send({ method: 'GET', path: '/v1beta/models' })).json, { models: [{}] })
+})
+
+t.test('Gemini: the key of the client stays here, ours goes on', async (t) => {
+  const upstream = await FakeUpstream.start(t)
+  const site = await startGovernor(t, {
+    dialect: 'gemini',
+    policies: POLICIES,
+    upstream: upstream.url,
+  })
+  const headers = { 'x-goog-api-key': site.key }
+  const sent = { path: `${FLASH}:generateContent`, headers, body: say('hi'), key: undefined }
+  t.equal((await site.send(sent as never)).status, 200)
+  t.equal(upstream.last?.headers['x-goog-api-key'], UPSTREAM_KEY)
+  t.notMatch(upstream.everything, site.key.split('.')[1]!)
+})
+
+t.test('Ollama: lines as they come, and one answer', async (t) => {
+  const site = await startGovernor(t, { dialect: 'ollama', policies: POLICIES })
+  const body = { model: 'llama3.2', messages: [{ role: 'user', content: 'Say hello' }] }
+  const lines = await site.send({ path: '/api/chat', body })
+  t.equal(lines.headers['content-type'], 'application/x-ndjson')
+  const said = lines.text
+    .trim()
+    .split('\n')
+    .map((line) => (JSON.parse(line) as { message: { content: string } }).message.content)
+  t.equal(said.join(''), 'echo: Say hello')
+  const [, outcome] = await site.entriesOf(String(lines.headers['x-governor-request-id']), 2)
+  t.match(outcome?.body, { 'gen_ai.usage.input_tokens': 2, 'gen_ai.usage.output_tokens': 3 })
+  const whole = await site.send({
+    path: '/api/generate',
+    body: { model: 'm', prompt: 'hi', stream: false },
+  })
+  t.match(whole.json, { response: 'echo: hi', done: true })
+  const denied = await site.send({
+    path: '/api/generate',
+    body: { model: 'm', system: 'project zeus' },
+  })
+  t.equal(denied.status, 403)
+  t.type(denied.json.error, 'string')
+})
+
+t.test('Ollama: lines that break off end with a line that says so', async (t) => {
+  const upstream = await FakeUpstream.start(t, (_received, response) => {
+    response.writeHead(200, { 'content-type': 'application/x-ndjson' })
+    response.write('{"model":"m","message":{"content":"a"},"done":false}\n')
+    response.end()
+  })
+  const site = await startGovernor(t, {
+    dialect: 'ollama',
+    policies: POLICIES,
+    upstream: upstream.url,
+  })
+  const { text } = await site.send({
+    path: '/api/chat',
+    body: { model: 'm', messages: [{ role: 'user', content: 'a' }] },
+  })
+  const last = JSON.parse(text.trim().split('\n').at(-1)!) as { error?: string }
+  t.match(last.error, 'the stream ended early')
+})
