@@ -10,6 +10,7 @@ import type {
   UsedException,
 } from '../exchange.ts'
 import { candidateMember } from './entry-candidate.ts'
+import { openaiApiType, otelOperation, otelProvider } from './otel-names.ts'
 
 /**
  * Bodies of the entries of a call: what happened, under OpenTelemetry's `gen_ai.*` names where it
@@ -30,18 +31,6 @@ const LABELS_MAX = 16
 const POLICIES_MAX = 32
 const LIMITS_MAX = 16
 const DETECTED_MAX = 16
-
-/** Operations whose OpenTelemetry name is another one. */
-const OTEL_OPERATIONS: Readonly<Record<string, string>> = {
-  completions: 'text_completion',
-  images: 'generate_content',
-}
-
-/** Providers whose OpenTelemetry name is another one. */
-const OTEL_PROVIDERS: Readonly<Record<string, string>> = {
-  'azure-openai': 'azure.ai.openai',
-  gemini: 'gcp.gemini',
-}
 
 /** What a decision entry says beside the trail. */
 export interface DecisionContext {
@@ -313,18 +302,12 @@ function requestOf({ route, upstream, facts }: Trail): string {
 
 function endpointOf({ operation, api }: Endpoint, provider: string | undefined): string {
   return (
-    member('gen_ai.operation.name', OTEL_OPERATIONS[operation] ?? operation) +
-    member('gen_ai.provider.name', OTEL_PROVIDERS[provider ?? ''] ?? provider) +
-    (provider === 'openai' ? member('openai.api.type', openaiApiType(api)) : '') +
+    member('gen_ai.operation.name', otelOperation(operation)) +
+    member('gen_ai.provider.name', otelProvider(provider)) +
+    member('openai.api.type', openaiApiType(provider, api)) +
     member('operation', operation) +
     member('api', api)
   )
-}
-
-/** OpenTelemetry knows these two. */
-function openaiApiType(api: string): string | undefined {
-  if (api === 'chat.completions') return 'chat_completions'
-  return api === 'responses' ? 'responses' : undefined
 }
 
 function policiesOf(policies: readonly PolicyResult[], cut: Cutter): string {

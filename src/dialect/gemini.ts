@@ -1,13 +1,31 @@
 import type { GovernorError } from '../errors.ts'
 /** The Gemini API: content, embeddings, token counts, models, and OpenAI's paths that Google serves. */
-import type { Dialect, Facts, Lookup, Meter, Route } from '../exchange.ts'
+import type { Dialect, Facts, Lookup, Meter, ParameterNames, Route } from '../exchange.ts'
 import { inspect } from './gemini-inspect.ts'
 import { meter } from './gemini-meter.ts'
 import { GEMINI_ROWS } from './gemini-table.ts'
+import { parameters as openaiParameters } from './openai-parameters.ts'
 import { openai } from './openai.ts'
+import type { ParameterTable } from './set-members.ts'
 import { compileTable } from './table.ts'
 
 const TABLE = compileTable(GEMINI_ROWS)
+const GENERATING: ReadonlySet<string> = new Set(['generateContent', 'streamGenerateContent'])
+const PARAMETERS: ParameterTable = {
+  max_output_tokens: both('maxOutputTokens', 'max_output_tokens'),
+  n: both('candidateCount', 'candidate_count'),
+  temperature: both('temperature'),
+  top_p: both('topP', 'top_p'),
+  presence_penalty: both('presencePenalty', 'presence_penalty'),
+  frequency_penalty: both('frequencyPenalty', 'frequency_penalty'),
+}
+
+/** A parameter under both names of the object it is in. */
+function both(...inner: readonly string[]): ParameterNames {
+  const outer = ['generationConfig', 'generation_config']
+  return { names: outer.flatMap((name) => inner.map((each) => `${name}.${each}`)) }
+}
+
 const COMPATIBLE = '/v1beta/openai/'
 
 /** Google's words for a status; others are INVALID_ARGUMENT below 500 and INTERNAL above. */
@@ -33,6 +51,7 @@ export const gemini: Dialect = {
   errorBody,
   errorFrame: (error, requestId) => `data: ${errorBody(error, requestId)}\n\n`,
   meter: meterEither,
+  parameters: (api) => (GENERATING.has(api) ? PARAMETERS : openaiParameters(api)),
 }
 
 function lookup(method: string, path: string): Lookup {

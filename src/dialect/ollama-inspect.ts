@@ -50,7 +50,7 @@ const MESSAGE_FIELDS: ReadonlySet<string> = new Set([
   'tool_calls',
   'tool_name',
 ])
-const OPTION_FIELDS: ReadonlySet<string> = new Set(['num_predict'])
+const OPTION_FIELDS: ReadonlySet<string> = new Set(['num_predict', 'temperature', 'top_p'])
 const PROMPTS: ReadonlySet<string> = new Set([
   'input',
   'messages',
@@ -139,15 +139,12 @@ function inspectMessages(doc: JsonDocument, marks: Marks): void {
   }
 }
 
-/** `num_predict` below zero means no cap. */
+/** Below zero `num_predict` means no cap, which is what leaving it out means; then a cap can be put. */
 function readCap(doc: JsonDocument): number | null {
   const options = readKind(doc, 0, 'options', 'OBJECT')
   if (options === -1) return null
   checkSpelling(doc, options, OPTION_FIELDS)
-  const cap = doc.given(options, 'num_predict')
-  if (cap === -1) return null
-  const written = doc.bytes.toString('latin1', doc.start(cap), doc.end(cap))
-  return /^-[1-9]\d{0,8}$/.test(written) ? null : readInteger(doc, options, 'num_predict', 0)
+  return readInteger(doc, options, 'num_predict', 0)
 }
 
 function toolNames(doc: JsonDocument): string[] {

@@ -3,6 +3,7 @@ import type { GovernorError } from '../errors.ts'
 import type { Dialect, Endpoint, Lookup, Operation } from '../exchange.ts'
 import { inspect } from './ollama-inspect.ts'
 import { meter } from './ollama-meter.ts'
+import type { ParameterTable } from './set-members.ts'
 import { compileTable, type Row } from './table.ts'
 
 /** The table. Refused as unknown: what changes the server (pull, push, create, copy, delete, blobs). */
@@ -25,6 +26,13 @@ function get(path: string, api: string): Row {
   return { method: 'GET', path, endpoint }
 }
 
+const GENERATING: ReadonlySet<string> = new Set(['api.chat', 'api.generate'])
+const PARAMETERS: ParameterTable = {
+  max_output_tokens: { names: ['options.num_predict'] },
+  temperature: { names: ['options.temperature'] },
+  top_p: { names: ['options.top_p'] },
+}
+
 const TABLE = compileTable(OLLAMA_ROWS)
 
 /** The dialect of Ollama. Streams are lines of JSON, and on unless a call says otherwise. */
@@ -39,6 +47,7 @@ export const ollama: Dialect = {
   errorBody,
   errorFrame: (error, requestId) => `${errorBody(error, requestId)}\n`,
   meter,
+  parameters: (api) => (GENERATING.has(api) ? PARAMETERS : {}),
 }
 
 function lookup(method: string, path: string): Lookup {

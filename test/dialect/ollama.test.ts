@@ -52,8 +52,8 @@ t.test('texts, models, caps and what is no text', async (t) => {
     { kind: 'token_ids', pointer: '/context' },
     { kind: 'image', pointer: '/images' },
   ])
-  const uncapped = await facts('/api/chat', chat({ options: { num_predict: -1 } }))
-  t.equal(uncapped.maxOutputTokens, null)
+  const uncapped = chat({ options: { num_predict: -1 } })
+  t.equal(await refusal('/api/chat', uncapped), 'FIELD_INVALID /options/num_predict')
   const tools = [{ type: 'function', function: { name: 'now' } }]
   t.strictSame((await facts('/api/chat', chat({ tools }))).tools, ['now'])
   const pictured = [{ role: 'user', content: 'a', images: ['aaaa'] }]
