@@ -32,6 +32,8 @@ const DIALECTS = { openai, anthropic, 'azure-openai': azureOpenai, gemini, ollam
 /** A revoked key stops within a second: looked for four times as often. */
 const KEYS_REFRESH_MS = 250
 const RETIRE_LOOK_MS = 250
+/** What shipping may take on shutdown even when calls took all of `timeouts.drain`. */
+const SHIP_LEAST_MS = 2_000
 
 export interface GovernorOptions {
   readonly snapshot: Snapshot
@@ -129,6 +131,9 @@ export class Governor {
     if (this.#shared.draining) reasons.push('shutting down')
     if (!this.#shared.recorder.healthy) reasons.push('the audit log cannot be written')
     if (this.#shared.recorder.full) reasons.push('the audit log has reached audit.local_max')
+    if (this.#shared.recorder.unacknowledged) {
+      reasons.push('PostgreSQL does not take entries (audit.ack)')
+    }
     if (this.#keysFault !== null) reasons.push('the key store cannot be read')
     return reasons
   }
@@ -140,11 +145,14 @@ export class Governor {
   async stop(drainMs = this.#world.snapshot.timeouts.drainMs): Promise<void> {
     this.#shared.draining = true
     for (const stopTimer of this.#timers) stopTimer()
-    await this.#drain(monotonicMs() + drainMs)
+    const deadlineMs = monotonicMs() + drainMs
+    await this.#drain(deadlineMs)
     // Calls that were cut off settle in the turns after their sockets closed.
     for (let turn = 0; this.#shared.active.size > 0 && turn < 50; turn++) await pause(20)
     this.#delay.disable()
-    await this.#shared.recorder.close()
+    // Calls may have taken all of the time; what they left is still sent where that is quick.
+    const leastMs = Math.min(drainMs, SHIP_LEAST_MS)
+    await this.#shared.recorder.close(Math.max(leastMs, deadlineMs - monotonicMs()))
     this.#store.close()
     const running = this.#world === undefined ? [] : poolsOf(this.#world)
     const pools = [...running, ...this.#retiring]
@@ -194,6 +202,7 @@ export class Governor {
       metrics: this.metrics,
     })
     this.#shared.limits.reconfigure(snapshot.limits, selectorMatcher(snapshot.aliases))
+    this.#shared.recorder.shipTo(snapshot.audit.ship)
     this.#tellOf(snapshot, 'live')
     if (snapshot.candidate !== null) this.#tellOf(snapshot.candidate, 'candidate')
     this.#world = world

@@ -2,10 +2,10 @@
 import { existsSync, readFileSync } from 'node:fs'
 import process, { stderr, stdout } from 'node:process'
 
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { Command, CommanderError, Option } from 'commander'
 
+import { append, count, duration, label, lifetime, percent } from './cli/arguments.ts'
 import { wallMs } from './clock.ts'
-import { parseDuration } from './config/units.ts'
 import { loadConfig, renderProblems } from './load-config.ts'
 
 /** The command line: the only file with argv and exit codes (0 done, 1 the answer is no, 2 cannot be done). */
@@ -291,6 +291,16 @@ config(audit.command('rotate-key'))
     )
   })
 
+config(audit.command('ship'))
+  .description('ship what is left in logs nobody writes any more; 1 when something cannot be')
+  .argument('[logs...]', 'audit.path by default')
+  .action(async (paths: string[], { config: file }: { config: string }) => {
+    const { auditShip } = await import('./cli/audit-ship.ts')
+    await withConfig(file, ({ snapshot: { audit: log } }) =>
+      auditShip({ paths: paths.length > 0 ? paths : [log.path], sink: log.ship, write }),
+    )
+  })
+
 program
   .command('demo')
   .description('send allowed, denied, limited and streamed calls, show what happened, verify')
@@ -299,13 +309,23 @@ program
     finish(await demo({ version, write }))
   })
 
-for (const name of ['migrate']) {
-  program
-    .command(name, { hidden: true })
-    .allowUnknownOption()
-    .argument('[arguments...]')
-    .action(() => program.error(`governor ${name} is not supported in this version`))
-}
+config(program.command('migrate'))
+  .description('make the tables of the audit in PostgreSQL, or bring them to this version')
+  .option('--url <url>', 'the database, instead of audit.ship.postgres')
+  .action(async ({ config: file, url }: { config: string; url?: string }) => {
+    const { runMigrate } = await import('./cli/migrate.ts')
+    const nowMs = wallMs()
+    if (url !== undefined) finish(await runMigrate({ url, nowMs, write }))
+    else {
+      await withConfig(file, ({ snapshot: { audit: log } }) => {
+        return runMigrate({
+          url: log.ship?.kind === 'postgres' ? log.ship.url : null,
+          nowMs,
+          write,
+        })
+      })
+    }
+  })
 
 type LoadedSnapshot = Extract<ReturnType<typeof loadConfig>, { ok: true }>['snapshot']
 
@@ -334,45 +354,6 @@ function sinceUsOf(since: number | undefined): number {
 /** The file checkpoints are published to, once there is one. */
 function publishedOf({ audit: { checkpoints } }: LoadedSnapshot): string | null {
   return checkpoints.file !== null && existsSync(checkpoints.file) ? checkpoints.file : null
-}
-
-function append(value: string, former: string[]): string[] {
-  return [...former, value]
-}
-
-function label(value: string, former: Record<string, string>): Record<string, string> {
-  const at = value.indexOf('=')
-  if (at < 1) throw new InvalidArgumentError('Expected name=value')
-  return { ...former, [value.slice(0, at)]: value.slice(at + 1) }
-}
-
-function count(value: string): number {
-  const number = Number(value)
-  if (/^\d{1,6}$/.test(value)) return number
-  throw new InvalidArgumentError('Expected a number up to 999999')
-}
-
-function percent(value: string): number {
-  const number = Number(value)
-  if (/^\d{1,3}$/.test(value) && number <= 100) return number
-  throw new InvalidArgumentError('Expected a number from 0 to 100')
-}
-
-/** A century in days; what is longer means never, which is the default. */
-const LIFETIME_MS_MAX = 36_525 * 86_400_000
-
-function lifetime(value: string): number {
-  const ms = duration(value)
-  if (ms > 0 && ms <= LIFETIME_MS_MAX) return ms
-  throw new InvalidArgumentError(
-    'Expected more than 0 and at most 36525d; without it, it never ends',
-  )
-}
-
-function duration(value: string): number {
-  const parsed = parseDuration(value)
-  if (parsed.ok) return parsed.value
-  throw new InvalidArgumentError('Expected a number and a unit, like 90d')
 }
 
 try {

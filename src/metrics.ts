@@ -119,6 +119,11 @@ function stateMetrics(make: Maker) {
       'audit_unshipped_age_seconds',
       'Age of the oldest of them; 0 while nothing ships',
     ),
+    auditForks: make.gauge('audit_forks', 'Chains that stand elsewhere in Postgres; page on any'),
+    auditDeadLetters: make.counter(
+      'audit_dead_letters_total',
+      'Entries Postgres could keep only as bytes',
+    ),
     auditLost: make.counter('audit_lost_total', 'Entries that could not be written'),
     cacheRequests: make.counter('cache_requests_total', 'Look-ups in a bounded cache', [
       'cache',

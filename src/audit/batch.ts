@@ -29,6 +29,9 @@ export const CLOSE = 2
 /** Slots of `figures`. */
 export const FILE_BYTES = 0
 export const COMMIT_MS = 1
+/** Where this writer's chain is durable up to. */
+export const DURABLE_EPOCH = 2
+export const DURABLE_SEQ = 3
 
 const FIELDS = 4
 
@@ -51,7 +54,7 @@ export interface SharedMemory {
 export function newMemory(): SharedMemory {
   return {
     control: new SharedArrayBuffer(16),
-    figures: new SharedArrayBuffer(16),
+    figures: new SharedArrayBuffer(32),
     fields: new SharedArrayBuffer(BATCH_ENTRIES_MAX * FIELDS * 8),
     bytes: new SharedArrayBuffer(BATCH_BYTES),
   }

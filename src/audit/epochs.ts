@@ -72,6 +72,15 @@ export class Epochs {
     return this.#fileBytes
   }
 
+  get epoch(): number {
+    return this.#epoch
+  }
+
+  /** Last entry of this epoch known to be on the disk; 0 while its file is ended. */
+  get durableSeq(): number {
+    return this.#writer?.durableSeq ?? 0
+  }
+
   /** The last thing tried worked; only a commit makes a failed log healthy again. */
   get healthy(): boolean {
     return this.#healthy

@@ -5,6 +5,7 @@ import { appendOnce } from './append-once.ts'
 import { epochFiles, openForReading } from './file.ts'
 import { takeLock } from './lock.ts'
 import { type Retention, retentionBody } from './retention.ts'
+import type { ShippedTo } from './shipped-to.ts'
 
 /** Rows a transaction removes: a sidecar's commit waits for no longer than one of them. */
 const ROWS_A_DELETE = 1_000
@@ -39,10 +40,19 @@ interface ChainRow {
  * Removes the entries of sidecars that are older than `olderThanMs` (since 1970) and that a signed
  * checkpoint covers; checkpoints, each chain's first entry and the chains of commands stay. An entry
  * `retention` that names what goes is durable before anything is removed, so that killed at any point
- * the log verifies, and the next run goes on. The caller has verified the log. Throws SQLite's errors.
+ * the log verifies, and the next run goes on. Where the log is shipped, what was not yet stays. The caller
+ * has verified the log. Throws SQLite's errors.
  */
-export function pruneLog(path: string, version: string, olderThanMs: number): Pruned {
-  const candidates = epochFiles(path).flatMap((file) => candidatesOf(file.path, olderThanMs))
+export function pruneLog(
+  path: string,
+  version: string,
+  olderThanMs: number,
+  shippedTo: ShippedTo = () => Number.MAX_SAFE_INTEGER,
+): Pruned {
+  const candidates = epochFiles(path)
+    .flatMap((file) => candidatesOf(file.path, olderThanMs))
+    // The last one that was shipped stays: shipping finds its place by it.
+    .filter(({ writer_id, epoch, to }) => to < shippedTo(writer_id, epoch))
   if (candidates.length === 0) return { entries: 0, chains: 0, shrunk: false }
   const entries = []
   for (let at = 0; at < candidates.length; at += CHAINS_AN_ENTRY) {

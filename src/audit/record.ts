@@ -1,5 +1,5 @@
 import { every, monotonicMs, wallMs } from '../clock.ts'
-import type { Snapshot } from '../config/snapshot.ts'
+import type { ShipConfig, Snapshot } from '../config/snapshot.ts'
 import type { ErrorCode } from '../errors.ts'
 import type { Trail } from '../exchange.ts'
 import type { Log } from '../log.ts'
@@ -11,7 +11,10 @@ import { ExceptionFold } from './exception-fold.ts'
 import { Fold, type FoldedEntry } from './fold.ts'
 import { Publisher } from './publish.ts'
 import { scanCalls } from './query.ts'
+import { Shipping } from './ship.ts'
+import { unavailable } from './wal-types.ts'
 import { Wal } from './wal.ts'
+import { lostOutcomeBody } from './writer-body.ts'
 
 export interface RecorderOptions {
   readonly snapshot: Snapshot
@@ -23,8 +26,8 @@ export interface RecorderOptions {
 interface Opened {
   readonly wal: Wal
   readonly publisher: Publisher
-  readonly metrics: Metrics
-  readonly localBytesMax: number
+  readonly shipping: Shipping | null
+  readonly options: RecorderOptions
 }
 
 /** With what `Fold` waits itself, folded refusals reach the log within a second. */
@@ -41,16 +44,22 @@ export class Recorder {
   readonly #exceptions = new ExceptionFold()
   readonly #metrics: Metrics
   readonly #localBytesMax: number
+  readonly #shipping: Shipping | null
+  /** Whether a decision counts only once it was shipped, and how long that may take; 0 is no. */
+  readonly #shippedWithinMs: number
   readonly #stopFolding: () => void
   /** Of the snapshots that the log was told of last; calls under way may have begun with another. */
   readonly #digests = { live: '', candidate: '' }
   #lostSeen = 0
 
-  private constructor({ wal, publisher, metrics, localBytesMax }: Opened) {
+  private constructor({ wal, publisher, shipping, options }: Opened) {
+    const { audit, timeouts } = options.snapshot
     this.#wal = wal
     this.#publisher = publisher
-    this.#metrics = metrics
-    this.#localBytesMax = localBytesMax
+    this.#shipping = shipping
+    this.#shippedWithinMs = audit.ack === 'postgres' ? timeouts.commitMs : 0
+    this.#metrics = options.metrics
+    this.#localBytesMax = audit.localBytesMax
     this.#stopFolding = every(FOLD_MS, () => {
       const nowMs = wallMs()
       this.#queueFolded(this.#fold.due(nowMs))
@@ -59,20 +68,29 @@ export class Recorder {
   }
 
   /** Opens the log for this sidecar alone; rejects with what `Wal.open` says. */
-  static async open({ snapshot, metrics, log, version }: RecorderOptions): Promise<Recorder> {
+  static async open(options: RecorderOptions): Promise<Recorder> {
+    const { snapshot, metrics, log, version } = options
+    const { path, localBytesMax, ship, ack } = snapshot.audit
+    let shipping: Shipping | null = null
     const publisher = new Publisher(snapshot.audit.checkpoints, log)
     const wal = await Wal.open({
-      path: snapshot.audit.path,
-      localBytesMax: snapshot.audit.localBytesMax,
+      path,
+      localBytesMax,
       commitMs: snapshot.timeouts.commitMs,
       version,
       exclusive: true,
       signs: true,
       onCheckpoint: (note) => publisher.publish(note),
-      onCommit: (durationMs) => metrics.commitSeconds.observe(durationMs / 1000),
+      onCommit: (durationMs) => {
+        metrics.commitSeconds.observe(durationMs / 1000)
+        if (ack === 'postgres') shipping?.wake()
+      },
       onDeath: (error) => log.fatal({ err: error }, 'The audit thread died; every call is refused'),
     })
-    return new Recorder({ wal, publisher, metrics, localBytesMax: snapshot.audit.localBytesMax })
+    if (ship !== null) {
+      shipping = Shipping.start({ path, sink: ship, writerId: wal.writerId, metrics, log })
+    }
+    return new Recorder({ wal, publisher, shipping, options })
   }
 
   /** False while decisions cannot be made durable. */
@@ -83,6 +101,11 @@ export class Recorder {
   /** Whether the log has reached `audit.local_max`, so that no call can be recorded. */
   get full(): boolean {
     return this.#wal.stats.fileBytes >= this.#localBytesMax
+  }
+
+  /** Whether calls are refused because `audit.ack` waits for a PostgreSQL that takes nothing. */
+  get unacknowledged(): boolean {
+    return this.#shippedWithinMs > 0 && this.#shipping?.state.takes !== true
   }
 
   /** Calls a former process left open, closed as `interrupted` when the log was opened. */
@@ -130,6 +153,7 @@ export class Recorder {
       if (how === 'folded') return
     }
     const forward = refusal === null && trail.checked === null
+    if (this.unacknowledged) throw unavailable('PostgreSQL does not take entries (audit.ack)')
     await this.#wal.record({
       kind: 'decision',
       requestId: trail.requestId,
@@ -137,7 +161,25 @@ export class Recorder {
       body: decisionBody(trail, { policyDigest: trail.policyDigest, forward }),
       awaitsOutcome: forward,
     })
+    if (this.#shippedWithinMs > 0) await this.#shipped(trail, forward)
     trail.recorded = true
+  }
+
+  /** With `ack: postgres`: waits until the entry is there too. Rejects with AUDIT_UNAVAILABLE. */
+  async #shipped({ requestId }: Trail, forward: boolean): Promise<void> {
+    const withinMs = this.#shippedWithinMs
+    if (await this.#shipping?.arrived(this.#wal.place, withinMs)) return
+    if (forward) {
+      const occurredAtUs = wallMs() * 1000
+      const body = lostOutcomeBody(requestId, occurredAtUs, 'not_forwarded')
+      this.#wal.queue({ kind: 'outcome', requestId, occurredAtUs, body, awaitsOutcome: false })
+    }
+    throw unavailable(`PostgreSQL took longer than ${withinMs} ms (audit.ack)`)
+  }
+
+  /** Ships to where this says from now on, with its password; what ships nowhere goes on so. */
+  shipTo(sink: ShipConfig | null): void {
+    if (sink !== null) this.#shipping?.use(sink)
   }
 
   /** A request that ended before anybody knew who made it. */
@@ -175,16 +217,22 @@ export class Recorder {
     const { lostTotal } = this.#wal.stats
     this.#metrics.auditLost.inc(lostTotal - this.#lostSeen)
     this.#lostSeen = lostTotal
+    if (this.#shipping === null) return
+    const { entries, oldestUs, forks } = this.#shipping.state
+    const ageMs = oldestUs === 0 ? 0 : Math.max(0, wallMs() - oldestUs / 1000)
+    this.#metrics.unshippedEntries.set(entries)
+    this.#metrics.unshippedAgeSeconds.set(ageMs / 1000)
+    this.#metrics.auditForks.set(forks)
   }
 
-  /** Makes everything durable and ends the chain. */
-  async close(): Promise<void> {
+  /** Makes everything durable, ends the chain, and ships what is left for at most `shipMs`. */
+  async close(shipMs = 0): Promise<void> {
     this.#stopFolding()
     const nowMs = wallMs()
     this.#queueFolded(this.#fold.drain(nowMs))
     this.#queueFolded(this.#exceptions.drain(nowMs))
     await this.#wal.close()
-    await this.#publisher.close()
+    await Promise.all([this.#publisher.close(), this.#shipping?.drain(shipMs)])
   }
 
   #queueFolded(entries: readonly FoldedEntry[]): void {

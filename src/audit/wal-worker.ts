@@ -6,6 +6,8 @@ import {
   CLOSE,
   COMMIT_MS,
   COUNT,
+  DURABLE_EPOCH,
+  DURABLE_SEQ,
   FILE_BYTES,
   HEALTHY,
   IDLE,
@@ -132,6 +134,8 @@ function attempt(work: () => void): void {
 
 function note(shared: Shared, log: Epochs): void {
   shared.figures[FILE_BYTES] = log.fileBytes
+  shared.figures[DURABLE_EPOCH] = log.epoch
+  shared.figures[DURABLE_SEQ] = log.durableSeq
   Atomics.store(shared.control, HEALTHY, log.healthy ? 1 : 0)
 }
 

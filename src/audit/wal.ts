@@ -8,6 +8,8 @@ import {
   CLOSE,
   COMMIT_MS,
   COUNT,
+  DURABLE_EPOCH,
+  DURABLE_SEQ,
   FILE_BYTES,
   HEALTHY,
   newMemory,
@@ -16,7 +18,7 @@ import {
   shareMemory,
   STATE,
 } from './batch.ts'
-import type { Shared, SharedMemory, TextEntry } from './batch.ts'
+import type { Shared, TextEntry } from './batch.ts'
 import { hasWaiter, unavailable } from './wal-types.ts'
 import type { Waiting, WalOptions, WalStats } from './wal-types.ts'
 import type { WorkerAnswer, WorkerOptions } from './wal-worker.ts'
@@ -58,10 +60,14 @@ export class Wal {
   #deadlineTimer: NodeJS.Timeout | null = null
   #idle: (() => void)[] = []
 
-  private constructor(options: WalOptions, worker: Worker, memory: SharedMemory) {
+  /** Of this process's chain; 16 bytes. */
+  readonly writerId: Uint8Array
+
+  private constructor(options: WalOptions, worker: Worker, data: WorkerOptions) {
+    this.writerId = data.writerId
     this.#options = options
     this.#worker = worker
-    this.#shared = shareMemory(memory)
+    this.#shared = shareMemory(data.memory)
   }
 
   /**
@@ -89,7 +95,7 @@ export class Wal {
       // It holds one batch and SQLite's pages; V8 would let its heap grow to that of the main thread.
       resourceLimits: { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 64 },
     })
-    const wal = new Wal(options, worker, memory)
+    const wal = new Wal(options, worker, workerData)
     await wal.#start()
     return wal
   }
@@ -97,6 +103,12 @@ export class Wal {
   /** False while decisions are refused: the last commit failed, hangs, or the thread is gone. */
   get healthy(): boolean {
     return this.#alive && !this.#stuck && this.#shared.control[HEALTHY] === 1
+  }
+
+  /** Where this process's chain is durable up to: everything recorded until now is at or before it. */
+  get place(): { readonly epoch: number; readonly seq: number } {
+    const { figures } = this.#shared
+    return { epoch: figures[DURABLE_EPOCH] ?? 0, seq: figures[DURABLE_SEQ] ?? 0 }
   }
 
   get stats(): WalStats {

@@ -125,6 +125,11 @@ export class Writer {
     return headOf(this.#writerId, this.epoch, { seq: this.#durableSeq, hash: this.#durableHash })
   }
 
+  /** `seq` of that entry. */
+  get durableSeq(): number {
+    return this.#durableSeq
+  }
+
   /** Calls without an outcome, of what is on the disk. */
   get openCalls(): ReadonlySet<string> {
     return this.#open

@@ -2,7 +2,10 @@ import { existsSync } from 'node:fs'
 
 import { aboutLog } from '../audit/file.ts'
 import { escapeText } from '../audit/format.ts'
+import { postgresMessage } from '../audit/postgres.ts'
 import { pruneLog } from '../audit/prune.ts'
+import { type ShippedTo, shippedTo } from '../audit/shipped-to.ts'
+import { openSink, sinkName } from '../audit/sink.ts'
 import { verifyLog } from '../audit/verify.ts'
 import { wallMs } from '../clock.ts'
 import type { Snapshot } from '../config/snapshot.ts'
@@ -18,10 +21,11 @@ export interface PruneOptions {
 
 /**
  * Removes what is older than the retention and covered by a signed checkpoint, after the log was
- * verified: of a log that does not hold nothing is removed. Exit code 0 done · 1 the log does not
+ * verified: of a log that does not hold nothing is removed, and with `audit.ship` nothing that is not there. Exit code 0 done · 1 the log does not
  * hold · 2 no retention is given, or the log cannot be written.
  */
-export function auditPrune({ snapshot, version, olderThanMs, write }: PruneOptions): number {
+export async function auditPrune(options: PruneOptions): Promise<number> {
+  const { snapshot, version, olderThanMs, write } = options
   const { path, retentionMs, checkpoints } = snapshot.audit
   const keptMs = olderThanMs ?? retentionMs
   if (keptMs === null) {
@@ -38,7 +42,8 @@ export function auditPrune({ snapshot, version, olderThanMs, write }: PruneOptio
     return verified.exitCode
   }
   try {
-    const { entries, chains, shrunk } = pruneLog(path, version, wallMs() - keptMs)
+    const shipped = await askShipped(snapshot)
+    const { entries, chains, shrunk } = pruneLog(path, version, wallMs() - keptMs, shipped)
     if (entries === 0) {
       write('Nothing to remove: no entry is old enough and under a signed checkpoint\n')
       return 0
@@ -49,5 +54,22 @@ export function auditPrune({ snapshot, version, olderThanMs, write }: PruneOptio
   } catch (error) {
     write(`${escapeText(aboutLog(path, error).message)}\n`)
     return 2
+  }
+}
+
+/** With `audit.ship`, only what has arrived there may go. */
+async function askShipped({ audit }: Snapshot): Promise<ShippedTo | undefined> {
+  if (audit.ship === null) return undefined
+  const sink = openSink(audit.ship, audit.path)
+  try {
+    await sink.check()
+    return await shippedTo(audit.path, sink)
+  } catch (error) {
+    throw new Error(
+      `Nothing was removed: ${sinkName(audit.ship)} does not say what was shipped: ${postgresMessage(error)}`,
+      { cause: error },
+    )
+  } finally {
+    await sink.close()
   }
 }

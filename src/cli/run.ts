@@ -146,6 +146,8 @@ function fixed({ listen, auth, audit }: Snapshot): [string, unknown][] {
     ['audit.path', audit.path],
     ['audit.local_max', audit.localBytesMax],
     ['audit.checkpoints', audit.checkpoints],
+    ['audit.ack', audit.ack],
+    ['audit.ship', audit.ship?.kind ?? null],
   ]
 }
 

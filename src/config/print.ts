@@ -10,6 +10,7 @@ import type {
   PresidioQuestion,
   Selectors,
   SettingConfig,
+  ShipConfig,
   Snapshot,
   TestConfig,
   UpstreamConfig,
@@ -60,15 +61,16 @@ export function printConfig(snapshot: Snapshot): string {
     ...(snapshot.candidate !== null && { candidate: snapshot.candidate.file }),
     detectors: snapshot.detectors.map(detector),
     tests: snapshot.tests.map(test),
-    audit: {
+    audit: present({
       path: audit.path,
       required: audit.required,
       ack: audit.ack,
       local_max: formatSize(audit.localBytesMax),
       content: audit.content,
+      ship: audit.ship && ship(audit.ship),
       ...(audit.retentionMs !== null && { retention: formatDuration(audit.retentionMs) }),
       ...checkpointsOf(audit),
-    },
+    }),
     ...ceilings(snapshot),
   }
   return stringify(escaped(file), {
@@ -125,6 +127,12 @@ function detector(config: DetectorConfig) {
     return { id: config.id, [kind]: present({ url, ...asks, ...service }) }
   const { scoreMin, ...others } = asks as Omit<PresidioQuestion, 'kind'>
   return { id: config.id, [kind]: present({ url, ...others, min_score: scoreMin, ...service }) }
+}
+
+function ship(config: ShipConfig) {
+  if (config.kind === 'postgres') return { postgres: MASK }
+  const { url, credential } = config
+  return { http: present({ url, credential: credential === null ? null : MASK }) }
 }
 
 function limit(config: LimitConfig) {

@@ -8,6 +8,8 @@ import { resolveExceptions } from './resolve-exceptions.ts'
 import { type ExpressionCheck, ExpressionChecker } from './resolve-expressions.ts'
 import { resolveLimits, resolvePrices } from './resolve-limits.ts'
 import { checkUnique, resolvePolicies } from './resolve-policies.ts'
+import { resolveSecret } from './resolve-secret.ts'
+import { resolveShip, shipFiles } from './resolve-ship.ts'
 import { resolveTests } from './resolve-tests.ts'
 import type { FILE } from './schema.ts'
 import type { Address, DialectName, Snapshot, UpstreamConfig } from './snapshot.ts'
@@ -82,7 +84,10 @@ export function resolveFile(value: FileValue, report: Report, options: ResolveOp
       credential: (given, at) => resolveCredential(given, { report, at, options }),
     }),
     tests: resolveTests(value, report),
-    audit: resolveAudit(value, path, report),
+    audit: {
+      ...resolveAudit(value, path, report),
+      ship: resolveShip(value.audit, report, options),
+    },
     ...figuresOf(value),
   }
 }
@@ -91,7 +96,7 @@ function resolveAudit(
   { audit, auth }: FileValue,
   path: (relative: string) => string,
   report: Report,
-): Snapshot['audit'] {
+): Omit<Snapshot['audit'], 'ship'> {
   const { checkpoints } = audit
   const file = checkpoints?.file ?? null
   const isOwn =
@@ -221,14 +226,12 @@ function resolveUpstreams(
 }
 
 function secretFilesOf(
-  { upstreams, detectors }: FileValue,
+  { upstreams, detectors, audit }: FileValue,
   path: (relative: string) => string,
 ): string[] {
   const services = detectors.map((each) => each.presidio ?? each.openai_moderation)
-  const files = [...upstreams, ...services].flatMap((each) => {
-    const file = each?.credential_file ?? null
-    return file === null ? [] : path(file)
-  })
+  const named = [...upstreams, ...services].map((each) => each?.credential_file ?? null)
+  const files = [...named, ...shipFiles(audit)].flatMap((file) => (file === null ? [] : path(file)))
   return [...new Set(files)]
 }
 
@@ -257,25 +260,9 @@ function resolveUrl(written: string, report: Report, at: Path): string {
 
 function resolveCredential(
   given: Pick<FileValue['upstreams'][number], 'credential' | 'credential_file' | 'url'>,
-  { report, at, options }: { report: Report; at: Path; options: ResolveOptions },
+  context: { report: Report; at: Path; options: ResolveOptions },
 ): string | null {
-  const { credential, credential_file: file, url } = given
-  const here = [...at, 'credential']
-  if (credential !== null && !url.startsWith('echo:')) {
-    const message =
-      'A literal credential is not accepted: write ${NAME}, or name a file in `credential_file`'
-    report.check(here, /(?<!\$)\$\{[A-Za-z_]/.test(report.source.raw(here) ?? ''), message)
-  }
-  if (file === null) return credential
-  const fileAt = [...at, 'credential_file']
-  report.check(
-    fileAt,
-    report.source.raw(here) === null,
-    'Not together with `credential`: remove one',
-  )
-  if (!report.clean(fileAt) || file.includes('${')) return null
-  const found = options.readSecret(resolve(dirname(options.file), file))
-  if ('secret' in found) return found.secret
-  report.check(fileAt, false, found.wrong)
-  return null
+  const { credential: value, credential_file: file, url } = given
+  const literal = url.startsWith('echo:')
+  return resolveSecret({ value, file }, { ...context, key: 'credential', literal })
 }

@@ -4,6 +4,7 @@ import { DETECTOR_LIST } from './schema-detectors.ts'
 import { exceptionsSpec } from './schema-exceptions.ts'
 import { limitSpec, PRICES } from './schema-limits.ts'
 import { SET } from './schema-set.ts'
+import { SHIP } from './schema-ship.ts'
 import { TESTS } from './schema-tests.ts'
 import {
   address,
@@ -287,9 +288,9 @@ export const FILE = map('governance.yaml', {
       path: defaulted(text('a path', undefined, 4096), 'data/audit.db', 'The log’s file.'),
       required: defaulted(only(true), 'true', 'No record, no call.'),
       ack: defaulted(
-        choice(['disk'], ['postgres']),
+        choice(['disk', 'postgres']),
         'disk',
-        'When an entry counts as recorded: after fsync on the local disk.',
+        'When an entry counts as recorded: after fsync on the local disk, or once PostgreSQL has it too, for volumes that die with the pod. Calls are then refused while PostgreSQL is away.',
       ),
       local_max: defaulted(size('16MiB', '1TiB'), '1GiB', 'The most the log may take on disk.'),
       content: defaulted(
@@ -297,7 +298,6 @@ export const FILE = map('governance.yaml', {
         'none',
         'What is kept of prompts and answers.',
       ),
-      ship: later('Copying entries to Postgres.'),
       retention: optional(
         duration('1d', '36500d'),
         'How long entries are kept: `governor audit prune` removes older ones that a checkpoint covers.',
@@ -305,6 +305,10 @@ export const FILE = map('governance.yaml', {
       checkpoints: optional(
         CHECKPOINTS,
         'Where signed checkpoints are published, so that a log cut short or replaced is found.',
+      ),
+      ship: optional(
+        SHIP,
+        'Copies entries to one other place, in the background; absent: nowhere.',
       ),
     }),
     '{}',

@@ -49,13 +49,14 @@ export interface Snapshot {
     /** Absolute path. */
     readonly path: string
     readonly required: true
-    readonly ack: 'disk'
+    readonly ack: 'disk' | 'postgres'
     readonly localBytesMax: number
     readonly content: 'none'
     /** What `audit prune` keeps; null keeps everything. */
     readonly retentionMs: number | null
     /** Where signed checkpoints are published; `file` is absolute. */
     readonly checkpoints: { readonly file: string | null; readonly url: string | null }
+    readonly ship: ShipConfig | null
   }
   readonly maximums: {
     readonly bodyBytes: number
@@ -74,6 +75,11 @@ export interface Snapshot {
     readonly drainMs: number
   }
 }
+
+/** Where entries of the audit are copied to; URL of PostgreSQL and credential are secrets. */
+export type ShipConfig =
+  | { readonly kind: 'postgres'; readonly url: string }
+  | { readonly kind: 'http'; readonly url: string; readonly credential: string | null }
 
 export interface Address {
   readonly host: string

@@ -25,6 +25,13 @@ export interface Evidence {
   readonly exitCode: number | null
   /** `governor audit verify --strict`. */
   readonly verified: { readonly code: number; readonly stdout: string }
+  /** Hashes of all entries, here and in PostgreSQL, and how `governor audit ship` ended. */
+  readonly shipping?: {
+    readonly code: number
+    readonly stdout: string
+    readonly local: readonly string[]
+    readonly there: readonly string[]
+  }
 }
 
 export interface CrashReport {
@@ -34,12 +41,14 @@ export interface CrashReport {
   readonly decisions: number
   readonly forwarded: number
   readonly interrupted: number
+  readonly shipped: number
 }
 
 const PROBLEMS_MAX = 50
 
 /** What is wrong with the audit, given what clients and upstream saw. */
-export function audit({ entries, answers, calls, exitCode, verified }: Evidence): CrashReport {
+export function audit(evidence: Evidence): CrashReport {
+  const { entries, answers, calls, exitCode, verified, shipping } = evidence
   const decisions = new Map<string, Entry>()
   const outcomes: Entry[] = []
   for (const entry of entries) {
@@ -51,6 +60,7 @@ export function audit({ entries, answers, calls, exitCode, verified }: Evidence)
     ...answers.flatMap((seen) => answerProblems(seen, decisions.get(seen.requestId))),
     ...outcomeProblems(forwarded, outcomes),
     ...callProblems(calls, forwarded),
+    ...(shipping === undefined ? [] : shippingProblems(shipping)),
   ]
   if (exitCode !== 0) problems.push(`The last sidecar ended with ${exitCode}`)
   if (verified.code !== 0) problems.push(`verify ended with ${verified.code}: ${verified.stdout}`)
@@ -61,7 +71,23 @@ export function audit({ entries, answers, calls, exitCode, verified }: Evidence)
     decisions: decisions.size,
     forwarded: forwarded.length,
     interrupted: outcomes.filter(({ body }) => body.outcome === 'interrupted').length,
+    shipped: shipping?.there.length ?? 0,
   }
+}
+
+/** Each entry is there once, and nothing else is. */
+function shippingProblems(shipping: NonNullable<Evidence['shipping']>): string[] {
+  const { code, stdout, local, there } = shipping
+  const problems = code === 0 ? [] : [`audit ship ended with ${code}: ${stdout}`]
+  const seen = new Set<string>()
+  for (const hash of there) {
+    if (seen.has(hash)) problems.push(`Entry ${hash} is in PostgreSQL twice`)
+    seen.add(hash)
+  }
+  const own = new Set(local)
+  for (const hash of own) if (!seen.has(hash)) problems.push(`Entry ${hash} is not in PostgreSQL`)
+  for (const hash of seen) if (!own.has(hash)) problems.push(`Entry ${hash} is only in PostgreSQL`)
+  return problems
 }
 
 /** One outcome for each call that was let through, and for no other. */

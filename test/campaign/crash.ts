@@ -5,12 +5,20 @@ import { join } from 'node:path'
 import { finished } from 'node:stream/promises'
 import { gzipSync } from 'node:zlib'
 
+import { migrate } from '../../src/audit/migrate.ts'
 import { open, type Sent } from '../support/client.ts'
 import { answer, chatEvent, DONE, FakeUpstream, type Received } from '../support/fake-upstream.ts'
+import { type PostgresServer, runSql } from '../support/postgres-server.ts'
 import { Seeded } from '../support/seeded.ts'
 import { ChildGovernor, configText, Site, writeConfig } from '../support/start-governor.ts'
 import { until } from '../support/until.ts'
-import { type AnswerSeen, audit, type CrashReport, type UpstreamSaw } from './crash-audit.ts'
+import {
+  type AnswerSeen,
+  audit,
+  type CrashReport,
+  type Evidence,
+  type UpstreamSaw,
+} from './crash-audit.ts'
 
 /**
  * Kills a sidecar under load with SIGKILL, again and again, on the same files, and then asks the
@@ -27,6 +35,8 @@ export interface CrashOptions {
   /** It lives at most this long after its first answer. */
   readonly loadMsMax?: number
   readonly say?: (line: string) => void
+  /** Where everything is shipped to meanwhile; killed now and then itself. */
+  readonly postgres?: PostgresServer
 }
 
 const KEYS = 4
@@ -78,7 +88,16 @@ class Campaign {
     mkdirSync(options.directory, { recursive: true })
     const upstream = new FakeUpstream()
     await upstream.open()
-    const text = configText({ upstream: upstream.url, usage: 'ask' })
+    const { postgres } = options
+    if (postgres !== undefined) {
+      await migrate(postgres.url, Date.now())
+      writeConfig(join(options.directory, 'database-url'), postgres.url)
+    }
+    const text = configText({
+      upstream: upstream.url,
+      usage: 'ask',
+      ...(postgres && { audit: '{ path: audit.db, ship: { postgres_file: database-url } }' }),
+    })
     const site = new Site(options.directory, text)
     const statePath = join(options.directory, 'state.json')
     if (!existsSync(statePath)) {
@@ -120,13 +139,26 @@ class Campaign {
     await child.ready()
     const exitCode = await child.kill('SIGTERM')
     const verified = await this.#site.cli('audit', 'verify', '--strict')
+    const { postgres } = this.#options
+    const shipping = postgres && (await this.#shipping(postgres.url))
     return audit({
       entries: this.#site.entries(),
       answers: readLines<AnswerSeen>(this.#answers),
       calls: readLines<UpstreamSaw>(this.#calls),
       exitCode,
       verified,
+      ...(shipping && { shipping }),
     })
+  }
+
+  /** Ships what the last shutdown had no time for, and reads both sides. */
+  async #shipping(url: string): Promise<NonNullable<Evidence['shipping']>> {
+    const { code, stdout } = await this.#site.cli('audit', 'ship')
+    const rows = await runSql<{ hash: string }>(
+      url,
+      `SELECT encode(hash, 'hex') AS hash FROM governor.entries ORDER BY writer_id, epoch, seq`,
+    )
+    return { code, stdout, local: this.#site.hashes(), there: rows.map(({ hash }) => hash) }
   }
 
   async close(): Promise<void> {
@@ -147,6 +179,11 @@ class Campaign {
       )
     }
     await until('the first answer', () => load.heard > 0)
+    const { postgres } = this.#options
+    if (postgres !== undefined && random.next() < 0.3) {
+      await postgres.kill()
+      await postgres.start()
+    }
     await pause(random.between(5, this.#options.loadMsMax ?? 350))
   }
 

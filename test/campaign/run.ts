@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import process, { stderr, stdout } from 'node:process'
 import { parseArgs } from 'node:util'
 
+import { freePort, PostgresServer } from '../support/postgres-server.ts'
 import { ROOT } from '../support/start-governor.ts'
 import { crashCampaign } from './crash.ts'
 import { mutationCampaign } from './mutate.ts'
@@ -36,13 +37,16 @@ function finish(problems: readonly string[], well: string): void {
 const isNumbered = Number.isSafeInteger(times) && times >= 1 && Number.isSafeInteger(seed)
 const directory = values.directory ?? join(ROOT, `data/campaign/${name}-${seed}`)
 if (name === 'crash' && isNumbered) {
-  const { problems, ...figures } = await crashCampaign({
-    directory,
-    times,
-    seed,
-    say,
-    loadMsMax: 1500,
-  })
+  const postgres = new PostgresServer(await freePort())
+  await postgres.initialise()
+  await postgres.start()
+  let report: Awaited<ReturnType<typeof crashCampaign>>
+  try {
+    report = await crashCampaign({ postgres, directory, times, seed, say, loadMsMax: 1500 })
+  } finally {
+    await postgres.remove()
+  }
+  const { problems, ...figures } = report
   say(JSON.stringify(figures))
   finish(problems, 'The audit survived.')
 } else if (name === 'mutate' && isNumbered) {

@@ -22,6 +22,7 @@ const ENV = {
   TENANT: 'acme',
   TWO_LINES: 'sk-hunter2\nx: y',
   REDIS_URL: 'redis://:hunter2@redis:6379',
+  DATABASE_URL: 'postgres://governor:hunter2@db.internal/audit?sslmode=verify-full',
   HOSTILE: 'a, b]\npolicies: []',
   DOLLAR: '$approved',
 }

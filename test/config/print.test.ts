@@ -6,7 +6,15 @@ import { parseConfig } from '../../src/load-config.ts'
 import { readCases } from './cases.ts'
 
 function load(text: string): Snapshot {
-  const env = { KEY: 'sk-hunter2', LIMIT: '20', TENANT: 'no', HOSTILE: '*a: #', DOLLAR: 'on' }
+  const DATABASE_URL = 'postgres://governor:hunter2@db.internal/audit?sslmode=verify-full'
+  const env = {
+    DATABASE_URL,
+    KEY: 'sk-hunter2',
+    LIMIT: '20',
+    TENANT: 'no',
+    HOSTILE: '*a: #',
+    DOLLAR: 'on',
+  }
   const loaded = parseConfig('governance.yaml', Buffer.from(text), { env, forRun: true })
   if (!loaded.ok) throw new Error(loaded.problems.map(({ message }) => message).join('\n'))
   return loaded.snapshot
@@ -15,7 +23,9 @@ function load(text: string): Snapshot {
 t.test('printConfig() reads back to the same snapshot', async (t) => {
   for (const { name, yaml } of readCases().filter((each) => each.name.startsWith('ok-'))) {
     const snapshot = load(yaml)
-    const printed = printConfig(snapshot).replaceAll('credential: "***"', 'credential: ${KEY}')
+    const printed = printConfig(snapshot)
+      .replaceAll('credential: "***"', 'credential: ${KEY}')
+      .replaceAll('postgres: "***"', 'postgres: ${DATABASE_URL}')
     const again = load(printed)
     const upstreams = snapshot.upstreams.map((upstream) => ({
       ...upstream,

@@ -5,6 +5,7 @@ import { execPath } from 'node:process'
 
 import t from 'tap'
 
+import { READER_ROLE, SHIPPER_ROLE } from '../../src/audit/postgres-schema.ts'
 import { ERRORS } from '../../src/errors.ts'
 import { createMetrics } from '../../src/metrics.ts'
 import { REPOSITORY } from './support/image.ts'
@@ -17,10 +18,11 @@ const FILES = [
   ...readdirSync(join(DEPLOY, 'runbooks')).map((name) => `runbooks/${name}`),
 ]
 const METRICS = await createMetrics().registry.getMetricsAsJSON()
-const NAMES = new Set(METRICS.map(({ name }) => name))
+const NAMES = new Set([...METRICS.map(({ name }) => name), READER_ROLE, SHIPPER_ROLE])
 
-t.test('there is a runbook for each of the three', (t) => {
+t.test('there is a runbook for each of the four', (t) => {
   t.strictSame(FILES.slice(1).sort(), [
+    'runbooks/audit-not-shipped.md',
     'runbooks/audit-unwritable.md',
     'runbooks/key-leaked.md',
     'runbooks/upstream-failing.md',

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { env as processEnv, execPath } from 'node:process'
 import { fileURLToPath } from 'node:url'
 
+import { epochFiles, openForReading } from '../../src/audit/file.ts'
 import { LogReader } from '../../src/audit/query.ts'
 import { SqliteKeyStore } from '../../src/auth/key-store-sqlite.ts'
 import { createKey } from '../../src/cli/keys.ts'
@@ -162,6 +163,18 @@ export class Site {
 
   entries(): Entry[] {
     return entriesIn(this.auditPath)
+  }
+
+  /** Hex hashes of all entries, its epochs together. */
+  hashes(): string[] {
+    return epochFiles(this.auditPath).flatMap(({ path }) => {
+      const db = openForReading(path)
+      try {
+        return db.prepare<[], string>('SELECT lower(hex(hash)) FROM entries').pluck().all()
+      } finally {
+        db.close()
+      }
+    })
   }
 
   /** The entries of one call, once `count` of them are there. */

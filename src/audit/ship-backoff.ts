@@ -1,0 +1,11 @@
+const FIRST_MS = 250
+const LONGEST_MS = 10_000
+
+/**
+ * How long to wait after so many failures in a row: doubling from 250 ms up to 10 s, of which a random
+ * half is taken off, so that a fleet does not come back as one. `random` is from 0 to 1.
+ */
+export function backoffMs(failures: number, random: number): number {
+  const whole = Math.min(LONGEST_MS, FIRST_MS * 2 ** Math.min(failures - 1, 20))
+  return whole * (1 - random / 2)
+}

@@ -1,0 +1,219 @@
+import { Worker } from 'node:worker_threads'
+
+import type { ShipConfig } from '../config/snapshot.ts'
+import type { Log } from '../log.ts'
+import type { Metrics } from '../metrics.ts'
+import type { ShipWorkerOptions } from './ship-worker.ts'
+import type { Fork } from './shipper.ts'
+import { sinkName } from './sink.ts'
+
+/** How far shipping is, as its thread tells it. */
+export interface ShipState {
+  /** Entries that wait. */
+  readonly entries: number
+  /** µs since 1970 of the oldest; 0 when none waits. */
+  readonly oldestUs: number
+  /** Where the chain of this process stands in the sink. */
+  readonly epoch: number
+  readonly seq: number
+  /** Whether the last attempt worked and this process's own chain is not forked. */
+  readonly takes: boolean
+  /** Why the last attempt did not work. */
+  readonly why: string | null
+  readonly forks: number
+}
+
+/** What the thread says. */
+export type ShipWord =
+  | { readonly kind: 'state'; readonly state: ShipState }
+  | { readonly kind: 'fork'; readonly fork: Fork }
+  | { readonly kind: 'dead'; readonly entries: number }
+
+/** What it is told. */
+export type ShipOrder =
+  | { readonly kind: 'wake' }
+  | { readonly kind: 'drain' }
+  | { readonly kind: 'sink'; readonly sink: ShipConfig }
+
+export interface ShippingOptions {
+  readonly path: string
+  readonly sink: ShipConfig
+  /** 16 bytes: the writer of this process. */
+  readonly writerId: Uint8Array
+  readonly metrics: Metrics
+  readonly log: Log
+}
+
+interface Waiter {
+  readonly epoch: number
+  readonly seq: number
+  readonly done: (shipped: boolean) => void
+}
+
+const NOTHING: ShipState = {
+  entries: 0,
+  oldestUs: 0,
+  epoch: 0,
+  seq: 0,
+  takes: true,
+  why: null,
+  forks: 0,
+}
+
+/**
+ * Shipping as this process sees it: a thread that reads the log and sends it on, what it says in
+ * metrics and log lines, and whoever waits for it with `ack: postgres`. Nothing it does, or fails to
+ * do, reaches a call otherwise.
+ */
+export class Shipping {
+  readonly #options: ShippingOptions
+  readonly #worker: Worker
+  /** True, when it ends. */
+  readonly #exited: Promise<true>
+  #sink: ShipConfig
+  #state = NOTHING
+  #alive = true
+  #waiters: Waiter[] = []
+
+  private constructor(options: ShippingOptions, worker: Worker) {
+    this.#options = options
+    this.#sink = options.sink
+    this.#worker = worker
+    this.#exited = new Promise((resolve) => worker.once('exit', () => resolve(true)))
+  }
+
+  /** Starts the thread; whether the place can be reached shows later, in `state`. */
+  static start(options: ShippingOptions): Shipping {
+    const workerData: ShipWorkerOptions = {
+      path: options.path,
+      sink: options.sink,
+      writer: Buffer.from(options.writerId).toString('hex'),
+    }
+    const worker = new Worker(new URL('./ship-worker.ts', import.meta.url), {
+      workerData,
+      // Two batches of a megabyte as they are encoded, and what a client of PostgreSQL needs.
+      resourceLimits: { maxYoungGenerationSizeMb: 8, maxOldGenerationSizeMb: 96 },
+    })
+    const shipping = new Shipping(options, worker)
+    worker.on('message', (word: ShipWord) => shipping.#hear(word))
+    worker.on('error', (error) => shipping.#die(error as Error))
+    worker.on('exit', () => shipping.#die(null))
+    return shipping
+  }
+
+  get state(): ShipState {
+    return this.#state
+  }
+
+  /** Ships to another place, or with another password, from now on. */
+  use(sink: ShipConfig): void {
+    if (JSON.stringify(sink) === JSON.stringify(this.#sink)) return
+    this.#sink = sink
+    this.#order({ kind: 'sink', sink })
+  }
+
+  /** There is something new; without it the thread looks a few times a second. */
+  wake(): void {
+    this.#order({ kind: 'wake' })
+  }
+
+  /** Whether this entry of this process arrives within `withinMs`. */
+  arrived(
+    place: { readonly epoch: number; readonly seq: number },
+    withinMs: number,
+  ): Promise<boolean> {
+    if (this.#has(place)) return Promise.resolve(true)
+    if (!this.#alive) return Promise.resolve(false)
+    return new Promise((resolve) => {
+      const done = (shipped: boolean) => {
+        clearTimeout(timer)
+        resolve(shipped)
+      }
+      const waiter = { ...place, done }
+      const timer = setTimeout(() => {
+        this.#waiters = this.#waiters.filter((each) => each !== waiter)
+        done(false)
+      }, withinMs)
+      this.#waiters.push(waiter)
+    })
+  }
+
+  /** Ships what is there, for at most `withinMs`, and says what could not be. */
+  async drain(withinMs: number): Promise<void> {
+    if (!this.#alive) return
+    this.#order({ kind: 'drain' })
+    let timer: NodeJS.Timeout | undefined
+    const tooLate = new Promise<false>((resolve) => {
+      timer = setTimeout(() => resolve(false), withinMs)
+    })
+    const whole = await Promise.race([this.#exited, tooLate])
+    clearTimeout(timer)
+    this.#alive = false
+    await this.#worker.terminate()
+    const { entries, why } = this.#state
+    if (whole && entries === 0) return
+    // Null: its thread had not come as far as counting them.
+    const waiting = this.#state === NOTHING ? null : entries
+    this.#options.log.error(
+      { entries: waiting, place: sinkName(this.#sink), why },
+      'Not shipped before the end: the next start ships them, or governor audit ship',
+    )
+  }
+
+  #order(order: ShipOrder): void {
+    const port = this.#alive ? this.#worker : null
+    port?.postMessage(order)
+  }
+
+  #has({ epoch, seq }: { readonly epoch: number; readonly seq: number }): boolean {
+    const { state } = this
+    return state.epoch > epoch || (state.epoch === epoch && state.seq >= seq)
+  }
+
+  #hear(word: ShipWord): void {
+    const { log, metrics } = this.#options
+    if (word.kind === 'dead') {
+      metrics.auditDeadLetters.inc({}, word.entries)
+      log.error(
+        { entries: word.entries },
+        'Entries that PostgreSQL cannot take as text went to governor.dead_letters, whole',
+      )
+    } else if (word.kind === 'fork') {
+      log.error(
+        { ...word.fork },
+        'Fork: this chain stands elsewhere in PostgreSQL than here, and is not shipped. Was the volume copied or restored, or a log edited?',
+      )
+    } else this.#note(word.state)
+  }
+
+  #note(state: ShipState): void {
+    const { log } = this.#options
+    const place = sinkName(this.#sink)
+    if (state.why !== null && state.why !== this.#state.why) {
+      log.warn({ place, why: state.why }, 'Entries cannot be shipped; they wait on the disk')
+    } else if (state.why === null && this.#state.why !== null) {
+      log.info({ place, entries: state.entries }, 'Entries are shipped again')
+    }
+    this.#state = state
+    if (this.#waiters.length === 0) return
+    const waiting: Waiter[] = []
+    for (const waiter of this.#waiters) {
+      if (this.#has(waiter)) waiter.done(true)
+      else waiting.push(waiter)
+    }
+    this.#waiters = waiting
+  }
+
+  #die(error: Error | null): void {
+    for (const { done } of this.#waiters.splice(0)) done(false)
+    if (!this.#alive) return
+    this.#alive = false
+    this.#state = { ...this.#state, takes: false }
+    if (error !== null) {
+      this.#options.log.fatal(
+        { err: error },
+        'The shipping thread died; nothing is shipped any more',
+      )
+    }
+  }
+}

@@ -1,0 +1,208 @@
+import type { Pool } from 'pg'
+
+import { closePool } from './migrate.ts'
+import { checkSchema, isDataError, openPool } from './postgres.ts'
+import type { ChainHead, ChainId, ShipBatch, ShipRow, Sink, Taken } from './ship-types.ts'
+import { readRow, type ReadRow } from './sink-rows.ts'
+
+/**
+ * One statement, so one transaction and one round trip: the chain's head is moved only from where
+ * the batch begins, and entries are inserted only when it moved. A batch sent twice finds the head
+ * moved and inserts nothing. Bodies and hashes cross as two long binary values, which costs a third of
+ * an array of them.
+ */
+const HEAD = `
+  begun AS (
+    INSERT INTO governor.writers (writer_id, epoch, last_seq, last_hash)
+    SELECT $1, $2, $3, $4 WHERE $5::bigint = 0
+    ON CONFLICT DO NOTHING RETURNING 1
+  ), moved AS (
+    UPDATE governor.writers SET last_seq = $3, last_hash = $4, shipped_at = now()
+    WHERE writer_id = $1 AND epoch = $2 AND last_seq = $5 AND last_hash = $6 RETURNING 1
+  ), head AS (SELECT FROM begun UNION ALL SELECT FROM moved)`
+
+const PUT = `
+  WITH ${HEAD}, inserted AS (
+    INSERT INTO governor.entries (writer_id, epoch, seq, occurred_at, kind, request_id, awaits,
+      hash, body, tenant, key_id, operation, model, decision, policy, code)
+    SELECT $1, $2, seq, timestamptz 'epoch' + us * interval '1 microsecond', kind, request_id,
+      awaits, substring($7::bytea FROM (place * 32 - 31)::integer FOR 32),
+      substring($8::bytea FROM body_at FOR body_bytes),
+      tenant, key_id, operation, model, decision, policy, code
+    FROM unnest($9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::boolean[],
+      $14::integer[], $15::integer[], $16::text[], $17::text[], $18::text[], $19::text[],
+      $20::text[], $21::text[], $22::text[]) WITH ORDINALITY
+      AS row (seq, us, kind, request_id, awaits, body_at, body_bytes,
+        tenant, key_id, operation, model, decision, policy, code, place)
+    WHERE EXISTS (SELECT FROM head)
+    ON CONFLICT DO NOTHING RETURNING 1
+  )
+  SELECT (SELECT count(*) FROM head)::integer AS moved,
+    (SELECT count(*) FROM inserted)::integer AS inserted`
+
+const BURY = `
+  WITH ${HEAD}, inserted AS (
+    INSERT INTO governor.dead_letters
+      (writer_id, epoch, seq, occurred_at, kind, request_id, awaits, hash, body, reason)
+    SELECT $1, $2, $3, timestamptz 'epoch' + $7::bigint * interval '1 microsecond',
+      $8, $9, $10, $4, $11, $12
+    WHERE EXISTS (SELECT FROM head)
+    ON CONFLICT DO NOTHING RETURNING 1
+  )
+  SELECT (SELECT count(*) FROM head)::integer AS moved,
+    (SELECT count(*) FROM inserted)::integer AS inserted`
+
+const HEADS = `
+  SELECT place::integer, last_seq, last_hash
+  FROM unnest($1::bytea[], $2::integer[]) WITH ORDINALITY AS asked (writer_id, epoch, place)
+  JOIN governor.writers USING (writer_id, epoch)`
+
+const HASHES = `
+  SELECT seq, hash FROM governor.entries
+  WHERE writer_id = $1 AND epoch = $2 AND seq BETWEEN $3 AND $4
+  UNION ALL
+  SELECT seq, hash FROM governor.dead_letters
+  WHERE writer_id = $1 AND epoch = $2 AND seq BETWEEN $3 AND $4`
+
+interface Result {
+  readonly moved: number
+  readonly inserted: number
+}
+
+/** PostgreSQL as a sink: every entry exactly once, however often and in whatever order it is sent. */
+export class PostgresSink implements Sink {
+  readonly #pool: Pool
+
+  constructor(url: string) {
+    this.#pool = openPool(url)
+  }
+
+  check(): Promise<void> {
+    return checkSchema(this.#pool)
+  }
+
+  async heads(chains: readonly ChainId[]): Promise<(ChainHead | null)[]> {
+    const heads: (ChainHead | null)[] = chains.map(() => null)
+    const { rows } = await this.#pool.query<{ place: number; last_seq: string; last_hash: Buffer }>(
+      HEADS,
+      [chains.map(({ writerId }) => writerId), chains.map(({ epoch }) => epoch)],
+    )
+    for (const { place, last_seq, last_hash } of rows) {
+      heads[place - 1] = { seq: Number(last_seq), hash: last_hash }
+    }
+    return heads
+  }
+
+  async put(batch: ShipBatch): Promise<Taken> {
+    const read = batch.rows.map(readRow)
+    const bad = read.findIndex(({ reason }) => reason !== null)
+    if (bad === -1) return this.#putWhole(batch, read)
+    if (bad > 0) return this.#inTwo(batch, bad)
+    if (batch.rows.length > 1) return this.#inTwo(batch, 1)
+    return this.#bury(batch, read[0]?.reason ?? '')
+  }
+
+  close(): Promise<void> {
+    return closePool(this.#pool)
+  }
+
+  async #putWhole(batch: ShipBatch, read: readonly ReadRow[]): Promise<Taken> {
+    let result: Result | undefined
+    try {
+      result = (await this.#pool.query<Result>(PUT, putValues(batch, read))).rows[0]
+    } catch (error) {
+      // The server will not take one of them: halves until it is found, so that it stops nothing.
+      if (!isDataError(error)) throw error
+      if (batch.rows.length > 1) return this.#inTwo(batch, batch.rows.length >> 1)
+      return this.#bury(batch, `${error.message} (SQLSTATE ${error.code})`)
+    }
+    return this.#taken(batch, result, 0)
+  }
+
+  /** An entry that cannot be asked about is kept as bytes, in its place in the chain. */
+  async #bury(batch: ShipBatch, reason: string): Promise<Taken> {
+    const row = batch.rows[0]!
+    const values = [
+      ...headValues(batch),
+      row.occurredAtUs,
+      Buffer.from(row.kind),
+      Buffer.from(row.requestId),
+      row.awaits,
+      row.body,
+      reason,
+    ]
+    const { rows } = await this.#pool.query<Result>(BURY, values)
+    return this.#taken(batch, rows[0], 1)
+  }
+
+  async #inTwo(batch: ShipBatch, at: number): Promise<Taken> {
+    const before = await this.put({ ...batch, rows: batch.rows.slice(0, at) })
+    if (before.kind !== 'taken') return before
+    const { seq, hash } = batch.rows[at - 1]!
+    const behind = await this.put({ ...batch, after: { seq, hash }, rows: batch.rows.slice(at) })
+    return behind.kind === 'taken' ? { kind: 'taken', dead: before.dead + behind.dead } : behind
+  }
+
+  async #taken(batch: ShipBatch, result: Result | undefined, dead: number): Promise<Taken> {
+    if (result?.moved !== 1) {
+      const [head = null] = await this.heads([batch.chain])
+      return { kind: 'elsewhere', head }
+    }
+    if (result.inserted === batch.rows.length || (await this.#hasAll(batch))) {
+      return { kind: 'taken', dead }
+    }
+    return { kind: 'differs' }
+  }
+
+  /** Whether what was there before the batch is what the batch says. */
+  async #hasAll({ chain, rows }: ShipBatch): Promise<boolean> {
+    const place = [chain.writerId, chain.epoch, rows[0]?.seq, rows.at(-1)?.seq]
+    const found = await this.#pool.query<{ seq: string; hash: Buffer }>(HASHES, place)
+    const there = new Map(found.rows.map(({ seq, hash }) => [Number(seq), hash]))
+    return (
+      found.rows.length === rows.length &&
+      rows.every(({ seq, hash }) => there.get(seq)?.equals(hash) === true)
+    )
+  }
+}
+
+/** `$1` to `$6`. */
+function headValues({ chain, after, rows }: ShipBatch): unknown[] {
+  const { seq, hash } = rows.at(-1)!
+  return [chain.writerId, chain.epoch, seq, hash, after.seq, after.hash]
+}
+
+function putValues(batch: ShipBatch, read: readonly ReadRow[]): unknown[] {
+  const { rows } = batch
+  const column = (name: keyof NonNullable<ReadRow['columns']>) =>
+    read.map(({ columns }) => columns?.[name] ?? null)
+  return [
+    ...headValues(batch),
+    Buffer.concat(rows.map(({ hash }) => hash)),
+    Buffer.concat(rows.map(({ body }) => body)),
+    rows.map(({ seq }) => seq),
+    rows.map(({ occurredAtUs }) => occurredAtUs),
+    rows.map(({ kind }) => kind),
+    rows.map(({ requestId }) => requestId),
+    rows.map(({ awaits }) => awaits),
+    offsets(rows),
+    rows.map(({ body }) => body.length),
+    column('tenant'),
+    column('key_id'),
+    column('operation'),
+    column('model'),
+    column('decision'),
+    column('policy'),
+    column('code'),
+  ]
+}
+
+/** Where each body begins, from 1. */
+function offsets(rows: readonly ShipRow[]): number[] {
+  let at = 1
+  return rows.map(({ body }) => {
+    const here = at
+    at += body.length
+    return here
+  })
+}

@@ -1,0 +1,75 @@
+import { resolve } from 'node:path'
+
+import { epochFiles } from '../audit/file.ts'
+import { escapeText } from '../audit/format.ts'
+import { postgresMessage } from '../audit/postgres.ts'
+import { Shipper } from '../audit/shipper.ts'
+import { openSink, sinkName } from '../audit/sink.ts'
+import type { ShipConfig } from '../config/snapshot.ts'
+
+/** What `governor audit ship` was asked for. */
+export interface AuditShipOptions {
+  /** Logs, each with all its epochs. */
+  readonly paths: readonly string[]
+  /** Null where the configuration names no place. */
+  readonly sink: ShipConfig | null
+  readonly write: (text: string) => void
+}
+
+/**
+ * Ships whole logs, once: the files of pods that are gone, say. A running sidecar may ship the same
+ * at the same time. Exit code 0 all is there · 1 a chain is forked · 2 a log or the place cannot be
+ * used.
+ */
+export async function auditShip({ paths, sink, write }: AuditShipOptions): Promise<number> {
+  if (sink === null) {
+    write('Nowhere to ship to: set audit.ship\n')
+    return 2
+  }
+  let worst = 0
+  for (const path of paths) {
+    const code = await shipLog(resolve(path), sink, write)
+    worst = Math.max(worst, code)
+  }
+  return worst
+}
+
+async function shipLog(
+  path: string,
+  config: ShipConfig,
+  write: AuditShipOptions['write'],
+): Promise<number> {
+  if (epochFiles(path).length === 0) {
+    write(`There is no audit log at ${escapeText(path)}\n`)
+    return 2
+  }
+  const sink = openSink(config, path)
+  const heads = new Map<string, number>()
+  let dead = 0
+  const shipper = new Shipper({
+    path,
+    sink,
+    onFork: ({ file, chain, what }) =>
+      write(`fork     ${escapeText(`${file} ${chain}: ${what}`)}\n`),
+    onDead: (entries) => (dead += entries),
+    onHead: ({ writerId, epoch }, { seq }) =>
+      void heads.set(`${writerId.toString('hex')}:${epoch}`, seq),
+  })
+  try {
+    await sink.check()
+    while (await shipper.step());
+    const there = [...heads.values()].reduce((sum, seq) => sum + seq, 0)
+    const said = dead === 0 ? '' : `, ${dead} as bytes only`
+    write(
+      `${escapeText(path)}: ${there} entries of ${heads.size} chains are at ${sinkName(config)}${said}\n`,
+    )
+    return shipper.forks.length > 0 ? 1 : 0
+  } catch (error) {
+    const why = escapeText(postgresMessage(error))
+    write(`Cannot ship ${escapeText(path)} to ${sinkName(config)}: ${why}\n`)
+    return 2
+  } finally {
+    shipper.close()
+    await sink.close()
+  }
+}
