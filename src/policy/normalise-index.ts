@@ -1,3 +1,4 @@
+import { CHANGES, CONTINUES, flagsOf, isPlainBefore, OTHERWISE } from './character-flags.ts'
 import { normaliseText } from './normalise.ts'
 
 /** A text as it reads, for detectors, and the way back to the text as it was sent. */
@@ -14,73 +15,139 @@ export interface NormalText {
   ) => { readonly start: number; readonly end: number }
 }
 
-/** With an ASCII character before it, which a combining mark would change. */
-const NOT_ASCII = /\p{ASCII}?\P{ASCII}+/gu
-/** What has to be looked at one by one; everything else is left to the engine's own NFKC. */
-const READS_OTHERWISE =
-  /[[\p{Cf}\p{Default_Ignorable_Code_Point}\p{Cs}\p{Nd}\p{Pd}\u2018\u2019\u2212]--\p{ASCII}]/v
-/**
- * A character and all that may merge with it: marks, Hangul vowels and finals (also as compatibility
- * and half-width letters), half-width sound marks, Kirat Rai vowels, and what is invisible but no tag.
- */
-const CLUSTER =
-  /[\s\S][[\p{M}\p{Cf}\p{Default_Ignorable_Code_Point}\p{Cs}\u1160-\u11ff\ud7b0-\ud7ff\u3130-\u318f\uff9e-\uffdf\u{16d63}-\u{16d6a}]--[\u{e0020}-\u{e007e}]]{0,128}/gv
+/** Characters a cluster may go on for; a longer run of marks is cut apart (UAX #15 allows 30). */
+const CLUSTER_MAX = 128
 const FOLDS = /[[\p{Nd}\p{Pd}\u2018\u2019\u2212]--\p{ASCII}]/gv
-
-/** NFKC sorts marks in quadratic time: longer runs are cut apart (Stream-Safe Text of UAX #15 allows 30). */
-const MANY_MARKS = /[\p{M}\p{Cf}\p{Default_Ignorable_Code_Point}]{64}/u
 
 /** Texts say the same few characters again and again. */
 const KNOWN_MAX = 4096
 
 /**
- * Normalises with an index back. ASCII and text that NFKC leaves alone cost one native pass and have
- * the identity for an index; elsewhere there is a step for every character that changes, so time and
- * memory are linear in the text.
+ * Normalises with an index back, cluster by cluster: a character and all that may merge with it. What
+ * stays as it is has the identity for an index; elsewhere there is a step for every cluster that
+ * changes its length, so time and memory are linear in the text.
  */
 export function normaliseWithIndex(text: string): NormalText {
-  const steps: Step[] = []
-  const known = new Map<string, string>()
-  const parts: string[] = []
-  let from = 0
-  let length = 0
-  const keep = (to: number) => {
-    if (to <= from) return
-    steps.push({ normal: length, sent: from, isWhole: false })
-    parts.push(text.slice(from, to))
-    length += to - from
-    from = to
-  }
-  for (const { 0: run, index } of text.matchAll(NOT_ASCII)) {
-    if (isPlain(run)) continue
-    keep(index)
-    for (const cluster of run.match(CLUSTER) ?? []) {
-      let normal = known.get(cluster)
-      if (normal === undefined) {
-        normal = normaliseText(cluster).replace(FOLDS, asciiOf)
-        if (known.size < KNOWN_MAX) known.set(cluster, normal)
-      }
-      if (normal === cluster) keep(from + cluster.length)
-      else {
-        steps.push({
-          normal: length,
-          sent: from,
-          isWhole: cluster.length > 1 || normal.length !== 1,
-        })
-        parts.push(normal)
-        length += normal.length
-        from += cluster.length
-      }
+  let writer: Writer | null = null
+  for (let at = 0; at < text.length;) {
+    const next = at + 1 < text.length ? text.charCodeAt(at + 1) : 0
+    if (isPlainBefore(text.charCodeAt(at), next)) {
+      at++
+      continue
     }
+    const base = at
+    const point = text.codePointAt(at) ?? 0
+    at = clusterEnd(text, at + unitsOf(point))
+    const isSingle = at === base + unitsOf(point)
+    if (isSingle && (flagsOf(point) & (OTHERWISE | CHANGES)) === 0) continue
+    writer ??= new Writer(text)
+    writer.change(base, at, isSingle ? point : -1)
   }
-  if (steps.length === 0) return { text, original: (start, end) => ({ start, end }) }
-  keep(text.length)
-  steps.push({ normal: length, sent: text.length, isWhole: true })
-  return { text: parts.join(''), original: (start, end) => originalOf(steps, start, end) }
+  return writer === null ? same(text) : writer.finish()
 }
 
-function isPlain(run: string): boolean {
-  return !READS_OTHERWISE.test(run) && !MANY_MARKS.test(run) && run.normalize('NFKC') === run
+function same(text: string): NormalText {
+  return { text, original: (start, end) => ({ start, end }) }
+}
+
+/** Writes a text as it reads, and where it is out of step with the text as it was sent. */
+class Writer {
+  readonly #text: string
+  readonly #steps: Step[] = []
+  readonly #clusters = new Map<string, string>()
+  readonly #singles = new Map<number, string>()
+  #units: Uint16Array
+  #length = 0
+  /** How far the text that was sent is written. */
+  #from = 0
+  /** The two texts go in step since the last step. */
+  #inStep = false
+
+  constructor(text: string) {
+    this.#text = text
+    this.#units = new Uint16Array(text.length + 64)
+  }
+
+  /** The cluster from `base` to `end` may change; `point` is its character where it has only one. */
+  change(base: number, end: number, point: number): void {
+    const normal = this.#normalOf(base, end, point)
+    if (normal.length === end - base && this.#text.startsWith(normal, base)) return
+    this.#keep(base)
+    if (end - base === 1 && normal.length === 1) this.#goInStep()
+    else {
+      this.#steps.push({ normal: this.#length, sent: base, isWhole: true })
+      this.#inStep = false
+    }
+    this.#reserve(normal.length)
+    for (let i = 0; i < normal.length; i++) this.#units[this.#length++] = normal.charCodeAt(i)
+    this.#from = end
+  }
+
+  finish(): NormalText {
+    const steps = this.#steps
+    if (steps.length === 0) return same(this.#text)
+    this.#keep(this.#text.length)
+    steps.push({ normal: this.#length, sent: this.#text.length, isWhole: true })
+    const bytes = Buffer.from(this.#units.buffer, 0, this.#length * 2)
+    return {
+      text: bytes.toString('utf16le'),
+      original: (start, end) => originalOf(steps, start, end),
+    }
+  }
+
+  #normalOf(base: number, end: number, point: number): string {
+    if (point < 0) {
+      const cluster = this.#text.slice(base, end)
+      return this.#clusters.get(cluster) ?? remembered(this.#clusters, cluster, cluster)
+    }
+    return this.#singles.get(point) ?? remembered(this.#singles, point, String.fromCodePoint(point))
+  }
+
+  /** Writes what stays as it is, up to `to`. */
+  #keep(to: number): void {
+    if (to <= this.#from) return
+    this.#goInStep()
+    this.#reserve(to - this.#from)
+    for (let i = this.#from; i < to; i++) this.#units[this.#length++] = this.#text.charCodeAt(i)
+    this.#from = to
+  }
+
+  #goInStep(): void {
+    if (!this.#inStep) {
+      this.#steps.push({ normal: this.#length, sent: this.#from, isWhole: false })
+    }
+    this.#inStep = true
+  }
+
+  #reserve(units: number): void {
+    if (this.#length + units <= this.#units.length) return
+    const larger = new Uint16Array((this.#length + units) * 2)
+    larger.set(this.#units.subarray(0, this.#length))
+    this.#units = larger
+  }
+}
+
+function remembered<Key>(known: Map<Key, string>, key: Key, cluster: string): string {
+  const normal = normaliseText(cluster).replace(FOLDS, asciiOf)
+  if (known.size < KNOWN_MAX) known.set(key, normal)
+  return normal
+}
+
+/** Behind the last character from `at` on that may merge with the one before. */
+function clusterEnd(text: string, at: number): number {
+  let end = at
+  for (let count = 0; count < CLUSTER_MAX && end < text.length; count++) {
+    const unit = text.charCodeAt(end)
+    if (unit < 0x80) return end
+    const point = text.codePointAt(end) ?? 0
+    if ((flagsOf(point) & CONTINUES) === 0) return end
+    end += unitsOf(point)
+  }
+  return end
+}
+
+function unitsOf(point: number): number {
+  return point > 0xffff ? 2 : 1
 }
 
 /** From here on the two texts go in step, or (`isWhole`) the piece up to the next step is one. */
