@@ -1,3 +1,4 @@
+import type { AnswerReader, AnswerVerdict } from './answer.ts'
 import { monotonicMs } from './clock.ts'
 import type { GovernorError } from './errors.ts'
 import type { CallCounts, Lease, Spent } from './lease.ts'
@@ -159,6 +160,8 @@ export interface Dialect {
   errorBody(error: GovernorError, requestId: string): string
   /** Bytes that end a broken event stream as an error the SDK raises. */
   errorFrame(error: GovernorError, requestId: string, api: string): string
+  /** How its answers are inspected; absent: a policy about answers refuses them. */
+  readonly answers?: AnswerReader
   /** A fresh meter for one answer; `asked` when `facts.askUsage` was spliced into the request. */
   meter(route: Route, facts: Facts, asked: boolean): Meter
 }
@@ -273,6 +276,8 @@ export interface Decision {
   readonly policies: readonly PolicyResult[]
   /** Ids of policies in mode warn that would have refused. */
   readonly warnings: readonly string[]
+  /** Ids of policies that look at the answer; absent where there are none. */
+  readonly answers?: readonly string[]
   /** Values found in the texts, by detector; absent where no detector ran or nothing was found. */
   readonly detected?: Readonly<Record<string, number>>
   /** Exceptions without which a policy would have refused or changed the call; absent where none. */
@@ -338,6 +343,8 @@ export class Trail {
   counts: CallCounts | null = null
   /** What the call is charged; null when it took nothing or nobody knows. */
   spent: Spent | null = null
+  /** Absent where no policy looks at the answer. */
+  answer: AnswerVerdict | null = null
   answerBytes = 0
   firstByteMs = 0
   #lastMs: number

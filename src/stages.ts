@@ -1,6 +1,7 @@
 import { hash, randomUUID } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 
+import { answerGuard } from './answer-policies.ts'
 import type { Recorder } from './audit/record.ts'
 import { authenticate, endedKey } from './auth/authenticate.ts'
 import type { KeyRing } from './auth/key-ring.ts'
@@ -162,6 +163,7 @@ function callingStages(world: World, shared: Shared): Pick<GovernorStages, Calli
       return relay(answer, exchange, trail, {
         meter: meterOf(trail),
         filter: secret === null ? null : new Scrubber(secret),
+        ...answerGuard(world, trail),
         headerList: world.headers.get(dialect)!.response,
         limitHeaders: ratelimitHeaders(trail.lease!.states),
         idleMs: timeouts.idleMs,

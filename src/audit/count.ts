@@ -1,3 +1,4 @@
+import type { AnswerVerdict } from '../answer.ts'
 import type { CandidateDecision, Decision, Trail } from '../exchange.ts'
 import type { Metrics } from '../metrics.ts'
 import { differenceOf } from './entry-candidate.ts'
@@ -11,6 +12,7 @@ export function countCall(metrics: Metrics, trail: Trail, nowMs: number): void {
   metrics.requestSeconds.observe((nowMs - trail.startedMs) / 1000, operation)
   if (trail.decision !== null && trail.checked === null) countDecision(metrics, trail.decision)
   if (trail.candidate !== null) countCandidate(metrics, trail, trail.candidate)
+  if (trail.answer !== null) countAnswer(metrics, trail.answer)
   countTimes(metrics, trail)
   countSpent(metrics, trail)
 }
@@ -28,6 +30,14 @@ function countCandidate(metrics: Metrics, trail: Trail, candidate: CandidateDeci
   const decision = trail.checked ?? trail.decision
   if (decision === null) return
   metrics.candidateDecisions.inc(differenceOf(decision, candidate.decision))
+}
+
+/** Policies that found something in the answer; the decision on the call is counted by itself. */
+function countAnswer(metrics: Metrics, { policies }: AnswerVerdict): void {
+  for (const { id, mode, result } of policies) {
+    const decision = result === 'redacted' ? 'redact' : 'deny'
+    metrics.decisions.inc({ decision, policy: id, mode })
+  }
 }
 
 function countTimes(metrics: Metrics, trail: Trail): void {

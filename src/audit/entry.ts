@@ -9,6 +9,7 @@ import type {
   Usage,
   UsedException,
 } from '../exchange.ts'
+import { answerMembers } from './entry-answer.ts'
 import { candidateMember } from './entry-candidate.ts'
 import { openaiApiType, otelOperation, otelProvider } from './otel-names.ts'
 
@@ -103,6 +104,7 @@ export function outcomeBody(trail: Trail, endedAtMs: number, nowMs: number): str
     member('upstream_request_id', trail.upstreamRequestId, NAME_CHARS_MAX) +
     (usage === null ? '' : usageOf(usage)) +
     (trail.spent === null ? '' : spentOf(trail, trail.spent)) +
+    (trail.answer === null ? '' : answerMembers(trail, trail.answer)) +
     `,"answer_bytes":${trail.answerBytes},"duration_us":${micros(nowMs - startedMs)}` +
     (firstByteMs > 0 ? `,"first_byte_us":${micros(firstByteMs - startedMs)}}` : '}')
   )

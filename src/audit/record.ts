@@ -243,6 +243,6 @@ export class Recorder {
 /** How a call ended that was let through and got no answer from upstream. */
 function endingOf({ refusal, forwarded }: Trail): Trail['ending'] {
   if (refusal?.code === 'CLIENT_CLOSED') return 'client_closed'
-  if (!forwarded) return 'refused'
+  if (!forwarded || refusal?.code === 'POLICY_DENIED') return 'refused'
   return refusal?.source === 'governor' ? 'incomplete' : 'upstream_failed'
 }

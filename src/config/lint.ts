@@ -72,12 +72,13 @@ function lintWidth(policy: PolicyConfig, at: Path): Advice[] {
   const found = [
     { input: policy.for?.input, path: [...at, 'for', 'input', 'matches'] },
     { input: policy.selectors.input, path: [...at, policy.verb, 'input', 'matches'] },
+    { input: policy.output, path: [...at, policy.verb, 'output', 'matches'] },
   ].flatMap(({ input, path }) =>
     typeof input?.matches === 'string' && RE2JS.compile(input.matches).test('')
       ? [tooWide(path, 'Matches every text, an empty one too')]
       : [],
   )
-  const says = isEmpty(policy.for) && isEmpty(policy.selectors)
+  const says = isEmpty(policy.for) && isEmpty(policy.selectors) && policy.output === undefined
   if (policy.mode !== 'enforce' || policy.verb === 'require' || !says) return found
   const message =
     policy.verb === 'allow'
@@ -105,10 +106,11 @@ function lintReach({ policy, at }: Placed, all: readonly Placed[]): Advice[] {
   if (apart !== undefined) {
     return advice(`Never matches: \`for\` and \`${verb}\` have no ${apart} in common`)
   }
-  if (policy.mode !== 'enforce') return []
+  if (policy.mode !== 'enforce' || policy.output !== undefined) return []
   const others = all
     .map((each, index) => ({ ...each, index }))
     .filter((each) => each.policy !== policy && each.policy.mode === 'enforce')
+    .filter((each) => each.policy.output === undefined)
   const refused = others.find((each) => each.policy.verb === 'deny' && covers(each.policy, policy))
   if (verb === 'allow' && refused !== undefined) {
     return advice(`Never allows: "${refused.policy.id}" refuses everything it is about`)

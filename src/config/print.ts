@@ -4,6 +4,7 @@ import type {
   ExceptionConfig,
   DetectorConfig,
   InputSelector,
+  OutputSelector,
   LimitConfig,
   LimitFigures,
   PolicyConfig,
@@ -189,13 +190,16 @@ function prices({ prices: { unknown, models } }: Snapshot) {
 }
 
 function policy(config: PolicyConfig) {
+  const { output = null } = config
   return present({
     id: config.id,
     mode: config.mode,
     message: config.message,
     for: config.for && selectors(config.for),
     [config.verb]:
-      config.settings === undefined ? selectors(config.selectors) : settings(config.settings),
+      config.settings === undefined
+        ? present({ ...selectors(config.selectors), output: output && outputSelector(output) })
+        : settings(config.settings),
   })
 }
 
@@ -224,6 +228,16 @@ function selectors({ input, ...others }: Selectors) {
 
 function inputSelector({ matches, words, charsMax, detect }: InputSelector) {
   return present({ matches, words, max_chars: charsMax, detect })
+}
+
+function outputSelector({ matches, window, words, charsMax, detect }: OutputSelector) {
+  return present({
+    matches,
+    window: window && formatSize(window),
+    words,
+    max_chars: charsMax,
+    detect,
+  })
 }
 
 function test({ name, request, expect }: TestConfig) {

@@ -1,6 +1,7 @@
 import { type Path, suggestion } from './problem.ts'
 import type { Report } from './report.ts'
-import { checkUnique, resolveSelectors, type Scope } from './resolve-policies.ts'
+import { checkUnique, resolveSelectors } from './resolve-policies.ts'
+import type { Scope } from './resolve-texts.ts'
 import type { FileValue } from './resolve.ts'
 import type { ExceptionConfig } from './snapshot.ts'
 import { quote } from './source.ts'

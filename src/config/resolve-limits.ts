@@ -1,7 +1,8 @@
 import { completePrice } from './price-table.ts'
 import type { Path } from './problem.ts'
 import type { Report } from './report.ts'
-import { checkUnique, resolveSelectors, type Scope } from './resolve-policies.ts'
+import { checkUnique, resolveSelectors } from './resolve-policies.ts'
+import type { Scope } from './resolve-texts.ts'
 import type { FileValue } from './resolve.ts'
 import type { LimitConfig, LimitFigures, PriceConfig, PricesConfig } from './snapshot.ts'
 

@@ -1,7 +1,4 @@
-import { RE2JS } from 're2js'
-
 import {
-  DETECTORS,
   type Mode,
   type Operation,
   OPERATIONS,
@@ -10,26 +7,15 @@ import {
 } from '../exchange.ts'
 import { suggestion, type Path } from './problem.ts'
 import type { Report } from './report.ts'
-import type { ExpressionChecker } from './resolve-expressions.ts'
+import { resolveOutput } from './resolve-output.ts'
 import { resolveSet } from './resolve-set.ts'
+import { checkPattern, checkWords, located, resolveDetect, type Scope } from './resolve-texts.ts'
 import type { FileValue } from './resolve.ts'
-import { PATTERNS_MAX } from './schema.ts'
+import { PATTERNS_MAX } from './schema-texts.ts'
 import type { InputSelector, PolicyConfig, Selectors } from './snapshot.ts'
 import { quote } from './source.ts'
 import type { Name } from './spec.ts'
 import { wildcard } from './wildcard.ts'
-
-/** What names in selectors may refer to. */
-export interface Scope {
-  readonly sets: Readonly<Record<string, readonly string[]>>
-  readonly upstreams: readonly string[]
-  /** Ids of the file's own detectors. */
-  readonly detectors: readonly string[]
-  /** Those of them that are asked over HTTP. */
-  readonly services: readonly string[]
-  readonly report: Report
-  readonly expressions: ExpressionChecker
-}
 
 type PolicyValue = FileValue['policies'][number]
 type PolicySelectors = NonNullable<PolicyValue['for']>
@@ -81,6 +67,7 @@ function resolvePolicy(
     for: about,
     verb,
     ...resolveOwn(policy, verb, { scope, at: [...at, verb], about }),
+    ...resolveOutput(policy, verb, { scope, at }),
   }
 }
 
@@ -106,11 +93,15 @@ function resolveVerb(own: Partial<PolicySelectors> | string, scope: Scope, at: P
   return { ...resolveSelectors({}, scope, at), when: scope.expressions.expression(own, at) }
 }
 
+function isEmpty(search: object | null): boolean {
+  return search === null || Object.values(search).every((value) => value === null)
+}
+
 /** What is masked, as selectors that hold nothing else. */
 function resolveRedact(own: PolicyValue['redact'], scope: Scope, at: Path): Selectors {
   const input = own?.input ?? null
-  const empty = input === null || Object.values(input).every((value) => value === null)
-  const message = 'Nothing is masked: give it input with detect, matches or words'
+  const empty = isEmpty(input) && (own?.output ?? null) === null
+  const message = 'Nothing is masked: give it input or output with detect, matches or words'
   scope.report.check(at, !empty, message)
   const here = [...at, 'input']
   const resolved = input && resolveSearch({ ...input, max_chars: null }, scope, here)
@@ -157,21 +148,6 @@ function resolveNames(given: readonly Name[] | null, scope: Scope, at: Path): st
   return given === null ? null : located(given, scope, at).map(({ text }) => text)
 }
 
-/** Names with the place that brought them: of a set's members, where the set is named. */
-function located(given: readonly Name[], { sets, report }: Scope, at: Path) {
-  const whole = report.source.raw(at) !== null
-  return given.flatMap((name, index): { readonly text: string; readonly at: Path }[] => {
-    const here = whole ? at : [...at, index]
-    if ('text' in name) return [{ text: name.text, at: here }]
-    const members = Object.hasOwn(sets, name.set) ? sets[name.set] : undefined
-    const known = Object.keys(sets)
-    const hint = known.length === 0 ? ': define it in `sets`' : suggestion(name.set, known)
-    const message = `Unknown set ${quote(`$${name.set}`)}${hint}`
-    report.check(here, members !== undefined, message)
-    return (members ?? []).map((text) => ({ text, at: here }))
-  })
-}
-
 function resolveOperations(
   given: readonly Name[] | null,
   scope: Scope,
@@ -214,34 +190,6 @@ function resolveSearch(input: InputValue, scope: Scope, at: Path): InputSelector
   return { matches, words, charsMax, detect: resolveDetect(detect, scope, [...at, 'detect']) }
 }
 
-/** Reports a pattern that RE2 does not compile. */
-export function checkPattern(pattern: string, report: Report, at: Path): void {
-  const wrong = patternProblem(pattern)
-  const message = `Cannot compile pattern ${report.source.shown(at)}: ${wrong}`
-  report.check(at, wrong === null, message)
-}
-
-/** What a text is read without; tag characters are read as the ASCII they shadow. */
-const UNREAD = /[[\p{Cf}\p{Default_Ignorable_Code_Point}\p{Cs}\s]--[\u{e0021}-\u{e007e}]]/gv
-
-function checkWords(words: readonly string[], report: Report, at: Path): void {
-  const whole = report.source.raw(at) !== null
-  words.forEach((word, index) => {
-    const message = 'A word of spaces and invisible characters only would never be found: remove it'
-    report.check(whole ? at : [...at, index], word.replace(UNREAD, '') !== '', message)
-  })
-}
-
-function resolveDetect(given: readonly Name[] | null, scope: Scope, at: Path): string[] | null {
-  if (given === null) return null
-  const known = [...DETECTORS, ...scope.detectors]
-  return located(given, scope, at).map(({ text, at: here }) => {
-    const message = `Unknown detector ${quote(text)}${suggestion(text, known)}`
-    scope.report.check(here, known.includes(text), message)
-    return text
-  })
-}
-
 /** Reports every id that is not the first of its name. */
 export function checkUnique(
   ids: readonly string[],
@@ -254,20 +202,7 @@ export function checkUnique(
   })
 }
 
-/** What RE2 has against a pattern; null when it compiles. */
-function patternProblem(pattern: string): string | null {
-  try {
-    RE2JS.compile(pattern)
-    return null
-  } catch (error) {
-    if (/\(\?(<?[=!])/.test(pattern)) return 'RE2 has no look-around, so that time stays linear'
-    if (/\\[1-9]/.test(pattern)) return 'RE2 has no back-references, so that time stays linear'
-    const message = error instanceof Error ? error.message : 'not a pattern'
-    return message.replace(/^error parsing regexp: /, '').replaceAll('`', "'")
-  }
-}
-
-/** Reports a pattern that RE2 does not compile. */
+/** Reports more patterns than a file may hold. */
 export function checkPatternCount(
   policies: readonly PolicyConfig[],
   detectors: number,
@@ -277,6 +212,7 @@ export function checkPatternCount(
     [
       { input: policy.for?.input, path: ['policies', index, 'for', 'input', 'matches'] },
       { input: policy.selectors.input, path: ['policies', index, policy.verb, 'input', 'matches'] },
+      { input: policy.output, path: ['policies', index, policy.verb, 'output', 'matches'] },
     ].filter(({ input }) => typeof input?.matches === 'string'),
   )
   const first = at[PATTERNS_MAX - detectors]

@@ -11,6 +11,7 @@ import { checkUnique, resolvePolicies } from './resolve-policies.ts'
 import { resolveSecret } from './resolve-secret.ts'
 import { resolveShip, shipFiles } from './resolve-ship.ts'
 import { resolveTests } from './resolve-tests.ts'
+import { patternProblem } from './resolve-texts.ts'
 import type { FILE } from './schema.ts'
 import type { Address, DialectName, Snapshot, UpstreamConfig } from './snapshot.ts'
 import { quote } from './source.ts'
@@ -44,6 +45,11 @@ export function resolveFile(value: FileValue, report: Report, options: ResolveOp
     services: value.detectors
       .filter(({ presidio, openai_moderation: moderation }) => (presidio ?? moderation) !== null)
       .map(({ id }) => id),
+    patterns: new Map(
+      value.detectors.flatMap(({ id, matches }): [string, string][] =>
+        matches !== null && patternProblem(matches) === null ? [[id, matches]] : [],
+      ),
+    ),
     report,
     expressions: new ExpressionChecker(options.checkExpression, report),
   }

@@ -1,3 +1,4 @@
+import { PATTERN_CHARS_MAX } from './schema-texts.ts'
 import {
   choice,
   defaulted,
@@ -22,8 +23,6 @@ const KIND = /^[A-Za-z][A-Za-z0-9_/-]{0,63}$/
 const LANGUAGE = /^[a-z]{2,3}(-[A-Za-z0-9]{2,8})?$/
 const MODEL = /^[^\s\p{Cc}]+$/u
 
-/** The longest pattern, characters. */
-const PATTERN_CHARS_MAX = 1000
 /** The most detectors of one's own. */
 const DETECTORS_MAX = 100
 

@@ -1,4 +1,4 @@
-import { DETECTORS, OPERATIONS, UNINSPECTABLE_KINDS } from '../exchange.ts'
+import { OPERATIONS, UNINSPECTABLE_KINDS } from '../exchange.ts'
 import { CHECKPOINTS } from './schema-audit.ts'
 import { DETECTOR_LIST } from './schema-detectors.ts'
 import { exceptionsSpec } from './schema-exceptions.ts'
@@ -6,6 +6,7 @@ import { limitSpec, PRICES } from './schema-limits.ts'
 import { SET } from './schema-set.ts'
 import { SHIP } from './schema-ship.ts'
 import { TESTS } from './schema-tests.ts'
+import { answerFields, output, searchFields } from './schema-texts.ts'
 import {
   address,
   choice,
@@ -38,10 +39,6 @@ const MODEL = /^[^\s\p{Cc}]+$/u
 const id = text('an id of a-z, 0-9, _ and -, at most 64 characters', ID, 64)
 const labels = record(text('a label value'), { key: LABEL, max: 64 })
 
-/** The most `input.matches` patterns one file may hold: measured, 500 warm up in about 0.2 s. */
-export const PATTERNS_MAX = 500
-/** The longest `input.matches` pattern, characters. */
-export const PATTERN_CHARS_MAX = 1000
 /** The longest expression, characters. */
 const EXPRESSION_CHARS_MAX = 4096
 
@@ -61,22 +58,6 @@ const callFields = {
 
 const call = map('selectors', callFields)
 
-/** What can be looked for in a text. */
-const searchFields = {
-  matches: optional(
-    expression('a pattern', PATTERN_CHARS_MAX),
-    `An RE2 pattern (no look-around, no back-references), at most ${PATTERN_CHARS_MAX} characters; at most ${PATTERNS_MAX} in a file.`,
-  ),
-  words: optional(
-    list(text('a word', undefined, 128), { min: 1, max: 1000 }),
-    'Whole words, compared case-insensitively.',
-  ),
-  detect: optional(
-    names('detectors', 32),
-    `One of these was found: ${DETECTORS.join(' ')}, or one of \`detectors\`.`,
-  ),
-}
-
 const selectors = map('policy selectors', {
   ...callFields,
   input: optional(
@@ -90,7 +71,10 @@ const selectors = map('policy selectors', {
     }),
     'What the prompt holds: every string of the body, keys and values.',
   ),
-  output: later('What the answer holds.'),
+  output: optional(
+    output,
+    'What the answer holds, whole or streamed; in `deny`, and in `require` with `max_chars` alone. See [answers](#answers).',
+  ),
   uninspectable: optional(
     list(choice([...UNINSPECTABLE_KINDS, '*']), { min: 1, max: 16 }),
     'Kinds of content in the call that nobody can read. `deny` needs one to match, `allow` all; an `allow` that names kinds lets them pass text policies, see [content nobody can read](#content-nobody-can-read).',
@@ -106,7 +90,10 @@ const redact = map('redact', {
     map('redact.input', searchFields),
     'What is masked in the prompt: all that one of its fields finds.',
   ),
-  output: later('What is masked in the answer.'),
+  output: optional(
+    map('redact.output', answerFields),
+    'What is masked in the answer, whole or streamed: all that one of its fields finds. See [answers](#answers).',
+  ),
 })
 
 const limit = limitSpec(call, id)

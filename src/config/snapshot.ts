@@ -136,6 +136,22 @@ export interface InputSelector {
   readonly detect: readonly string[] | null
 }
 
+/** What a policy looks for in the answer. */
+export interface OutputSelector {
+  /** RE2 pattern, checked at load. */
+  readonly matches: string | null
+  /** As written, for patterns without a longest match. */
+  readonly window: number | null
+  /** Longest match of any pattern that a stream is held back for, UTF-16 units; 0 without patterns. */
+  readonly windowUnits: number
+  /** Whole words, compared case-insensitively. */
+  readonly words: readonly string[] | null
+  /** UTF-16 units of what the model says; refused is what exceeds it. */
+  readonly charsMax: number | null
+  /** Ids of detectors, of `DETECTORS` or of the file. */
+  readonly detect: readonly string[] | null
+}
+
 /** A detector of the file's own. */
 export type DetectorConfig = PatternDetectorConfig | ExternalDetectorConfig
 
@@ -238,6 +254,8 @@ export interface PolicyConfig {
   readonly verb: 'allow' | 'deny' | 'require' | 'redact' | 'set'
   /** The verb's own selectors; of `redact`, its `input` is what is masked and all others are null. */
   readonly selectors: Selectors
+  /** Looked for in the answer; absent where the policy is about calls only. */
+  readonly output?: OutputSelector
   /** What a `set` puts and clamps, which has no selectors; absent of every other verb. */
   readonly settings?: readonly SettingConfig[]
 }

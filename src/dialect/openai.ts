@@ -1,5 +1,6 @@
 /** The OpenAI API: the endpoints of `openai-table.ts`. */
 import type { Dialect } from '../exchange.ts'
+import { openaiAnswers } from './openai-answers.ts'
 import { errorBody, errorFrame } from './openai-errors.ts'
 import { inspect } from './openai-inspect.ts'
 import { meter } from './openai-meter.ts'
@@ -36,5 +37,6 @@ export const openai: Dialect = {
   credential: (secret) => ({ authorization: `Bearer ${secret}` }),
   errorBody,
   errorFrame,
+  answers: openaiAnswers,
   meter,
 }

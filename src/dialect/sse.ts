@@ -136,3 +136,51 @@ export function readEvent(event: Buffer): { readonly name: string; readonly data
 function fieldValue(line: string, from: number): string {
   return line.slice(line[from] === ' ' ? from + 1 : from)
 }
+
+/** The parts of an event, by the bytes. */
+export interface EventParts {
+  /** The `data:` lines joined with LF. */
+  readonly data: Buffer
+  /** Offset of `data` in the event; -1 where it stands on several lines. */
+  readonly at: number
+  /** All other lines, comments included, joined with LF. */
+  readonly rest: string
+}
+
+const BOM = '\u00ef\u00bb\u00bf'
+const NO_BYTES = Buffer.alloc(0)
+
+/** Takes an event apart so that its data can be read as bytes and put back. */
+export function eventParts(event: Buffer): EventParts {
+  const text = event.toString('latin1')
+  const rest: string[] = []
+  const lines: { readonly from: number; readonly to: number }[] = []
+  let from = text.startsWith(BOM) ? BOM.length : 0
+  for (const line of text.slice(from).split(/\r\n|\n|\r/)) {
+    const to = from + line.length
+    if (line.startsWith('data:')) lines.push({ from: from + (line[5] === ' ' ? 6 : 5), to })
+    else if (line !== '') rest.push(event.toString('utf8', from, to))
+    from = to + (text.startsWith('\r\n', to) ? 2 : 1)
+  }
+  const [first] = lines
+  const said = rest.join('\n')
+  if (first === undefined) return { data: NO_BYTES, at: -1, rest: said }
+  if (lines.length === 1) {
+    return { data: event.subarray(first.from, first.to), at: first.from, rest: said }
+  }
+  const data = lines.flatMap((line, index) => [
+    ...(index === 0 ? [] : [Buffer.from('\n')]),
+    event.subarray(line.from, line.to),
+  ])
+  return { data: Buffer.concat(data), at: -1, rest: said }
+}
+
+/** The event with other data in place of its own; every other byte stays where data is one line. */
+export function withData(event: Buffer, { data, at, rest }: EventParts, other: Buffer): Buffer {
+  if (at >= 0) {
+    return Buffer.concat([event.subarray(0, at), other, event.subarray(at + data.length)])
+  }
+  const lines = other.toString('utf8').split('\n')
+  const all = [...(rest === '' ? [] : [rest]), ...lines.map((line) => `data: ${line}`)]
+  return Buffer.from(`${all.join('\n')}\n\n`)
+}

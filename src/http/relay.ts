@@ -23,9 +23,23 @@ export interface Filter {
   flush(): Buffer
 }
 
+/** Lets policies look at what passes; `answer-guard.ts` makes it. */
+export interface Guard {
+  /** Throws POLICY_DENIED. */
+  whole(body: Buffer, contentType: string): Promise<Buffer>
+  chunk(bytes: Buffer): Buffer
+  flush(): Buffer
+  /** Why a stream ends after what was returned last. */
+  readonly failure: GovernorError | null
+}
+
 export interface RelayOptions {
   readonly meter: Meter
   readonly filter: Filter | null
+  /** Absent where no policy is about this call's answer. */
+  readonly guard: Guard | null
+  /** The longest answer that is collected for `guard`, bytes. */
+  readonly answerBytesMax: number
   readonly headerList: HeaderList
   /** Answer headers that say where the limits stand, flat pairs. */
   readonly limitHeaders: readonly string[]
@@ -52,8 +66,12 @@ export async function relay(
 ): Promise<void> {
   trail.upstreamStatus = trail.status = answer.status
   try {
-    if (answer.whole !== null) sendWhole(answer, answer.whole, exchange, { trail, options })
-    else await new Stream(answer, exchange, trail, options).run()
+    if (answer.whole !== null) {
+      await sendWhole(answer, answer.whole, exchange, { trail, options })
+    } else if (options.guard !== null && !isEvents(answer, trail)) {
+      const whole = await collect(answer, exchange, options.answerBytesMax)
+      await sendWhole(answer, whole, exchange, { trail, options })
+    } else await new Stream(answer, exchange, trail, options).run()
   } catch (error) {
     // A bug here must not leave the upstream sending to nobody.
     answer.abort()
@@ -82,16 +100,20 @@ function clean(filter: Filter | null, value: string): string {
   return filter === null ? value : filter.text(value)
 }
 
-function sendWhole(
+async function sendWhole(
   answer: RelayedAnswer,
   whole: Buffer,
   exchange: HttpExchange,
   { trail, options }: { trail: Trail; options: RelayOptions },
-): void {
-  const { filter } = options
+): Promise<void> {
+  const { filter, guard } = options
   const cleaned = answer.status < 400 ? filter?.whole(whole) : filter?.wholeError(whole)
-  const body = cleaned ?? whole
+  let body = cleaned ?? whole
   options.meter.whole(body)
+  if (guard !== null) {
+    trail.usage = options.meter.usage
+    body = await guard.whole(body, String(answer.headers['content-type'] ?? ''))
+  }
   trail.answerBytes = body.length
   if (exchange.clientGone) {
     trail.ending = 'client_closed'
@@ -110,6 +132,41 @@ function isEventStream({ headers }: RelayedAnswer, { facts }: Trail): boolean {
   // Ollama's lines of JSON are events of its own; Gemini's JSON array is one long document.
   const isDocument = type.includes('json') && !type.includes('ndjson')
   return type.startsWith('text/event-stream') || (facts!.stream && !isDocument)
+}
+
+function isEvents(answer: RelayedAnswer, trail: Trail): boolean {
+  return answer.status === 200 && isEventStream(answer, trail)
+}
+
+/**
+ * All of an answer that is no event stream. Rejects with POLICY_DENIED for one that is too long to be
+ * looked at, with CLIENT_CLOSED, and with what the upstream failed with.
+ */
+function collect(answer: RelayedAnswer, exchange: HttpExchange, bytesMax: number): Promise<Buffer> {
+  const { promise, resolve, reject } = Promise.withResolvers<Buffer>()
+  const chunks: Buffer[] = []
+  let bytes = 0
+  const interrupt = (error: GovernorError): void => {
+    reject(error)
+    answer.abort()
+  }
+  exchange.interruptible = { interrupt }
+  answer.pipe({
+    write(chunk) {
+      bytes += chunk.length
+      if (bytes <= bytesMax) chunks.push(chunk)
+      else {
+        const detail = `A policy on the answer applies and it is longer than ${bytesMax} bytes`
+        interrupt(new GovernorError('POLICY_DENIED', { detail }))
+      }
+      return true
+    },
+    end: () => resolve(Buffer.concat(chunks, bytes)),
+    fail: reject,
+  })
+  return promise.finally(() => {
+    exchange.interruptible = null
+  })
 }
 
 /** One answer that flows. */
@@ -132,7 +189,7 @@ class Stream implements Interruptible {
     this.#exchange = exchange
     this.#trail = trail
     this.#options = options
-    this.#isEvents = answer.status === 200 && isEventStream(answer, trail)
+    this.#isEvents = isEvents(answer, trail)
   }
 
   async run(): Promise<void> {
@@ -161,16 +218,34 @@ class Stream implements Interruptible {
   }
 
   write(chunk: Buffer): boolean {
+    if (this.#ended) return true
     const cleaned = this.#options.filter?.chunk(chunk) ?? chunk
     if (!this.#isEvents) {
       this.#remember(cleaned)
       return this.#send(cleaned)
     }
-    return this.#send(this.#options.meter.chunk(cleaned))
+    return this.#pass(this.#options.meter.chunk(cleaned))
+  }
+
+  /** Events on their way to the client, past the policies on answers where there are any. */
+  #pass(bytes: Buffer): boolean {
+    const { guard } = this.#options
+    if (guard === null) return this.#send(bytes)
+    const wantsMore = this.#send(guard.chunk(bytes))
+    if (guard.failure !== null) this.#refuse(guard.failure)
+    return wantsMore
+  }
+
+  /** What follows is nobody's any more. */
+  #refuse(error: GovernorError): void {
+    this.#fail(error, 'refused')
+    this.#answer.abort()
   }
 
   end(): void {
+    if (this.#ended) return
     this.#sendHeld()
+    if (this.#ended) return
     const { meter } = this.#options
     if (!this.#isEvents) {
       meter.whole(Buffer.concat(this.#tail))
@@ -223,8 +298,12 @@ class Stream implements Interruptible {
       if (held !== undefined) this.write(held)
       return
     }
-    if (held !== undefined && held.length > 0) this.#send(meter.chunk(held))
-    this.#send(meter.flush())
+    if (held !== undefined && held.length > 0) this.#pass(meter.chunk(held))
+    this.#pass(meter.flush())
+    const { guard } = this.#options
+    if (guard === null || this.#ended) return
+    this.#send(guard.flush())
+    if (guard.failure !== null) this.#refuse(guard.failure)
   }
 
   /** Keeps the last bytes of a long JSON answer for the meter, and no more of it than that. */

@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http'
 
+import type { AnswerVerdict } from '../answer.ts'
 import type { GovernorError } from '../errors.ts'
 import type { Dialect, Trail } from '../exchange.ts'
 import type { HttpExchange } from './exchange.ts'
@@ -22,11 +23,28 @@ export function governorHeaders(trail: Trail): string[] {
     'x-governor-request-id',
     trail.requestId,
     'x-governor-decision',
-    trail.checked?.effect ?? (trail.refusal === null || trail.forwarded ? 'allow' : 'deny'),
+    trail.checked?.effect ?? (isAllowed(trail) ? 'allow' : 'deny'),
   ]
-  if (trail.changed.length > 0) headers.push('x-governor-changed', trail.changed.join(', '))
+  const changes = changesOf(trail)
+  if (changes.length > 0) headers.push('x-governor-changed', changes.join(', '))
   for (const id of trail.decision?.warnings ?? []) headers.push('x-governor-warning', id)
+  if (trail.answer !== null) warnOf(trail.answer, headers)
   return headers
+}
+
+/** What was changed, on the way up and, of a whole answer, on the way down. */
+function changesOf({ answer, changed }: Trail): readonly string[] {
+  const isMasked = answer?.changed === true && !changed.includes('redacted')
+  return isMasked ? [...changed, 'redacted'] : changed
+}
+
+function warnOf({ policies }: AnswerVerdict, headers: string[]): void {
+  for (const { id, mode } of policies) if (mode === 'warn') headers.push('x-governor-warning', id)
+}
+
+/** What failed after it was let through was allowed, unless a policy refused the answer. */
+function isAllowed({ refusal, forwarded }: Trail): boolean {
+  return refusal === null || (forwarded && refusal.code !== 'POLICY_DENIED')
 }
 
 /**

@@ -12,6 +12,8 @@ export interface Finding {
   readonly why: string
   /** What an error means, where that is not `defaults.onError`. */
   readonly onError?: 'allow' | 'deny'
+  /** The policy is to look at the answer. */
+  readonly opensAnswer?: true
 }
 
 /** Whom and what a call is about. */

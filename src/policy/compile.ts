@@ -11,6 +11,7 @@ import { Applicants } from './applicants.ts'
 import { compileExceptions, type CompiledException } from './exceptions.ts'
 import { type Expression, Expressions } from './expression.ts'
 import { compileAliases, ModelNames } from './model-names.ts'
+import { compileOutput, outputFields, type OutputRules } from './output-rules.ts'
 import { compileSelectors, NO_SELECTORS, type SelectorTest } from './selectors.ts'
 import { compileTextRules, type DetectorUse, type TextRules } from './text-rules.ts'
 import { WordFinder } from './word-finder.ts'
@@ -22,6 +23,8 @@ export interface CompiledPolicies {
   readonly texts: TextRules
   /** Whether any of them changes calls. */
   readonly changes: boolean
+  /** What is looked for in answers; null where no policy is about them. */
+  readonly output: OutputRules | null
   readonly defaults: Pick<Snapshot['defaults'], 'decision' | 'onError' | 'uninspectable'>
 }
 
@@ -49,6 +52,8 @@ export interface CompiledPolicy {
   readonly wordFinder: WordFinder | null
   /** Ids of those among them that are services. */
   readonly external: readonly string[]
+  /** Looks at the answer of the calls it is about. */
+  readonly looksAtAnswer: boolean
   /** Fields of `for` and of the verb, for `why`. */
   readonly fields: string
 }
@@ -109,6 +114,7 @@ export function compilePolicies(
     applicants: new Applicants(policies),
     changes: policies.some(({ verb }) => verb === 'redact' || verb === 'set'),
     texts: compileTexts({ patterns, wordLists, detectors }, snapshot.detectors ?? []),
+    output: compileOutput(snapshot.policies, snapshot.detectors ?? []),
     defaults: snapshot.defaults,
   }
 }
@@ -155,7 +161,7 @@ function compiledPolicy(
   narrowed: CompiledSelectors,
   own: CompiledSelectors,
 ): Omit<CompiledPolicy, 'exceptions' | 'external'> {
-  const fields = [...new Set([...fieldsOf(narrowed), ...fieldsOf(own)])]
+  const fields = [...new Set([...fieldsOf(narrowed), ...fieldsOf(own), ...outputFields(policy)])]
   const readsText = [narrowed, own].some(
     ({ pattern, words, detect }) => pattern !== null || words !== null || detect !== null,
   )
@@ -177,6 +183,7 @@ function compiledPolicy(
       policy.verb !== 'redact' || policy.selectors.input?.words == null
         ? null
         : new WordFinder(policy.selectors.input.words),
+    looksAtAnswer: policy.output !== undefined,
     fields: fields.length === 0 ? 'every call' : fields.join(', '),
   }
 }

@@ -50,6 +50,8 @@ interface Tally {
   allowsUnread: boolean
   /** Exceptions without which the call would have been refused or changed; null until there is one. */
   exceptions: UsedException[] | null
+  /** Ids of policies that look at the answer. */
+  answers: string[] | null
 }
 
 /** What all policies of a call share. */
@@ -62,6 +64,8 @@ interface Circumstances {
 
 const TOO_LARGE = 'A policy on text applies and these texts are too large once they are normalised'
 const FAILED: Finding = { result: 'error', why: 'the texts could not be matched' }
+/** Nothing was found in the call itself. Where an exception lifts it, nobody knows what would have been. */
+const ANSWER: Finding = { result: 'redacted', why: 'output', opensAnswer: true }
 const OPAQUE: Finding = { result: 'error', why: 'content that cannot be read' }
 
 /**
@@ -148,6 +152,7 @@ function decide(
     warnings: tally.warnings,
     ...detectedIn(texts),
     ...(exceptions !== null && { exceptions }),
+    ...(effect === 'allow' && tally.answers !== null && { answers: tally.answers }),
   })
   if (denied !== null && tally.isError)
     return { ...decision('deny', denied, ''), message: untold(denied) }
@@ -180,6 +185,7 @@ function tallied(
     allowed: null,
     allowsUnread: false,
     exceptions: null,
+    answers: null,
   }
   for (const applicant of asked.applicants) {
     const { policy } = applicant
@@ -188,7 +194,10 @@ function tallied(
     if (exception !== null) {
       const lifted = finding ?? (opaque && policy.guardsText ? OPAQUE : null)
       if (lifted !== null) except(tally, policy, lifted, exception)
-    } else if (finding !== null) count(tally, policy, finding, onError)
+    } else if (finding !== null) {
+      if (finding.opensAnswer === true) (tally.answers ??= []).push(policy.id)
+      if (finding !== ANSWER) count(tally, policy, finding, onError)
+    }
   }
   return tally
 }
@@ -283,12 +292,24 @@ function judge(
   if (inputFails(narrowed, inputChars, texts, false) !== null) return null
   if (verb === 'require') {
     const failing = field ?? inputFails(own, inputChars, texts, false)
-    return asked.error(narrowed) ?? unmet(own, failing, asked)
+    return heldOver(policy, asked.error(narrowed) ?? unmet(own, failing, asked))
   }
-  if (CHANGING.has(verb)) return changing(policy, texts, asked)
+  if (CHANGING.has(verb)) return heldOver(policy, changing(policy, texts, asked))
   if (inputFails(own, inputChars, texts, verb === 'deny') !== null) return null
-  const result = verb === 'allow' ? 'allowed' : 'denied'
-  return asked.error(narrowed) ?? asked.error(own) ?? { result, why: whyOf(policy, texts) }
+  const error = asked.error(narrowed) ?? asked.error(own)
+  return policy.looksAtAnswer ? heldOver(policy, error) : (error ?? matched(policy, texts))
+}
+
+function matched(policy: CompiledPolicy, texts: TextResult): Finding {
+  const result = policy.verb === 'allow' ? 'allowed' : 'denied'
+  return { result, why: whyOf(policy, texts) }
+}
+
+/** Of a policy on the answer everything else holds: it is asked again when there is one. */
+function heldOver({ looksAtAnswer }: CompiledPolicy, finding: Finding | null): Finding | null {
+  if (!looksAtAnswer) return finding
+  if (finding === null) return ANSWER
+  return finding.result === 'redacted' ? { ...finding, opensAnswer: true } : finding
 }
 
 /** Names of what a `set` is about; whether it changes them is told when the call is edited. */

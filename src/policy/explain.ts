@@ -136,6 +136,9 @@ function judge(policy: CompiledPolicy, view: View): Judged {
     policy.verb === 'redact'
       ? maskedFields(policy.own, view)
       : part(policy.own, view, policy.verb === 'deny')
+  if (policy.looksAtAnswer && policy.verb === 'deny' && own.is === 'yes') {
+    return { policy, finding: 'not matched', field: 'output: decided by the answer' }
+  }
   const matches = policy.verb === 'require' ? opposite(own) : own.is
   const found = weigh(scope.is, matches, policy.verb)
   const isScope = found !== 'not matched' && scope.is !== 'yes' && scope.is === found

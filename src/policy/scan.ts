@@ -269,7 +269,7 @@ class Scan implements TextMatches, LiteralHits {
 const BOUNDARY_UNITS = 2
 
 /** Whether the literal that ends at `end` stands apart from letters and digits around it. */
-function isWhole(text: string, { length, bounded }: Literal, end: number): boolean {
+export function isWhole(text: string, { length, bounded }: Literal, end: number): boolean {
   const [first, last] = bounded
   return !(first && isWordBefore(text, end - length)) && !(last && isWordAt(text, end))
 }

@@ -58,6 +58,7 @@ const NAMES = [
 export const apiKey: Detector = {
   id: 'api_key',
   charsMax: CHARS_MAX,
+  charsBefore: 96,
   literals: [...BY_LITERAL.keys(), ...NAMES, ':aa', '-us', 'jqqj99'],
   atLiteral(text, start, literal) {
     const end = start + literal.length

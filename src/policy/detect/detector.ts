@@ -30,6 +30,13 @@ export interface Detector {
   readonly id: string
   /** Longest match, in UTF-16 units; what a stream has to hold back. */
   readonly charsMax: number
+  /**
+   * Most of a match that can stand before its literal, UTF-16 units; only where every match has one,
+   * so that of a stream without literals little has to be held back.
+   */
+  readonly charsBefore?: number
+  /** Whether no value can come of the literal at `start` any more, whatever follows the text. */
+  readonly isOver?: (text: string, start: number, literal: string) => boolean
   /** Folded words (`foldUnit`); `atLiteral` is called for each occurrence. */
   readonly literals?: readonly string[]
   readonly atLiteral?: (text: string, start: number, literal: string) => Match | null

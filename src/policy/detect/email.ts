@@ -4,6 +4,8 @@ import { type Detector, isAlphanumeric, isDigit, isLetter, type Match, runEnd } 
 const LOCAL_MAX = 64
 const DOMAIN_MAX = 255
 const LABEL_MAX = 63
+/** How far behind ` at ` a ` dot ` counts. */
+const SPELLED_MAX = 90
 
 /** Names of files with a scale, `icon@2x.png`, and of packages are the usual impostors. */
 const NOT_DOMAINS =
@@ -16,6 +18,11 @@ const NOT_DOMAINS =
 export const email: Detector = {
   id: 'email',
   charsMax: LOCAL_MAX + 8 + DOMAIN_MAX,
+  charsBefore: LOCAL_MAX + 2,
+  isOver(text, start, literal) {
+    const after = text.slice(start + literal.length, start + literal.length + SPELLED_MAX)
+    return literal === ' at ' && after.length === SPELLED_MAX && !after.includes(' dot ')
+  },
   literals: ['@', '%40', '&#64;', '[at]', '(at)', ' at '],
   atLiteral(text, start, literal) {
     const isSign = literal === '@' || literal === '%40' || literal === '&#64;'
@@ -35,7 +42,7 @@ function signed(text: string, start: number, sign: string): Match | null {
 /** `name [at] example.com`, `name at example dot com`. */
 function spelled(text: string, start: number, sign: string): Match | null {
   const after = start + sign.length
-  if (sign === ' at ' && !text.slice(after, after + 90).includes(' dot ')) return null
+  if (sign === ' at ' && !text.slice(after, after + SPELLED_MAX).includes(' dot ')) return null
   const from = skipBlanks(text, after, 1)
   const end = (sign === ' at ' ? null : domainEndOf(text, from)) ?? spelledDomainEndOf(text, from)
   const first = end === null ? null : localStartOf(text, skipBlanks(text, start, -1))

@@ -9,6 +9,8 @@ const HEADER_MAX = 2048
 export const jwt: Detector = {
   id: 'jwt',
   charsMax: CHARS_MAX,
+  charsBefore: 0,
+  isOver: (text, start) => /\s/.test(text.slice(start, start + CHARS_MAX)),
   literals: ['eyj', 'ewog', 'eyai'],
   atLiteral(text, start) {
     if (!beginsAt(text, start) || /[.-]/.test(text.charAt(start - 1))) return null

@@ -40,6 +40,7 @@ const CLI = /(?<=--[\w-]{0,16})[\w-]{0,16}[= ](?!-)/iy
 export const password: Detector = {
   id: 'password',
   charsMax: CHARS_MAX,
+  charsBefore: 0,
   literals: [...NAMES.keys(), '://', 'basic '],
   atLiteral(text, start, literal) {
     const end = start + literal.length

@@ -4,6 +4,8 @@ import { type Detector, isAlphanumeric, type Match } from './detector.ts'
 const CHARS_MAX = 16_384
 /** Fewer characters are a mention, not a key; an Ed25519 key in PKCS #8 has 64. */
 const BODY_MIN = 40
+/** No first line is longer. */
+const HEADER_MAX = 128
 const HEADER = /-{4,5} ?BEGIN ([A-Z0-9]{1,12} ){0,3}PRIVATE KEY( BLOCK)? ?-{4,5}/y
 const PUTTY = /PuTTY-User-Key-File-\d: [\w@.-]{3,40}/y
 
@@ -11,6 +13,13 @@ const PUTTY = /PuTTY-User-Key-File-\d: [\w@.-]{3,40}/y
 export const privateKey: Detector = {
   id: 'private_key',
   charsMax: CHARS_MAX,
+  charsBefore: 0,
+  isOver(text, start) {
+    if (text.length - start < HEADER_MAX) return false
+    const header = text.charAt(start) === '-' ? HEADER : PUTTY
+    header.lastIndex = start
+    return !header.test(text)
+  },
   literals: ['-----begin', '---- begin', 'putty-user-key-file-'],
   atLiteral(text, start) {
     if (text.charAt(start) !== '-') return puttyAt(text, start)

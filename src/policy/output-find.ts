@@ -1,0 +1,157 @@
+import type { RE2JS } from 're2js'
+
+import { Cursor } from './automaton.ts'
+import { normaliseWithIndex } from './normalise-index.ts'
+import { detectorKey, type OutputRules, patternKey, wordsKey } from './output-rules.ts'
+import { isWhole, scanTexts } from './scan.ts'
+import type { TextRules } from './text-rules.ts'
+
+/** Where in a text something was found: UTF-16 units, end exclusive; `key` says by what. */
+export interface Found {
+  readonly start: number
+  readonly end: number
+  readonly key: string
+  /** What stands there; it names equal values and goes nowhere else. */
+  readonly value: string
+}
+
+/** Units of a text in which places are looked for between two breaths. */
+const SLICE_UNITS = 64 * 1024
+/** What is read again before a slice, for what stands before a match. */
+const LOOK_BACK = 512
+/** More places than this in one text are one place: the whole of it. */
+const FOUND_MAX = 10_000
+const NOT_ASCII = /\P{ASCII}/u
+
+/**
+ * Every place in `text` where patterns, words or detectors of output policies find something, in order
+ * of place. The text is read as it is and as it reads (`normaliseText`). What was found and cannot be
+ * placed, because it reads otherwise than it is written, is said to be everywhere. Yields about every
+ * millisecond of work; throws `TextsTooLarge`.
+ */
+export function* findPlaces(
+  rules: OutputRules,
+  text: string,
+): Generator<undefined, readonly Found[]> {
+  const { texts } = rules
+  const found: Place[] = []
+  if (!texts.empty && texts.prefilter.mayMatch([text])) yield* searched(rules, text, found)
+  if (texts.detectorSet !== null) {
+    for (const { id, start, end } of yield* texts.detectorSet.find(text)) {
+      found.push({ start, end, key: detectorKey(id) })
+    }
+  }
+  if (found.length > FOUND_MAX) return everywhere(found, text)
+  found.sort((a, b) => a.start - b.start || b.end - a.end)
+  return found.map((each) => ({ ...each, value: text.slice(each.start, each.end) }))
+}
+
+type Place = Omit<Found, 'value'>
+
+/** Patterns and words: whether they occur is told first, for that is cheap, then where. */
+function* searched(
+  rules: OutputRules,
+  text: string,
+  found: Place[],
+): Generator<undefined, undefined> {
+  const { texts } = rules
+  const matches = yield* scanTexts(texts, [text], false)
+  for (const [index, pattern] of texts.patterns.entries()) {
+    if (!matches.pattern(index)) continue
+    const keys = keysOf(texts, index)
+    const before = found.length
+    for (const slice of slicesOf(text, rules.windowUnits)) {
+      searchSlice(slice, (part, add) => matchAll(pattern, part, add), { found, keys })
+      yield
+    }
+    if (found.length === before) found.push(...keys.map((key) => whole(text, key)))
+  }
+  const lists = Array.from({ length: texts.wordLists }, (_, index) => index)
+  for (const list of lists.filter((index) => matches.words(index))) {
+    const before = found.length
+    for (const slice of slicesOf(text, rules.windowUnits)) {
+      searchSlice(slice, (part, add) => wordsIn(texts, list, { part, add }), {
+        found,
+        keys: [wordsKey(list)],
+      })
+      yield
+    }
+    if (found.length === before) found.push(whole(text, wordsKey(list)))
+  }
+}
+
+/** A pattern may stand for itself and for a detector of the file's own. */
+function keysOf(texts: TextRules, index: number): readonly string[] {
+  const uses = texts.detectors.filter(({ pattern }) => pattern === index)
+  return [patternKey(index), ...uses.map(({ id }) => detectorKey(id))]
+}
+
+function whole(text: string, key: string): Place {
+  return { start: 0, end: text.length, key }
+}
+
+function everywhere(found: readonly Place[], text: string): Found[] {
+  return [...new Set(found.map(({ key }) => key))].map((key) => ({
+    ...whole(text, key),
+    value: text,
+  }))
+}
+
+interface Slice {
+  readonly text: string
+  /** Offset of `text` in the whole; places from `from` up to `to` (of the whole) count. */
+  readonly at: number
+  readonly from: number
+  readonly to: number
+}
+
+function* slicesOf(text: string, windowUnits: number): Generator<Slice> {
+  for (let from = 0; from === 0 || from < text.length; from += SLICE_UNITS) {
+    const at = Math.max(0, from - LOOK_BACK)
+    const to = from + SLICE_UNITS
+    yield { text: text.slice(at, to + windowUnits), at, from, to }
+  }
+}
+
+type Add = (start: number, end: number) => void
+
+function searchSlice(
+  slice: Slice,
+  search: (part: string, add: Add) => void,
+  { found, keys }: { readonly found: Place[]; readonly keys: readonly string[] },
+): void {
+  const { text, at, from, to } = slice
+  const add: Add = (start, end) => {
+    if (at + start < from || at + start >= to || found.length > FOUND_MAX) return
+    for (const key of keys) found.push({ start: at + start, end: at + end, key })
+  }
+  search(text, add)
+  if (!NOT_ASCII.test(text)) return
+  const normal = normaliseWithIndex(text)
+  if (normal.text === text) return
+  search(normal.text, (start, end) => {
+    const sent = normal.original(start, end)
+    add(sent.start, sent.end)
+  })
+}
+
+function matchAll(pattern: RE2JS, text: string, add: Add): void {
+  const matcher = pattern.matcher(text)
+  for (let count = 0; count < FOUND_MAX && matcher.find(); count++) {
+    add(matcher.start(), matcher.end())
+  }
+}
+
+function wordsIn(
+  { automaton, literals }: TextRules,
+  list: number,
+  { part, add }: { readonly part: string; readonly add: Add },
+): void {
+  automaton.scan(part, part.length, new Cursor(), {
+    hit: (index, end) => {
+      const literal = literals[index]
+      if (literal?.wordLists.includes(list) !== true || !isWhole(part, literal, end)) return
+      add(end - literal.length, end)
+    },
+  })
+}
