@@ -5,7 +5,7 @@ import { askFor } from './external-detectors.ts'
 import type { HttpExchange } from './http/exchange.ts'
 import type { CompiledPolicy } from './policy/compile.ts'
 import { evaluate } from './policy/evaluate.ts'
-import { findLeftOver, planRedaction } from './policy/redact.ts'
+import { type Cut, findLeftOver, planRedaction } from './policy/redact.ts'
 import { combineSettings, settle } from './policy/settle.ts'
 import { inTurns } from './turns.ts'
 import { applySplices } from './upstream/splice.ts'
@@ -113,23 +113,33 @@ class Change {
     )
   }
 
+  /** First with as little cut as readings allow; what is left then is cut out whole. */
   async #redact(policies: readonly CompiledPolicy[], set: readonly Splice[]): Promise<Decision> {
+    const least = await this.#cut(policies, set, 'inner')
+    if (least.left === null) return least.decision
+    return (await this.#cut(policies, set, 'whole')).decision
+  }
+
+  /** `left` is a policy that still finds something. */
+  async #cut(policies: readonly CompiledPolicy[], set: readonly Splice[], cut: Cut) {
     const { policies: compiled } = this.#world
     const { texts } = this.#trail.facts!
-    const [first] = policies
-    const plan = await soon(planRedaction(compiled, policies, texts))
-    if (plan === null) return this.#refuse(first, 'too much of it')
+    const refuse = (what: string, left: CompiledPolicy | null = null) => {
+      return { decision: this.#refuse(left ?? policies[0], what), left }
+    }
+    const plan = await soon(planRedaction(compiled, policies, { texts, cut }))
+    if (plan === null) return refuse('too much of it')
     const edited = await soon(texts.edit!(plan.edits))
-    if (edited.refused !== undefined) return this.#refuse(first, `it is in ${edited.refused}`)
+    if (edited.refused !== undefined) return refuse(`it is in ${edited.refused}`)
     const splices = together(edited.splices, set)
     const going = splices === null ? null : await this.#readAgain(splices)
-    if (going === null) return this.#refuse(first, 'it is in a field that has to stay')
+    if (going === null) return refuse('it is in a field that has to stay')
     const { values } = plan
     const left = await soon(findLeftOver(compiled, policies, { texts: going.facts.texts, values }))
-    if (plan.edits.length === 0) return this.#refuse(first, 'it is spread over several texts')
-    if (left !== null) return this.#refuse(left, 'it is spread over several texts')
+    if (left !== null) return refuse('it is spread over several texts', left)
+    if (plan.edits.length === 0) return refuse('it is spread over several texts')
     const names = set.length === 0 ? (['redacted'] as const) : (['redacted', 'set'] as const)
-    return { ...this.#decision, changes: { ...going, names } }
+    return { decision: { ...this.#decision, changes: { ...going, names } }, left: null }
   }
 
   /** The call with its edits, read as any other; null where it is another call or none any more. */

@@ -27,53 +27,71 @@ export interface Redaction {
 interface SentPlace extends Place {
   readonly index: number
   readonly reads: string
+  /** Index of the text it was found in: of two readings of a value the later one has more undone. */
+  readonly reading: number
 }
+
+/**
+ * What is cut where readings of a value disagree: what the last of them says, which is what reads the
+ * value in the end, or all of it.
+ */
+export type Cut = 'inner' | 'whole'
 
 /** Finds everything that `policies` mask in `texts`; null when it is too much for one call. */
 export function* planRedaction(
   { texts: rules }: CompiledPolicies,
   policies: readonly CompiledPolicy[],
-  texts: Texts,
+  { texts, cut }: { readonly texts: Texts; readonly cut: Cut },
 ): Generator<undefined, Redaction | null> {
   const search = new MaskSearch(rules, policies)
   const places: SentPlace[] = []
-  for (const [index, text] of texts.values.entries()) {
-    if (index % TEXTS_PER_BREATH === TEXTS_PER_BREATH - 1) yield
+  for (const [reading, text] of texts.values.entries()) {
+    if (reading % TEXTS_PER_BREATH === TEXTS_PER_BREATH - 1) yield
     const found = yield* search.find(text)
     if (places.length + found.length > PLACES_MAX) return null
-    for (const { label, start, end } of apart(found)) {
-      const sent =
-        texts.sent === undefined ? { index, start, end } : texts.sent({ index, start, end })
-      if (sent !== null) places.push({ label, ...sent, reads: text.slice(start, end) })
+    for (const { label, start, end } of clustersOf(found).map(joined)) {
+      const range = { index: reading, start, end }
+      const sent = texts.sent === undefined ? range : texts.sent(range)
+      if (sent !== null) places.push({ label, ...sent, reads: text.slice(start, end), reading })
     }
   }
   places.sort((a, b) => a.index - b.index || a.start - b.start)
   const perText = Map.groupBy(places, ({ index }) => index)
-  return numbered([...perText.values()].flatMap((each) => apart(each)))
+  const chosen = [...perText.values()].flatMap((each) => {
+    return clustersOf(each).flatMap((cluster) =>
+      cut === 'whole' ? joined(cluster) : inner(cluster),
+    )
+  })
+  return numbered(chosen)
 }
 
-/**
- * In order of place, those that overlap joined: together they are what the longest of them is. Equals
- * keep the order they were found in, which is detectors first.
- */
-function apart<Each extends Place>(places: readonly Each[]): Each[] {
-  if (places.length < 2) return [...places]
-  const joined: Each[] = []
-  let longest = 0
+/** In order of place, those that overlap together. */
+function clustersOf<Each extends Place>(places: readonly Each[]): Each[][] {
+  const clusters: Each[][] = []
+  let end = -1
   for (const place of [...places].sort((a, b) => a.start - b.start)) {
-    const last = joined.at(-1)
-    const length = place.end - place.start
-    if (last === undefined || place.start >= last.end) {
-      joined.push(place)
-      longest = length
-      continue
-    }
-    const { start } = last
-    const end = Math.max(last.end, place.end)
-    joined[joined.length - 1] = { ...(length > longest ? place : last), start, end }
-    longest = Math.max(longest, length)
+    if (place.start < end) clusters.at(-1)?.push(place)
+    else clusters.push([place])
+    end = Math.max(place.start < end ? end : 0, place.end)
   }
-  return joined
+  return clusters
+}
+
+/** All of a cluster as one: what the longest of them is, of equals the first found. */
+function joined<Each extends Place>(cluster: readonly Each[]): Each {
+  const longest = cluster.reduce((one, other) => {
+    return other.end - other.start > one.end - one.start ? other : one
+  })
+  const start = Math.min(longest.start, cluster[0]?.start ?? longest.start)
+  const end = cluster.reduce((last, place) => Math.max(last, place.end), 0)
+  return { ...longest, start, end }
+}
+
+/** Those of a cluster that were found in its last reading, which are apart from each other. */
+function inner(cluster: readonly SentPlace[]): readonly SentPlace[] {
+  const last = cluster.reduce((most, { reading }) => Math.max(most, reading), 0)
+  const found = cluster.filter(({ reading }) => reading === last)
+  return found.length < 2 ? found : clustersOf(found).map(joined)
 }
 
 function numbered(places: readonly SentPlace[]): Redaction {
