@@ -20,7 +20,7 @@ upstreams:
   - { name: echo, dialect: openai, url: "echo:", credential: none }
 auth: { keys: { store: sqlite, path: data/keys.db } }
 limits:
-  - { id: five-a-minute, per: key, requests: 5/60s }
+  - { id: six-a-minute, per: key, requests: 6/60s }
 policies:
   - id: approved-models
     allow: { operations: [chat, embeddings, models], models: ["gpt-4o*", "text-embedding-*"] }
@@ -30,6 +30,8 @@ policies:
   - id: codename
     deny: { input: { matches: '(?i)project[- ]zeus' } }
     message: This project stays inside
+  - id: mask-pii
+    redact: { input: { detect: [email, us_ssn, credit_card] } }
 audit: { path: data/audit.db }
 `
 
@@ -52,14 +54,19 @@ const STEPS: readonly Step[] = [
   { title: 'a model that policy denies', ...chat('gpt-5', 'Say hello'), want: 403 },
   { title: 'a text that policy denies', ...chat('gpt-4o', 'All about Project Zeus'), want: 403 },
   {
+    title: 'personal data, masked before it leaves',
+    ...chat('gpt-4o', 'Mail jane.doe@example.com'),
+    want: 200,
+  },
+  {
     title: 'asking first, at /v1/check',
     path: '/v1/check',
     body: { operation: 'chat', model: 'gpt-5', input: 'hello' },
     want: 200,
   },
-  { title: 'a call within the limit', ...chat('gpt-4o', 'The fourth'), want: 200 },
-  { title: 'and another', ...chat('gpt-4o', 'The fifth'), want: 200 },
-  { title: 'one more than the limit', ...chat('gpt-4o', 'The sixth'), want: 429 },
+  { title: 'a call within the limit', ...chat('gpt-4o', 'The fifth'), want: 200 },
+  { title: 'and another', ...chat('gpt-4o', 'The sixth'), want: 200 },
+  { title: 'one more than the limit', ...chat('gpt-4o', 'The seventh'), want: 429 },
 ]
 
 /**

@@ -7,6 +7,7 @@ import type { DescribedRequest, Snapshot } from '../config/snapshot.ts'
 import { readDescribed, readDescribedCaller } from '../dialect/described.ts'
 import { compilePolicies } from '../policy/compile.ts'
 import { describedCall, describedRouter } from '../policy/described-call.ts'
+import type { DescribedChanges } from '../policy/described-changes.ts'
 import { explain, type ExplainedPolicy, knowing, whyText } from '../policy/explain.ts'
 import { readDecision, type RecordedDecision } from '../policy/recorded.ts'
 import { Candidate } from '../policy/replay.ts'
@@ -64,13 +65,29 @@ async function describedLines(
 ): Promise<string[]> {
   const compiled = compilePolicies(snapshot)
   const route = describedRouter(snapshot)
-  const { got } = await decideDescribed(compiled, request, { route, nowMs })
+  const { got, changes } = await decideDescribed(compiled, request, { route, nowMs })
   const call = describedCall(request, route(request), nowMs)
   const { policies } = explain(compiled, call, knowing(scanAll(compiled.texts, request.input)))
   const services = snapshot.detectors.filter((each) => !('matches' in each)).map(({ id }) => id)
   const asked = services.length === 0 ? [] : [`as if nothing was found by ${services.join(', ')}`]
   const by = `by ${file}, ${digestText(snapshot)}`
-  return [verdictText(got), by, ...asked, '', ...table(policies)]
+  return [
+    verdictText(got),
+    by,
+    ...asked,
+    ...changeLines(changes, request.input),
+    '',
+    ...table(policies),
+  ]
+}
+
+/** Texts and parameters that do not go on as they were described. */
+function changeLines({ redacted, set }: DescribedChanges, input: readonly string[]): string[] {
+  const masked = (redacted ?? []).filter((text, index) => text !== input[index])
+  return [
+    ...masked.map((text) => `goes on with ${JSON.stringify(text)}`),
+    ...[...(set ?? [])].map(([parameter, value]) => `goes on with ${parameter} ${value}`),
+  ]
 }
 
 async function readRequest(path: string, { maximums }: Snapshot): Promise<DescribedRequest> {

@@ -251,7 +251,7 @@ function test({ name, request, expect }: TestConfig) {
       max_output_tokens: maxOutputTokens,
       time,
     }),
-    expect: present({ ...expect }),
+    expect: present({ ...expect, set: expect.set == null ? null : present(expect.set) }),
   }
 }
 

@@ -68,12 +68,17 @@ function checkDetected(
 }
 
 function checkExpectation(
-  { decision, policy, reason, why }: TestValue['expect'],
+  expect: TestValue['expect'],
   known: ReadonlyMap<string, PolicyValue>,
   { report, at }: { readonly report: Report; readonly at: Path },
 ): void {
+  const { decision, policy, reason, why } = expect
   const noReason = reason === null || decision === 'deny'
   report.check([...at, 'reason'], noReason, 'An allowed call is given no reason: remove it')
+  for (const key of ['redacted', 'set'] as const) {
+    const goes = decision === 'allow' || expect[key] === null
+    report.check([...at, key], goes, 'A refused call does not go on: remove it')
+  }
   const whose = why === null || policy !== null
   report.check([...at, 'why'], whose, 'Needs `policy` beside it: whose fields are meant?')
   if (policy === null) return
@@ -81,12 +86,25 @@ function checkExpectation(
   const found = known.get(policy)
   const unknown = `Unknown policy ${quote(policy)}${suggestion(policy, [...known.keys()])}`
   report.check(here, found !== undefined, unknown)
-  if (found === undefined) return
+  if (found !== undefined) checkDecider(found, decision, { report, at: here })
+}
+
+/** Whether the policy can have decided so. */
+function checkDecider(
+  found: PolicyValue,
+  decision: 'allow' | 'deny',
+  { report, at: here }: { readonly report: Report; readonly at: Path },
+): void {
+  const policy = quote(found.id)
+  const changes = found.redact !== null || found.set !== null
+  const told = `Policy ${policy} changes calls and decides nothing: expect \`redacted\` or \`set\``
+  report.check(here, !changes, told)
+  if (changes) return
   const allows = found.allow !== null
   const refuses = found.deny !== null || found.require !== null
   const message = allows
-    ? `Policy ${quote(policy)} is an allow and never refuses: expect another, or decision: allow`
-    : `Policy ${quote(policy)} never allows: expect another, or decision: deny`
+    ? `Policy ${policy} is an allow and never refuses: expect another, or decision: allow`
+    : `Policy ${policy} never allows: expect another, or decision: deny`
   report.check(here, decision === 'deny' ? refuses || !allows : !refuses, message)
 }
 

@@ -7,6 +7,7 @@ import {
   integer,
   list,
   map,
+  number,
   optional,
   record,
   required,
@@ -67,6 +68,20 @@ const request = map('tests.request', {
   ),
 })
 
+const any = optional(number(-2, 1_000_000_000), 'The value that goes on.')
+const word = optional(text('a text', NAME, 64), 'The value that goes on.')
+
+const set = map('tests.expect.set', {
+  max_output_tokens: any,
+  n: any,
+  temperature: any,
+  top_p: any,
+  presence_penalty: any,
+  frequency_penalty: any,
+  reasoning_effort: word,
+  service_tier: word,
+})
+
 const expectation = map('tests.expect', {
   decision: required(choice(['allow', 'deny']), 'What is decided.'),
   policy: optional(text('a policy id', NAME, 64), 'The policy that decides.'),
@@ -78,6 +93,11 @@ const expectation = map('tests.expect', {
     text('field names, like models, input.matches', NAME, 500),
     'The fields that decided, as the audit entry names them; with `policy`.',
   ),
+  redacted: optional(
+    texts('a text', { max: 1000, charsMax: 100_000 }),
+    'The input as it goes on, with its placeholders: a text or a list of texts.',
+  ),
+  set: optional(set, 'Parameters that are put or clamped; those not named are not looked at.'),
 })
 
 /** Run by `governor test`, checked whenever the file is loaded. */

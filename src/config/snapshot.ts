@@ -315,5 +315,9 @@ export interface TestConfig {
     readonly policy: string | null
     readonly reason: string | null
     readonly why: string | null
+    /** The input as it goes on. */
+    readonly redacted?: readonly string[] | null
+    /** Parameters as they go on; a null one is not asked about. */
+    readonly set?: Readonly<Partial<Record<Parameter, number | string | null>>> | null
   }
 }

@@ -1,7 +1,8 @@
 import type { DescribedRequest, TestConfig } from '../config/snapshot.ts'
-import type { PolicyResult } from '../exchange.ts'
+import type { Parameter, PolicyResult } from '../exchange.ts'
 import type { CompiledPolicies } from './compile.ts'
 import { describedCall, type Router } from './described-call.ts'
+import { type DescribedChanges, describedChanges } from './described-changes.ts'
 import { evaluate } from './evaluate.ts'
 import type { AskExternal } from './external/external-detector.ts'
 
@@ -59,12 +60,15 @@ export async function runTests(
   const matched = new Map<string, number>()
   let decided = 0
   for (const test of tests) {
-    const { got, policies } = await decideDescribed(compiled, test.request, context)
+    const { got, policies, changes } = await decideDescribed(compiled, test.request, context)
     if (policies !== null) decided++
     for (const { id, result } of policies ?? []) {
       if (result !== 'error' && result !== 'skipped') matched.set(id, (matched.get(id) ?? 0) + 1)
     }
-    const differences = differencesOf(test.expect, got, policies ?? [])
+    const differences = [
+      ...differencesOf(test.expect, got, policies ?? []),
+      ...changeDifferences(test.expect, changes, test.request),
+    ]
     results.push({ name: test.name, differences, got, policies: policies ?? [] })
   }
   const coverage = compiled.policies.map(({ id }) => {
@@ -74,22 +78,31 @@ export async function runTests(
   return { results, coverage, coveredPercent: percent(coverage) }
 }
 
+/** What is made of a described call. */
+export interface DecidedRequest {
+  readonly got: Verdict
+  readonly policies: readonly PolicyResult[] | null
+  readonly changes: DescribedChanges
+}
+
 /** Decides one described call; `policies` is null when it would not get as far as the policies. */
 export async function decideDescribed(
   compiled: CompiledPolicies,
   request: DescribedRequest,
   { route, nowMs }: TestContext,
-): Promise<{ readonly got: Verdict; readonly policies: readonly PolicyResult[] | null }> {
+): Promise<DecidedRequest> {
   const upstream = route(request)
   if (upstream === null) {
     const what = request.model === '' ? 'this call names no model' : `"${request.model}"`
     const reason = `No upstream serves this model: ${what}`
-    return { got: { decision: 'deny', policy: null, reason }, policies: null }
+    const changes = { redacted: null, set: null }
+    return { got: { decision: 'deny', policy: null, reason }, policies: null, changes }
   }
   const call = describedCall(request, upstream, nowMs)
   const decision = await evaluate(compiled, { ...call, ask: answersOf(request) })
   const { effect, policy, message, policies } = decision
-  return { got: { decision: effect, policy, reason: message }, policies }
+  const changes = await describedChanges(compiled, decision, request)
+  return { got: { decision: effect, policy, reason: message }, policies, changes }
 }
 
 /** Services find what the request says they do: nobody is asked. */
@@ -113,6 +126,26 @@ function differencesOf(
   compare('reason', expect.reason, got.reason)
   const why = policies.find(({ id }) => id === expect.policy)?.why ?? null
   compare('why', expect.why, why)
+  return differences
+}
+
+/** Where no change is expected none is looked for. */
+function changeDifferences(
+  expect: TestConfig['expect'],
+  { redacted, set }: DescribedChanges,
+  { input, maxOutputTokens }: DescribedRequest,
+): string[] {
+  const differences: string[] = []
+  const compare = (what: string, wanted: unknown, found: unknown) => {
+    const [one, other] = [JSON.stringify(wanted), JSON.stringify(found)]
+    if (one !== other) differences.push(`${what}: expected ${one}, got ${other}`)
+  }
+  if (expect.redacted != null) compare('redacted', expect.redacted, redacted ?? input)
+  for (const [parameter, value] of Object.entries(expect.set ?? {})) {
+    const sent = parameter === 'max_output_tokens' ? maxOutputTokens : null
+    const goes = set?.get(parameter as Parameter) ?? sent
+    if (value !== null) compare(`set ${parameter}`, value, goes)
+  }
   return differences
 }
 

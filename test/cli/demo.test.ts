@@ -8,7 +8,12 @@ t.test('governor demo shows every kind of answer, verifies the log and exits 0',
   const { code, out, err } = await governor(['demo'], t.testdir())
   t.equal(code, 0, out + err)
   t.equal(err, '')
-  for (const shown of ['POLICY_DENIED', 'LIMIT_EXCEEDED', 'The audit log holds']) {
+  for (const shown of [
+    'POLICY_DENIED',
+    'LIMIT_EXCEEDED',
+    'Mail [EMAIL_1]',
+    'The audit log holds',
+  ]) {
     t.ok(out.includes(shown), shown)
   }
 })

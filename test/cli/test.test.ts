@@ -139,6 +139,41 @@ no-frontier enforce denied: models</failure>
   )
 })
 
+t.test('test compares what goes on, and says what would', async (t) => {
+  const cwd = t.testdir({
+    'governance.yaml': `version: 1
+upstreams: [{ name: echo, dialect: openai, url: "echo:" }]
+policies:
+  - { id: open, allow: {} }
+  - { id: mask, redact: { input: { detect: [email], words: [zeus] } } }
+  - { id: later, mode: shadow, redact: { input: { words: [hermes] } } }
+  - { id: cap, for: { models: [gpt-4o] }, set: { max_output_tokens: { default: 10, at_most: 20 }, service_tier: flex } }
+tests:
+  - name: as it is said
+    request: { model: gpt-4o, input: ["Zeus: a@b.org", "c@b.org, a@b.org, hermes"] }
+    expect:
+      decision: allow
+      redacted: ["[WORD_1]: [EMAIL_1]", "[EMAIL_2], [EMAIL_1], hermes"]
+      set: { max_output_tokens: 10, service_tier: flex }
+  - name: within bounds
+    request: { model: gpt-4o, input: hello, max_output_tokens: 15 }
+    expect: { decision: allow, redacted: hello, set: { max_output_tokens: 15 } }
+  - name: otherwise
+    request: { model: gpt-5, input: a@b.org }
+    expect: { decision: allow, redacted: a@b.org, set: { max_output_tokens: 10 } }
+`,
+    'request.json': '{"model":"gpt-4o","input":"ask a@b.org","max_output_tokens":21}',
+  })
+  const { code, out } = await governor(['test'], cwd)
+  t.equal(code, 1)
+  t.match(out, '✓ as it is said')
+  t.match(out, '✓ within bounds')
+  t.match(out, '      redacted: expected ["a@b.org"], got ["[EMAIL_1]"]')
+  t.match(out, '      set max_output_tokens: expected 10, got null')
+  const explained = await governor(['explain', 'request.json'], cwd)
+  t.match(explained.out, 'goes on with "ask [EMAIL_1]"\ngoes on with max_output_tokens 20\n')
+})
+
 t.test('test covers every policy of every file in config/policies', async (t) => {
   const files = readdirSync(join(REPOSITORY, 'config/policies')).map(
     (name) => `config/policies/${name}`,

@@ -119,7 +119,7 @@ class Bodies {
   #hidden(text: string): string {
     const way = this.#random.next()
     if (way < 0.6) return text
-    if (way < 0.8) return [...text].join('\u200B')
+    if (way < 0.8) return text.replaceAll(/.(?=.)/g, '$&\u200B')
     return text.replaceAll(/[@a-y]/g, (unit) => String.fromCharCode(unit.charCodeAt(0) + 0xfee0))
   }
 
