@@ -44,6 +44,7 @@ export interface Sections {
   readonly prices?: string
   readonly audit?: string
   readonly maximums?: string
+  readonly defaults?: string
   readonly timeouts?: string
   /** As written in the file. */
   readonly credential?: string
@@ -90,6 +91,7 @@ export function configText(sections: Sections = {}): string {
     ...optional('detectors', detectors),
     ...optional('prices', sections.prices),
     `audit: ${sections.audit ?? '{ path: audit.db }'}`,
+    ...optional('defaults', sections.defaults),
     `maximums: ${sections.maximums ?? '{}'}`,
     `timeouts: ${sections.timeouts ?? '{}'}`,
   ]

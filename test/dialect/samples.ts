@@ -1,0 +1,107 @@
+import type { Row } from '../../src/dialect/table.ts'
+
+/** A body for every endpoint that takes one, with a text and a model where it has a place for them. */
+
+interface Wanted {
+  readonly text: string
+  readonly model: string
+}
+
+type Sample = (wanted: Wanted) => object
+
+const messages: Sample = ({ model, text }) => ({
+  model,
+  max_tokens: 9,
+  messages: [{ role: 'user', content: text }],
+})
+const input: Sample = ({ model, text }) => ({ model, input: text })
+const prompt: Sample = ({ model, text }) => ({ model, prompt: text })
+const named: Sample = ({ model, text }) => ({ model, instructions: text })
+const noted: Sample = ({ text }) => ({ metadata: { note: text } })
+const contents: Sample = ({ text }) => ({ contents: [{ parts: [{ text }] }] })
+
+/** By dialect and `api`; a body that is the same everywhere stands without a dialect. */
+const SAMPLES: Readonly<Record<string, Sample>> = {
+  'chat.completions': messages,
+  responses: input,
+  'responses.compact': input,
+  'responses.input_tokens': input,
+  completions: prompt,
+  embeddings: input,
+  moderations: input,
+  'images.generations': prompt,
+  'images.edits': prompt,
+  'audio.speech': input,
+  rerank: ({ model, text }) => ({ model, query: 'q', documents: [text] }),
+  score: ({ model, text }) => ({ model, text_1: 'a', text_2: text }),
+  tokenize: prompt,
+  detokenize: ({ model, text }) => ({ model, tokens: [1, 2], note: text }),
+  'chat.completions.update': noted,
+  'conversations.create': ({ text }) => ({ items: [{ role: 'user', content: text }] }),
+  'conversations.update': noted,
+  'conversations.items.create': ({ text }) => ({ items: [{ role: 'user', content: text }] }),
+  'containers.create': ({ text }) => ({ name: text }),
+  'containers.files.create': ({ text }) => ({ file_id: 'f', note: text }),
+  'vector_stores.create': ({ text }) => ({ name: text }),
+  'vector_stores.update': noted,
+  'vector_stores.search': ({ text }) => ({ query: [text] }),
+  'vector_stores.files.create': ({ text }) => ({ file_id: 'f', attributes: { note: text } }),
+  'vector_stores.files.update': ({ text }) => ({ attributes: { note: text } }),
+  'vector_stores.batches.create': ({ text }) => ({ file_ids: ['f'], attributes: { note: text } }),
+  'assistants.create': named,
+  'assistants.update': named,
+  'threads.create': ({ text }) => ({ messages: [{ role: 'user', content: text }] }),
+  'threads.update': noted,
+  'threads.messages.create': ({ text }) => ({ role: 'user', content: text }),
+  'threads.messages.update': noted,
+  'threads.runs.create_both': named,
+  'threads.runs.create': named,
+  'threads.runs.update': noted,
+  'threads.runs.submit': ({ text }) => ({ tool_outputs: [{ tool_call_id: 'c', output: text }] }),
+  'batches.create': ({ text }) => ({
+    input_file_id: 'f',
+    endpoint: '/v1/responses',
+    metadata: { note: text },
+  }),
+  'fine_tuning.create': ({ model, text }) => ({ model, training_file: 'f', suffix: text }),
+  'graders.run': ({ model, text }) => ({ grader: { model, input: [{ content: text }] } }),
+  'graders.validate': ({ model, text }) => ({ grader: { model, input: [{ content: text }] } }),
+  'evals.create': ({ model, text }) => ({ testing_criteria: [{ model, name: text }] }),
+  'evals.update': noted,
+  'evals.runs.create': ({ model, text }) => ({ name: text, data_source: { model } }),
+  messages,
+  'messages.count_tokens': messages,
+  'messages.batches.create': (wanted) => ({
+    requests: [{ custom_id: 'c', params: messages(wanted) }],
+  }),
+  generateContent: contents,
+  streamGenerateContent: contents,
+  countTokens: contents,
+  embedContent: ({ text }) => ({ content: { parts: [{ text }] } }),
+  batchEmbedContents: ({ text, model }) => ({
+    requests: [{ model, content: { parts: [{ text }] } }],
+  }),
+  'api.chat': messages,
+  'api.generate': prompt,
+  'api.embed': input,
+  'api.embeddings': prompt,
+}
+
+/** The body of one call; undefined for an endpoint without a body. Throws where there is no sample. */
+export function sampleBody({ endpoint }: Row, wanted: Wanted, streamed: boolean) {
+  if (endpoint.body === 'none') return undefined
+  const sample = SAMPLES[endpoint.api]
+  if (sample === undefined) throw new Error(`no sample of ${endpoint.api}`)
+  const body = sample(wanted)
+  if (endpoint.api.startsWith('api.')) return { ...body, stream: streamed }
+  if (!streamed || endpoint.api === 'streamGenerateContent') return body
+  return endpoint.api === 'audio.speech'
+    ? { ...body, stream_format: 'sse' }
+    : { ...body, stream: true }
+}
+
+/** The path of one call. */
+export function samplePath({ path, endpoint }: Row, model: string, streamed: boolean): string {
+  const filled = path.replaceAll('{id}', 'id_1').replace('{model}', model)
+  return streamed && endpoint.api === 'streamGenerateContent' ? `${filled}?alt=sse` : filled
+}
