@@ -23,6 +23,7 @@ export const LINT_RULES = {
   'exception-ended': 'An exception that lifts nothing any more',
   'exception-ending': 'An exception that ends within 30 days',
   'exception-long': 'An exception that lasts longer than a year',
+  'no-pattern': 'A name that was meant as something else',
   'require-models': 'A require on models that also refuses operations without a model',
 } as const
 export type LintRule = keyof typeof LINT_RULES
@@ -52,6 +53,7 @@ function lintPolicy({ policy, at }: Placed, all: readonly Placed[], snapshot: Sn
     ...lintReach({ policy, at }, all),
     ...lintServed(policy, at, snapshot),
     ...lintRequire(policy, at),
+    ...lintNames(policy, at),
   ]
   if (policy.mode !== 'shadow') return found
   const message = 'In shadow: it is recorded and decides nothing'
@@ -162,6 +164,36 @@ function lintRequire({ verb, selectors, for: narrowed }: PolicyConfig, at: Path)
   const message =
     'Also refuses operations that name no model, like `models`: add `for: { operations: [chat] }`'
   return [{ path: [...at, verb, 'models'], message, rule: 'require-models' }]
+}
+
+// --- names ---
+
+/** What has a meaning in a regular expression and hardly in a name; a list in one text. */
+const REGEX = /\.\*|^\^|\$$|^\/.*\/[a-z]*$|[|\\()]|\[.*\]/
+const QUOTES = /^[\u2018-\u201f\u00ab\u00bb]|[\u2018-\u201f\u00ab\u00bb]$/
+
+function lintNames(policy: PolicyConfig, at: Path): Advice[] {
+  const parts = [
+    { selectors: policy.for, path: [...at, 'for'] },
+    { selectors: policy.selectors, path: [...at, policy.verb] },
+  ]
+  return parts.flatMap(({ selectors, path }) =>
+    (['tenants', 'keys', 'users', 'roles', 'models'] as const).flatMap((field) => {
+      const found = selectors?.[field]?.map(nameAdvice).find((message) => message !== null)
+      return found === undefined
+        ? []
+        : [{ path: [...path, field], message: found, rule: 'no-pattern' }]
+    }),
+  )
+}
+
+function nameAdvice(name: string): string | null {
+  const shown = JSON.stringify(name)
+  if (QUOTES.test(name)) return `The quotes of ${shown} are typographic, and part of the name`
+  if (name.includes(',')) return `${shown} is one name: write a list, [a, b]`
+  return REGEX.test(name)
+    ? `${shown} looks like a regular expression: in names only * has a meaning`
+    : null
 }
 
 // --- unused ---

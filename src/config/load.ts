@@ -184,7 +184,12 @@ function decode(bytes: Buffer): { readonly text: string } | { readonly wrong: st
   } catch {
     return { wrong: 'The file is not UTF-8 text: save it as UTF-8' }
   }
-  if (text.includes('\0')) return { wrong: 'The file holds a NUL byte: it is not text' }
+  if (text.includes('\0')) {
+    return { wrong: 'The file holds a NUL byte: it is not text, or not UTF-8, save it as UTF-8' }
+  }
+  if (/\r(?!\n)/.test(text)) {
+    return { wrong: 'A line ends in a carriage return alone: save the file with LF line ends' }
+  }
   if (text.trim() === '') {
     return { wrong: 'The file is empty: `governor init` writes one to start from' }
   }

@@ -1,3 +1,5 @@
+import { meant } from './synonyms.ts'
+
 /** A place in the file: keys and indexes from the root, like `['policies', 2, 'id']`. */
 export type Path = readonly (string | number)[]
 
@@ -26,10 +28,19 @@ export function pathText(path: Path): string {
   let text = ''
   for (const step of path) {
     if (typeof step === 'number') text += `[${step}]`
-    else if (!/^[\w$-]+$/.test(step)) text += `[${JSON.stringify(step)}]`
+    else if (!/^[\w$-]+$/.test(step)) text += `[${visible(JSON.stringify(step))}]`
     else text += text === '' ? step : `.${step}`
   }
   return text
+}
+
+/** Shows what would hide or reorder the text around it as `\\uXXXX`: a file is its writer's. */
+export function visible(text: string): string {
+  return text.replaceAll(/[\p{Cf}\p{Zl}\p{Zp}\x7f-\x9f]/gu, (found) =>
+    Array.from({ length: found.length }, (_, index) => {
+      return `\\u${found.charCodeAt(index).toString(16).padStart(4, '0')}`
+    }).join(''),
+  )
 }
 
 /** Orders problems by line, then column; those of one place keep their order. */
@@ -69,7 +80,7 @@ export function nearest(word: string, candidates: Iterable<string>): string | nu
 
 /** `: did you mean "x"?` or, when nothing is near, the whole list if it is short. */
 export function suggestion(word: string, candidates: readonly string[]): string {
-  const near = nearest(word, candidates)
+  const near = nearest(word, candidates) ?? meant(word, candidates)
   if (near !== null) return `: did you mean ${JSON.stringify(near)}?`
   return candidates.length === 0 ? '' : `: expected one of ${candidates.slice(0, 24).join(', ')}`
 }

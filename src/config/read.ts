@@ -1,5 +1,6 @@
 import { isAlias, isMap, isScalar, isSeq, type Scalar, type YAMLMap, type YAMLSeq } from 'yaml'
 
+import { keyHint } from './hints.ts'
 import { suggestion, type Path } from './problem.ts'
 import { NOT_BUILT, Report } from './report.ts'
 import { ScalarReader, type ReadOptions } from './scalar.ts'
@@ -70,7 +71,9 @@ export class Reader {
     const field = Object.hasOwn(fields, key) ? fields[key] : undefined
     if (field === undefined) {
       const known = Object.keys(fields).filter((name) => !isLater(fields[name]))
-      return this.#report.at(keyNode, path, `Unknown key${suggestion(key, known)}`)
+      const hint = keyHint(key, fields)
+      const rest = hint === null ? suggestion(key, known) : `: ${hint}`
+      return this.#report.at(keyNode, path, `Unknown key${rest}`)
     }
     return isLater(field)
       ? this.#report.at(keyNode, path, `Key ${quote(key)} ${NOT_BUILT}`)
@@ -96,7 +99,11 @@ export class Reader {
   }
 
   #list(node: unknown, shape: Shape & { kind: 'list' }, path: Path): unknown {
-    if (!isSeq(node)) return this.#report.unexpected(node, path, 'a list, like [a, b]')
+    if (!isSeq(node)) {
+      const isOfMaps = shape.item.shape.kind === 'map'
+      const what = isOfMaps ? 'a list, each item after a "- "' : 'a list, like [a, b]'
+      return this.#report.unexpected(node, path, what)
+    }
     if (!this.#fits(node, shape, path)) return undefined
     return node.items.map((item, index) => {
       const value = this.#value(item, shape.item.shape, [...path, index])
@@ -134,7 +141,12 @@ export class Reader {
       if (name === undefined || 'set' in name) return name && [name]
     }
     if (!isSeq(node)) {
-      return this.#report.unexpected(node, path, `a list of ${shape.what} or a $set`)
+      const like =
+        isScalar(node) && /^[\w.*-]{1,40}$/.test(String(node.value))
+          ? `, like [${String(node.value)}]`
+          : ''
+      const what = `a list of ${shape.what}${like}, or a $set`
+      return this.#report.unexpected(node, path, what)
     }
     if (!this.#fits(node, { min: 1, max: shape.max }, path)) return undefined
     return node.items.map((each, index) => {
@@ -168,8 +180,13 @@ export class Reader {
 }
 
 /** What a map is, where something else was found. */
-function expected({ orText, orValue, fields }: Shape & { kind: 'map' }): string {
+function expected({ name, orText, orValue, fields }: Shape & { kind: 'map' }): string {
   if (orText !== undefined) return `selectors or ${orText.what}`
+  if (name === 'input') return 'what to look for, like { detect: [email] }'
+  if (name === 'policy selectors') {
+    return 'selectors, like { models: [gpt-4o] } or { when: "an expression" }; {} is every call'
+  }
+  if (name === 'selectors') return 'selectors, like { roles: [developer] }'
   if (orValue === undefined) return 'keys and values'
   return `a value or a map of ${Object.keys(fields).join(', ')}`
 }

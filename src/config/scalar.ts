@@ -25,6 +25,9 @@ export interface ReadOptions {
 /** Scalars that YAML 1.1 readers, still the most used, take for booleans. */
 const OLD_BOOLEAN = /^(yes|no|on|off)$/i
 
+/** What a shell takes for a variable. */
+const SHELL_VARIABLE = /^\$[A-Z_][A-Z0-9_]*$/
+
 const LIKE = {
   duration: '30s',
   size: '16MiB',
@@ -126,8 +129,13 @@ export class ScalarReader {
       return this.#report.unexpected(node, path, expectation(shape))
     }
     if (shape.kind === 'expression' && this.cut(node, path)) return undefined
-    if (typeof node.value !== 'string') return this.#notText(node, shape, path)
-    if (looksBoolean(node, shape)) return this.#notText(node, shape, path)
+    if (typeof node.value !== 'string' || looksBoolean(node, shape)) {
+      return this.#notText(node, shape, path)
+    }
+    if (isShellVariable(node.value, shape)) {
+      const message = `A variable is written \${${node.value.slice(1)}} here, not ${quote(node.value)}`
+      return this.#report.at(node, path, message)
+    }
     if (shape.kind === 'secret') return this.#secret(node, node.value, path)
     const text = this.#substituted(node, node.value, path)
     if (text === undefined) return shape.kind === 'text' ? node.value : undefined
@@ -234,6 +242,12 @@ export class ScalarReader {
     this.#report.at(node, path, 'YAML ends the text at " #": quote the expression')
     return true
   }
+}
+
+/** Where any text may stand, in prompts of tests, that is text too. */
+function isShellVariable(text: string, shape: Shape): boolean {
+  if (shape.kind === 'expression' || !SHELL_VARIABLE.test(text)) return false
+  return shape.kind !== 'text' || shape.pattern.source !== '^'
 }
 
 type Decimal = Shape & { kind: 'fraction' | 'price' | 'number' }

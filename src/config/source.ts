@@ -11,8 +11,9 @@ import {
   type YAMLError,
 } from 'yaml'
 
-import { pathText, type Path, type Problem } from './problem.ts'
+import { pathText, type Path, type Problem, visible } from './problem.ts'
 import { sourceOffset } from './scalar-offset.ts'
+import { yamlMistake } from './yaml-errors.ts'
 
 /** The contract needs nine levels. */
 const DEPTH_MAX = 32
@@ -111,7 +112,8 @@ export class Source {
   /** Only the first syntax error: those after it are mostly its echo. */
   #syntax(error: YAMLError): void {
     const offset = Math.max(0, error.pos[0])
-    this.problems.push(this.problemAtOffset(offset, [], explain(error, this.text, offset)))
+    const mistake = yamlMistake(error, this.text, offset)
+    this.problems.push(this.problemAtOffset(mistake.offset, [], mistake.message))
   }
 
   #refuse(node: unknown, path: Path, depth: number): void {
@@ -169,29 +171,5 @@ export function scalarText({ value, source }: Scalar): string {
 
 /** A value for a message: quoted, escaped, at most 80 characters. */
 export function quote(value: string): string {
-  return JSON.stringify(value.length > 80 ? `${value.slice(0, 77)}…` : value)
-}
-
-/** Says in our words what a YAML error mostly means. */
-function explain(error: YAMLError, text: string, offset: number): string {
-  const lineStart = text.lastIndexOf('\n', offset - 1) + 1
-  const before = text.slice(lineStart, offset)
-  if (error.code === 'MULTIPLE_DOCS') {
-    return 'A second document is not read: keep one document in the file'
-  }
-  if (/[{[,:]\s*[^"'\s]*\$$/.test(before)) {
-    return 'An unquoted ${…} ends at its brace here: quote it, like "${NAME}"'
-  }
-  if (error.code === 'BAD_ALIAS') return 'A pattern that starts with * must be quoted, like "*"'
-  if (error.code === 'BLOCK_AS_IMPLICIT_KEY') {
-    return 'YAML reads ": " as another key: quote the expression'
-  }
-  if (error.code === 'BAD_SCALAR_START') return `${error.message}: quote the value`
-  const closing = /end with a ([\]}])$/.exec(error.message)?.[1]
-  if (closing !== undefined) return `A bracket above is not closed: expected ${closing}`
-  if (error.code === 'TAB_AS_INDENT') return 'A tab cannot indent: use spaces'
-  if (error.code === 'UNEXPECTED_TOKEN' && /[\])}]$/.test(before)) {
-    return 'Text goes on after a closing bracket: quote the expression'
-  }
-  return error.message
+  return visible(JSON.stringify(value.length > 80 ? `${value.slice(0, 77)}…` : value))
 }

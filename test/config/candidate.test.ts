@@ -74,7 +74,10 @@ t.test('what is no configuration at all is said of the candidate, too', async (t
   for (const [text, message] of [
     ['', 'next.yaml:1:1 The file is empty: `governor init` writes one to start from'],
     ['a: [', 'next.yaml:1:5 A bracket above is not closed: expected ]'],
-    ['\0', 'next.yaml:1:1 The file holds a NUL byte: it is not text'],
+    [
+      '\0',
+      'next.yaml:1:1 The file holds a NUL byte: it is not text, or not UTF-8, save it as UTF-8',
+    ],
   ] as const) {
     const directory = t.testdir({ 'governance.yaml': LIVE, 'next.yaml': text })
     t.strictSame(load(directory).problems, [message])

@@ -186,3 +186,26 @@ t.test('lint() tells of exceptions before they end, after, and when they are wid
     ],
   )
 })
+
+t.test('lint() finds names that were meant as something else', async (t) => {
+  const found = lint(
+    policies(
+      OFFERED,
+      '{ id: a, deny: { models: ["gpt-5", "gpt-4.*"] } }',
+      '{ id: b, for: { users: ["^ada$"] }, deny: { models: [o3] } }',
+      '{ id: c, deny: { roles: ["intern,guest"] } }',
+      '{ id: d, deny: { tenants: [“acme”] } }',
+      '{ id: e, deny: { models: ["ft:gpt-4o:acme:x:1", "gpt-4.1*", "openai/*", "a(b"] } }',
+    ),
+  )
+  t.strictSame(
+    found.filter((line) => line.includes('no-pattern')),
+    [
+      '5:30 policies[1].deny.models no-pattern "gpt-4.*" looks like a regular expression: in names only * has a meaning',
+      '6:28 policies[2].for.users no-pattern "^ada$" looks like a regular expression: in names only * has a meaning',
+      '7:29 policies[3].deny.roles no-pattern "intern,guest" is one name: write a list, [a, b]',
+      '8:31 policies[4].deny.tenants no-pattern The quotes of "“acme”" are typographic, and part of the name',
+      '9:30 policies[5].deny.models no-pattern "a(b" looks like a regular expression: in names only * has a meaning',
+    ],
+  )
+})

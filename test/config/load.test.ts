@@ -99,7 +99,11 @@ t.test('loadConfig() says why a file cannot be read', async (t) => {
     ['large.yaml', true, 'The file is larger than 1048576 bytes'],
     ['empty.yaml', false, 'The file is empty: `governor init` writes one to start from'],
     ['latin.yaml', false, 'The file is not UTF-8 text: save it as UTF-8'],
-    ['nul.yaml', false, 'The file holds a NUL byte: it is not text'],
+    [
+      'nul.yaml',
+      false,
+      'The file holds a NUL byte: it is not text, or not UTF-8, save it as UTF-8',
+    ],
   ] as const) {
     const loaded = loadConfig(join(folder, name), { forRun: true })
     t.strictSame(loaded.ok ? null : [loaded.missing, loaded.problems[0]?.message], [
@@ -238,4 +242,19 @@ t.test('loadConfig() says when it may not read', async (t) => {
   chmodSync(join(folder, 'governance.yaml'), 0)
   const loaded = loadConfig(join(folder, 'governance.yaml'), { env: {}, forRun: true })
   t.match(lines(loaded)[0], /permission denied/)
+})
+
+t.test('parseConfig() says of a file in another encoding how to save it', async (t) => {
+  const text = `${HEAD}policies: [{ id: a, allow: {} }]\n`
+  const wrong = (bytes: Buffer) => lines(load(bytes)).join('\n')
+  const swapped = Buffer.from(text, 'utf16le').swap16()
+  t.match(wrong(swapped), /^1:1 .*not UTF-8, save it as UTF-8$/, 'UTF-16, big end first')
+  t.match(wrong(Buffer.from(`\ufeff${text}`, 'utf16le')), /^1:1 .*not UTF-8/, 'UTF-16 with a mark')
+  t.match(wrong(Buffer.from(text.replaceAll('\n', '\r'))), /^1:1 .*carriage return alone/)
+  t.match(wrong(Buffer.from('# caf\xe9\n', 'latin1')), /^1:1 .*not UTF-8/)
+  t.equal(load(Buffer.from(`\ufeff${text}`)).ok, true, 'a mark of UTF-8 is none of its text')
+  const windows = text.replace('allow', 'alow').replaceAll('\n', '\r\n')
+  const mistake = lines(load(Buffer.from(`\ufeff${windows}`)))
+  t.match(mistake, [/policies\[0\]\.alow Unknown key: did you mean "allow"\?$/])
+  t.strictSame(mistake, lines(load(Buffer.from(windows))), 'and moves no column')
 })

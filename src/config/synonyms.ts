@@ -1,0 +1,36 @@
+/** What people write who know other tools, and what it is here. */
+
+const SAME: Readonly<Record<string, readonly string[]>> = {
+  deny: ['block', 'forbid', 'reject', 'refuse', 'disallow'],
+  allow: ['permit', 'accept', 'pass', 'grant'],
+  require: ['must', 'assert', 'enforce', 'ensure'],
+  redact: ['mask', 'replace', 'anonymize', 'anonymise', 'sanitize'],
+  set: ['clamp', 'override', 'modify', 'mutate'],
+  when: ['if', 'condition', 'conditions', 'expression', 'expr', 'cel'],
+  for: ['match', 'where', 'selector', 'selectors', 'target', 'targets', 'scope'],
+  id: ['name', 'title'],
+  message: ['description', 'reason', 'error'],
+  shadow: ['dry-run', 'dryrun', 'audit', 'log', 'monitor', 'observe', 'report', 'off', 'disabled'],
+  enforce: ['block', 'on', 'enabled', 'active', 'strict'],
+  matches: ['regex', 'regexp', 'pattern', 'match', 'contains'],
+  words: ['keywords', 'keyword', 'terms', 'blocklist', 'denylist'],
+  credential: ['api_key', 'apikey', 'api-key', 'key', 'token', 'secret', 'password'],
+  url: ['base_url', 'baseurl', 'endpoint', 'host', 'api_base', 'address'],
+  models: ['model'],
+  operations: ['endpoints', 'paths', 'routes', 'actions'],
+  policies: ['rules', 'guardrails', 'polices'],
+  limits: ['rate_limits', 'ratelimits', 'quotas', 'budgets'],
+  upstreams: ['providers', 'backends', 'targets'],
+  expires: ['until', 'end', 'expiry', 'expires_at', 'valid_until'],
+  approved_by: ['approver', 'owner', 'approvedby'],
+  us_ssn: ['ssn', 'social_security'],
+  credit_card: ['card', 'cards', 'pan', 'creditcard'],
+  api_key: ['secret', 'secrets', 'api_keys', 'credentials'],
+  chat: ['chat.completions', 'chat/completions', 'responses', 'messages', 'generatecontent'],
+}
+
+/** The name among `known` that is meant by a word of other tools; null where none is. */
+export function meant(word: string, known: readonly string[]): string | null {
+  const lower = word.toLowerCase()
+  return known.find((name) => SAME[name]?.includes(lower) === true) ?? null
+}
