@@ -23,6 +23,7 @@ export const ERRORS = {
   DRAINING: spec(503, 'governor', 'Governor is shutting down'),
   LIMIT_EXCEEDED: spec(429, 'client', 'A limit is reached'),
   LIMIT_EXHAUSTED: spec(403, 'client', 'A limit is used up for longer than a minute'),
+  LIMITS_UNAVAILABLE: spec(503, 'governor', 'The shared store of limits cannot be reached'),
   PRICE_UNKNOWN: spec(403, 'client', 'A limit on cost cannot be kept: the model has no price'),
   BODY_TOO_LARGE: spec(413, 'client', 'The request body is too large'),
   BODY_TIMEOUT: spec(408, 'client', 'The request body did not arrive in time'),

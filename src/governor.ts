@@ -19,6 +19,8 @@ import { createAdminServer } from './http/admin.ts'
 import { isCheck } from './http/check.ts'
 import { createProxyServer, listen } from './http/server.ts'
 import { MemoryStore, RESTORED_WINDOW_MIN_MS } from './limit/memory-store.ts'
+import { RedisStore } from './limit/redis-store.ts'
+import type { LimitStore } from './limit/store.ts'
 import type { Log } from './log.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
 import { handle } from './pipeline.ts'
@@ -77,14 +79,14 @@ export class Governor {
     const store = SqliteKeyStore.open(snapshot.auth.keys.path)
     const ring = new KeyRing(store, (cache, result) => metrics.cacheRequests.inc({ cache, result }))
     const recorder = await Recorder.open({ snapshot, metrics, log, version })
-    const limits = new MemoryStore([], () => false)
+    const limits = await openLimits(snapshot, log)
     const inFlight = { bytes: 0 }
     const active = new ActiveCalls()
     const shared = { ring, limits, recorder, metrics, log, inFlight, active, draining: false }
     const governor = new Governor(shared, store)
     try {
       await governor.#use(snapshot)
-      restoreLimits(snapshot, limits, log)
+      if (limits instanceof MemoryStore) restoreLimits(snapshot, limits, log)
       await governor.#listen(snapshot)
     } catch (error) {
       await governor.stop(0)
@@ -150,6 +152,7 @@ export class Governor {
     // Calls that were cut off settle in the turns after their sockets closed.
     for (let turn = 0; this.#shared.active.size > 0 && turn < 50; turn++) await pause(20)
     this.#delay.disable()
+    await this.#shared.limits.close()
     // Calls may have taken all of the time; what they left is still sent where that is quick.
     const leastMs = Math.min(drainMs, SHIP_LEAST_MS)
     await this.#shared.recorder.close(Math.max(leastMs, deadlineMs - monotonicMs()))
@@ -283,7 +286,8 @@ export class Governor {
     const { metrics } = this
     metrics.inflightRequests.set(this.#shared.active.size)
     metrics.inflightBytes.set(this.#shared.inFlight.bytes)
-    metrics.limitStoreMode.set({ mode: 'memory' }, 1)
+    metrics.limitStoreMode.reset()
+    metrics.limitStoreMode.set({ mode: this.#shared.limits.mode }, 1)
     for (const { pool } of this.#world.upstreams) {
       const { size, running, queued } = pool.stats
       metrics.poolConnections.set({ pool: pool.name, state: 'open' }, size)
@@ -310,6 +314,20 @@ export class Governor {
     }
     return echo.url
   }
+}
+
+async function openLimits({ limitStore: url, sidecars }: Snapshot, log: Log): Promise<LimitStore> {
+  if (url === 'memory') return new MemoryStore([], () => false)
+  const store = new RedisStore({
+    url,
+    sidecars,
+    onChange: (usable) => {
+      if (usable) log.info('Limits are counted in Redis')
+      else log.error('The shared store of limits is lost: each limit does what on_store_loss says')
+    },
+  })
+  await store.open()
+  return store
 }
 
 /** Long windows would begin anew with every restart; the log knows what was charged. */

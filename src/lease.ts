@@ -45,6 +45,8 @@ export interface Instant {
 /** A held place in the limits. Settled exactly once; a second call does nothing. */
 export interface Lease {
   readonly states: readonly LimitState[]
+  /** Where it was counted. */
+  readonly how: 'memory' | 'redis' | 'local_share'
   /** Gives back what was reserved and charges what was spent; nothing when it is absent. */
   settle(spent?: Spent | null, now?: Instant): void
 }

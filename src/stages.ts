@@ -9,7 +9,7 @@ import { besideCandidate } from './candidate.ts'
 import { monotonicMs, wallMs } from './clock.ts'
 import { decide } from './decide.ts'
 import { GovernorError } from './errors.ts'
-import { type Facts, type Meter, type Route, Trail } from './exchange.ts'
+import { type Facts, type Instant, type Meter, type Route, Trail } from './exchange.ts'
 import type { ActiveCalls } from './http/active-calls.ts'
 import { type InFlight, readBody, release } from './http/body.ts'
 import type { HttpExchange } from './http/exchange.ts'
@@ -21,10 +21,10 @@ import { admit } from './limit/admit.ts'
 import { estimateTokens } from './limit/estimate.ts'
 import type { Forecast } from './limit/forecast.ts'
 import { ratelimitHeaders } from './limit/headers.ts'
-import type { MemoryStore, Now } from './limit/memory-store.ts'
 import { OutputCounter } from './limit/output-counter.ts'
 import { reserve } from './limit/reserve.ts'
 import { CountingMeter, spentBy } from './limit/spent.ts'
+import type { LimitStore } from './limit/store.ts'
 import type { Log } from './log.ts'
 import type { Metrics } from './metrics.ts'
 import type { Permit, Stages } from './pipeline.ts'
@@ -37,7 +37,7 @@ import type { RunningUpstream, World } from './world.ts'
 /** What all requests of a process share, whatever snapshot they began with. */
 export interface Shared {
   readonly ring: KeyRing
-  readonly limits: MemoryStore
+  readonly limits: LimitStore
   readonly recorder: Recorder
   readonly metrics: Metrics
   readonly log: Log
@@ -165,7 +165,7 @@ function callingStages(world: World, shared: Shared): Pick<GovernorStages, Calli
         filter: secret === null ? null : new Scrubber(secret),
         ...answerGuard(world, trail),
         headerList: world.headers.get(dialect)!.response,
-        limitHeaders: ratelimitHeaders(trail.lease!.states),
+        limitHeaders: ratelimitHeaders(trail.lease!),
         idleMs: timeouts.idleMs,
         streams: shared.metrics.streamsOpen,
       })
@@ -201,7 +201,7 @@ function outgoingHeaders(permit: Permit, headers: IncomingHttpHeaders, world: Wo
   return outgoing
 }
 
-function now(): Now {
+function now(): Instant {
   return { wallMs: wallMs(), monotonicMs: monotonicMs() }
 }
 

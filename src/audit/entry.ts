@@ -375,7 +375,9 @@ function limitsOf({ lease }: Trail, cut: Cutter): string {
     const name = quoted(id, NAME_CHARS_MAX)
     return `{"id":${name},"what":"${what}","bucket":"${bucket}","remaining":${remaining}${held}}`
   })
-  return charged === undefined ? '' : `,"limits":{"how":"memory","charged":[${charged.join(',')}]}`
+  return charged === undefined
+    ? ''
+    : `,"limits":{"how":"${lease?.how ?? 'memory'}","charged":[${charged.join(',')}]}`
 }
 
 function receivedOf({ receivedBytes, receivedSha256 }: Body): string {

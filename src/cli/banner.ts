@@ -21,7 +21,7 @@ export function banner(snapshot: Snapshot, listening: Listening, recovered: numb
     ['upstreams', upstreams.map(({ name, url }) => `${name} → ${url}`).join(', ')],
     ['callers', auth.pod === null ? 'keys' : `keys, or the pod as tenant ${auth.pod.tenant}`],
     ['policies', byMode(policies)],
-    ['limits', `${limits.length}, store memory: not shared`],
+    ['limits', `${limits.length}, store ${storeText(snapshot)}`],
     ['audit', `${audit.path}, ${freeSpace(audit.path)}; ${capacityText(snapshot)}`],
   ]
   if (snapshot.candidate !== null) {
@@ -38,6 +38,11 @@ export function banner(snapshot: Snapshot, listening: Listening, recovered: numb
 
 function at({ host, port }: Address): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}
+
+/** Never the URL, which may hold a password. */
+function storeText({ limitStore }: Snapshot): string {
+  return limitStore === 'memory' ? 'memory: not shared' : `redis at ${new URL(limitStore).host}`
 }
 
 function byMode(policies: Snapshot['policies']): string {

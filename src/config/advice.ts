@@ -72,7 +72,7 @@ function advisePolicies({ policies, defaults, upstreams }: Snapshot): Advice[] {
 }
 
 function adviseStore({ auth, limits, limitStore }: Snapshot): Advice[] {
-  if (auth.pod === null || limits.length === 0) return []
+  if (auth.pod === null || limits.length === 0 || limitStore !== 'memory') return []
   const message = `Limits in "${limitStore}" are not shared: each pod counts for itself`
   return [{ path: ['limits'], message }]
 }

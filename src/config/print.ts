@@ -47,7 +47,8 @@ export function printConfig(snapshot: Snapshot): string {
       pod: auth.pod,
     }),
     limits: snapshot.limits.map(limit),
-    limit_store: snapshot.limitStore,
+    limit_store: maskedUrl(snapshot.limitStore),
+    sidecars: snapshot.sidecars,
     prices: prices(snapshot),
     defaults: {
       decision: snapshot.defaults.decision,
@@ -145,6 +146,7 @@ function limit(config: LimitConfig) {
     ...figures(config),
     time_zone: calendar ? config.timeZone : null,
     reserve_output: [config, ...config.overrides].some(spends) ? config.reserveOutput : null,
+    on_store_loss: config.onStoreLoss,
     overrides:
       config.overrides.length === 0
         ? null
@@ -153,6 +155,11 @@ function limit(config: LimitConfig) {
             ...figures(override),
           })),
   })
+}
+
+function maskedUrl(written: string): string {
+  const url = URL.canParse(written) ? new URL(written) : null
+  return url === null || url.password === '' ? written : written.replace(/:[^:@/]*@/, `:${MASK}@`)
 }
 
 function hasCalendar({ requests, tokens, cost }: LimitFigures): boolean {

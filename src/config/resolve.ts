@@ -6,7 +6,7 @@ import type { Report } from './report.ts'
 import { resolveDetectors } from './resolve-detectors.ts'
 import { resolveExceptions } from './resolve-exceptions.ts'
 import { type ExpressionCheck, ExpressionChecker } from './resolve-expressions.ts'
-import { resolveLimits, resolvePrices } from './resolve-limits.ts'
+import { resolveLimits, resolvePrices, resolveStore } from './resolve-limits.ts'
 import { checkUnique, resolvePolicies } from './resolve-policies.ts'
 import { resolveSecret } from './resolve-secret.ts'
 import { resolveShip, shipFiles } from './resolve-ship.ts'
@@ -72,7 +72,8 @@ export function resolveFile(value: FileValue, report: Report, options: ResolveOp
       pod: value.auth.pod,
     },
     limits: resolveLimits(value, scope),
-    limitStore: value.limit_store,
+    limitStore: resolveStore(value, report),
+    sidecars: value.sidecars,
     prices: resolvePrices(value, report),
     defaults: {
       decision: value.defaults.decision,

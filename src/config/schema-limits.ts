@@ -3,7 +3,6 @@ import {
   cost,
   defaulted,
   integer,
-  later,
   list,
   map,
   optional,
@@ -66,7 +65,11 @@ export function limitSpec<Call>(call: Spec<Call>, id: Spec<string>) {
       integer(0, 1_000_000),
       'Tokens reserved for an answer, or the call’s own maximum where that is less. 1024 when absent; with `tokens` or `cost`.',
     ),
-    on_store_loss: later('What happens when a shared store is lost.'),
+    on_store_loss: defaulted(
+      choice(['local_share', 'allow', 'deny']),
+      'local_share',
+      'While a shared `limit_store` is lost: count this sidecar’s share of the figures in memory, let calls pass uncounted, or refuse them with 503.',
+    ),
   })
 }
 

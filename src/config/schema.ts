@@ -218,9 +218,14 @@ export const FILE = map('governance.yaml', {
     'Every limit whose `for` matches applies, and all are charged or none.',
   ),
   limit_store: defaulted(
-    choice(['memory'], ['*']),
+    text('memory or a redis:// URL', undefined, 2048),
     'memory',
-    'Where counters live. `memory` is this process: not shared, and empty after a restart.',
+    'Where counters live. `memory` is this process alone. `redis://host:6379` (`rediss://` with TLS, `redis://${USER}:${PASSWORD}@host` with a user) is shared; a change needs a restart.',
+  ),
+  sidecars: defaulted(
+    integer(1, 100_000),
+    '1',
+    'How many sidecars share a `limit_store` at least; while it is lost, each lets the figures ÷ their number pass. They count themselves; this is for those that never reached it.',
   ),
   prices: defaulted(PRICES, '{}', 'What models cost.'),
   defaults: defaulted(

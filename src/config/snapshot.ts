@@ -27,7 +27,9 @@ export interface Snapshot {
     readonly pod: PodConfig | null
   }
   readonly limits: readonly LimitConfig[]
-  readonly limitStore: 'memory'
+  /** `memory`, or a redis:// or rediss:// URL, which may hold a password. */
+  readonly limitStore: string
+  readonly sidecars: number
   readonly prices: PricesConfig
   readonly defaults: {
     readonly decision: 'allow' | 'deny'
@@ -242,6 +244,7 @@ export interface LimitConfig extends LimitFigures {
   readonly timeZone: string
   /** Tokens reserved for an answer at most. */
   readonly reserveOutput: number
+  readonly onStoreLoss: 'local_share' | 'allow' | 'deny'
   /** The first that matches replaces the figures. */
   readonly overrides: readonly ({ readonly for: Selectors } & LimitFigures)[]
 }

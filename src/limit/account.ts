@@ -1,8 +1,8 @@
 import type { LimitState, Spent } from '../exchange.ts'
 import type { Bucket, LimitCall, Tier } from './bucket.ts'
 import { needOf } from './forecast.ts'
-import type { Refusal } from './memory-store.ts'
 import type { Spend, SpendFigure } from './spend.ts'
+import type { Refusal } from './store.ts'
 
 /** When calls under way will end is not known; this is what clients are told. */
 const RESERVED_WAIT_MS = 1_000

@@ -147,7 +147,7 @@ export function findBucket(tier: Tier, principal: Principal): Bucket | undefined
 export function makeBucket(tier: Tier, principal: Principal): Bucket {
   const group = groupOf(tier, principal)
   const subject = subjectOf(tier, principal)
-  const digest = hash('sha256', JSON.stringify([tier.key, group, subject])).slice(0, 16)
+  const digest = bucketDigest(tier, principal)
   const bucket: Bucket = {
     digest,
     counter: tier.makeCounter(),
@@ -158,6 +158,12 @@ export function makeBucket(tier: Tier, principal: Principal): Bucket {
   if (buckets === undefined) tier.buckets.set(group, new Map([[subject, bucket]]))
   else buckets.set(subject, bucket)
   return bucket
+}
+
+/** 16 hex digits that name a bucket in every process, without naming whom it counts. */
+export function bucketDigest(tier: Tier, principal: Principal): string {
+  const named = [tier.key, groupOf(tier, principal), subjectOf(tier, principal)]
+  return hash('sha256', JSON.stringify(named)).slice(0, 16)
 }
 
 /** Users are named within their tenant; every other subject is unique by itself. */

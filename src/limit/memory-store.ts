@@ -23,6 +23,7 @@ import {
   type Tier,
 } from './bucket.ts'
 import { adoptSpends, type SpendCounter } from './spend.ts'
+import type { FormerCharge, LimitStore, Refusal } from './store.ts'
 import type { Counter } from './window.ts'
 
 /** Buckets held at once, some 50 MB. */
@@ -39,24 +40,19 @@ const SLOT_WAIT_MS = 1_000
 /** One instant on both clocks, `wallMs` and `monotonicMs` of clock.ts. */
 export type Now = Instant
 
-/** Why a call may not pass: the limit with the longest wait, or no room to count it. */
-export type Refusal =
-  | {
-      readonly kind: 'over'
-      readonly state: LimitState
-      readonly waitMs: number
-      readonly tier: Tier
-    }
-  | { readonly kind: 'full' }
-  /** Its model has no price, and limit `id` is about cost. */
-  | { readonly kind: 'unpriced'; readonly id: string }
+export interface MemoryOptions {
+  readonly bucketsMax?: number
+  /** `local_share` where it stands in for a shared store that is lost. */
+  readonly mode?: 'memory' | 'local_share'
+}
 
 /**
  * The limits of one process. It outlives snapshots: `reconfigure` keeps what was counted. Nothing in
  * it waits, so a check and the charge after it cannot be interleaved with another call's.
  */
-export class MemoryStore {
+export class MemoryStore implements LimitStore {
   readonly #bucketsMax: number
+  readonly mode: 'memory' | 'local_share'
   #limits: readonly Limit[] = []
   #matches: Matches = () => false
   /** Counters of a former process by digest, then by shape, until their bucket is asked for. */
@@ -67,8 +63,13 @@ export class MemoryStore {
   #lastMonotonicMs = 0
   #steadyOffsetMs = STEADY_START_MS
 
-  constructor(limits: readonly LimitConfig[], matches: Matches, bucketsMax = BUCKETS_MAX) {
+  constructor(
+    limits: readonly LimitConfig[],
+    matches: Matches,
+    { bucketsMax = BUCKETS_MAX, mode = 'memory' }: MemoryOptions = {},
+  ) {
     this.#bucketsMax = bucketsMax
+    this.mode = mode
     this.reconfigure(limits, matches)
   }
 
@@ -220,6 +221,8 @@ export class MemoryStore {
     return restored
   }
 
+  close(): void {}
+
   #newBucket(tier: Tier, call: LimitCall): Bucket {
     const bucket = makeBucket(tier, call.principal)
     const restored = this.#restored.get(bucket.digest)
@@ -277,25 +280,18 @@ interface Restored {
   readonly spends: Map<string, SpendCounter>
 }
 
-/** What a former process charged to a bucket, as its audit tells; `requests` are always one. */
-export interface FormerCharge {
-  readonly id: string
-  readonly bucket: string
-  readonly what: 'requests' | 'tokens' | 'cost'
-  readonly amount: number
-  readonly atWallMs: number
-}
-
 /** Places held by one call; settled once. */
 class HeldLease implements Lease {
   readonly states: readonly LimitState[]
   readonly #store: MemoryStore
+  readonly how: 'memory' | 'local_share'
   #held: readonly Held[]
 
   constructor(states: readonly LimitState[], held: readonly Held[], store: MemoryStore) {
     this.states = states
     this.#held = held
     this.#store = store
+    this.how = store.mode
   }
 
   settle(spent: Spent | null = null, now: Now | null = null): void {

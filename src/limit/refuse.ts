@@ -3,14 +3,14 @@ import { GovernorError } from '../errors.ts'
 import type { LimitKind } from '../exchange.ts'
 import type { Tier } from './bucket.ts'
 import { standingHeaders, usdText } from './headers.ts'
-import type { Refusal } from './memory-store.ts'
+import type { Refusal } from './store.ts'
 
 /** Longer waits are not worth a client's while: official SDKs ignore them, or sleep for them. */
 const RETRY_AFTER_MAX_MS = 60_000
 
 /**
  * The error of a refusal. OVERLOADED where nobody new can be counted; PRICE_UNKNOWN (403) where a
- * limit on cost cannot tell what a model costs; LIMIT_EXCEEDED (429) with the
+ * limit on cost cannot tell what a model costs; LIMITS_UNAVAILABLE (503) where a shared store is lost; LIMIT_EXCEEDED (429) with the
  * time to come again; LIMIT_EXHAUSTED (403) with `x-should-retry: false` when that is over a minute.
  */
 export function refusalError(refusal: Refusal): GovernorError {
@@ -24,6 +24,12 @@ export function refusalError(refusal: Refusal): GovernorError {
     return new GovernorError('PRICE_UNKNOWN', {
       detail: `limit "${refusal.id}"`,
       hint: 'Give the model a price under prices.models, or set prices.unknown to allow',
+      limit: refusal.id,
+    })
+  }
+  if (refusal.kind === 'lost') {
+    return new GovernorError('LIMITS_UNAVAILABLE', {
+      detail: `limit "${refusal.id}" cannot be counted`,
       limit: refusal.id,
     })
   }

@@ -72,6 +72,7 @@ function fullTrail(over: Partial<Facts> = {}): Trail {
     states: [
       { id: 'rpm', what: 'requests', limit: 100, remaining: 99, resetMs: 600, bucket: 'b1' },
     ],
+    how: 'memory',
     settle: () => {},
   }
   trail.changed = ['usage']

@@ -21,6 +21,7 @@ export function limitOf(some: Partial<LimitConfig>): LimitConfig {
     tokens: null,
     cost: null,
     reserveOutput: 1024,
+    onStoreLoss: 'local_share',
     ...some,
   }
 }

@@ -181,11 +181,9 @@ void t.test('reserve() takes a monotonic clock that is not', async (t) => {
 })
 
 void t.test('reserve() holds a bounded number of buckets', async (t) => {
-  const store = new MemoryStore(
-    [limitOf({ requests: rate(1, 1_000), concurrent: 1 })],
-    matches,
-    100,
-  )
+  const store = new MemoryStore([limitOf({ requests: rate(1, 1_000), concurrent: 1 })], matches, {
+    bucketsMax: 100,
+  })
   const leases = Array.from({ length: 100 }, (_, index) => store.reserve(by(index), at(0)))
   t.strictSame(store.reserve(by(100), at(0)), { kind: 'full' })
   t.equal(passing(store, 1, by(5), at(10)), 0, 'known callers are still counted')
@@ -201,7 +199,7 @@ void t.test('reserve() never makes room with what it is about to charge', async 
     limitOf({ id: 'a', requests: rate(1, 1_000) }),
     limitOf({ id: 'b', per: 'user', requests: rate(1, 1_000) }),
   ]
-  const store = new MemoryStore(limits, matches, 3)
+  const store = new MemoryStore(limits, matches, { bucketsMax: 3 })
   t.equal(passing(store, 1, callBy(), at(0)), 1)
   const other = callBy({ keyId: 'key-2', user: 'eve' })
   t.strictSame(store.reserve(other, at(10)), { kind: 'full' })
@@ -259,7 +257,9 @@ void t.test('restore() rebuilds what a former process counted', async (t) => {
 })
 
 void t.test('restore() ignores what no limit asks for', async (t) => {
-  const store = new MemoryStore([limitOf({ requests: rate(5, HOUR_MS) })], matches, 1)
+  const store = new MemoryStore([limitOf({ requests: rate(5, HOUR_MS) })], matches, {
+    bucketsMax: 1,
+  })
   const atWallMs = at(-1_000).wallMs
   t.equal(
     store.restore({ id: 'gone', bucket: 'b', what: 'requests', amount: 1, atWallMs }, at(0)),

@@ -42,6 +42,8 @@ export interface Sections {
   readonly policies?: string
   readonly detectors?: string
   readonly prices?: string
+  /** `limit_store` */
+  readonly store?: string
   readonly audit?: string
   readonly maximums?: string
   readonly defaults?: string
@@ -90,6 +92,7 @@ export function configText(sections: Sections = {}): string {
     `policies: ${policies}`,
     ...optional('detectors', detectors),
     ...optional('prices', sections.prices),
+    ...optional('limit_store', sections.store),
     `audit: ${sections.audit ?? '{ path: audit.db }'}`,
     ...optional('defaults', sections.defaults),
     `maximums: ${sections.maximums ?? '{}'}`,

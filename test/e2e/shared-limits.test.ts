@@ -1,0 +1,77 @@
+import { join } from 'node:path'
+
+import t from 'tap'
+
+import { chat } from '../support/client.ts'
+import { answer, CHAT_ANSWER, FakeUpstream } from '../support/fake-upstream.ts'
+import { RedisServer } from '../support/redis.ts'
+import { configText, InProcess } from '../support/start-governor.ts'
+import { until } from '../support/until.ts'
+
+/**
+ * Goal: sidecars that share a store share their limits, and a store that is lost is visible and costs
+ * only what was chosen. Method: two sidecars and a real Redis, which is then killed.
+ */
+
+t.test('two sidecars, one limit; then without Redis each its share', async (t) => {
+  const redis = await RedisServer.start(t)
+  const upstream = await FakeUpstream.start(t, answer(CHAT_ANSWER))
+  const sections = {
+    upstream: upstream.url,
+    pod: '{ tenant: acme }',
+    store: redis.url,
+    limits: `
+  - { id: shared, per: tenant, requests: 6/h, for: { models: [gpt-4o] } }
+  - { id: strict, per: key, requests: 1000/h, on_store_loss: deny, for: { models: ['gpt-4o-mini'] } }`,
+  }
+  const directory = t.testdir()
+  const sites = ['one', 'other'].map(
+    (name) => new InProcess(join(directory, name), configText(sections)),
+  )
+  for (const site of sites) {
+    site.key = await site.createKey()
+    await site.open()
+    t.teardown(() => site.governor.stop(0))
+  }
+  const [one, other] = sites as [InProcess, InProcess]
+  const calls = Array.from({ length: 20 }, (_, index) =>
+    (index % 2 === 0 ? one : other).send({ body: chat('hi') }),
+  )
+  const answers = await Promise.all(calls)
+  t.equal(answers.filter(({ status }) => status === 200).length, 6)
+  t.equal(answers.filter(({ status }) => status === 403).length, 14)
+  t.equal(upstream.received.length, 6)
+  const passed = answers.find(({ status }) => status === 200)!
+  t.equal(passed.headers['x-governor-ratelimit-store'], 'redis')
+  t.equal(await one.metric('governor_limit_store_mode', 'mode="redis"'), 1)
+  const id = String(passed.headers['x-governor-request-id'])
+  const site = sites.find((each) => each.entries().some(({ requestId }) => requestId === id))!
+  t.match((await site.entriesOf(id, 1))[0]!.body, {
+    limits: { how: 'redis', charged: [{ id: 'shared', what: 'requests' }] },
+  })
+
+  await redis.kill()
+  await until('the loss to be seen', async () => {
+    return (await one.metric('governor_limit_store_mode', 'mode="local_share"')) === 1
+  })
+  t.equal(await one.metric('governor_limit_store_mode', 'mode="redis"'), 0)
+  const alone = []
+  for (let call = 0; call < 8; call++) alone.push(await one.send({ body: chat('hi') }))
+  t.ok(
+    alone.every(({ status }) => status === 200 || status === 403),
+    'and never a 401',
+  )
+  const share = alone.filter(({ status }) => status === 200)
+  t.ok(share.length === 3 || share.length === 6, `${share.length}: its share of those it knew of`)
+  t.equal(share[0]?.headers['x-governor-ratelimit-store'], 'local_share')
+  const strict = await one.send({ body: chat('hi', { model: 'gpt-4o-mini' }) })
+  t.equal(strict.status, 503)
+  t.match(strict.headers, { 'x-governor-code': 'LIMITS_UNAVAILABLE', 'retry-after': '1' })
+
+  await redis.open()
+  await until('Redis to be used again', async () => {
+    return (await one.metric('governor_limit_store_mode', 'mode="redis"')) === 1
+  })
+  const back = await one.send({ body: chat('hi') })
+  t.equal(back.headers['x-governor-ratelimit-store'], 'redis')
+})

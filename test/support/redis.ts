@@ -1,0 +1,113 @@
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { connect, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { env, getuid, platform } from 'node:process'
+
+import { Redis } from 'ioredis'
+
+import { until } from './until.ts'
+
+/** A real Redis for tests: of one's own where it is to be killed, paused or emptied. */
+
+interface Test {
+  teardown(then: () => unknown): void
+}
+
+const WAYS =
+  'No Redis to test with: set TEST_REDIS_URL, or put redis-server or valkey-server on the PATH, ' +
+  'or run as root on Debian, where it is installed'
+
+function find(): string | null {
+  for (const name of ['redis-server', 'valkey-server']) {
+    if (spawnSync(name, ['--version']).status === 0) return name
+  }
+  return null
+}
+
+/** The name of a server that can be started. Throws an Error that names the ways to have one. */
+export function redisServer(): string {
+  const found = find()
+  if (found !== null) return found
+  if (platform !== 'linux' || getuid?.() !== 0 || !existsSync('/etc/debian_version')) {
+    throw new Error(WAYS)
+  }
+  process.stderr.write('# no redis-server: apt-get install -y redis-server\n')
+  try {
+    execFileSync('apt-get', ['install', '-y', 'redis-server'], { stdio: 'ignore' })
+  } catch (error) {
+    throw new Error(WAYS, { cause: error })
+  }
+  return find() ?? 'redis-server'
+}
+
+/** A server on a port of its own, that keeps nothing. */
+export class RedisServer {
+  readonly port: number
+  readonly #args: readonly string[]
+  #process!: ChildProcess
+
+  private constructor(port: number, args: readonly string[]) {
+    this.port = port
+    this.#args = args
+  }
+
+  static async start(t: Test, args: readonly string[] = []): Promise<RedisServer> {
+    const server = new RedisServer(await freePort(), args)
+    await server.open()
+    t.teardown(() => server.kill())
+    return server
+  }
+
+  get url(): string {
+    return `redis://127.0.0.1:${this.port}`
+  }
+
+  /** Starts it, empty. */
+  async open(): Promise<void> {
+    const fixed = ['--port', String(this.port), '--save', '', '--dir', tmpdir()]
+    this.#process = spawn(redisServer(), [...fixed, ...this.#args], { stdio: 'ignore' })
+    await until('Redis to answer', () => this.#answers(), 20_000)
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.#process.kill(name)
+  }
+
+  async kill(): Promise<void> {
+    if (this.#process.exitCode !== null || this.#process.signalCode !== null) return
+    this.#process.kill('SIGKILL')
+    await once(this.#process, 'exit')
+  }
+
+  /** Any answer will do, be it that a password is missing. */
+  #answers(): Promise<boolean> {
+    return new Promise((resolve) => {
+      const socket = connect(this.port, '127.0.0.1', () => socket.write('PING\r\n'))
+      socket.on('data', () => {
+        socket.destroy()
+        resolve(true)
+      })
+      socket.on('error', () => resolve(false))
+    })
+  }
+}
+
+/** The address of an empty Redis that tests may share. */
+export async function redisUrl(t: Test): Promise<string> {
+  const given = env['TEST_REDIS_URL']
+  if (given === undefined) return (await RedisServer.start(t)).url
+  const client = new Redis(given)
+  await client.flushdb()
+  client.disconnect()
+  return given
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as { port: number }
+  server.close()
+  return port
+}
