@@ -312,6 +312,8 @@ export class Trail {
   readonly stages: { stage: Stage; us: number }[] = []
   /** Digest of the snapshot the exchange began with, hex; the one that decides it. */
   policyDigest = ''
+  /** Who called from where with what, when `audit.content` asks for it; never in an entry itself. */
+  client: { readonly address: string; readonly userAgent: string } | null = null
   route: Route | null = null
   principal: Principal | null = null
   body: Body | null = null

@@ -5,6 +5,7 @@ import process, { stderr, stdout } from 'node:process'
 import { Command, CommanderError, Option } from 'commander'
 
 import { append, count, duration, label, lifetime, percent } from './cli/arguments.ts'
+import type { QueryGiven, VerifyGiven } from './cli/audit-given.ts'
 import { wallMs } from './clock.ts'
 import { loadConfig, renderProblems } from './load-config.ts'
 
@@ -204,27 +205,6 @@ config(audit.command('verify'))
     )
   })
 
-interface VerifyGiven {
-  config: string
-  strict: boolean
-  json: boolean
-  keys?: string
-  checkpoints?: string
-  bundle?: string
-}
-
-interface QueryGiven {
-  config: string
-  tenant?: string
-  key?: string
-  model?: string
-  decision?: string
-  policy?: string
-  since?: number
-  limit: number
-  json: boolean
-}
-
 config(audit.command('query'))
   .description('show the newest decisions that match, oldest first')
   .option('--tenant <tenant>', 'of this tenant')
@@ -270,6 +250,23 @@ config(audit.command('export'))
       )
     },
   )
+
+config(audit.command('erase'))
+  .description('delete the personal values of a caller or of one call; entries stay and verify')
+  .option('--subject <subject>', 'a tenant and its user, or else its key id: acme/alice')
+  .option('--request <id>', 'one call')
+  .action(async (given: { config: string; subject?: string; request?: string }) => {
+    const { auditErase } = await import('./cli/audit-erase.ts')
+    const { config: file, subject = null, request: requestId = null } = given
+    await withConfig(
+      file,
+      async ({
+        snapshot: {
+          audit: { path },
+        },
+      }) => auditErase({ path, version, subject, requestId, write }),
+    )
+  })
 
 config(audit.command('prune'))
   .description('remove entries older than audit.retention that a signed checkpoint covers')

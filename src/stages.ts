@@ -67,6 +67,7 @@ function checkingStages(world: World, shared: Shared): Omit<GovernorStages, Call
       trail.policyDigest = snapshot.digest
       exchange.trail = trail
       shared.active.add(exchange)
+      if (snapshot.audit.content !== 'none') trail.client = clientOf(exchange)
       return trail
     },
     match: ({ incoming }) => {
@@ -199,6 +200,11 @@ function outgoingHeaders(permit: Permit, headers: IncomingHttpHeaders, world: Wo
   if (permit.bytes.length > 0) outgoing.push('content-type', 'application/json')
   outgoing.push('accept-encoding', 'identity', ...credentialHeaders)
   return outgoing
+}
+
+function clientOf({ incoming }: HttpExchange): NonNullable<Trail['client']> {
+  const { socket, headers } = incoming
+  return { address: socket.remoteAddress ?? '', userAgent: headers['user-agent'] ?? '' }
 }
 
 function now(): Instant {

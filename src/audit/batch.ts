@@ -33,7 +33,7 @@ export const COMMIT_MS = 1
 export const DURABLE_EPOCH = 2
 export const DURABLE_SEQ = 3
 
-const FIELDS = 4
+const FIELDS = 5
 
 /** Views on the memory both threads hold. */
 export interface Shared {
@@ -76,13 +76,15 @@ export interface TextEntry {
   readonly occurredAtUs: number
   readonly awaitsOutcome: boolean
   readonly body: string
+  /** Personal values for the table beside the entries; see `Committed.side`. */
+  readonly side?: string
 }
 
 /** Writes entry number `index` at byte `at`; returns where the next begins, -1 when it is full. */
 export function putEntry(shared: Shared, index: number, at: number, entry: TextEntry): number {
-  const { requestId, body } = entry
+  const { requestId, body, side = '' } = entry
   if (index >= BATCH_ENTRIES_MAX) return -1
-  if ((requestId.length + body.length) * 3 > BATCH_BYTES - at) return -1
+  if ((requestId.length + body.length + side.length) * 3 > BATCH_BYTES - at) return -1
   const idBytes = shared.bytes.write(requestId, at)
   const bodyBytes = shared.bytes.write(body, at + idBytes)
   const field = index * FIELDS
@@ -90,7 +92,9 @@ export function putEntry(shared: Shared, index: number, at: number, entry: TextE
   shared.fields[field + 1] = KINDS.indexOf(entry.kind) * 2 + (entry.awaitsOutcome ? 1 : 0)
   shared.fields[field + 2] = idBytes
   shared.fields[field + 3] = bodyBytes
-  return at + idBytes + bodyBytes
+  const sideBytes = side === '' ? 0 : shared.bytes.write(side, at + idBytes + bodyBytes)
+  shared.fields[field + 4] = sideBytes
+  return at + idBytes + bodyBytes + sideBytes
 }
 
 /** Reads a batch of `count` entries; the bodies are views that hold until it is acknowledged. */
@@ -101,13 +105,15 @@ export function takeEntries(shared: Shared, count: number): NewEntry[] {
   for (let field = 0; field < count * FIELDS; field += FIELDS) {
     const flags = fields[field + 1] ?? 0
     const bodyAt = at + (fields[field + 2] ?? 0)
-    const end = bodyAt + (fields[field + 3] ?? 0)
+    const sideAt = bodyAt + (fields[field + 3] ?? 0)
+    const end = sideAt + (fields[field + 4] ?? 0)
     entries.push({
       kind: KINDS[flags >> 1] ?? 'admin',
       requestId: bytes.toString('utf8', at, bodyAt),
       occurredAtUs: fields[field] ?? 0,
       awaits: (flags & 1) === 1,
-      body: bytes.subarray(bodyAt, end),
+      body: bytes.subarray(bodyAt, sideAt),
+      ...(end > sideAt && { side: bytes.toString('utf8', sideAt, end) }),
     })
     at = end
   }

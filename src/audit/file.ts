@@ -4,6 +4,7 @@ import { basename, dirname, join } from 'node:path'
 import Database from 'better-sqlite3'
 
 import { makeDirectories } from '../directories.ts'
+import { createPersonal } from './personal.ts'
 
 /**
  * The files of one audit log. `audit.db` is epoch 1; when a file has to be ended, the next epoch
@@ -93,6 +94,7 @@ export function openForAppend(options: AppendOptions): Database.Database {
     chmodSync(options.path, 0o600)
     if (version(db) === 0) createTables(db)
     createIndexes(db)
+    createPersonal(db)
     if (options.pageBytesMax > 0) limitPages(db, options.pageBytesMax)
   } catch (error) {
     db.close()

@@ -4,6 +4,7 @@ import { wallMs } from '../clock.ts'
 import { appendOnce } from './append-once.ts'
 import { epochFiles, openForReading } from './file.ts'
 import { takeLock } from './lock.ts'
+import { hasPersonal } from './personal.ts'
 import { type Retention, retentionBody } from './retention.ts'
 import type { ShippedTo } from './shipped-to.ts'
 
@@ -132,8 +133,15 @@ function remove({ file, chain, to }: Candidate): void {
     const step = db.prepare(
       `DELETE FROM entries WHERE chain = ? AND seq BETWEEN ? AND ? AND kind NOT IN ${KEPT}`,
     )
+    const values = hasPersonal(db)
+      ? db.prepare('DELETE FROM personal WHERE chain = ? AND seq BETWEEN ? AND ?')
+      : null
+    const removeStep = db.transaction((from: number, upTo: number) => {
+      step.run(chain, from, upTo)
+      values?.run(chain, from, upTo)
+    })
     for (let from = 2; from <= to; from += ROWS_A_DELETE) {
-      step.run(chain, from, Math.min(to, from + ROWS_A_DELETE - 1))
+      removeStep.immediate(from, Math.min(to, from + ROWS_A_DELETE - 1))
     }
     db.pragma('wal_checkpoint(PASSIVE)')
   } finally {

@@ -9,6 +9,7 @@ import { countCall } from './count.ts'
 import { decisionBody, type LoadedSnapshot, outcomeBody, policyLoadBody } from './entry.ts'
 import { ExceptionFold } from './exception-fold.ts'
 import { Fold, type FoldedEntry } from './fold.ts'
+import { commitPersonal, type Committed, subjectOf, withCommitments } from './personal.ts'
 import { Publisher } from './publish.ts'
 import { scanCalls } from './query.ts'
 import { Shipping } from './ship.ts'
@@ -154,12 +155,15 @@ export class Recorder {
     }
     const forward = refusal === null && trail.checked === null
     if (this.unacknowledged) throw unavailable('PostgreSQL does not take entries (audit.ack)')
+    const body = decisionBody(trail, { policyDigest: trail.policyDigest, forward })
+    const committed = trail.client === null ? null : commitClient(trail)
     await this.#wal.record({
       kind: 'decision',
       requestId: trail.requestId,
       occurredAtUs: trail.occurredAtMs * 1000,
-      body: decisionBody(trail, { policyDigest: trail.policyDigest, forward }),
+      body: committed === null ? body : withCommitments(body, committed),
       awaitsOutcome: forward,
+      ...(committed !== null && { side: committed.side }),
     })
     if (this.#shippedWithinMs > 0) await this.#shipped(trail, forward)
     trail.recorded = true
@@ -238,6 +242,17 @@ export class Recorder {
   #queueFolded(entries: readonly FoldedEntry[]): void {
     for (const entry of entries) this.#wal.queue({ ...entry, requestId: '', awaitsOutcome: false })
   }
+}
+
+/** What is known of who called, behind commitments. */
+function commitClient({ client, principal }: Trail): Committed | null {
+  if (client === null || principal === null) return null
+  const { address, userAgent } = client
+  const values = {
+    ...(address !== '' && { 'client.address': address }),
+    ...(userAgent !== '' && { 'user_agent.original': userAgent }),
+  }
+  return commitPersonal({ subject: subjectOf(principal), values })
 }
 
 /** How a call ended that was let through and got no answer from upstream. */

@@ -1,4 +1,5 @@
 import { chainHasher, NO_HASH } from './chain.ts'
+import type { Retention } from './retention.ts'
 import { type Evidence, TreeCheck } from './verify-tree.ts'
 import type { Head } from './writer-body.ts'
 
@@ -25,6 +26,8 @@ export interface ParsedBody {
   readonly previous?: unknown
   readonly continues?: unknown
   readonly recovers?: unknown
+  /** Commitments to personal values, by name. */
+  readonly personal?: unknown
   /** Of a checkpoint. */
   readonly size?: unknown
   readonly last?: unknown
@@ -127,8 +130,8 @@ export class ChainState {
       this.#tail.hash = this.last
     }
     const want = this.#tail.seq + 1
-    const place = { seq: row.seq, occurredAtUs: row.occurred_at, prevHash: this.#tail.hash }
-    const problems = this.#hash(place, row.body).equals(row.hash) ? [] : [ALTERED]
+    const where = { seq: row.seq, occurredAtUs: row.occurred_at, prevHash: this.#tail.hash }
+    const problems = this.#hash(where, row.body).equals(row.hash) ? [] : [ALTERED]
     if (row.seq !== want) problems.push(`It is not the next one: ${want} was expected`)
     if (row.kind === 'writer.close') {
       problems.push('It ends its chain, and a later file says that the chain went on there')
@@ -145,8 +148,8 @@ export class ChainState {
 
   #link(row: EntryRow, prevHash: Uint8Array): string[] {
     if (prevHash.length !== 32) return [ALTERED]
-    const place = { seq: row.seq, occurredAtUs: row.occurred_at, prevHash }
-    if (this.#hash(place, row.body).equals(row.hash)) return []
+    const where = { seq: row.seq, occurredAtUs: row.occurred_at, prevHash }
+    if (this.#hash(where, row.body).equals(row.hash)) return []
     return [ALTERED]
   }
 
@@ -170,6 +173,26 @@ export class ChainState {
     }
     return problems
   }
+}
+
+/** An entry `retention`, and where it stands. */
+export interface Allowed {
+  readonly chain: ChainState
+  readonly seq: number
+  readonly pruned: readonly Retention[]
+}
+
+/** Up to which entry each chain may have been pruned, by what a signed checkpoint covers. */
+export function signedRetentions(all: readonly Allowed[]): Map<string, number> {
+  const signed = new Map<string, number>()
+  for (const { chain, seq, pruned } of all) {
+    if (seq > chain.tree.signedSize) continue
+    for (const { writer_id, epoch, to } of pruned) {
+      const key = keyOf(writer_id, epoch)
+      signed.set(key, Math.max(to, signed.get(key) ?? 0))
+    }
+  }
+  return signed
 }
 
 function range(from: number, to: number): string {
@@ -196,4 +219,28 @@ export function isHead(value: unknown): value is Head {
     typeof head.seq === 'number' &&
     typeof head.hash === 'string'
   )
+}
+
+/** What verification knows a chain by. */
+export function keyOf(writer: string, epoch: number): string {
+  return `${writer}:${epoch}`
+}
+
+/** Where a chain stands, for a finding. */
+export function place(chain: ChainState): { file: string; writer: string; seq: number } {
+  return { file: chain.file, writer: chain.writer, seq: chain.seq }
+}
+
+/** Up to where the end of a chain is attested, in words. */
+export function upTo({ tree }: ChainState): string {
+  const attested = Math.max(tree.signedSize, tree.publishedSize)
+  return attested === 0 ? '' : `: what follows entry ${attested} is covered by no checkpoint`
+}
+
+/** Whether `head` is where this chain stands now, or was cut. */
+export function isAt(chain: ChainState | null, head: Head): boolean {
+  if (chain === null) return false
+  if (keyOf(chain.writer, chain.epoch) !== keyOf(head.writer_id, head.epoch)) return false
+  // What was never acknowledged is not walked; it may still have been the last row of the file.
+  return chain.standsAt(head) || (chain.cut !== null && head.seq > chain.cut.seq)
 }

@@ -37,4 +37,6 @@ export interface VerifyOptions {
   readonly keys?: string | null
   /** Checkpoints that were published elsewhere. */
   readonly published?: string | null
+  /** It was put back from a bundle, which leaves personal values out. */
+  readonly isBundle?: boolean
 }

@@ -2,9 +2,20 @@ import type { Database } from 'better-sqlite3'
 
 import { BATCH_ENTRIES_MAX } from './batch.ts'
 import { epochFiles, openForReading } from './file.ts'
-import { type Retention, retentionsIn, retentionsOf } from './retention.ts'
-import { ChainState, isHead, parseBody } from './verify-chain.ts'
+import { retentionsIn, retentionsOf } from './retention.ts'
+import {
+  type Allowed,
+  ChainState,
+  isAt,
+  isHead,
+  keyOf,
+  parseBody,
+  place,
+  signedRetentions,
+  upTo,
+} from './verify-chain.ts'
 import type { EntryRow, ParsedBody } from './verify-chain.ts'
+import { PersonalCheck } from './verify-personal.ts'
 import { type Evidence, gatherEvidence, NO_EVIDENCE } from './verify-tree.ts'
 import type { Finding, VerifyOptions, VerifyResult } from './verify-types.ts'
 import type { Head } from './writer-body.ts'
@@ -33,7 +44,7 @@ interface ChainRow {
  * that names it. Never throws.
  */
 export function verifyLog(path: string, options: VerifyOptions): VerifyResult {
-  const verification = new Verification()
+  const verification = new Verification(options.isBundle !== true)
   verification.gather(path, options)
   const files: { path: string; db: Database }[] = []
   try {
@@ -66,13 +77,6 @@ function openOrNote(path: string, verification: Verification): Database | null {
   }
 }
 
-/** An entry `retention` and where it stands. */
-interface Allowed {
-  readonly chain: ChainState
-  readonly seq: number
-  readonly pruned: readonly Retention[]
-}
-
 class Verification {
   readonly #chains = new Map<string, ChainState>()
   /** By `writer:epoch` of the chain that was cut. */
@@ -80,6 +84,7 @@ class Verification {
   /** By `writer:epoch`: up to which entry the chain was pruned. */
   readonly #pruned = new Map<string, number>()
   readonly #retentions: Allowed[] = []
+  readonly #personal: PersonalCheck
   #evidence: Evidence = NO_EVIDENCE
   readonly #open = new Map<string, { readonly chain: ChainState; readonly seq: number }>()
   readonly #problems: Finding[] = []
@@ -88,6 +93,10 @@ class Verification {
   #entries = 0
   #unacknowledged = 0
   #unreadable = 0
+
+  constructor(isWhole: boolean) {
+    this.#personal = new PersonalCheck(isWhole)
+  }
 
   note(file: string, what: string, chain?: ChainState): void {
     if (this.#notes.length >= FINDINGS_MAX) return
@@ -109,10 +118,8 @@ class Verification {
     try {
       read()
     } catch (error) {
-      this.#problem(
-        { file, writer: '', seq: 0 },
-        `The file is damaged: ${(error as Error).message}`,
-      )
+      const { message } = error as Error
+      this.#problem({ file, writer: '', seq: 0 }, `The file is damaged: ${message}`)
     }
   }
 
@@ -121,12 +128,15 @@ class Verification {
     const first = db.prepare<[number], { body: Buffer }>(
       'SELECT body FROM entries WHERE chain = ? AND seq = 1',
     )
+    const names = new Map<number, string>()
     for (const row of db.prepare<[], ChainRow>('SELECT id, writer_id, epoch FROM chains').all()) {
+      names.set(row.id, keyOf(row.writer_id.toString('hex'), row.epoch))
       const opening = first.get(row.id)
       const head = opening === undefined ? null : parseBody(opening.body)?.continues
       const by = keyOf(row.writer_id.toString('hex'), row.epoch)
       if (isHead(head)) this.#cuts.set(keyOf(head.writer_id, head.epoch), { head, by })
     }
+    this.#personal.learn(db, (chain) => names.get(chain) ?? '')
     for (const { writer_id, epoch, to } of retentionsOf(db)) {
       const key = keyOf(writer_id, epoch)
       this.#pruned.set(key, Math.max(to, this.#pruned.get(key) ?? 0))
@@ -139,6 +149,7 @@ class Verification {
        FROM entries WHERE id > ? ORDER BY id LIMIT ?`,
     )
     const chains = new Map<number, ChainState | null>()
+    this.#personal.open(db)
     this.#addChains(db, file, chains)
     let id = Number.MIN_SAFE_INTEGER
     let before: ChainState | null = null
@@ -163,6 +174,7 @@ class Verification {
     const unattested = [...this.#chains.values()].filter((chain) => !this.#isAttested(chain))
     this.#missingEpochs()
     this.#unsignedRetentions()
+    this.#unsignedRedactions()
     this.#tails()
     const openCalls = this.#countOpen()
     if (files.length > 0 && this.#entries === 0) this.note(files.join(' '), 'It has no entries')
@@ -203,19 +215,24 @@ class Verification {
   /** Whoever has not the key could otherwise allow himself what is gone. */
   #unsignedRetentions(): void {
     if (this.#evidence.keys === null) return
-    const signed = new Map<string, number>()
-    for (const { chain, seq, pruned } of this.#retentions) {
-      if (seq > chain.tree.signedSize) continue
-      for (const { writer_id, epoch, to } of pruned) {
-        const key = keyOf(writer_id, epoch)
-        signed.set(key, Math.max(to, signed.get(key) ?? 0))
-      }
-    }
+    const signed = signedRetentions(this.#retentions)
     for (const [key, chain] of this.#chains) {
       if (chain.skippedTo <= (signed.get(key) ?? 0)) continue
       const at = { ...place(chain), seq: chain.skippedTo }
       this.#problem(at, 'Entries up to here are missing, and no signed entry says they were pruned')
     }
+  }
+
+  #unsignedRedactions(): void {
+    const { keys } = this.#evidence
+    const isSigned = (key: string, seq: number) =>
+      keys === null || seq <= (this.#chains.get(key)?.tree.signedSize ?? 0)
+    for (const { chain, seq } of this.#personal.unauthorised(isSigned)) {
+      const what = 'Its personal values are missing, and no signed entry says that they were erased'
+      this.#problem({ ...place(chain), seq }, what)
+    }
+    const { unseen } = this.#personal
+    if (unseen > 0) this.note('', `Personal values of ${unseen} entries are not in the bundle`)
   }
 
   #missingEpochs(): void {
@@ -279,6 +296,9 @@ class Verification {
     const at = { ...place(chain), seq: row.seq }
     if (row.kind === 'writer.open' && body !== null) this.#opening(chain, body, before)
     for (const problem of chain.take(row, body)) this.#problem(at, problem)
+    for (const problem of body === null ? [] : this.#personal.entry(chain, row, body)) {
+      this.#problem(at, problem)
+    }
     this.#entries++
     if (row.kind === 'retention') {
       this.#retentions.push({ chain, seq: row.seq, pruned: retentionsIn(row.body) })
@@ -309,10 +329,9 @@ class Verification {
     const isGone = isHead(previous) && this.#isPruned(previous)
     const isThere = isHead(previous) ? isAt(before, previous) : before === null
     if (!isGone && !isThere) {
-      this.#problem(
-        at,
-        'Entries between it and the one it names as the last before it are missing or new',
-      )
+      const what =
+        'Entries between it and the one it names as the last before it are missing or new'
+      this.#problem(at, what)
     } else if (before !== null && !isGone) before.attested = true
     for (const head of Array.isArray(recovers) ? recovers : []) this.#recovery(at, head)
   }
@@ -376,24 +395,4 @@ class Verification {
     if (follower !== undefined && follower.epoch > chain.epoch) return this.#isOver(follower)
     return chain.closed || chain.recovered
   }
-}
-
-function isAt(chain: ChainState | null, head: Head): boolean {
-  if (chain === null) return false
-  if (keyOf(chain.writer, chain.epoch) !== keyOf(head.writer_id, head.epoch)) return false
-  // What was never acknowledged is not walked; it may still have been the last row of the file.
-  return chain.standsAt(head) || (chain.cut !== null && head.seq > chain.cut.seq)
-}
-
-function keyOf(writer: string, epoch: number): string {
-  return `${writer}:${epoch}`
-}
-
-function place(chain: ChainState): Omit<Finding, 'what'> {
-  return { file: chain.file, writer: chain.writer, seq: chain.seq }
-}
-
-function upTo({ tree }: ChainState): string {
-  const attested = Math.max(tree.signedSize, tree.publishedSize)
-  return attested === 0 ? '' : `: what follows entry ${attested} is covered by no checkpoint`
 }

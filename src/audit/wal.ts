@@ -209,7 +209,7 @@ export class Wal {
   #fits(entry: TextEntry): boolean {
     return (
       this.#alive &&
-      entry.body.length <= BODY_CHARS_MAX &&
+      entry.body.length + (entry.side?.length ?? 0) <= BODY_CHARS_MAX &&
       entry.requestId.length <= REQUEST_ID_CHARS_MAX &&
       this.#waiting.length < WAITING_ENTRIES_MAX &&
       this.#waitingChars + entry.body.length <= WAITING_CHARS_MAX

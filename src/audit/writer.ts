@@ -5,6 +5,7 @@ import { ChainTree, type MadeCheckpoint } from './chain-tree.ts'
 import { chainHasher, NO_HASH } from './chain.ts'
 import type { Kind } from './chain.ts'
 import { openForAppend } from './file.ts'
+import { personalInserter } from './personal.ts'
 import { headOf, noteCall, recoverChains } from './recover.ts'
 import type { Leftover } from './recover.ts'
 import type { Signer } from './signing-key.ts'
@@ -21,6 +22,8 @@ export interface NewEntry {
   readonly awaits: boolean
   /** UTF-8 JSON. */
   readonly body: Uint8Array
+  /** Personal values it commits to; see `Committed.side`. */
+  readonly side?: string
 }
 
 /** How a writer begins its chain in one file. */
@@ -68,6 +71,7 @@ export class Writer {
   readonly #insert: Statement<
     [number, number, number, Kind, string, number, Uint8Array, Uint8Array]
   >
+  readonly #insertPersonal: ReturnType<typeof personalInserter>
   readonly #mark: Statement<[number, string, number]>
   readonly #open: Set<string>
   #seq = 0
@@ -106,6 +110,7 @@ export class Writer {
         `INSERT INTO entries (chain, seq, occurred_at, kind, request_id, awaits, hash, body)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
       )
+      this.#insertPersonal = personalInserter(db)
       this.#mark = db.prepare('UPDATE chains SET marked_seq = ?, open_calls = ? WHERE id = ?')
       this.#begin.run()
       const nowUs = wallMs() * 1000
@@ -157,6 +162,7 @@ export class Writer {
     const hash = this.#hash({ seq, occurredAtUs, prevHash: this.#last }, body)
     const awaits = entry.awaits ? 1 : 0
     this.#insert.run(this.#chain, seq, occurredAtUs, kind, requestId, awaits, hash, body)
+    if (entry.side !== undefined) this.#insertPersonal(this.#chain, seq, entry.side)
     this.#seq = seq
     this.#last = hash
     this.#pending.push(entry)

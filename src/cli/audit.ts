@@ -89,6 +89,8 @@ export interface VerifyOptions {
   readonly keys?: string | null
   /** Checkpoints that were published outside. */
   readonly published?: string | null
+  /** It was put back from a bundle. */
+  readonly isBundle?: boolean
   readonly json: boolean
   readonly write: (text: string) => void
 }
@@ -109,7 +111,7 @@ export async function auditVerifyBundle(options: VerifyOptions): Promise<number>
   try {
     const restored = await restoreBundle(options.path)
     try {
-      return auditVerify({ ...options, path: restored.path })
+      return auditVerify({ ...options, path: restored.path, isBundle: true })
     } finally {
       restored.remove()
     }

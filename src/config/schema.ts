@@ -286,9 +286,9 @@ export const FILE = map('governance.yaml', {
       ),
       local_max: defaulted(size('16MiB', '1TiB'), '1GiB', 'The most the log may take on disk.'),
       content: defaulted(
-        choice(['none'], ['commitment', 'full']),
+        choice(['none', 'commitment'], ['full']),
         'none',
-        'What is kept of prompts and answers.',
+        'What is kept of people. `commitment`: address and user agent of a caller, in a table beside the entries that `governor audit erase` can empty; prompts and answers never.',
       ),
       retention: optional(
         duration('1d', '36500d'),

@@ -53,7 +53,7 @@ export interface Snapshot {
     readonly required: true
     readonly ack: 'disk' | 'postgres'
     readonly localBytesMax: number
-    readonly content: 'none'
+    readonly content: 'none' | 'commitment'
     /** What `audit prune` keeps; null keeps everything. */
     readonly retentionMs: number | null
     /** Where signed checkpoints are published; `file` is absolute. */

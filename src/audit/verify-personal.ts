@@ -1,0 +1,86 @@
+import type { Database, Statement } from 'better-sqlite3'
+
+import { redactedIn } from './erase.ts'
+import { commitment, hasPersonal, type PersonalRow } from './personal.ts'
+import type { ChainState, EntryRow, ParsedBody } from './verify-chain.ts'
+
+const MISSING = 'Its personal values are missing, and no entry says that they were erased'
+
+/** Holds personal values against the commitments in the entries, and what is gone against `redaction`. */
+export class PersonalCheck {
+  /** False for a bundle, which leaves personal values out. */
+  readonly #isWhole: boolean
+  /** What entries `redaction` say, and in which chains and places they say it. */
+  readonly #said = new Map<string, { readonly chain: string; readonly seq: number }[]>()
+  /** Values that are gone with such a word for it. */
+  readonly #gone: { readonly key: string; readonly chain: ChainState; readonly seq: number }[] = []
+  #read: Statement<[number, number], PersonalRow> | null = null
+  /** Entries whose values could not be looked at, and were not to be. */
+  unseen = 0
+
+  constructor(isWhole: boolean) {
+    this.#isWhole = isWhole
+  }
+
+  /** Learns what was erased; `chainOf` names a chain by its row in the file. */
+  learn(db: Database, chainOf: (chain: number) => string): void {
+    const rows = db.prepare<[], { chain: number; seq: number; body: Buffer }>(
+      `SELECT chain, seq, body FROM entries
+       WHERE kind IN ('checkpoint', 'retention', 'redaction') AND kind = 'redaction' ORDER BY id`,
+    )
+    for (const { chain, seq, body } of rows.iterate()) {
+      for (const each of redactedIn(body)) {
+        const key = `${each.writer_id}:${each.epoch}:${each.seq}`
+        const said = this.#said.get(key) ?? []
+        said.push({ chain: chainOf(chain), seq })
+        this.#said.set(key, said)
+      }
+    }
+  }
+
+  /** The file whose entries come next. */
+  open(db: Database): void {
+    this.#read = hasPersonal(db)
+      ? db.prepare('SELECT name, subject, salt, value FROM personal WHERE chain = ? AND seq = ?')
+      : null
+  }
+
+  /** Looks at the values of one entry; says what does not hold. */
+  entry(chain: ChainState, row: EntryRow, body: ParsedBody): string[] {
+    const said = body.personal
+    if (said === undefined) return []
+    if (typeof said !== 'object' || said === null) return ['Its commitments are not a JSON object']
+    const rows = this.#read?.all(row.chain, row.seq) ?? []
+    const wanted = Object.entries(said)
+    if (rows.length === 0) return this.#missing(chain, row)
+    const found = new Map(rows.map((each) => [each.name, each]))
+    const holds =
+      rows.length === wanted.length &&
+      wanted.every(([name, digest]) => {
+        const each = found.get(name)
+        return each !== undefined && commitment(each) === digest
+      })
+    return holds ? [] : ['A personal value differs from its commitment, or one of them is missing']
+  }
+
+  /** Erasures in use that no signed checkpoint covers; `isSigned` answers for a chain and a place. */
+  unauthorised(
+    isSigned: (chain: string, seq: number) => boolean,
+  ): { readonly chain: ChainState; readonly seq: number }[] {
+    return this.#gone.filter(({ key }) => {
+      const said = this.#said.get(key) ?? []
+      return !said.some(({ chain, seq }) => isSigned(chain, seq))
+    })
+  }
+
+  #missing(chain: ChainState, row: EntryRow): string[] {
+    const key = `${chain.writer}:${chain.epoch}:${row.seq}`
+    if (this.#said.has(key)) {
+      this.#gone.push({ key, chain, seq: row.seq })
+      return []
+    }
+    if (this.#isWhole) return [MISSING]
+    this.unseen++
+    return []
+  }
+}
