@@ -30,6 +30,9 @@ const SHORT_BYTES = 16 * 1024
 const JSON_TYPE = /^[\w.+-]+\/(?:[\w.+-]+\+)?json *(?:;|$)/i
 const TEXT_TYPE = /^text\//i
 
+/** Lines of an event beside its data: comments, name, id, wait (WHATWG HTML §9.2.6). */
+const FIELDS = /^(?:(?::|event:|id:|retry:)[^\n]*\n?)*$/
+
 export interface GuardOptions {
   readonly inspector: AnswerInspector
   /** Absent where the dialect's answers cannot be inspected. */
@@ -162,7 +165,7 @@ export class AnswerGuard implements AnswerVerdict {
     if (first === undefined) return text.text
     const masked = applyCuts(text.text, cuts)
     const isBroken = text.kind === 'json' && !staysJson(text.text, masked)
-    if (text.kind === 'key' || isBroken) throw this.#inspector.cannotMask(first)
+    if (text.kind === 'fixed' || isBroken) throw this.#inspector.cannotMask(first)
     edits.push(editOf(text, masked))
     return masked
   }
@@ -219,14 +222,15 @@ export class AnswerGuard implements AnswerVerdict {
   #look(bytes: Buffer): void {
     const { reader, api, jsonDepth } = this.#options
     const parts = eventParts(bytes)
+    if (reader === undefined || !FIELDS.test(parts.rest)) {
+      this.#unreadable('this is no event stream that is known here')
+      if (this.#holds) this.#out.push(bytes)
+      return
+    }
     const [said] = parts.rest === '' ? [] : runNow(this.#inspector.text(parts.rest, this.#readings))
     if (said !== undefined) throw this.#inspector.cannotMask(said)
     if (parts.data.length === 0) {
       if (this.#holds) this.#out.push(bytes)
-      return
-    }
-    if (reader === undefined) {
-      this.#unreadable('this provider’s events')
       return
     }
     const event = reader.event(parts.data, api, { jsonDepth })
@@ -317,7 +321,9 @@ export class AnswerGuard implements AnswerVerdict {
     this.#heldBytes -= bytes.length
     for (const { channel, start, text } of segments) {
       const cut = channel.cut(text.text, start)
-      if (cut !== text.text) edits.push(editOf(text, cut))
+      if (cut === text.text) continue
+      if (text.kind === 'fixed') throw unreadable('what a policy masks, where it is signed')
+      edits.push(editOf(text, cut))
     }
     const data = this.#edited(parts.data, texts, edits)
     this.#out.push(data === parts.data ? bytes : withData(bytes, parts, data))

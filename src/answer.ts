@@ -10,9 +10,10 @@ export interface AnswerText {
   readonly end: number
   /**
    * `text` is edited in place, `json` (arguments of a tool call) as well but never in pieces; `tokens`
-   * (log probabilities) spell a text once more and are emptied as a whole; a `key` is never edited.
+   * (log probabilities) spell a text once more and are emptied as a whole; a `key`, or what somebody
+   * signed, is `fixed`: never edited.
    */
-  readonly kind: 'text' | 'json' | 'tokens' | 'key'
+  readonly kind: 'text' | 'json' | 'tokens' | 'fixed'
   /** Names the text that this is the next piece of; null where it is complete. */
   readonly channel: string | null
   /** Whether the model says it for the first time here. */

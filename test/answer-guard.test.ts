@@ -1,5 +1,8 @@
 import t from 'tap'
 
+import { anthropic } from '../src/dialect/anthropic.ts'
+import { gemini } from '../src/dialect/gemini.ts'
+import { ollama } from '../src/dialect/ollama.ts'
 import { chatEvent, DONE } from './support/fake-upstream.ts'
 import { guardOf, outputRules, through } from './support/guard.ts'
 import { Seeded } from './support/seeded.ts'
@@ -121,4 +124,152 @@ t.test('text that nothing can begin in any more does not wait for the end', asyn
   t.equal(out, '')
   const more = guard.chunk(Buffer.from(chatEvent(text))).toString()
   t.equal(more, chatEvent(text) + chatEvent('x'))
+})
+
+function sse(data: object, name = ''): string {
+  return `${name === '' ? '' : `event: ${name}\n`}data: ${JSON.stringify(data)}\n\n`
+}
+
+function chunk(index: number, delta: object, finish: string | null = null): string {
+  return sse({ choices: [{ index, delta, finish_reason: finish }] })
+}
+
+t.test('choices and fields that interleave are masked apart, each in its order', async (t) => {
+  const rules = outputRules(t.testdir(), POLICIES)
+  const out = through(guardOf(rules), [
+    chunk(0, { role: 'assistant', content: '' }),
+    chunk(0, { reasoning_content: 'mail jane.' }),
+    chunk(1, { content: 'my card is 4111 11' }),
+    chunk(0, { content: 'ja' }),
+    chunk(0, { reasoning_content: 'doe@example.com?' }),
+    chunk(1, { content: '11 1111 1111' }, 'stop'),
+    chunk(0, { content: 'ne@example.com' }),
+    chunk(0, {}, 'stop'),
+    DONE,
+  ])
+  t.strictSame(said(out), {
+    '0.role': 'assistant',
+    '0.content': '[EMAIL_1]',
+    '0.reasoning_content': 'mail [EMAIL_2]?',
+    '1.content': 'my card is [CREDIT_CARD_1]',
+  })
+})
+
+t.test(
+  'a message of Anthropic is masked, its tools too, and signed thinking is refused',
+  async (t) => {
+    const rules = outputRules(t.testdir(), POLICIES)
+    const block = (index: number, type: string, more: object) =>
+      sse(
+        { type: 'content_block_start', index, content_block: { type, ...more } },
+        'content_block_start',
+      )
+    const delta = (index: number, more: object) =>
+      sse({ type: 'content_block_delta', index, delta: more }, 'content_block_delta')
+    const stop = (index: number) => sse({ type: 'content_block_stop', index }, 'content_block_stop')
+    const end = sse({ type: 'message_stop' }, 'message_stop')
+    const out = through(guardOf(rules, { dialect: anthropic, api: 'messages' }), [
+      sse({ type: 'message_start', message: { id: 'm', content: [] } }, 'message_start'),
+      block(0, 'text', { text: '' }),
+      delta(0, { type: 'text_delta', text: 'Ask jane@exam' }),
+      sse({ type: 'ping' }, 'ping'),
+      delta(0, { type: 'text_delta', text: 'ple.com now' }),
+      stop(0),
+      block(1, 'tool_use', { id: 'tu', name: 'mail', input: {} }),
+      delta(1, { type: 'input_json_delta', partial_json: '{"to":"jane@' }),
+      delta(1, { type: 'input_json_delta', partial_json: 'example.com"}' }),
+      stop(1),
+      end,
+    ])
+    const deltas = [...out.matchAll(/^data: (.*)$/gm)].map(([, data = '']) => {
+      return (JSON.parse(data) as { delta?: { text?: string; partial_json?: string } }).delta
+    })
+    t.equal(
+      deltas.map((each) => each?.text ?? each?.partial_json ?? '').join(''),
+      'Ask [EMAIL_1] now{"to":"[EMAIL_1]"}',
+    )
+    t.ok(out.endsWith(end))
+    const signed = guardOf(rules, { dialect: anthropic, api: 'messages' })
+    const refused = through(signed, [
+      block(0, 'thinking', { thinking: '' }),
+      delta(0, { type: 'thinking_delta', thinking: 'it is jane@example.com' }),
+      delta(0, { type: 'signature_delta', signature: 'c2ln' }),
+      stop(0),
+      end,
+    ])
+    t.equal(signed.failure?.code, 'POLICY_DENIED')
+    t.notMatch(refused, /jane/)
+  },
+)
+
+function part(text: string, finishReason?: string): string {
+  const content = { parts: [{ text }], role: 'model' }
+  return sse({ candidates: [{ content, index: 0, finishReason }] })
+}
+
+t.test('an answer of Gemini is masked part by part', async (t) => {
+  const rules = outputRules(t.testdir(), POLICIES)
+  const guard = guardOf(rules, { dialect: gemini, api: 'streamGenerateContent' })
+  const out = through(guard, [part('Write to jane@'), part('example.com'), part(' soon.', 'STOP')])
+  const texts = [...out.matchAll(/"text":"([^"]*)"/g)].map(([, text]) => text)
+  t.equal(texts.join(''), 'Write to [EMAIL_1] soon.')
+})
+
+t.test('a stream that is read in no known way is refused', async (t) => {
+  const rules = outputRules(t.testdir(), POLICIES)
+  for (const pieces of [
+    ['ja\n', 'ne@example.com\n\n'],
+    [chatEvent('fine'), 'x: jane@\n\n'],
+    ['data: [1]\n\n'],
+    ['data: {"choices":[{"delta":{"content":"a","content":"b"}}]}\n\n'],
+    ['data: {"choices":[{"index":0,"delta":{"content":"\\ud83d"}}]}\n\n'],
+  ]) {
+    const guard = guardOf(rules)
+    t.notMatch(through(guard, pieces), /ja|ne@|\[1\]|"b"|ud83d/)
+    t.equal(guard.failure?.code, 'POLICY_DENIED', pieces.join(''))
+  }
+  const lines = guardOf(rules, { dialect: ollama, api: 'api.chat' })
+  t.equal(through(lines, ['{"message":{"content":"hi"}}\n', '{"done":true}\n']), '')
+  t.match(lines.failure?.message, /cannot be read/)
+})
+
+t.test('what is held back has an end, however the text is stretched', async (t) => {
+  const rules = outputRules(t.testdir(), POLICIES)
+  const guard = guardOf(rules)
+  const invisible = chatEvent('\u200b'.repeat(20_000))
+  let sent = 0
+  for (let round = 0; round < 100 && guard.failure === null; round++) {
+    sent +=
+      invisible.length - guard.chunk(Buffer.from(round === 0 ? chatEvent('ja') : invisible)).length
+  }
+  t.equal(guard.failure?.code, 'POLICY_DENIED')
+  t.ok(sent < 4 * 1024 * 1024)
+  const args = guardOf(rules)
+  const piece = chunk(0, {
+    tool_calls: [{ index: 0, function: { arguments: 'a'.repeat(60_000) } }],
+  })
+  for (let round = 0; round < 100 && args.failure === null; round++) args.chunk(Buffer.from(piece))
+  t.equal(args.failure?.code, 'POLICY_DENIED')
+})
+
+t.test('the longest values hold a stream back only where one may have begun', async (t) => {
+  const rules = outputRules(
+    t.testdir(),
+    `
+  - { id: keys, deny: { output: { detect: [private_key, jwt, api_key] } } }`,
+  )
+  const guard = guardOf(rules)
+  const words = 'an ordinary sentence of an answer '.repeat(8)
+  t.equal(
+    guard.chunk(Buffer.from(chatEvent(words) + chatEvent(words))).toString(),
+    chatEvent(words),
+  )
+  const key = `-----BEGIN PRIVATE KEY-----\n${'MIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n'.repeat(20)}`
+  const pieces = key.match(/[^]{1,9}/g) ?? []
+  const out = through(
+    guard,
+    pieces.map((each) => chatEvent(each)),
+  )
+  t.equal(guard.failure?.policy, 'keys')
+  t.notMatch(said(out)['0.content'], /BEGIN/)
 })

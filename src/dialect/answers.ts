@@ -13,21 +13,26 @@ const NODES_PER_STRETCH = 4096
 export const STRUCTURE: ReadonlySet<string> = new Set([
   'call_id',
   'created',
+  'finishReason',
   'finish_reason',
   'id',
   'item_id',
+  'mimeType',
   'model',
+  'modelVersion',
   'name',
   'native_finish_reason',
   'obfuscation',
   'object',
   'provider',
+  'responseId',
   'role',
   'service_tier',
   'signature',
   'status',
   'stop_reason',
   'system_fingerprint',
+  'thoughtSignature',
   'type',
 ])
 
@@ -36,6 +41,13 @@ const OPAQUE: ReadonlyMap<string, UninspectableKind> = new Map([
   ['b64_json', 'image'],
   ['partial_image_b64', 'image'],
   ['encrypted_content', 'encrypted'],
+])
+/** Members whose `data` is base64. */
+const DATA_OF: ReadonlyMap<string, UninspectableKind> = new Map([
+  ['audio', 'audio'],
+  ['inlineData', 'file'],
+  ['inline_data', 'file'],
+  ['source', 'file'],
 ])
 const IMAGE_CALL = 'image_generation_call'
 const LOGPROBS = new Set(['logprobs', 'top_logprobs'])
@@ -51,7 +63,15 @@ export interface Place {
 }
 
 /** How a string goes on: its channel, and whether the model says it here. */
-export type Belongs = (place: Place, key: string) => Pick<AnswerText, 'channel' | 'isSaid'>
+export type Belongs = (
+  place: Place,
+  key: string,
+) => Pick<AnswerText, 'channel' | 'isSaid'> & { readonly isSigned?: boolean }
+
+/** A text that is complete, and that the model did not say here. */
+export const COMPLETE = { channel: null, isSaid: false } as const
+/** Ends the name of a channel whose text is JSON, to be looked at as a whole. */
+export const WHOLE = '!'
 
 /** The texts of an answer, in document order. Yields. */
 export function* answerContent(
@@ -127,7 +147,7 @@ class Walk {
     const doc = this.#doc
     const text = doc.text(node)
     const [start, end] = [doc.start(node), doc.end(node)]
-    this.#texts.push({ text, start, end, kind: 'key', channel: null, isSaid: false })
+    this.#texts.push({ text, start, end, kind: 'fixed', channel: null, isSaid: false })
   }
 
   #addString(node: number, parent: number, place: Place): void {
@@ -145,8 +165,9 @@ class Walk {
 
   #addText(node: number, key: string, place: Place): void {
     const doc = this.#doc
-    const { channel, isSaid } = this.#belongs(place, key)
-    const kind = key === 'arguments' || channel?.endsWith('!') === true ? 'json' : 'text'
+    const { channel, isSaid, isSigned = false } = this.#belongs(place, key)
+    const isJson = key === 'arguments' || channel?.endsWith(WHOLE) === true
+    const kind = isSigned ? 'fixed' : isJson ? 'json' : 'text'
     const [start, end] = [doc.start(node), doc.end(node)]
     if (key === 'text' && channel === null) this.#addPart(doc.parent(doc.parent(node)))
     this.#texts.push({ text: doc.text(node), start, end, kind, channel, isSaid })
@@ -176,11 +197,20 @@ class Walk {
   }
 
   #opaque(key: string, parent: number, place: Place): UninspectableKind | null {
-    if (key === 'data' && place.key === 'audio') return 'audio'
+    if (key === 'data') return this.#opaqueData(parent, place)
     if (key !== 'result') return OPAQUE.get(key) ?? null
-    const doc = this.#doc
-    const type = doc.member(parent, 'type')
-    return type !== -1 && doc.isString(type, IMAGE_CALL) ? 'image' : null
+    return this.#isOfType(parent, IMAGE_CALL) ? 'image' : null
+  }
+
+  #opaqueData(parent: number, place: Place): UninspectableKind | null {
+    const kind = DATA_OF.get(place.key)
+    if (kind !== undefined) return kind
+    return this.#isOfType(parent, 'redacted_thinking') ? 'encrypted' : null
+  }
+
+  #isOfType(node: number, name: string): boolean {
+    const type = this.#doc.member(node, 'type')
+    return type !== -1 && this.#doc.isString(type, name)
   }
 }
 

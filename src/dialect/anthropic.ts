@@ -1,5 +1,6 @@
 /** The Anthropic API: messages, their batches, token counts, models and files. */
 import type { Dialect, Lookup } from '../exchange.ts'
+import { anthropicAnswers } from './anthropic-answers.ts'
 import { errorBody, errorFrame } from './anthropic-errors.ts'
 import { inspect } from './anthropic-inspect.ts'
 import { meter } from './anthropic-meter.ts'
@@ -45,6 +46,7 @@ export const anthropic: Dialect = {
   inspect,
   parameters: (api) => (api === 'messages' ? MESSAGES : {}),
   credential: (secret) => ({ 'x-api-key': secret }),
+  answers: anthropicAnswers,
   errorBody,
   errorFrame,
   meter,

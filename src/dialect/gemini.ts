@@ -1,6 +1,7 @@
 import type { GovernorError } from '../errors.ts'
 /** The Gemini API: content, embeddings, token counts, models, and OpenAI's paths that Google serves. */
 import type { Dialect, Facts, Lookup, Meter, ParameterNames, Route } from '../exchange.ts'
+import { geminiAnswers } from './gemini-answers.ts'
 import { inspect } from './gemini-inspect.ts'
 import { meter } from './gemini-meter.ts'
 import { GEMINI_ROWS } from './gemini-table.ts'
@@ -48,6 +49,7 @@ export const gemini: Dialect = {
   lookup,
   inspect: inspectEither,
   credential: (secret) => ({ 'x-goog-api-key': secret }),
+  answers: geminiAnswers,
   errorBody,
   errorFrame: (error, requestId) => `data: ${errorBody(error, requestId)}\n\n`,
   meter: meterEither,

@@ -1,7 +1,7 @@
 /** Where the texts are in OpenAI's answers and in the events of its streams. */
 import type { AnswerContent, AnswerEvent, AnswerReader } from '../answer.ts'
 import type { UninspectableKind } from '../exchange.ts'
-import { answerContent, type Belongs, readings, STRUCTURE } from './answers.ts'
+import { answerContent, type Belongs, COMPLETE, readings, STRUCTURE, WHOLE } from './answers.ts'
 import { KIND } from './json-tape.ts'
 import type { JsonDocument } from './json.ts'
 import { readJson } from './json.ts'
@@ -11,8 +11,6 @@ import { runSteps } from './steps.ts'
 const SAID = /^\/(?:choices|output)(?:\/|$)/
 const CHOICE = /^\/choices\/([^/]*)/
 const DONE = '[DONE]'
-/** Ends of a channel's name: its text is JSON, to be looked at as a whole. */
-const WHOLE = '!'
 
 /** Events of a response that bring the next piece of a text, and those that end it. */
 const DELTA = '.delta'
@@ -60,7 +58,6 @@ const chunkText: Belongs = ({ path, logprobs }, key) => {
   const end = key === 'arguments' ? WHOLE : ''
   return { channel: `${path}/${key}${end}`, isSaid: true }
 }
-const COMPLETE = { channel: null, isSaid: false } as const
 
 function chatEvent(doc: JsonDocument): AnswerEvent {
   const content = runSteps(answerContent(doc, chunkText))

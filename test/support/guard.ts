@@ -1,5 +1,6 @@
 import { AnswerGuard } from '../../src/answer-guard.ts'
 import { openai } from '../../src/dialect/openai.ts'
+import type { Dialect } from '../../src/exchange.ts'
 import { AnswerInspector } from '../../src/policy/answer-inspector.ts'
 import { compilePolicies } from '../../src/policy/compile.ts'
 import { AnswerPlaceholders } from '../../src/policy/placeholders.ts'
@@ -17,12 +18,12 @@ export function outputRules(directory: string, policies: string, sections = {}) 
 /** A fresh guard over every policy of `rules`. */
 export function guardOf(
   rules: ReturnType<typeof outputRules>,
-  { api = 'chat.completions' } = {},
+  { api = 'chat.completions', dialect = openai }: { api?: string; dialect?: Dialect } = {},
 ): AnswerGuard {
   const ids = [...rules.policies.keys()]
   return new AnswerGuard({
     inspector: new AnswerInspector(rules, ids, new AnswerPlaceholders()),
-    reader: openai.answers,
+    reader: dialect.answers,
     api,
     jsonDepth: 64,
     uninspectable: 'deny',

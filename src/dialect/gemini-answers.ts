@@ -1,0 +1,55 @@
+/** Where the texts are in Gemini's answers and in the events of its streams. */
+import type { AnswerContent, AnswerEvent, AnswerReader } from '../answer.ts'
+import { answerContent, type Belongs, COMPLETE, readings, STRUCTURE } from './answers.ts'
+import { KIND } from './json-tape.ts'
+import type { JsonDocument } from './json.ts'
+import { readJson } from './json.ts'
+import { openaiAnswers } from './openai-answers.ts'
+import { runSteps } from './steps.ts'
+
+const CANDIDATE = /^\/candidates\/([^/]*)/
+/** Parts whose texts are whole in one event: a program's, with arguments that are no JSON text. */
+const AT_ONCE =
+  /\/(?:functionCall|functionResponse|executableCode|groundingMetadata|citationMetadata)/
+/** Endpoints of Gemini's own; all others are OpenAI's, which Google serves too. */
+const OWN: ReadonlySet<string> = new Set(['generateContent', 'streamGenerateContent'])
+
+/** The answers of Gemini's API: a whole one, or events with `alt=sse`. */
+export const geminiAnswers: AnswerReader = {
+  *whole(body, { jsonDepth }): Generator<unknown, AnswerContent> {
+    return yield* answerContent(yield* readJson(body, jsonDepth), wholeText)
+  },
+  event(data, api, maximums) {
+    if (!OWN.has(api)) return openaiAnswers.event(data, api, maximums)
+    return candidatesEvent(runSteps(readJson(data, maximums.jsonDepth)))
+  },
+  readings,
+}
+
+const SAID = /^\/(?:candidates|choices|output)(?:\/|$)/
+const wholeText: Belongs = ({ path }, key) => ({
+  channel: null,
+  isSaid: !STRUCTURE.has(key) && SAID.test(path),
+})
+
+function candidatesEvent(doc: JsonDocument): AnswerEvent {
+  const content = runSteps(
+    answerContent(doc, ({ path }, key) => {
+      if (!CANDIDATE.test(path) || STRUCTURE.has(key)) return COMPLETE
+      return AT_ONCE.test(path)
+        ? { channel: null, isSaid: true }
+        : { channel: `${path}/${key}`, isSaid: true }
+    }),
+  )
+  const closes: string[] = []
+  const candidates = doc.member(0, 'candidates')
+  if (candidates !== -1 && doc.kind(candidates) === KIND.ARRAY) {
+    for (const candidate of doc.children(candidates)) {
+      if (doc.given(candidate, 'finishReason') === -1) continue
+      const index = doc.member(candidate, 'index')
+      closes.push(`/candidates/${(index === -1 ? null : doc.integer(index)) ?? ''}/`)
+    }
+  }
+  const channels = content.texts.flatMap(({ channel }) => channel ?? [])
+  return { ...content, closes, lanes: [...new Set([...channels, ...closes])] }
+}
