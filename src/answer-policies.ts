@@ -16,7 +16,7 @@ export function answerGuard(
   const rules = policies.output
   if (ids === undefined || rules === null) return { guard: null, answerBytesMax }
   const guard = new AnswerGuard({
-    inspector: new AnswerInspector(rules, ids, new AnswerPlaceholders()),
+    inspector: new AnswerInspector(rules, ids, new AnswerPlaceholders(decision?.changes?.masked)),
     reader: route!.dialect.answers,
     api: route!.endpoint.api,
     jsonDepth: maximums.jsonDepth,

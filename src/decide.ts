@@ -139,11 +139,14 @@ class Change {
     if (left !== null) return refuse('it is spread over several texts', left)
     if (plan.edits.length === 0) return refuse('it is spread over several texts')
     const names = set.length === 0 ? (['redacted'] as const) : (['redacted', 'set'] as const)
-    return { decision: { ...this.#decision, changes: { ...going, names } }, left: null }
+    return {
+      decision: { ...this.#decision, changes: { ...going, names, masked: values } },
+      left: null,
+    }
   }
 
   /** The call with its edits, read as any other; null where it is another call or none any more. */
-  async #readAgain(splices: readonly Splice[]): Promise<Omit<Changes, 'names'> | null> {
+  async #readAgain(splices: readonly Splice[]): Promise<Pick<Changes, 'bytes' | 'facts'> | null> {
     const { body, route, facts } = this.#trail
     const bytes = applySplices(body!.bytes, splices)
     try {

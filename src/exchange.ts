@@ -292,6 +292,8 @@ export interface Changes {
   /** Of `bytes`; limits, the meter and the upstream go by these, the entry by those of what was sent. */
   readonly facts: Facts
   readonly names: readonly ('redacted' | 'set')[]
+  /** What each placeholder stands for; never written anywhere. Absent where nothing is masked. */
+  readonly masked?: ReadonlyMap<string, string>
 }
 
 /** What a candidate configuration would have decided; nothing follows from it. */

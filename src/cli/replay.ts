@@ -67,6 +67,8 @@ const KINDS = {
   'without upstream': 'would find no upstream',
   warned: 'would get a warning',
   'not warned': 'would get no warning',
+  masked: 'would be masked',
+  'not masked': 'would not be masked',
 } as const
 
 function changeLine({ kind, policy, count: number, examples }: Change): string {

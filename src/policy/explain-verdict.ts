@@ -50,9 +50,9 @@ function firstsOf(policies: readonly ExplainedPolicy[], onError: 'allow' | 'deny
   for (const [index, explained] of policies.entries()) {
     const { policy } = explained
     const finding = counted(explained, onError)
-    // What is changed decides nothing; that it could not be told does.
+    // What is changed decides nothing; that it could not be told or done does.
     const changes = policy.verb === 'redact' || policy.verb === 'set'
-    const decides = !changes || explained.finding === 'error'
+    const decides = !changes || explained.finding === 'error' || explained.isUnmasked === true
     const counts =
       decides && (policy.mode === 'enforce' || (policy.mode === 'warn' && policy.verb === 'allow'))
     if (!counts || (finding !== 'matched' && finding !== 'unknown')) continue

@@ -26,6 +26,8 @@ export interface ExplainedPolicy {
   readonly finding: Finding
   /** The field that did not match, is not met, is unknown or failed; '' when all matched. */
   readonly field: string
+  /** What a `redact` found could not be masked, so that it refused. */
+  readonly isUnmasked?: true
   /** Id of the exception that lifts it where it would refuse; null when none does. */
   readonly exception: string | null
 }
@@ -54,6 +56,8 @@ export interface Knowledge {
   readonly partial: ReadonlySet<string>
   /** Whether a policy of the same rule matched when the call was made; null when nobody can say. */
   readonly matched: (policy: CompiledPolicy) => boolean | null
+  /** Whether a `redact` of the same rule refused the call because it could not mask it. */
+  readonly unmasked?: (policy: CompiledPolicy) => boolean
 }
 
 /** Everything is known: a call that is described, not remembered. */
@@ -161,7 +165,12 @@ function opposite({ is }: Answer): Answer['is'] {
 
 /** The same rule was asked about the same call before, when the texts were there. */
 function recalled(explained: Judged, view: View): Judged {
-  if (explained.finding !== 'unknown') return explained
+  const { policy, finding } = explained
+  const found = finding === 'unknown' || finding === 'matched'
+  if (found && view.knowledge.unmasked?.(policy) === true) {
+    return { ...explained, finding: 'matched', isUnmasked: true }
+  }
+  if (finding !== 'unknown') return explained
   const matched = view.knowledge.matched(explained.policy)
   if (matched === null) return explained
   return { ...explained, finding: matched ? 'matched' : 'not matched' }
@@ -294,7 +303,8 @@ export function whyText({ exception, ...explained }: ExplainedPolicy): string {
   return exception === null ? why : `lifted by ${exception}: ${why}`
 }
 
-function findingText({ policy, finding, field }: Judged): string {
+function findingText({ policy, finding, field, isUnmasked }: Judged): string {
+  if (isUnmasked === true) return 'could not be masked'
   if (finding === 'error') return `could not be evaluated: ${field}`
   if (finding === 'skipped') return `not about this call: ${field}`
   if (policy.verb === 'require') {

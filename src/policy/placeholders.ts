@@ -1,6 +1,7 @@
 import type { Placeholders } from './answer-inspector.ts'
 import { normaliseText } from './normalise.ts'
 
+const PLACEHOLDER = /^\[(.+)_([0-9]+)\]$/
 /** The most different values one answer has names for; one more is refused. */
 const VALUES_MAX = 10_000
 
@@ -11,6 +12,15 @@ const VALUES_MAX = 10_000
 export class AnswerPlaceholders implements Placeholders {
   readonly #known = new Map<string, string>()
   readonly #counts = new Map<string, number>()
+
+  /** `given` are placeholders of the request and what they stand for; the answer goes on from there. */
+  constructor(given: ReadonlyMap<string, string> = new Map()) {
+    for (const [placeholder, value] of given) {
+      const [, label = '', count = ''] = PLACEHOLDER.exec(placeholder) ?? []
+      this.#known.set(`${label}\0${normaliseText(value)}`, placeholder)
+      this.#counts.set(label, Math.max(this.#counts.get(label) ?? 0, Number(count)))
+    }
+  }
 
   /** Throws a RangeError where the values are too many. */
   of(label: string, value: string): string {

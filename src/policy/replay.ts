@@ -17,6 +17,8 @@ export type ChangeKind =
   | 'without upstream'
   | 'warned'
   | 'not warned'
+  | 'masked'
+  | 'not masked'
 
 /** Decisions that would change alike. */
 export interface Change {
@@ -107,6 +109,9 @@ export class Candidate {
         detected: recorded.detected,
         partial: recorded.partial,
         matched: (policy) => (known ? this.#matched(policy, recorded, ids) : null),
+        unmasked: ({ id, verb }) => {
+          return verb === 'redact' && known && this.#former(id, recorded, ids) === 'failed'
+        },
       },
     )
   }
@@ -122,15 +127,24 @@ export class Candidate {
 
   #matched(
     { id }: CompiledPolicy,
-    { results }: RecordedDecision,
+    recorded: RecordedDecision,
     ids: ReadonlyMap<string, string> | undefined,
   ): boolean | null {
-    const rule = this.#rules.get(id)
-    const former = rule === undefined ? undefined : ids?.get(rule)
-    if (former === undefined || results === null) return null
-    const result = results.get(former)?.result
+    const result = this.#former(id, recorded, ids)
+    if (result === null) return null
     // What was excepted or skipped may have matched, or could not be told.
     return result !== undefined && UNTOLD.has(result) ? null : result !== undefined
+  }
+
+  /** What the policy of the same rule found then; undefined for nothing, null when nobody can say. */
+  #former(
+    id: string,
+    { results }: RecordedDecision,
+    ids: ReadonlyMap<string, string> | undefined,
+  ): RecordedResult['result'] | null | undefined {
+    const rule = this.#rules.get(id)
+    const former = rule === undefined ? undefined : ids?.get(rule)
+    return former === undefined || results === null ? null : results.get(former)?.result
   }
 }
 
@@ -235,10 +249,33 @@ function changesOf(recorded: RecordedDecision, explanation: Explanation | null):
   if (explanation === null) return denied ? [] : [['without upstream', '']]
   const { effect, policy, named } = explanation
   if (effect === 'allow') {
-    return denied ? [['let through', recorded.policy ?? '']] : warningChanges(recorded, explanation)
+    if (denied) return [['let through', recorded.policy ?? '']]
+    return [...warningChanges(recorded, explanation), ...maskChanges(recorded, explanation)]
   }
   if (!denied) return [['refused', policy ?? '']]
   return policy === recorded.policy || !named ? [] : [['refused by another', policy ?? '']]
+}
+
+function maskChanges({ results }: RecordedDecision, { policies }: Explanation): Changed {
+  if (results === null) return []
+  const before = [...results].filter(
+    ([, { mode, result }]) => mode === 'enforce' && result === 'redacted',
+  )
+  const masking = policies.filter(
+    ({ policy, exception }) =>
+      policy.verb === 'redact' && policy.mode === 'enforce' && exception === null,
+  )
+  const now = new Map(masking.map(({ policy, finding }) => [policy.id, finding]))
+  const were = new Set(before.map(([id]) => id))
+  return [
+    ...[...now].flatMap(([id, finding]) => {
+      return finding === 'matched' && !were.has(id) ? [['masked', id] as const] : []
+    }),
+    ...[...were].flatMap((id) => {
+      const finding = now.get(id)
+      return finding === 'matched' || finding === 'unknown' ? [] : [['not masked', id] as const]
+    }),
+  ]
 }
 
 function warningChanges({ results }: RecordedDecision, explanation: Explanation): Changed {

@@ -160,3 +160,43 @@ t.test('replay exits 2 without a log, without a candidate, and when called wrong
   t.equal((await governor(['replay'], cwd)).code, 2)
   t.equal((await governor(['replay', '--against', 'next.yaml', '--since', '7'], cwd)).code, 2)
 })
+
+t.test(
+  'replay tells what would be masked, and that a call that could not be was refused',
+  async (t) => {
+    const policies = `
+  - { id: open, allow: {} }
+  - { id: mask, redact: { input: { detect: [email] } } }`
+    const site = await startGovernor(t, { policies })
+    const masked = await chat(site, 'gpt-4o', 'mail a@b.org')
+    await chat(site, 'gpt-4o', 'hello')
+    const key = await site.send({
+      body: {
+        model: 'gpt-4o',
+        messages: [{ role: 'user', content: 'hi' }],
+        metadata: { 'a@b.org': 'x' },
+      },
+    })
+    t.equal(key.status, 403)
+    const refused = String(key.headers['x-governor-request-id'])
+
+    const same = await replay(site, `${policies} # only a comment`)
+    t.strictSame([same.code, same.lines], [0, ['3  the same', '0  would change']])
+
+    const shadowed = await replay(site, policies.replace('id: mask,', 'id: mask, mode: shadow,'))
+    t.strictSame(
+      [shadowed.code, shadowed.lines],
+      [
+        1,
+        [
+          '1  the same',
+          '2  would change',
+          `1  would not be masked  mask  e.g. ${masked}`,
+          `1  would be let through  now: mask  e.g. ${refused}`,
+        ],
+      ],
+    )
+    const { stdout } = await site.cli('explain', refused)
+    t.match(stdout, 'could not be masked')
+  },
+)

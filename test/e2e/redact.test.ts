@@ -6,7 +6,7 @@ import { gzipSync } from 'node:zlib'
 import t from 'tap'
 
 import { chat } from '../support/client.ts'
-import { FakeUpstream, stream, CHAT_EVENTS } from '../support/fake-upstream.ts'
+import { answer, FakeUpstream, stream, CHAT_ANSWER, CHAT_EVENTS } from '../support/fake-upstream.ts'
 import { startGovernor } from '../support/start-governor.ts'
 
 /** Goal: what policies mask never leaves, and everything else leaves as it came. */
@@ -235,4 +235,19 @@ t.test('a large body is masked to its end', async (t) => {
     .replace('E-123456', '[MATCH_1]')
     .replace('zeus', '[WORD_1]')
   t.ok(upstream.last?.body.toString() === masked)
+})
+
+t.test('placeholders of an answer go on where those of the request end', async (t) => {
+  const message = {
+    role: 'assistant',
+    content: 'Not [EMAIL_1] but bob@b.org, jane.doe@example.com',
+  }
+  const choices = [{ index: 0, finish_reason: 'stop', message }]
+  const upstream = await FakeUpstream.start(t, answer({ ...CHAT_ANSWER, choices }))
+  const policies = `
+  - { id: open, allow: {} }
+  - { id: pii, redact: { input: { detect: [email] }, output: { detect: [email] } } }`
+  const site = await startGovernor(t, { upstream: upstream.url, policies })
+  const { text } = await site.send({ body: chat(`mail ${MAIL}`) })
+  t.match(text, 'Not [EMAIL_1] but [EMAIL_2], [EMAIL_1]')
 })
