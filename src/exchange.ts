@@ -329,7 +329,7 @@ export class Trail {
   lease: Lease | null = null
   refusal: GovernorError | null = null
   /** Changes made to the bytes, as in `x-governor-changed`. */
-  changed: ('decoded' | 'redacted' | 'set' | 'usage')[] = []
+  changed: ('decoded' | 'redacted' | 'set' | 'usage' | 'models')[] = []
   forwardedSha256: string | null = null
   /** The decision entry was handed to the log (it may or may not have become durable). */
   decisionQueued = false

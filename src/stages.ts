@@ -25,6 +25,7 @@ import { OutputCounter } from './limit/output-counter.ts'
 import { reserve } from './limit/reserve.ts'
 import { CountingMeter, spentBy } from './limit/spent.ts'
 import type { LimitStore } from './limit/store.ts'
+import { listModels, listsModels } from './list-models.ts'
 import type { Log } from './log.ts'
 import type { Metrics } from './metrics.ts'
 import type { Permit, Stages } from './pipeline.ts'
@@ -134,6 +135,7 @@ function callingStages(world: World, shared: Shared): Pick<GovernorStages, Calli
       if (decoded) trail.changed.push('decoded')
       if (changes !== undefined) trail.changed.push(...changes.names)
       if (asks) trail.changed.push('usage')
+      if (listsModels(trail.route!)) trail.changed.push('models')
       const edited = changes?.bytes ?? bytes
       const outgoing = asks ? applySplices(edited, [trail.going.askUsage!]) : edited
       const same = trail.changed.length === 0
@@ -158,8 +160,10 @@ function callingStages(world: World, shared: Shared): Pick<GovernorStages, Calli
         exchange,
       })
     },
-    relay: (answer, exchange, trail) => {
+    relay: async (received, exchange, trail) => {
       trail.firstByteMs = monotonicMs()
+      const lists = listsModels(trail.route!)
+      const answer = lists ? await listModels(world, received, trail) : received
       const { secret, dialect } = trail.upstream as RunningUpstream
       return relay(answer, exchange, trail, {
         meter: meterOf(trail),

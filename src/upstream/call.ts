@@ -39,7 +39,12 @@ export interface Faults {
   inc(labels: { readonly upstream: string; readonly fault: Fault }): void
 }
 
+/** A list of models is looked at before it goes on, so that all of it is collected. */
+export const LIST_BYTES_MAX = 8 * 1024 * 1024
+
 export interface CallOptions {
+  /** Answers up to this size are collected, unless they are streams. */
+  readonly collectedBytesMax: number
   /** The request asked for a stream: a good answer then flows, whatever it calls itself. */
   readonly stream: boolean
   /** How long informational answers may go on before the answer itself begins. */
@@ -104,7 +109,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler, Answer {
     this.#chunks.push(chunk)
     this.#chunkBytes += chunk.length
     if (this.#flowing) controller.pause()
-    else if (this.#chunkBytes > COLLECTED_BYTES_MAX) {
+    else if (this.#chunkBytes > this.#options.collectedBytesMax) {
       controller.pause()
       this.#flow()
     }

@@ -2,7 +2,13 @@ import { Pool } from 'undici'
 
 import { GovernorError } from '../errors.ts'
 import type { Permit } from '../pipeline.ts'
-import { type Answer, type Faults, UpstreamCall } from './call.ts'
+import {
+  COLLECTED_BYTES_MAX,
+  LIST_BYTES_MAX,
+  type Answer,
+  type Faults,
+  UpstreamCall,
+} from './call.ts'
 
 /** Shorter than the 60 s after which common load balancers drop an idle connection. */
 const KEEP_ALIVE_MS = 55_000
@@ -94,7 +100,10 @@ export interface ForwardOptions {
 export async function forward(permit: Permit, options: ForwardOptions): Promise<Answer> {
   const { firstByteMs, faults } = options
   const upstream = options.pool.name
-  const call = new UpstreamCall({ stream: permit.facts.stream, firstByteMs, upstream, faults })
+  const isList = permit.route.endpoint.operation === 'models'
+  const collectedBytesMax = isList ? LIST_BYTES_MAX : COLLECTED_BYTES_MAX
+  const { stream } = permit.facts
+  const call = new UpstreamCall({ stream, collectedBytesMax, firstByteMs, upstream, faults })
   options.exchange.interruptible = call
   options.pool.send(call, {
     method: options.method,
