@@ -184,6 +184,7 @@ config(audit.command('verify'))
   .option('--keys <file>', 'trust these public keys instead of the list beside the log')
   .option('--checkpoints <file>', 'hold these published checkpoints against the log')
   .option('--bundle <file>', 'verify what audit export --all wrote; needs no configuration')
+  .option('--url [url]', 'verify PostgreSQL: audit.ship.postgres, or this one')
   .option('--strict', 'an end that nothing attests is not enough evidence', false)
   .option('--json', 'the result as JSON', false)
   .action(async (given: VerifyGiven) => {
@@ -191,6 +192,15 @@ config(audit.command('verify'))
     const { strict, json, keys: list = null, checkpoints: published = null, bundle } = given
     if (bundle !== undefined) {
       finish(await auditVerifyBundle({ path: bundle, strict, keys: list, published, json, write }))
+      return
+    }
+    if (given.url !== undefined) {
+      const { auditVerifyPostgres, databaseUrl } = await import('./cli/audit-postgres.ts')
+      const named = given.url
+      await withConfig(given.config, ({ snapshot }) => {
+        const asked = { url: databaseUrl(named, snapshot), json, write }
+        return auditVerifyPostgres(asked, { strict, keys: list })
+      })
       return
     }
     await withConfig(given.config, async ({ snapshot }) =>
@@ -214,12 +224,22 @@ config(audit.command('query'))
   .option('--policy <id>', 'decided by this policy')
   .option('--since <duration>', 'only of that long, such as 7d', duration)
   .option('-n, --limit <count>', 'at most so many', count, 1000)
+  .option('--url [url]', 'ask PostgreSQL, for all pods: audit.ship.postgres, or this one')
   .option('--json', 'one JSON object a line', false)
   .action(async (given: QueryGiven) => {
     const { auditQuery } = await import('./cli/audit-query.ts')
     const { tenant = null, key = null, model = null, decision = null, policy = null } = given
     const filter = { tenant, key, model, decision, policy, limit: given.limit }
     const sinceUs = sinceUsOf(given.since)
+    if (given.url !== undefined) {
+      const { auditQueryPostgres, databaseUrl } = await import('./cli/audit-postgres.ts')
+      const { url: named, json } = given
+      await withConfig(given.config, ({ snapshot }) => {
+        const asked = { url: databaseUrl(named, snapshot), json, write }
+        return auditQueryPostgres(asked, { ...filter, sinceUs })
+      })
+      return
+    }
     await withConfig(
       given.config,
       async ({

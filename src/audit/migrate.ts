@@ -1,7 +1,7 @@
-import { DatabaseError, type Pool, type PoolClient } from 'pg'
+import { DatabaseError, type PoolClient } from 'pg'
 
 import { GRANTS, MIGRATIONS, READER_ROLE, SHIPPER_ROLE } from './postgres-schema.ts'
-import { inTransaction, newerSchema, openPool, schemaVersion } from './postgres.ts'
+import { closePool, inTransaction, newerSchema, openPool, schemaVersion } from './postgres.ts'
 
 /** What `migrate` did. */
 export interface Migrated {
@@ -105,9 +105,4 @@ async function grant(client: PoolClient): Promise<string[]> {
         'Run governor migrate once as a user with CREATEROLE',
     ]
   }
-}
-
-/** Closes a pool whose connections may be broken. */
-export async function closePool(pool: Pool): Promise<void> {
-  await pool.end().catch(() => {})
 }

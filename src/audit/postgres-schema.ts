@@ -32,6 +32,7 @@ export const MIGRATIONS: readonly string[] = [
     body bytea NOT NULL,
     tenant text,
     key_id text,
+    key_name text,
     operation text,
     model text,
     decision text,
@@ -59,7 +60,7 @@ export const MIGRATIONS: readonly string[] = [
   );
   CREATE VIEW governor.audit AS
     SELECT encode(writer_id, 'hex') AS writer, epoch, seq, occurred_at, kind, request_id,
-      tenant, key_id, operation, model, decision, policy, code,
+      tenant, key_id, key_name, operation, model, decision, policy, code,
       convert_from(body, 'UTF8')::jsonb AS entry
     FROM governor.entries;
   `,

@@ -27,6 +27,11 @@ export function openPool(url: string, statementMs = STATEMENT_MS): Pool {
   return pool
 }
 
+/** Closes a pool whose connections may be broken. */
+export async function closePool(pool: Pool): Promise<void> {
+  await pool.end().catch(() => {})
+}
+
 /** Runs `act` in one transaction on one connection. Rejects with what it or the server says. */
 export async function inTransaction<Result>(
   pool: Pool,

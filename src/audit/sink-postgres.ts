@@ -1,7 +1,6 @@
 import type { Pool } from 'pg'
 
-import { closePool } from './migrate.ts'
-import { checkSchema, isDataError, openPool } from './postgres.ts'
+import { checkSchema, closePool, isDataError, openPool } from './postgres.ts'
 import type { ChainHead, ChainId, ShipBatch, ShipRow, Sink, Taken } from './ship-types.ts'
 import { readRow, type ReadRow } from './sink-rows.ts'
 
@@ -24,16 +23,16 @@ const HEAD = `
 const PUT = `
   WITH ${HEAD}, inserted AS (
     INSERT INTO governor.entries (writer_id, epoch, seq, occurred_at, kind, request_id, awaits,
-      hash, body, tenant, key_id, operation, model, decision, policy, code)
+      hash, body, tenant, key_id, key_name, operation, model, decision, policy, code)
     SELECT $1, $2, seq, timestamptz 'epoch' + us * interval '1 microsecond', kind, request_id,
       awaits, substring($7::bytea FROM (place * 32 - 31)::integer FOR 32),
       substring($8::bytea FROM body_at FOR body_bytes),
-      tenant, key_id, operation, model, decision, policy, code
+      tenant, key_id, key_name, operation, model, decision, policy, code
     FROM unnest($9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::boolean[],
       $14::integer[], $15::integer[], $16::text[], $17::text[], $18::text[], $19::text[],
-      $20::text[], $21::text[], $22::text[]) WITH ORDINALITY
+      $20::text[], $21::text[], $22::text[], $23::text[]) WITH ORDINALITY
       AS row (seq, us, kind, request_id, awaits, body_at, body_bytes,
-        tenant, key_id, operation, model, decision, policy, code, place)
+        tenant, key_id, key_name, operation, model, decision, policy, code, place)
     WHERE EXISTS (SELECT FROM head)
     ON CONFLICT DO NOTHING RETURNING 1
   )
@@ -189,6 +188,7 @@ function putValues(batch: ShipBatch, read: readonly ReadRow[]): unknown[] {
     rows.map(({ body }) => body.length),
     column('tenant'),
     column('key_id'),
+    column('key_name'),
     column('operation'),
     column('model'),
     column('decision'),

@@ -4,6 +4,7 @@ import type { ShipRow } from './ship-types.ts'
 export interface RowColumns {
   readonly tenant: string | null
   readonly key_id: string | null
+  readonly key_name: string | null
   readonly operation: string | null
   readonly model: string | null
   readonly decision: string | null
@@ -66,6 +67,7 @@ function columnsOf(body: Readonly<Record<string, unknown>>): RowColumns {
   return {
     tenant: named(body['tenant']),
     key_id: named(body['key_id']),
+    key_name: named(body['key_name']),
     operation: named(body['operation']),
     model: named(body['gen_ai.request.model']),
     decision: named(body['decision']),

@@ -3,6 +3,8 @@
 /** `governor audit query`. */
 export interface QueryGiven {
   config: string
+  /** True is the database of `audit.ship`. */
+  url?: string | true
   tenant?: string
   key?: string
   model?: string
@@ -21,4 +23,6 @@ export interface VerifyGiven {
   keys?: string
   checkpoints?: string
   bundle?: string
+  /** True is the database of `audit.ship`. */
+  url?: string | true
 }

@@ -97,9 +97,16 @@ export interface VerifyOptions {
 
 /** Verifies the log and says what was found. Exit code 0 holds · 1 does not · 2 cannot be told. */
 export function auditVerify(options: VerifyOptions): number {
-  const result = verifyLog(options.path, options)
-  if (options.json) options.write(`${escapeText(JSON.stringify(result))}\n`)
-  else for (const line of resultLines(result)) options.write(`${escapeText(line)}\n`)
+  return showVerified(verifyLog(options.path, options), options)
+}
+
+/** Says what a verification found; answers its exit code. */
+export function showVerified(
+  result: VerifyResult,
+  { json, write }: Pick<VerifyOptions, 'json' | 'write'>,
+): number {
+  if (json) write(`${escapeText(JSON.stringify(result))}\n`)
+  else for (const line of resultLines(result)) write(`${escapeText(line)}\n`)
   return result.exitCode
 }
 

@@ -105,6 +105,16 @@ t.test('SIGTERM ships everything first, and the end of the chain with it', async
   t.equal(await child.kill('SIGTERM'), 0)
   t.equal(await counted(url), site.entries().length)
   t.notMatch(child.stderr, /Not shipped/)
+  const verified = await site.cli('audit', 'verify', '--url')
+  t.equal(verified.code, 0, verified.stdout)
+  t.match(verified.stdout, /^The audit log holds: \d+ entries, 2 chains/m)
+  const asked = await site.cli('audit', 'query', '--url', url, '--tenant', 'acme', '--json')
+  t.equal(asked.code, 0, asked.stdout)
+  t.equal(asked.stdout.trimEnd().split('\n').length, 5)
+  const here = await site.cli('audit', 'query', '--tenant', 'acme', '--json')
+  t.equal(asked.stdout, here.stdout, 'the same as the log here says')
+  const nobody = await site.cli('audit', 'query', '--url', '--tenant', 'nobody')
+  t.strictSame([nobody.code, nobody.stdout], [0, ''])
   const closed = await runSql(
     url,
     `SELECT count(*)::integer AS count FROM governor.entries WHERE kind = 'writer.close'`,
@@ -126,6 +136,9 @@ t.test('what could not be shipped before the end is said, and shipped by hand la
     /"entries":(?:\d+|null),"place":"postgres:\/\/127\.0\.0\.1:\d+\/postgres","why"/,
   )
   t.match(child.stderr, /Not shipped before the end/)
+  const silent = await site.cli('audit', 'verify', '--url')
+  t.equal(silent.code, 2)
+  t.match(silent.stdout, /^Cannot ask postgres:\/\/127\.0\.0\.1:\d+\/postgres: /)
   const away = await site.cli('audit', 'ship')
   t.equal(away.code, 2)
   t.match(away.stdout, /^Cannot ship .*audit\.db to postgres:\/\/127/)

@@ -1,0 +1,110 @@
+import type { Pool, PoolClient } from 'pg'
+
+import type { CallFilter } from './call-index.ts'
+import type { StoredEntry } from './query.ts'
+import type { EntryRow } from './verify-chain.ts'
+
+/** Reading the audit in PostgreSQL: the calls that match a question, and every entry in order. */
+
+/** An entry there, with its writer. */
+export interface RemoteRow extends EntryRow {
+  readonly writerId: Buffer
+  readonly epoch: number
+}
+
+interface Found {
+  readonly writer_id: Buffer
+  readonly epoch: number
+  readonly seq: string
+  readonly us: string
+  readonly kind: Buffer
+  readonly request_id: Buffer
+  readonly awaits: boolean
+  readonly hash: Buffer
+  readonly body: Buffer
+}
+
+const ROWS_A_READ = 1_000
+const US = '(extract(epoch FROM occurred_at) * 1000000)::bigint AS us'
+const ENTRIES = `
+  SELECT writer_id, epoch, seq, occurred_at, convert_to(kind, 'UTF8') AS kind,
+    convert_to(request_id, 'UTF8') AS request_id, awaits, hash, body FROM governor.entries`
+const ALL = `
+  SELECT writer_id, epoch, seq, ${US}, kind, request_id, awaits, hash, body FROM (
+    ${ENTRIES}
+    UNION ALL
+    SELECT writer_id, epoch, seq, occurred_at, kind, request_id, awaits, hash, body
+    FROM governor.dead_letters
+  ) AS every
+  WHERE (writer_id, epoch, seq) > ($1::bytea, $2::integer, $3::bigint)
+  ORDER BY writer_id, epoch, seq LIMIT $4`
+
+const CALLS = `
+  SELECT writer_id, epoch, seq, ${US}, convert_to(kind, 'UTF8') AS kind,
+    convert_to(request_id, 'UTF8') AS request_id, awaits, hash, body
+  FROM governor.entries
+  WHERE kind = 'decision' AND occurred_at >= timestamptz 'epoch' + $1::bigint * interval '1 microsecond'`
+
+/** The newest calls that match, oldest first. Rejects with the server's error. */
+export async function findCalls(pool: Pool, filter: CallFilter): Promise<StoredEntry[]> {
+  const { sql, values } = callQuestion(filter)
+  const { rows } = await pool.query<Found>(sql, values)
+  return rows.toReversed().map((row) => ({
+    id: 0,
+    writer: row.writer_id.toString('hex'),
+    epoch: row.epoch,
+    seq: Number(row.seq),
+    occurredAtUs: Number(row.us),
+    kind: row.kind.toString(),
+    requestId: row.request_id.toString(),
+    body: row.body.toString(),
+  }))
+}
+
+/** What `findCalls` asks: a filter that does not matter is not in it, so that indexes serve the rest. */
+export function callQuestion(filter: CallFilter): {
+  readonly sql: string
+  readonly values: unknown[]
+} {
+  const { tenant, key, model, decision, policy, sinceUs, limit } = filter
+  const values: unknown[] = [sinceUs]
+  let sql = CALLS
+  for (const [column, value] of Object.entries({ tenant, model, decision, policy })) {
+    if (value === null) continue
+    values.push(value)
+    sql += ` AND ${column} = $${values.length}`
+  }
+  if (key !== null) {
+    values.push(key)
+    sql += ` AND (key_id = $${values.length} OR key_name = $${values.length})`
+  }
+  values.push(limit)
+  sql += ` ORDER BY occurred_at DESC, seq DESC LIMIT $${values.length}`
+  return { sql, values }
+}
+
+/** Every entry, chain by chain in order, a page at a time. Rejects with the server's error. */
+export async function* everyEntry(client: PoolClient): AsyncGenerator<RemoteRow> {
+  let place: readonly [Buffer, number, number] = [Buffer.alloc(0), 0, 0]
+  for (;;) {
+    const { rows } = await client.query<Found>(ALL, [...place, ROWS_A_READ])
+    for (const row of rows) {
+      const seq = Number(row.seq)
+      place = [row.writer_id, row.epoch, seq]
+      yield {
+        id: 0,
+        chain: 0,
+        writerId: row.writer_id,
+        epoch: row.epoch,
+        seq,
+        occurred_at: Number(row.us),
+        kind: row.kind.toString(),
+        request_id: row.request_id.toString(),
+        awaits: row.awaits ? 1 : 0,
+        hash: row.hash,
+        body: row.body,
+      }
+    }
+    if (rows.length < ROWS_A_READ) return
+  }
+}
