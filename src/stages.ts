@@ -223,7 +223,9 @@ function allModels(models: readonly string[], { pathModel }: Route): readonly st
 /** What a call will take, as far as can be told; null for calls that take no tokens. */
 function forecastOf(world: World, facts: Facts, trail: Trail): Forecast | null {
   const { endpoint } = trail.route!
-  if (endpoint.body === 'none') return null
+  const models = allModels(facts.models, trail.route!)
+  // What takes no tokens, or takes them later: nothing here says how many.
+  if (endpoint.body === 'none' || (models.length === 0 && !endpoint.generates)) return null
   const inputTokens = estimateTokens(facts)
   const outputTokensMax = endpoint.generates ? facts.maxOutputTokens : 0
   const { prices, reserveOutput } = world
@@ -232,7 +234,7 @@ function forecastOf(world: World, facts: Facts, trail: Trail): Forecast | null {
     outputTokensHidden: Math.min(outputTokensMax ?? Infinity, reserveOutput),
     output: new OutputCounter(facts.stream && endpoint.api === 'responses'),
   }
-  const price = prices.dearest(allModels(facts.models, trail.route!))
+  const price = prices.dearest(models)
   return { inputTokens, outputTokensMax, price, allowsUnpriced: prices.allowsUnknown }
 }
 

@@ -375,9 +375,10 @@ function limitsOf({ lease }: Trail, cut: Cutter): string {
     const name = quoted(id, NAME_CHARS_MAX)
     return `{"id":${name},"what":"${what}","bucket":"${bucket}","remaining":${remaining}${held}}`
   })
-  return charged === undefined
-    ? ''
-    : `,"limits":{"how":"${lease?.how ?? 'memory'}","charged":[${charged.join(',')}]}`
+  const how = lease?.how ?? 'memory'
+  // While a shared store is lost, calls may pass that are counted nowhere.
+  if (charged === undefined) return how === 'local_share' ? ',"limits":{"how":"local_share"}' : ''
+  return `,"limits":{"how":"${how}","charged":[${charged.join(',')}]}`
 }
 
 function receivedOf({ receivedBytes, receivedSha256 }: Body): string {

@@ -17,6 +17,7 @@ const WRITTEN: ReadonlySet<string> = new Set([
   'refusal',
   'thinking',
   'partial_json',
+  'response',
 ])
 /** Streams that repeat each part whole after its pieces; only the pieces count. */
 const PIECES: ReadonlySet<string> = new Set(['delta'])

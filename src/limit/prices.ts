@@ -8,6 +8,7 @@ const TOKENS_MAX = 1_000_000_000
 /** `gpt-4o-2024-08-06`, `claude-opus-5-20260801`, `gpt-4o-latest`: a version of the plain name. */
 const VERSION = /-(?:\d{4}-\d{2}-\d{2}|\d{8}|latest)$/
 const NAME_CHARS_MAX = 256
+const CACHED_MAX = 1_000
 
 /** What models cost: the file's own prices first, then those that come with Governor. */
 export class PriceBook {
@@ -15,6 +16,7 @@ export class PriceBook {
   readonly allowsUnknown: boolean
   readonly #own: Readonly<Record<string, PriceConfig>>
   readonly #patterns: readonly { readonly is: (name: string) => boolean; price: PriceConfig }[]
+  readonly #cache = new Map<string, PriceConfig | null>()
   readonly #builtIn: Readonly<Record<string, PriceConfig>>
   readonly #aliases: Readonly<Record<string, string>>
 
@@ -40,6 +42,16 @@ export class PriceBook {
    */
   of(model: string): PriceConfig | null {
     if (model.length > NAME_CHARS_MAX) return null
+    let price = this.#cache.get(model)
+    if (price !== undefined) return price
+    price = this.#look(model)
+    // Clients choose the names: what is full begins anew.
+    if (this.#cache.size >= CACHED_MAX) this.#cache.clear()
+    this.#cache.set(model, price)
+    return price
+  }
+
+  #look(model: string): PriceConfig | null {
     for (const name of namesOf(model.toLowerCase(), this.#aliases)) {
       const price = this.#find(name)
       if (price !== null) return price

@@ -26,6 +26,14 @@ export interface ScriptCall {
   readonly args: readonly (string | number)[]
 }
 
+export interface LinkOptions {
+  /** redis:// or rediss://, with user and password where needed. */
+  readonly url: string
+  readonly onChange: (usable: boolean) => void
+  /** The longest an answer is waited for; 100 ms. */
+  readonly waitMs?: number
+}
+
 /**
  * A connection to Redis that never makes anybody wait for longer than 100 ms: what cannot be asked now
  * fails at once, nothing is queued or sent again. After failures it rests, then asks for itself
@@ -33,6 +41,7 @@ export interface ScriptCall {
  */
 export class RedisLink {
   readonly #redis: Redis
+  readonly #waitMs: number
   readonly #onChange: (usable: boolean) => void
   readonly #shas: Readonly<Record<ScriptName, string>>
   #usable = false
@@ -44,16 +53,17 @@ export class RedisLink {
   /** Time of Redis less our monotonic time, at least. */
   #offsetMs = 0
 
-  /** `url` is redis:// or rediss://, with user and password where needed. Connects by itself. */
-  constructor(url: string, onChange: (usable: boolean) => void) {
+  /** Connects by itself. */
+  constructor({ url, onChange, waitMs = COMMAND_MS }: LinkOptions) {
     this.#onChange = onChange
+    this.#waitMs = waitMs
     const shas = Object.entries(SCRIPTS).map(([name, lua]) => [name, hash('sha1', lua)])
     this.#shas = Object.fromEntries(shas) as Record<ScriptName, string>
     this.#redis = new Redis(url, {
       enableOfflineQueue: false,
       maxRetriesPerRequest: 0,
       autoResendUnfulfilledCommands: false,
-      commandTimeout: COMMAND_MS,
+      commandTimeout: waitMs,
       connectTimeout: START_MS,
       enableAutoPipelining: true,
       retryStrategy: (times) => Math.min(RECONNECT_MS_MAX, times * 100),
@@ -71,7 +81,7 @@ export class RedisLink {
 
   /** The last moment, by the time of Redis, at which a call made now may still take effect, ms. */
   get deadlineMs(): number {
-    return Math.floor(monotonicMs() + this.#offsetMs + COMMAND_MS)
+    return Math.floor(monotonicMs() + this.#offsetMs + this.#waitMs)
   }
 
   /** Resolves when Redis has answered, or after a second without. */

@@ -35,6 +35,8 @@ export interface RedisStoreOptions {
   readonly url: string
   /** How many sidecars share it at least: what a lost store is divided by. */
   readonly sidecars: number
+  /** The longest a call waits for Redis; 100 ms. */
+  readonly waitMs?: number
   /** Called when Redis is lost and when it is back. */
   readonly onChange?: (usable: boolean) => void
 }
@@ -74,11 +76,14 @@ export class RedisStore implements LimitStore {
   #denying = new Set<string>()
   #sidecars: number
 
-  constructor({ url, sidecars, onChange = () => {} }: RedisStoreOptions) {
+  constructor({ sidecars, onChange = () => {}, ...to }: RedisStoreOptions) {
     this.#sidecarsMin = this.#sidecars = sidecars
-    this.#link = new RedisLink(url, (usable) => {
-      if (usable) void this.#count()
-      onChange(usable)
+    this.#link = new RedisLink({
+      ...to,
+      onChange: (usable) => {
+        if (usable) void this.#count()
+        onChange(usable)
+      },
     })
     this.#timers = [
       every(RENEW_MS, () => this.#renew()),

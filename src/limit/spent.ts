@@ -1,4 +1,4 @@
-import type { Meter, Spent, Trail } from '../exchange.ts'
+import type { Meter, Spent, Trail, Usage } from '../exchange.ts'
 import { tokensOfBytes } from './estimate.ts'
 import type { OutputCounter } from './output-counter.ts'
 import { type Counted, costNanoUsd, type PriceBook } from './prices.ts'
@@ -13,8 +13,9 @@ export function spentBy(trail: Trail, prices: PriceBook): Spent | null {
   const { usage, facts, counts } = trail
   if (!trail.forwarded || facts === null) return null
   if (usage !== null && (usage.inputTokens !== null || usage.outputTokens !== null)) {
-    const tokens = (usage.inputTokens ?? 0) + (usage.outputTokens ?? 0)
-    return { tokens, costNanoUsd: costOf(trail, usage, prices), estimated: false }
+    const told = completed(trail, usage)
+    const tokens = (told.inputTokens ?? 0) + (told.outputTokens ?? 0)
+    return { tokens, costNanoUsd: costOf(trail, told, prices), estimated: told !== usage }
   }
   if (counts === null || isFree(trail)) return null
   const outputTokens =
@@ -26,6 +27,18 @@ export function spentBy(trail: Trail, prices: PriceBook): Spent | null {
     costNanoUsd: costOf(trail, counted, prices),
     estimated: true,
   }
+}
+
+/**
+ * Some providers report the prompt when a stream begins and the answer when it ends: of one that was
+ * left in between, what was seen of the answer counts.
+ */
+function completed({ ending, counts }: Trail, usage: Usage): Usage {
+  if (counts === null || ending === 'complete') return usage
+  const inputTokens = usage.inputTokens ?? counts.inputTokens
+  const outputTokens = Math.max(usage.outputTokens ?? 0, tokensOfBytes(counts.output.bytes))
+  const isSame = inputTokens === usage.inputTokens && outputTokens === usage.outputTokens
+  return isSame ? usage : { ...usage, inputTokens, outputTokens }
 }
 
 function isFree({ upstreamStatus, ending, refusal }: Trail): boolean {

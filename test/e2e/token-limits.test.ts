@@ -246,6 +246,37 @@ t.test('cost is charged by the price table, and told in USD', async (t) => {
   t.equal((await site.send({ body: capped(100) })).status, 403, 'a restart forgets nothing')
 })
 
+t.test('a stream that reports its prompt first is charged its answer, too', async (t) => {
+  const hand = new HandStream()
+  const upstream = await FakeUpstream.start(t, hand.behaviour)
+  const site = await startGovernor(t, {
+    upstream: upstream.url,
+    limits: '[{ id: tpm, per: tenant, tokens: 10000/min }]',
+  })
+  const { response } = await open(site.url, { key: site.key, body: chat('hi', { stream: true }) })
+  const seen = new Promise((resolve) => response.once('data', resolve))
+  const usage = { prompt_tokens: 1_000, completion_tokens: 1 }
+  const first = { id: 'c', choices: [{ delta: { content: 'word '.repeat(400) } }], usage }
+  hand.write(`data: ${JSON.stringify(first)}\n\n`)
+  await seen
+  response.destroy()
+  await settled(site)
+  const estimated = await estimatedOf(site)
+  t.ok(estimated >= 1_500 && estimated <= 1_600, `${estimated}`)
+})
+
+t.test('what names no model and writes no text is not about cost', async (t) => {
+  const upstream = await FakeUpstream.start(t, answer({ id: 'batch_1', object: 'batch' }))
+  const site = await startGovernor(t, {
+    upstream: upstream.url,
+    limits: '[{ id: spend, per: tenant, cost: 1 USD/day }]',
+    policies: '[{ id: all, allow: {} }]',
+  })
+  const body = { input_file_id: 'file-1', endpoint: '/v1/embeddings', completion_window: '24h' }
+  const answered = await site.send({ path: '/v1/batches', body })
+  t.not(answered.headers['x-governor-code'], 'PRICE_UNKNOWN')
+})
+
 t.test('a model without a price is refused under a limit on cost, or let through', async (t) => {
   const limits = '[{ id: spend, per: tenant, cost: 1 USD/day }]'
   const policies = '[{ id: all, allow: {} }]'

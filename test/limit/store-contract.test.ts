@@ -26,7 +26,7 @@ const KINDS: readonly Kind[] = [
     name: 'redis',
     make: async (t) => {
       const server = await RedisServer.start(t)
-      const store = new RedisStore({ url: server.url, sidecars: 1 })
+      const store = new RedisStore({ url: server.url, sidecars: 1, waitMs: 10_000 })
       t.teardown(() => store.close())
       await store.open()
       return store
