@@ -35,7 +35,7 @@ export function differenceOf(
 /** Policies that would change the bytes. */
 function changing({ policies }: Decision): string[] {
   return policies
-    .filter(({ mode, result }) => mode === 'enforce' && result === 'redacted')
+    .filter(({ mode, result }) => mode === 'enforce' && (result === 'redacted' || result === 'set'))
     .map(({ id }) => id)
 }
 

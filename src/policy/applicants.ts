@@ -1,6 +1,6 @@
 import type { Principal } from '../exchange.ts'
 import type { CompiledPolicy } from './compile.ts'
-import { aboutCall, type CompiledException } from './exceptions.ts'
+import { aboutCall, type CompiledException, holding } from './exceptions.ts'
 import type { Subject } from './selectors.ts'
 
 /** A policy whose selectors match a call, as far as they can be told without looking inside. */
@@ -60,4 +60,12 @@ export class Applicants {
     }
     return found
   }
+}
+
+/** The exception that lifts a policy at that moment; what is in shadow decides nothing to lift. */
+export function liftedBy(
+  { policy, exceptions }: Applicant,
+  wallMs: number,
+): CompiledException | null {
+  return exceptions === null || policy.mode === 'shadow' ? null : holding(exceptions, wallMs)
 }

@@ -16,6 +16,15 @@ export interface Finding {
   readonly opensAnswer?: true
 }
 
+/** Whether a call carries content that a policy on text cannot read and may not pass over. */
+export function isOpaque(
+  { facts }: PolicyCall,
+  isLarge: boolean,
+  setting: 'allow' | 'deny',
+): boolean {
+  return isLarge || (facts.uninspectable.length > 0 && setting === 'deny')
+}
+
 /** Whom and what a call is about. */
 export function subjectOf({ principal, route, facts, upstream }: PolicyCall): Subject {
   const { pathModel, endpoint } = route

@@ -1,4 +1,3 @@
-import type { Snapshot } from '../config/snapshot.ts'
 import type {
   Decision,
   Facts,
@@ -9,10 +8,10 @@ import type {
   UsedException,
 } from '../exchange.ts'
 import { inTurns } from '../turns.ts'
-import type { Applicant } from './applicants.ts'
-import { Asked, type Finding } from './asked.ts'
+import { type Applicant, liftedBy } from './applicants.ts'
+import { Asked, type Finding, isOpaque } from './asked.ts'
 import type { CompiledPolicies, CompiledPolicy, CompiledSelectors } from './compile.ts'
-import { type CompiledException, holding } from './exceptions.ts'
+import type { CompiledException } from './exceptions.ts'
 import type { AskExternal } from './external/external-detector.ts'
 import { ExternalMatches, externalFound, skipping } from './external/external-matches.ts'
 import { denies, described, quoted, untold } from './refusal-text.ts'
@@ -67,6 +66,7 @@ const FAILED: Finding = { result: 'error', why: 'the texts could not be matched'
 /** Nothing was found in the call itself. Where an exception lifts it, nobody knows what would have been. */
 const ANSWER: Finding = { result: 'redacted', why: 'output', opensAnswer: true }
 const OPAQUE: Finding = { result: 'error', why: 'content that cannot be read' }
+const UNASKED: Finding = { result: 'skipped', why: 'input.detect: not asked' }
 
 /**
  * Decides one call. The order of policies does not matter: any deny denies, then any require that
@@ -111,7 +111,10 @@ function concluded(
   const { inputChars } = call.facts
   const found = externalFound(compiled.texts.detectors, asked.applicants, texts)
   const open = asked.applicants.filter((applicant) => {
-    if (applicant.policy.external.length === 0) return false
+    // No text is sent to a service for a policy that is lifted.
+    const isAsked =
+      applicant.policy.external.length > 0 && liftedBy(applicant, call.wallMs) === null
+    if (!isAsked) return false
     const without = judge(applicant, inputChars, asked, texts)?.result
     return without !== judge(applicant, inputChars, asked, found)?.result
   })
@@ -137,7 +140,7 @@ function decide(
   texts: TextResult,
 ): Decision {
   const { subject } = asked
-  const opaque = isOpaque(call.facts, texts, defaults.uninspectable)
+  const opaque = isOpaque(call, texts === 'large', defaults.uninspectable)
   const tally = tallied(call, asked, { texts, opaque, onError: defaults.onError })
   const { denied, failed, allowed, exceptions } = tally
   const decision = (
@@ -192,7 +195,7 @@ function tallied(
     const finding = judgeAll(applicant, facts.inputChars, asked, texts)
     const exception = liftedBy(applicant, wallMs)
     if (exception !== null) {
-      const lifted = finding ?? (opaque && policy.guardsText ? OPAQUE : null)
+      const lifted = finding ?? liftedUnseen(policy, opaque)
       if (lifted !== null) except(tally, policy, lifted, exception)
     } else if (finding !== null) {
       if (finding.opensAnswer === true) (tally.answers ??= []).push(policy.id)
@@ -202,9 +205,10 @@ function tallied(
   return tally
 }
 
-/** What is in shadow decides nothing that could be lifted. */
-function liftedBy({ policy, exceptions }: Applicant, wallMs: number): CompiledException | null {
-  return exceptions === null || policy.mode === 'shadow' ? null : holding(exceptions, wallMs)
+/** What is lifted of a policy that says nothing, because it was not asked or could not be. */
+function liftedUnseen({ guardsText, external }: CompiledPolicy, opaque: boolean): Finding | null {
+  if (opaque && guardsText) return OPAQUE
+  return external.length > 0 ? UNASKED : null
 }
 
 function except(
@@ -371,15 +375,6 @@ function notFound(
   if (words !== null && texts?.words(words) !== true) return 'input.words'
   if (detect !== null && texts?.detectedAny(detect) !== true) return 'input.detect'
   return null
-}
-
-/** Whether a policy on text would meet what it cannot read. */
-function isOpaque(
-  { uninspectable }: Facts,
-  texts: TextResult,
-  setting: Snapshot['defaults']['uninspectable'],
-): boolean {
-  return texts === 'large' || (uninspectable.length > 0 && setting === 'deny')
 }
 
 /** What nobody can read where a policy on text applies, in words; null when no such policy does. */

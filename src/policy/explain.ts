@@ -130,6 +130,9 @@ class View {
   }
 }
 
+/** Of a policy about answers, where the call itself says no more. */
+const ANSWER_DECIDES = 'output: decided by the answer'
+
 /** Before exceptions were looked at. */
 type Judged = Omit<ExplainedPolicy, 'exception'>
 
@@ -141,7 +144,7 @@ function judge(policy: CompiledPolicy, view: View): Judged {
       ? maskedFields(policy.own, view)
       : part(policy.own, view, policy.verb === 'deny')
   if (policy.looksAtAnswer && policy.verb === 'deny' && own.is === 'yes') {
-    return { policy, finding: 'not matched', field: 'output: decided by the answer' }
+    return { policy, finding: 'not matched', field: ANSWER_DECIDES }
   }
   const matches = policy.verb === 'require' ? opposite(own) : own.is
   const found = weigh(scope.is, matches, policy.verb)
@@ -178,8 +181,9 @@ function recalled(explained: Judged, view: View): Judged {
 
 /** Names the exception that lifts a policy; a finding that one may lift is unknown. */
 function excepted(judged: Judged, view: View): ExplainedPolicy {
-  const { policy, finding } = judged
-  const saysNothing = finding === 'not matched' || finding === 'skipped'
+  const { policy, finding, field } = judged
+  const opens = finding === 'not matched' && field === ANSWER_DECIDES
+  const saysNothing = !opens && (finding === 'not matched' || finding === 'skipped')
   const lifted = saysNothing ? 'no' : liftedBy(policy, view)
   if (lifted === 'unknown')
     return { policy, finding: 'unknown', field: 'exceptions', exception: null }

@@ -92,3 +92,42 @@ t.test('an exception that has ended lifts nothing, and one that is reloaded does
   await site.governor.reload(site.load())
   t.match(await check(), { decision: 'allow', policy: 'open' })
 })
+
+function exempt(id: string, policy: string): string {
+  return `  - { id: ${id}, policy: ${policy}, for: { keys: [test] }, reason: a, approved_by: b, expires: 2999-12-31 }\n`
+}
+
+t.test('a policy on answers and one that sets a parameter are lifted too', async (t) => {
+  const site = await startGovernor(t, {
+    policies: `
+  - { id: open, allow: { operations: [chat] } }
+  - { id: silent, deny: { output: { words: [zeus] } } }
+  - { id: short, for: { operations: [chat] }, set: { max_output_tokens: { at_most: 10 } } }
+exceptions:
+${exempt('A', 'silent')}${exempt('S', 'short')}`,
+  })
+  const other = await site.createKey('other')
+  const call = chat('gpt-4o', 'tell me of zeus')
+  const asked = { ...call, body: { ...call.body, max_tokens: 500 } }
+  const held = await site.send({ ...asked, key: other })
+  t.equal(held.status, 403)
+  t.equal(held.headers['x-governor-policy'], 'silent')
+  const short = chat('gpt-4o', 'hello')
+  const set = { ...short, body: { ...short.body, max_tokens: 500 } }
+  t.equal((await site.send({ ...set, key: other })).headers['x-governor-changed'], 'set')
+
+  const lifted = await site.send(asked)
+  t.equal(lifted.status, 200)
+  t.match(lifted.text, /zeus/)
+  t.equal(lifted.headers['x-governor-changed'], undefined)
+  const [decision] = await site.entriesOf(String(lifted.headers['x-governor-request-id']), 2)
+  const policies = decision!.body['policies'] as { id: string; exception?: string }[]
+  t.strictSame(
+    policies.map(({ id, exception }) => [id, exception]),
+    [
+      ['open', undefined],
+      ['silent', 'A'],
+      ['short', 'S'],
+    ],
+  )
+})
