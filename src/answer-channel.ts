@@ -1,6 +1,6 @@
 import type { AnswerText } from './answer.ts'
 import { type AnswerInspector, applyCuts, type Cut } from './policy/answer-inspector.ts'
-import { HeldTooLong, type OutputChannel } from './policy/output-channel.ts'
+import { HeldTooLong } from './policy/output-channel.ts'
 
 /** The longest arguments of a tool call that are held until it closes. */
 const PROGRAM_UNITS_MAX = 1024 * 1024
@@ -16,6 +16,26 @@ export interface AnswerChannel {
   settle(isOver: boolean): void
   /** What goes on in place of the piece `[start, start + text.length)`. */
   cut(text: string, start: number): string
+}
+
+/** A text that comes piece by piece, as an inspector keeps it. */
+export interface InspectedChannel {
+  readonly length: number
+  readonly releasedTo: number
+  push(text: string): void
+}
+
+/** What looks at the texts of an answer; see `AnswerInspector`. */
+export interface Inspector extends Pick<
+  AnswerInspector,
+  'enforces' | 'results' | 'detected' | 'said' | 'text' | 'cannotMask'
+> {
+  channel(): InspectedChannel
+  settle(
+    channel: InspectedChannel,
+    isOver: boolean,
+    readings: (text: string) => readonly string[],
+  ): Generator<undefined, { readonly releasedTo: number; readonly cuts: readonly Cut[] }>
 }
 
 /** Runs steps that are known to be short. */
@@ -42,7 +62,7 @@ function isJson(text: string): boolean {
 /** The channel of a name, as the dialect gives it. */
 export function openChannel(
   name: string,
-  inspector: AnswerInspector,
+  inspector: Inspector,
   readings: (text: string) => readonly string[],
 ): AnswerChannel {
   return name.endsWith(WHOLE)
@@ -85,13 +105,13 @@ class Cuts {
 
 /** A text that people read: let go as soon as no match can begin in it any more. */
 class TextChannel implements AnswerChannel {
-  readonly #inspector: AnswerInspector
+  readonly #inspector: Inspector
   readonly #readings: (text: string) => readonly string[]
-  readonly #channel: OutputChannel
+  readonly #channel: InspectedChannel
   readonly #cuts = new Cuts()
   #releasedTo = 0
 
-  constructor(inspector: AnswerInspector, readings: (text: string) => readonly string[]) {
+  constructor(inspector: Inspector, readings: (text: string) => readonly string[]) {
     this.#inspector = inspector
     this.#readings = readings
     this.#channel = inspector.channel()
@@ -123,7 +143,7 @@ class TextChannel implements AnswerChannel {
 
 /** Arguments of a call, which a program reads when it has all of them. */
 class ProgramChannel implements AnswerChannel {
-  readonly #inspector: AnswerInspector
+  readonly #inspector: Inspector
   readonly #readings: (text: string) => readonly string[]
   readonly #cuts = new Cuts()
   #pieces: string[] = []
@@ -131,7 +151,7 @@ class ProgramChannel implements AnswerChannel {
   length = 0
   releasedTo = 0
 
-  constructor(inspector: AnswerInspector, readings: (text: string) => readonly string[]) {
+  constructor(inspector: Inspector, readings: (text: string) => readonly string[]) {
     this.#inspector = inspector
     this.#readings = readings
   }

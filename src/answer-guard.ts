@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer'
 
 import {
   type AnswerChannel,
+  type Inspector,
   openChannel,
   runNow,
   type Segment,
@@ -17,7 +18,7 @@ import type {
 import { eventParts, type EventParts, SseSplitter, withData } from './dialect/sse.ts'
 import { GovernorError } from './errors.ts'
 import type { PolicyResult, Splice } from './exchange.ts'
-import { type AnswerInspector, applyCuts } from './policy/answer-inspector.ts'
+import { applyCuts } from './policy/answer-inspector.ts'
 import { inTurns } from './turns.ts'
 import { applySplices } from './upstream/splice.ts'
 
@@ -34,11 +35,13 @@ const TEXT_TYPE = /^text\//i
 const FIELDS = /^(?:(?::|event:|id:|retry:)[^\n]*\n?)*$/
 
 export interface GuardOptions {
-  readonly inspector: AnswerInspector
+  readonly inspector: Inspector
   /** Absent where the dialect's answers cannot be inspected. */
   readonly reader: AnswerReader | undefined
   readonly api: string
   readonly jsonDepth: number
+  /** What cannot be looked at passes as it is, and everything after it. */
+  readonly isLenient?: boolean
   /** `defaults.uninspectable`. */
   readonly uninspectable: 'allow' | 'deny'
 }
@@ -63,7 +66,7 @@ export class AnswerGuard implements AnswerVerdict {
   failure: GovernorError | null = null
   changed = false
   readonly #options: GuardOptions
-  readonly #inspector: AnswerInspector
+  readonly #inspector: Inspector
   readonly #holds: boolean
   readonly #channels = new Map<string, AnswerChannel>()
   readonly #splitter = new SseSplitter({
@@ -75,6 +78,9 @@ export class AnswerGuard implements AnswerVerdict {
   /** Lanes in which an event waits. */
   #blocked = new Set<string>()
   #out: Buffer[] = []
+  #gaveUp = false
+  /** The event that was put in the queue last. */
+  #enqueued: Buffer | null = null
 
   constructor(options: GuardOptions) {
     this.#options = options
@@ -97,7 +103,7 @@ export class AnswerGuard implements AnswerVerdict {
       const steps = this.#looked(body, contentType)
       return body.length <= SHORT_BYTES ? runNow(steps) : await inTurns(steps)
     } catch (error) {
-      if (!this.#holds) return body
+      if (!this.#holds || this.#options.isLenient === true) return body
       throw refusal(error)
     }
   }
@@ -164,6 +170,7 @@ export class AnswerGuard implements AnswerVerdict {
     const [first] = cuts
     if (first === undefined) return text.text
     const masked = applyCuts(text.text, cuts)
+    if (text.kind === 'fixed' && this.#options.isLenient === true) return text.text
     const isBroken = text.kind === 'json' && !staysJson(text.text, masked)
     if (text.kind === 'fixed' || isBroken) throw this.#inspector.cannotMask(first)
     edits.push(editOf(text, masked))
@@ -200,12 +207,28 @@ export class AnswerGuard implements AnswerVerdict {
 
   #take(bytes: Buffer): void {
     if (this.failure !== null) return
-    if (!this.#holds) this.#out.push(bytes)
+    if (!this.#holds || this.#gaveUp) this.#out.push(bytes)
+    if (this.#gaveUp) return
+    this.#enqueued = null
     this.#attempt(() => this.#look(bytes))
+    if (this.#hasGivenUp && this.#enqueued !== bytes) this.#out.push(bytes)
+  }
+
+  /** A getter, because it changes between two looks at it. */
+  get #hasGivenUp(): boolean {
+    return this.#gaveUp
+  }
+
+  /** What waits goes on as it came, and so does everything else. */
+  #giveUp(): void {
+    this.#gaveUp = true
+    for (const { bytes } of this.#queue) this.#out.push(bytes)
+    this.#queue = []
   }
 
   #takePart(bytes: Buffer): void {
     if (this.failure !== null) return
+    if (this.#options.isLenient === true) this.#giveUp()
     this.#attempt(() => this.#unreadable('an event of more than 1 MiB'))
     if (this.failure === null) this.#out.push(bytes)
   }
@@ -215,7 +238,8 @@ export class AnswerGuard implements AnswerVerdict {
     try {
       look()
     } catch (error) {
-      if (this.#holds) this.failure = refusal(error)
+      if (this.#options.isLenient === true) this.#giveUp()
+      else if (this.#holds) this.failure = refusal(error)
     }
   }
 
@@ -261,6 +285,7 @@ export class AnswerGuard implements AnswerVerdict {
   }
 
   #enqueue(held: Held): void {
+    this.#enqueued = held.bytes
     this.#queue.push(held)
     this.#heldBytes += held.bytes.length
     if (this.#heldBytes > HELD_BYTES_MAX || this.#queue.length > HELD_EVENTS_MAX) {

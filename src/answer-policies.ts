@@ -1,20 +1,36 @@
 import { AnswerGuard } from './answer-guard.ts'
+import type { GovernorError } from './errors.ts'
 import type { Trail } from './exchange.ts'
+import type { Guard } from './http/relay.ts'
 import { AnswerInspector } from './policy/answer-inspector.ts'
 import { AnswerPlaceholders } from './policy/placeholders.ts'
+import { RestoreInspector } from './policy/restore.ts'
 import type { World } from './world.ts'
 
-/** What looks at the answer of a call, told to its outcome too; nothing where no policy does. */
+/**
+ * What looks at the answer of a call, told to its outcome too, and what puts values back into it;
+ * nothing where no policy does.
+ */
 export function answerGuard(
-  { policies, snapshot }: World,
+  world: World,
   trail: Trail,
-): { readonly guard: AnswerGuard | null; readonly answerBytesMax: number } {
+): { readonly guard: Guard | null; readonly answerBytesMax: number } {
+  const policies = policyGuard(world, trail)
+  const values = restorable(trail)
+  const restores = values === null ? null : restoreGuard(world, trail, values)
+  const guard =
+    policies === null || restores === null
+      ? (policies ?? restores)
+      : new GuardPair(policies, restores)
+  return { guard, answerBytesMax: world.snapshot.maximums.bodyBytes }
+}
+
+function policyGuard({ policies, snapshot }: World, trail: Trail): AnswerGuard | null {
   const { route, decision } = trail
   const { defaults, maximums } = snapshot
-  const answerBytesMax = maximums.bodyBytes
   const ids = decision?.answers
   const rules = policies.output
-  if (ids === undefined || rules === null) return { guard: null, answerBytesMax }
+  if (ids === undefined || rules === null) return null
   const guard = new AnswerGuard({
     inspector: new AnswerInspector(rules, ids, new AnswerPlaceholders(decision?.changes?.masked)),
     reader: route!.dialect.answers,
@@ -23,5 +39,52 @@ export function answerGuard(
     uninspectable: defaults.uninspectable,
   })
   trail.answer = guard
-  return { guard, answerBytesMax }
+  return guard
+}
+
+function restorable({ decision }: Trail): ReadonlyMap<string, string> | null {
+  const changes = decision?.changes
+  return changes?.restores === true ? (changes.masked ?? null) : null
+}
+
+function restoreGuard(
+  { snapshot }: World,
+  { route }: Trail,
+  values: ReadonlyMap<string, string>,
+): AnswerGuard {
+  return new AnswerGuard({
+    inspector: new RestoreInspector(values),
+    reader: route!.dialect.answers,
+    api: route!.endpoint.api,
+    jsonDepth: snapshot.maximums.jsonDepth,
+    uninspectable: 'allow',
+    isLenient: true,
+  })
+}
+
+/** Policies see an answer with its placeholders; what they let pass gets its values. */
+class GuardPair implements Guard {
+  readonly #first: Guard
+  readonly #second: Guard
+
+  constructor(first: Guard, second: Guard) {
+    this.#first = first
+    this.#second = second
+  }
+
+  get failure(): GovernorError | null {
+    return this.#first.failure ?? this.#second.failure
+  }
+
+  async whole(body: Buffer, contentType: string): Promise<Buffer> {
+    return this.#second.whole(await this.#first.whole(body, contentType), contentType)
+  }
+
+  chunk(bytes: Buffer): Buffer {
+    return this.#second.chunk(this.#first.chunk(bytes))
+  }
+
+  flush(): Buffer {
+    return Buffer.concat([this.#second.chunk(this.#first.flush()), this.#second.flush()])
+  }
 }

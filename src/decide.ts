@@ -134,13 +134,13 @@ class Change {
     const splices = together(edited.splices, set)
     const going = splices === null ? null : await this.#readAgain(splices)
     if (going === null) return refuse('it is in a field that has to stay')
-    const { values } = plan
+    const { values, restores } = plan
     const left = await soon(findLeftOver(compiled, policies, { texts: going.facts.texts, values }))
     if (left !== null) return refuse('it is spread over several texts', left)
     if (plan.edits.length === 0) return refuse('it is spread over several texts')
     const names = set.length === 0 ? (['redacted'] as const) : (['redacted', 'set'] as const)
     return {
-      decision: { ...this.#decision, changes: { ...going, names, masked: values } },
+      decision: { ...this.#decision, changes: { ...going, names, masked: values, restores } },
       left: null,
     }
   }

@@ -294,6 +294,8 @@ export interface Changes {
   readonly names: readonly ('redacted' | 'set')[]
   /** What each placeholder stands for; never written anywhere. Absent where nothing is masked. */
   readonly masked?: ReadonlyMap<string, string>
+  /** They are put back where the answer has them. */
+  readonly restores?: boolean
 }
 
 /** What a candidate configuration would have decided; nothing follows from it. */

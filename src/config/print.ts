@@ -197,7 +197,7 @@ function prices({ prices: { unknown, models } }: Snapshot) {
 }
 
 function policy(config: PolicyConfig) {
-  const { output = null } = config
+  const { output = null, restore = null } = config
   return present({
     id: config.id,
     mode: config.mode,
@@ -205,7 +205,11 @@ function policy(config: PolicyConfig) {
     for: config.for && selectors(config.for),
     [config.verb]:
       config.settings === undefined
-        ? present({ ...selectors(config.selectors), output: output && outputSelector(output) })
+        ? present({
+            ...selectors(config.selectors),
+            output: output && outputSelector(output),
+            restore,
+          })
         : settings(config.settings),
   })
 }

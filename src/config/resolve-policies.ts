@@ -80,8 +80,11 @@ function resolveOwn(
     at,
     about,
   }: { readonly scope: Scope; readonly at: Path; readonly about: Selectors | null },
-): Pick<PolicyConfig, 'selectors' | 'settings'> {
-  if (verb === 'redact') return { selectors: resolveRedact(policy.redact, scope, at) }
+): Pick<PolicyConfig, 'selectors' | 'settings' | 'restore'> {
+  if (verb === 'redact') {
+    const selectors = resolveRedact(policy.redact, scope, at)
+    return policy.redact?.restore === true ? { selectors, restore: true } : { selectors }
+  }
   if (verb !== 'set') return { selectors: resolveVerb(policy[verb] ?? {}, scope, at) }
   const settings = resolveSet(policy.set, { report: scope.report, at }, about)
   return { selectors: resolveSelectors({}, scope, at), settings }
@@ -103,6 +106,8 @@ function resolveRedact(own: PolicyValue['redact'], scope: Scope, at: Path): Sele
   const empty = isEmpty(input) && (own?.output ?? null) === null
   const message = 'Nothing is masked: give it input or output with detect, matches or words'
   scope.report.check(at, !empty, message)
+  const restores = own?.restore !== true || input !== null
+  scope.report.check([...at, 'restore'], restores, 'Nothing to put back: it is for `input`')
   const here = [...at, 'input']
   const resolved = input && resolveSearch({ ...input, max_chars: null }, scope, here)
   const service = resolved?.detect?.find((id) => scope.services.includes(id))

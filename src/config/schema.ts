@@ -9,6 +9,7 @@ import { TESTS } from './schema-tests.ts'
 import { answerFields, output, searchFields } from './schema-texts.ts'
 import {
   address,
+  boolean,
   choice,
   defaulted,
   duration,
@@ -93,6 +94,11 @@ const redact = map('redact', {
   output: optional(
     map('redact.output', answerFields),
     'What is masked in the answer, whole or streamed: all that one of its fields finds. See [answers](#answers).',
+  ),
+  restore: defaulted(
+    boolean(),
+    'false',
+    'Puts values of `input` back where the answer to the same call has their placeholders. Only in calls in which every `redact` that masked something says so.',
   ),
 })
 

@@ -259,6 +259,8 @@ export interface PolicyConfig {
   readonly selectors: Selectors
   /** Looked for in the answer; absent where the policy is about calls only. */
   readonly output?: OutputSelector
+  /** Of a `redact` that puts values back into the answer; absent of every other policy. */
+  readonly restore?: true
   /** What a `set` puts and clamps, which has no selectors; absent of every other verb. */
   readonly settings?: readonly SettingConfig[]
 }

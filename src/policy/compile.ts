@@ -48,6 +48,8 @@ export interface CompiledPolicy {
   readonly exceptions: readonly CompiledException[]
   /** What a `set` puts and clamps; empty for every other verb. */
   readonly settings: readonly SettingConfig[]
+  /** Of a `redact`: puts values back into the answer. */
+  readonly restores: boolean
   /** Finds where the words of a `redact` stand; null where it has none. */
   readonly wordFinder: WordFinder | null
   /** Ids of those among them that are services. */
@@ -179,6 +181,7 @@ function compiledPolicy(
     allowsUnread: policy.verb === 'allow' && fields.includes('uninspectable'),
     detects: narrowed.detect !== null || own.detect !== null,
     settings: policy.settings ?? [],
+    restores: policy.restore === true,
     wordFinder:
       policy.verb !== 'redact' || policy.selectors.input?.words == null
         ? null

@@ -21,6 +21,8 @@ export interface Redaction {
   readonly edits: readonly TextEdit[]
   /** What each placeholder stands for. */
   readonly values: ReadonlyMap<string, string>
+  /** Whether they are put back into the answer. */
+  readonly restores: boolean
 }
 
 /** A place in a value as it was sent, and how what stands there reads. */
@@ -62,7 +64,16 @@ export function* planRedaction(
       cut === 'whole' ? joined(cluster) : inner(cluster),
     )
   })
-  return numbered(chosen)
+  // Cut out whole, a value is more than what was read of it.
+  const restores = cut === 'inner' && policies.every((policy) => policy.restores)
+  return { ...numbered(chosen, restores ? literalsIn(texts.values) : NONE), restores }
+}
+
+const NONE: ReadonlySet<string> = new Set()
+
+/** What a caller wrote that looks like a placeholder: it must not become another value's. */
+function literalsIn(texts: readonly string[]): ReadonlySet<string> {
+  return new Set(texts.flatMap((text) => text.match(PLACEHOLDER) ?? []))
 }
 
 /** In order of place, those that overlap together. */
@@ -94,7 +105,10 @@ function inner(cluster: readonly SentPlace[]): readonly SentPlace[] {
   return found.length < 2 ? found : clustersOf(found).map(joined)
 }
 
-function numbered(places: readonly SentPlace[]): Redaction {
+function numbered(
+  places: readonly SentPlace[],
+  taken: ReadonlySet<string>,
+): Omit<Redaction, 'restores'> {
   const counts = new Map<string, number>()
   const known = new Map<string, string>()
   const values = new Map<string, string>()
@@ -102,7 +116,8 @@ function numbered(places: readonly SentPlace[]): Redaction {
     const value = `${label}\0${normaliseText(reads)}`
     let placeholder = known.get(value)
     if (placeholder === undefined) {
-      const count = (counts.get(label) ?? 0) + 1
+      let count = (counts.get(label) ?? 0) + 1
+      while (taken.has(`[${label}_${count}]`)) count++
       counts.set(label, count)
       placeholder = `[${label}_${count}]`
       known.set(value, placeholder)
