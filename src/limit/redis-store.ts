@@ -19,7 +19,6 @@ import type { LimitStore, Refusal } from './store.ts'
 
 /** A place or a reservation nobody renews is free again after this. */
 const LEASE_MS = 30_000
-const RENEW_MS = 10_000
 /** Members renewed in one call. */
 const RENEWED_MAX = 500
 /** When a slot or a reservation will be free is not known; this is what clients are told. */
@@ -37,6 +36,8 @@ export interface RedisStoreOptions {
   readonly sidecars: number
   /** The longest a call waits for Redis; 100 ms. */
   readonly waitMs?: number
+  /** After this, what nobody renews is free again; renewed three times as often. 30 s. */
+  readonly leaseMs?: number
   /** Called when Redis is lost and when it is back. */
   readonly onChange?: (usable: boolean) => void
 }
@@ -63,6 +64,7 @@ export class RedisStore implements LimitStore {
   readonly #local = new MemoryStore([], () => false, { mode: 'local_share' })
   readonly #names = new KeyNames()
   readonly #id = randomUUID()
+  readonly #leaseMs: number
   readonly #sidecarsMin: number
   readonly #live = new Map<string, Holding>()
   readonly #unsettled: { readonly call: ScriptCall; readonly atMs: number }[] = []
@@ -76,7 +78,8 @@ export class RedisStore implements LimitStore {
   #denying = new Set<string>()
   #sidecars: number
 
-  constructor({ sidecars, onChange = () => {}, ...to }: RedisStoreOptions) {
+  constructor({ sidecars, onChange = () => {}, leaseMs = LEASE_MS, ...to }: RedisStoreOptions) {
+    this.#leaseMs = leaseMs
     this.#sidecarsMin = this.#sidecars = sidecars
     this.#link = new RedisLink({
       ...to,
@@ -86,8 +89,8 @@ export class RedisStore implements LimitStore {
       },
     })
     this.#timers = [
-      every(RENEW_MS, () => this.#renew()),
-      every(RENEW_MS, () => void this.#count()),
+      every(leaseMs / 3, () => this.#renew()),
+      every(leaseMs / 3, () => void this.#count()),
       every(RESETTLE_MS, () => this.#resettle()),
     ]
   }
@@ -162,7 +165,7 @@ export class RedisStore implements LimitStore {
     const keys: string[] = []
     const needs: number[] = []
     const digests: string[] = []
-    const args: (string | number)[] = [id, LEASE_MS, this.#link.deadlineMs]
+    const args: (string | number)[] = [id, this.#leaseMs, this.#link.deadlineMs]
     let tag = ''
     for (const tier of tiers) {
       const { prefix, digest } = this.#names.of(tier, call.principal)
@@ -257,7 +260,7 @@ export class RedisStore implements LimitStore {
     }
     for (const { keys, members } of byTag.values()) {
       for (let at = 0; at < keys.length; at += RENEWED_MAX) {
-        const args = [LEASE_MS, ...members.slice(at, at + RENEWED_MAX)]
+        const args = [this.#leaseMs, ...members.slice(at, at + RENEWED_MAX)]
         const call = { keys: keys.slice(at, at + RENEWED_MAX), args }
         void this.#link.run('RENEW', call).catch(() => {})
       }
@@ -265,7 +268,7 @@ export class RedisStore implements LimitStore {
   }
 
   async #count(): Promise<void> {
-    const call = { keys: [PRESENT_KEY], args: [this.#id, LEASE_MS] }
+    const call = { keys: [PRESENT_KEY], args: [this.#id, this.#leaseMs] }
     const count = await this.#link.run('PRESENT', call).catch(() => null)
     const sidecars = Math.max(this.#sidecarsMin, Number(count ?? this.#sidecars))
     if (sidecars === this.#sidecars) return

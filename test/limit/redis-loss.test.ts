@@ -221,6 +221,29 @@ t.test('several sidecars under load admit exactly N, as an oracle counts', async
   t.ok(counts.every((count) => count <= 150))
 })
 
+t.test('a long call keeps its place and its reservation', async (t) => {
+  const server = await RedisServer.start(t)
+  const store = new RedisStore({ url: server.url, sidecars: 1, waitMs: 10_000, leaseMs: 3_000 })
+  store.reconfigure([limitOf({ concurrent: 1, tokens: rate(1_000, HOUR_MS) })], matches)
+  await store.open()
+  const forecast = { inputTokens: 100, outputTokensMax: 0, price: null, allowsUnpriced: true }
+  const call = { ...callBy(), forecast }
+  const lease = await ask(store, call)
+  await new Promise((resolve) => setTimeout(resolve, 5_000))
+  t.match(await ask(store, call), { kind: 'over', state: { what: 'concurrent' } })
+  if ('states' in lease) lease.settle()
+  t.match(await ask(store, call), { states: [{ remaining: 0 }, { remaining: 900 }] })
+  await store.close()
+
+  const other = await storeAt(t, server.url, [{ concurrent: 1, tokens: rate(1_000, HOUR_MS) }])
+  t.match(await ask(other, call), { kind: 'over' })
+  const free = await until('what the dead one held', async () => {
+    const outcome = await ask(other, call)
+    return 'states' in outcome ? outcome : null
+  })
+  t.match(free.states, [{ remaining: 0 }, { remaining: 900 }])
+})
+
 t.test('places of a sidecar that died are free again', async (t) => {
   const server = await RedisServer.start(t)
   const limits = [{ concurrent: 2 }]
