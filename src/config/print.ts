@@ -251,19 +251,20 @@ function outputSelector({ matches, window, words, charsMax, detect }: OutputSele
   })
 }
 
-function test({ name, request, expect }: TestConfig) {
+function test({ name, request, expect, answer = null }: TestConfig) {
   const { maxOutputTokens, timeMs, ...rest } = request
   const said = Object.entries(rest).filter(([, value]) => value !== '')
   const time = timeMs === null ? null : new Date(timeMs).toISOString()
-  return {
+  return present({
     name,
     request: present({
       ...Object.fromEntries(said),
       max_output_tokens: maxOutputTokens,
       time,
     }),
+    answer,
     expect: present({ ...expect, set: expect.set == null ? null : present(expect.set) }),
-  }
+  })
 }
 
 /** Without the keys that say nothing. */

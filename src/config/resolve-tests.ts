@@ -18,11 +18,14 @@ export function resolveTests(
   checkUnique(names, report, (index) => ['tests', index, 'name'])
   const known = new Map(policies.map((policy) => [policy.id, policy]))
   const services = detectors.filter(({ matches }) => matches === null).map(({ id }) => id)
-  return tests.map(({ name, request, expect }, index) => {
+  return tests.map(({ name, request, expect, answer }, index) => {
     const at = ['tests', index]
+    const missing = 'Needs `answer` beside `request`: what does the model say?'
+    report.check([...at, 'expect', 'answer'], expect.answer === null || answer !== null, missing)
     checkExpectation(expect, known, { report, at: [...at, 'expect'] })
     checkDetected(request.detected, services, { report, at: [...at, 'request', 'detected'] })
-    return { name, request: resolveRequest(request, report, [...at, 'request']), expect }
+    const resolved = resolveRequest(request, report, [...at, 'request'])
+    return { name, request: resolved, expect, answer }
   })
 }
 
@@ -75,7 +78,7 @@ function checkExpectation(
   const { decision, policy, reason, why } = expect
   const noReason = reason === null || decision === 'deny'
   report.check([...at, 'reason'], noReason, 'An allowed call is given no reason: remove it')
-  for (const key of ['redacted', 'set'] as const) {
+  for (const key of ['redacted', 'set', 'answer'] as const) {
     const goes = decision === 'allow' || expect[key] === null
     report.check([...at, key], goes, 'A refused call does not go on: remove it')
   }

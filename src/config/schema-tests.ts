@@ -97,6 +97,10 @@ const expectation = map('tests.expect', {
     texts('a text', { max: 1000, charsMax: 100_000 }),
     'The input as it goes on, with its placeholders: a text or a list of texts.',
   ),
+  answer: optional(
+    texts('a text', { max: 1000, charsMax: 100_000 }),
+    'The answer as it goes on, with its placeholders; with `answer` beside `request`.',
+  ),
   set: optional(set, 'Parameters that are put or clamped; those not named are not looked at.'),
 })
 
@@ -105,6 +109,10 @@ export const TESTS = list(
   map('tests', {
     name: required(text('a name'), 'Unique; what the test shows, as a sentence.'),
     request: required(request, 'Who calls, and what is asked for.'),
+    answer: optional(
+      texts('a text', { max: 1000, charsMax: 100_000 }),
+      'What the model answers, for policies on `output`: a text or a list of texts, each looked at as a whole.',
+    ),
     expect: required(expectation, 'What should be decided.'),
   }),
   { min: 0, max: TESTS_MAX },

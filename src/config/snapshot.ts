@@ -315,6 +315,8 @@ export interface DescribedRequest {
 export interface TestConfig {
   readonly name: string
   readonly request: DescribedRequest
+  /** What the model answers; null where the test is about the call alone. */
+  readonly answer?: readonly string[] | null
   readonly expect: {
     readonly decision: 'allow' | 'deny'
     readonly policy: string | null
@@ -322,6 +324,8 @@ export interface TestConfig {
     readonly why: string | null
     /** The input as it goes on. */
     readonly redacted?: readonly string[] | null
+    /** The answer as it goes on. */
+    readonly answer?: readonly string[] | null
     /** Parameters as they go on; a null one is not asked about. */
     readonly set?: Readonly<Partial<Record<Parameter, number | string | null>>> | null
   }

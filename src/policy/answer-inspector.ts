@@ -34,6 +34,7 @@ export class AnswerInspector {
   readonly #counts = new Map<string, number>()
   readonly #results = new Map<string, PolicyResult>()
   #chars = 0
+  #refusal: { readonly policy: string; readonly message: string } | null = null
 
   /** `ids` are those of `Decision.answers`. */
   constructor(rules: OutputRules, ids: readonly string[], placeholders: Placeholders) {
@@ -50,6 +51,11 @@ export class AnswerInspector {
   /** What policies found so far, as the outcome entry keeps it. */
   get results(): readonly PolicyResult[] {
     return [...this.#results.values()]
+  }
+
+  /** Who refused the answer, and what is said about it; null while nobody did. */
+  get refusal(): { readonly policy: string; readonly message: string } | null {
+    return this.#refusal
   }
 
   /** Values found so far, by detector. */
@@ -119,8 +125,12 @@ export class AnswerInspector {
 
   /** What is said where a value stands in a place that is never edited. */
   cannotMask({ policy }: Pick<Cut, 'policy'>): GovernorError {
-    const detail = `Policy "${policy}" cannot mask what it found in this answer`
-    return new GovernorError('POLICY_DENIED', { detail, policy })
+    return this.#refuse(policy, `Policy "${policy}" cannot mask what it found in this answer`)
+  }
+
+  #refuse(policy: string, message: string): GovernorError {
+    this.#refusal = { policy, message }
+    return new GovernorError('POLICY_DENIED', { detail: message, policy })
   }
 
   #take(found: readonly Found[]): readonly Cut[] {
@@ -157,8 +167,7 @@ export class AnswerInspector {
       }
     }
     if (denied === null) return
-    const detail = denied.message ?? `Policy "${denied.id}" denies this answer`
-    throw new GovernorError('POLICY_DENIED', { detail, policy: denied.id })
+    throw this.#refuse(denied.id, denied.message ?? `Policy "${denied.id}" denies this answer`)
   }
 
   #holds({ pattern, words, detect, charsMax }: OutputPolicy): boolean {

@@ -248,7 +248,8 @@ function inputFields(selectors: CompiledSelectors, view: View, exceeding: boolea
 function maskedFields(selectors: CompiledSelectors, view: View): Answer {
   const { pattern, words, detect } = selectors
   const { texts } = view.knowledge
-  const field = lookedFor(selectors) ?? ''
+  const field = lookedFor(selectors)
+  if (field === null) return { is: 'no', field: ANSWER_DECIDES }
   if (texts === null) {
     return detect !== null && view.detected(detect) ? YES : { is: 'unknown', field }
   }

@@ -1,6 +1,7 @@
 import type { DescribedRequest, TestConfig } from '../config/snapshot.ts'
 import type { Parameter, PolicyResult } from '../exchange.ts'
 import type { CompiledPolicies } from './compile.ts'
+import { describedAnswer } from './described-answer.ts'
 import { describedCall, type Router } from './described-call.ts'
 import { type DescribedChanges, describedChanges } from './described-changes.ts'
 import { evaluate } from './evaluate.ts'
@@ -44,6 +45,8 @@ export interface TestContext {
   readonly route: Router
   /** Milliseconds since 1970, for requests without `time`. */
   readonly nowMs: number
+  /** What the model answers; nothing when absent. */
+  readonly answer?: readonly string[]
 }
 
 /**
@@ -60,7 +63,10 @@ export async function runTests(
   const matched = new Map<string, number>()
   let decided = 0
   for (const test of tests) {
-    const { got, policies, changes } = await decideDescribed(compiled, test.request, context)
+    const { got, policies, changes, answer } = await decideDescribed(compiled, test.request, {
+      ...context,
+      answer: test.answer ?? [],
+    })
     if (policies !== null) decided++
     for (const { id, result } of policies ?? []) {
       if (result !== 'error' && result !== 'skipped') matched.set(id, (matched.get(id) ?? 0) + 1)
@@ -68,6 +74,7 @@ export async function runTests(
     const differences = [
       ...differencesOf(test.expect, got, policies ?? []),
       ...changeDifferences(test.expect, changes, test.request),
+      ...answerDifferences(test.expect, answer),
     ]
     results.push({ name: test.name, differences, got, policies: policies ?? [] })
   }
@@ -83,26 +90,48 @@ export interface DecidedRequest {
   readonly got: Verdict
   readonly policies: readonly PolicyResult[] | null
   readonly changes: DescribedChanges
+  /** The answer as it goes on. */
+  readonly answer: readonly string[]
 }
 
 /** Decides one described call; `policies` is null when it would not get as far as the policies. */
 export async function decideDescribed(
   compiled: CompiledPolicies,
   request: DescribedRequest,
-  { route, nowMs }: TestContext,
+  { route, nowMs, answer = [] }: TestContext,
 ): Promise<DecidedRequest> {
   const upstream = route(request)
   if (upstream === null) {
     const what = request.model === '' ? 'this call names no model' : `"${request.model}"`
     const reason = `No upstream serves this model: ${what}`
     const changes = { redacted: null, set: null }
-    return { got: { decision: 'deny', policy: null, reason }, policies: null, changes }
+    return { got: { decision: 'deny', policy: null, reason }, policies: null, changes, answer: [] }
   }
   const call = describedCall(request, upstream, nowMs)
   const decision = await evaluate(compiled, { ...call, ask: answersOf(request) })
-  const { effect, policy, message, policies } = decision
+  const { effect, policy, message } = decision
   const changes = await describedChanges(compiled, decision, request)
-  return { got: { decision: effect, policy, reason: message }, policies, changes }
+  const { refusal, texts, policies: after } = await describedAnswer(compiled, decision, answer)
+  const policies = mergedResults(decision.policies, after)
+  const got: Verdict =
+    refusal === null
+      ? { decision: effect, policy, reason: message }
+      : { decision: 'deny', policy: refusal.policy, reason: refusal.message }
+  return { got, policies, changes, answer: texts }
+}
+
+/** What a policy found in the call and in the answer is one result. */
+function mergedResults(
+  call: readonly PolicyResult[],
+  answer: readonly PolicyResult[],
+): readonly PolicyResult[] {
+  const later = new Map(answer.map((result) => [result.id, result]))
+  const merged = call.map((result) => {
+    const found = later.get(result.id)
+    later.delete(result.id)
+    return found === undefined ? result : { ...found, why: `${result.why}, ${found.why}` }
+  })
+  return [...merged, ...later.values()]
 }
 
 /** Services find what the request says they do: nobody is asked. */
@@ -147,6 +176,16 @@ function changeDifferences(
     if (value !== null) compare(`set ${parameter}`, value, goes)
   }
   return differences
+}
+
+/** Where no answer is expected none is looked at. */
+function answerDifferences(
+  { answer: wanted }: TestConfig['expect'],
+  found: readonly string[],
+): string[] {
+  if (wanted == null) return []
+  const [one, other] = [JSON.stringify(wanted), JSON.stringify(found)]
+  return one === other ? [] : [`answer: expected ${one}, got ${other}`]
 }
 
 function shown(text: string | null): string {
