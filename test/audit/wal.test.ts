@@ -32,6 +32,9 @@ function failure(promise: Promise<void>): Promise<unknown> {
   )
 }
 
+// Processes are started and disks waited for; on a slow machine that takes its time.
+t.setTimeout(180_000)
+
 t.test('record() is in the file when it resolves, and close() ends the chain', async (t) => {
   const path = join(t.testdir(), 'data', 'audit.db')
   const wal = await openWal(path)
@@ -142,17 +145,17 @@ t.test('appendOnce() appends beside a running sidecar', async (t) => {
   const path = join(t.testdir(), 'audit.db')
   const admin = { kind: 'admin', body: '{"kind":"admin","action":"keys.create"}' } as const
   appendOnce(path, 'test', [admin])
-  const wal = await openWal(path)
+  const wal = await openWal(path, { signs: true })
   await wal.record(decision('r1'))
   appendOnce(path, 'test', [admin, admin])
   await wal.record(refusal('r2'))
   wal.queue(outcome('r1'))
   await wal.close()
   const blocks = [
-    ['writer.open', 'admin', 'writer.close'],
+    ['writer.open', 'admin', 'writer.close', 'checkpoint'],
     ['writer.open', 'decision r1'],
-    ['writer.open', 'admin', 'admin', 'writer.close'],
-    ['decision r2', 'outcome r1', 'writer.close'],
+    ['writer.open', 'admin', 'admin', 'writer.close', 'checkpoint'],
+    ['decision r2', 'outcome r1', 'writer.close', 'checkpoint'],
   ]
   t.strictSame(story(path), blocks.flat())
   t.equal(verifyLog(path, { strict: true }).exitCode, 0)
@@ -186,7 +189,7 @@ t.test('a killed writer loses nothing acknowledged and its calls are closed once
     const live = verifyLog(path, { strict: false })
     t.equal(live.exitCode, 0, JSON.stringify(live.problems))
   }
-  const wal = await openWal(path)
+  const wal = await openWal(path, { signs: true })
   const found = rows(path)
   const decided = found.filter(({ kind }) => kind === 'decision').map((row) => row.request_id)
   const ended = found.filter(({ kind }) => kind === 'outcome').map((row) => row.request_id)
@@ -345,7 +348,7 @@ t.test('an I/O error ends the file and the next epoch continues it', async (t) =
   })
   await exited
   const acknowledged = out.split('\n').slice(1, -1)
-  const wal = await openWal(path)
+  const wal = await openWal(path, { signs: true })
   await wal.close()
   const result = verifyLog(path, { strict: true })
   t.strictSame([result.exitCode, result.problems], [0, []])

@@ -8,8 +8,21 @@ import { decision, openWal, outcome } from './log.ts'
  */
 const [path = '', prefix = ''] = process.argv.slice(2)
 process.on('SIGXFSZ', () => {})
-const wal = await openWal(path)
-writeSync(1, 'open\n')
+
+/** All of it, also into a pipe that is full and does not block. */
+function say(line: string): void {
+  let rest = Buffer.from(line)
+  while (rest.length > 0) {
+    try {
+      rest = rest.subarray(writeSync(1, rest))
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error
+    }
+  }
+}
+
+const wal = await openWal(path, { signs: true })
+say('open\n')
 let next = 0
 await Promise.all(
   Array.from({ length: 16 }, async () => {
@@ -21,7 +34,7 @@ await Promise.all(
         await new Promise((resolve) => setTimeout(resolve, 50))
         continue
       }
-      writeSync(1, `${id}\n`)
+      say(`${id}\n`)
       if (next % 2 === 0) wal.queue(outcome(id))
     }
   }),
