@@ -1,5 +1,6 @@
 import { type Machine } from './machine.ts'
 import { type Level, type Overhead, TARGETS } from './overhead.ts'
+import type { Policies } from './policies.ts'
 import { type ManyStreams, STREAM_TARGETS, type Streams } from './streams.ts'
 import type { Verdict } from './verdicts.ts'
 
@@ -10,6 +11,7 @@ export interface Results {
   readonly quick: boolean
   readonly overhead: Overhead | null
   readonly streams: Streams | null
+  readonly policies: Policies | null
   readonly verdicts: readonly Verdict[]
 }
 
@@ -17,7 +19,8 @@ type Row = readonly string[]
 const MIB = 2 ** 20
 
 /** Results as Markdown, readable in a terminal as it is. */
-export function reportText({ machine, quick, overhead, streams, verdicts }: Results): string {
+export function reportText(results: Results): string {
+  const { machine, quick, overhead, streams, policies, verdicts } = results
   const { cpu, cores, memoryGib, kernel, node, commit, date, pinning, fileSystem } = machine
   const lines = [
     ...(quick ? ['**A quick run: the figures mean nothing.**', ''] : []),
@@ -37,6 +40,7 @@ export function reportText({ machine, quick, overhead, streams, verdicts }: Resu
   ]
   if (overhead !== null) lines.push('', ...overheadLines(overhead))
   if (streams !== null) lines.push('', ...streamLines(streams))
+  if (policies !== null) lines.push('', ...policyLines(policies))
   return `${lines.join('\n')}\n`
 }
 
@@ -110,6 +114,20 @@ function streamLines({ few, many }: Streams): string[] {
       manyRow('governor', many.governor),
     ]),
   ]
+}
+
+function policyLines({ deciding }: Policies): string[] {
+  return table([
+    ['policies', 'patterns', 'text', 'compiling ms', 'first decision ms', 'warm CPU µs'],
+    ...deciding.map(({ policies, patterns, units, warmUs, cold }) => [
+      String(policies),
+      String(patterns),
+      `${units / 1000} KB`,
+      cold.compileMs.toFixed(0),
+      cold.firstMs.toFixed(1),
+      warmUs.toFixed(0),
+    ]),
+  ])
 }
 
 function manyRow(name: string, figures: ManyStreams): Row {

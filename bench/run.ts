@@ -4,16 +4,17 @@ import { parseArgs } from 'node:util'
 
 import { describeMachine } from './machine.ts'
 import { measureOverhead, type Overhead } from './overhead.ts'
+import { measurePolicies, type Policies } from './policies.ts'
 import { reportText, type Results } from './report.ts'
 import { measureStreams, type Streams } from './streams.ts'
 import { removeDirectory, workDirectory } from './targets.ts'
-import { judgeOverhead, judgeStreams } from './verdicts.ts'
+import { judgeOverhead, judgePolicies, judgeStreams } from './verdicts.ts'
 
 /** The command line of the bench. Exit codes: 0 done, whatever the figures; 2 it could not be done. */
 
-const USAGE = `npm run bench -- [--quick] [--only overhead|streams] [--record]
+const USAGE = `npm run bench -- [--quick] [--only overhead|streams|policies] [--record]
   --quick   short slices, a few seconds: shows that the bench works, not how fast anything is
-  --only    one half of it
+  --only    one part of it
   --record  keep the results: a file in bench/results/ and the table in bench/README.md
 `
 const RESULTS = new URL('./results/', import.meta.url)
@@ -40,9 +41,15 @@ const OVERHEAD_QUICK = {
 const STREAMS = { warmUps: 20, rounds: 6, few: 10, many: 1000, earlyMs: 15_000, lateMs: 60_000 }
 const STREAMS_QUICK = { warmUps: 2, rounds: 1, few: 5, many: 50, earlyMs: 600, lateMs: 1000 }
 
+const POLICIES = { rounds: 5, units: [2000, 100_000, 1_000_000], hostileUnits: 1_000_000 }
+const POLICIES_QUICK = { rounds: 1, units: [2000, 100_000], hostileUnits: 100_000 }
+
+const PARTS = ['overhead', 'streams', 'policies'] as const
+type Part = (typeof PARTS)[number]
+
 interface Options {
   readonly quick: boolean
-  readonly only: 'overhead' | 'streams' | null
+  readonly only: Part | null
   readonly record: boolean
 }
 
@@ -57,8 +64,8 @@ function readOptions(): Options | null {
       },
     })
     const { quick, only = null, record } = values
-    if (only !== null && only !== 'overhead' && only !== 'streams') return null
-    return { quick, only, record }
+    const part = PARTS.find((each) => each === only) ?? null
+    return only !== null && part === null ? null : { quick, only: part, record }
   } catch {
     return null
   }
@@ -70,14 +77,19 @@ async function measure(options: Options): Promise<Results> {
   const machine = describeMachine(directory)
   let overhead: Overhead | null = null
   let streams: Streams | null = null
+  let policies: Policies | null = null
+  const isAsked = (part: Part) => only === null || only === part
   try {
-    if (only !== 'streams') {
+    if (isAsked('overhead')) {
       const plan = quick ? OVERHEAD_QUICK : OVERHEAD
       overhead = await measureOverhead({ ...plan, directory, say })
     }
-    if (only !== 'overhead') {
+    if (isAsked('streams')) {
       const plan = quick ? STREAMS_QUICK : STREAMS
       streams = await measureStreams({ ...plan, directory, say })
+    }
+    if (isAsked('policies')) {
+      policies = await measurePolicies({ ...(quick ? POLICIES_QUICK : POLICIES), say })
     }
   } finally {
     removeDirectory(directory)
@@ -85,8 +97,9 @@ async function measure(options: Options): Promise<Results> {
   const verdicts = [
     ...(overhead === null ? [] : judgeOverhead(overhead)),
     ...(streams === null ? [] : judgeStreams(streams)),
+    ...(policies === null ? [] : judgePolicies(policies)),
   ]
-  return { machine, quick, overhead, streams, verdicts }
+  return { machine, quick, overhead, streams, policies, verdicts }
 }
 
 function keep(results: Results, record: boolean): void {

@@ -1,4 +1,5 @@
 import type { Level, Overhead } from './overhead.ts'
+import type { Policies } from './policies.ts'
 import type { Streams } from './streams.ts'
 
 /** The promises a run is held against. */
@@ -20,6 +21,12 @@ const RSS_MIB_MAX = 180
 const DELAY_RATIO_MAX = 3
 const RSS_GROWTH_MAX = 1.1
 const MIB = 2 ** 20
+const PASS_RATIO_MAX = 3
+const LINEARITY_MIN = 0.98
+const STALL_MS_MAX = 100
+const FRESH_P50_US_MAX = 150
+const FRESH_P99_US_MAX = 3000
+const FIRST_MS_MAX = 50
 
 export function judgeOverhead({ levels, rssBytes }: Overhead): Verdict[] {
   const verdicts: Verdict[] = []
@@ -89,5 +96,44 @@ export function judgeStreams({ many }: Streams): Verdict[] {
       target: `≤ ${RSS_GROWTH_MAX}`,
       passed: growth <= RSS_GROWTH_MAX,
     },
+  ]
+}
+
+export function judgePolicies({ ratios, linearity, stall, fresh }: Policies): Verdict[] {
+  const worst = Math.max(...Object.values(ratios))
+  const said = Object.entries(ratios).map(([kind, ratio]) => `${kind} ${ratio.toFixed(2)}`)
+  return [
+    {
+      what: 'deciding ÷ one RE2Set pass, CPU, 100 KB',
+      measured: said.join(', '),
+      target: `≤ ${PASS_RATIO_MAX}`,
+      passed: worst <= PASS_RATIO_MAX,
+    },
+    {
+      what: 'R² of CPU over length, 10 KB to 1 MB',
+      measured: linearity.toFixed(4),
+      target: `≥ ${LINEARITY_MIN}`,
+      passed: linearity >= LINEARITY_MIN,
+    },
+    {
+      what: 'longest silence of the loop, 1 MB of almosts',
+      measured: `${stall.worstMs.toFixed(0)} ms, for ${JSON.stringify(stall.text)}`,
+      target: `< ${STALL_MS_MAX} ms`,
+      passed: stall.worstMs < STALL_MS_MAX,
+    },
+    ...fresh.flatMap(({ patterns, p50Us, p99Us, firstMs }) => [
+      {
+        what: `1,000 new texts, ${patterns} patterns: above nothing`,
+        measured: `p50 ${p50Us.toFixed(0)} µs, p99 ${p99Us.toFixed(0)} µs`,
+        target: `p50 ≤ ${FRESH_P50_US_MAX} µs, p99 ≤ ${FRESH_P99_US_MAX} µs`,
+        passed: p50Us <= FRESH_P50_US_MAX && p99Us <= FRESH_P99_US_MAX,
+      },
+      {
+        what: `longest of the first ten decisions, ${patterns} patterns`,
+        measured: `${firstMs.toFixed(1)} ms`,
+        target: `< ${FIRST_MS_MAX} ms`,
+        passed: firstMs < FIRST_MS_MAX,
+      },
+    ]),
   ]
 }
