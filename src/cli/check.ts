@@ -1,9 +1,11 @@
+import { wallMs } from '../clock.ts'
 import { capacityText } from '../config/advice.ts'
 import { githubCommands, sarifLog } from '../config/annotations.ts'
 import { printConfig } from '../config/print.ts'
 import { type Problem, problemLine, renderProblems, suggestion } from '../config/problem.ts'
 import type { Snapshot } from '../config/snapshot.ts'
 import { loadConfig, type Loaded } from '../load-config.ts'
+import { withShadowSince } from './shadow-since.ts'
 
 const FORMATS = ['text', 'json', 'github', 'sarif']
 
@@ -19,6 +21,8 @@ export interface CheckOptions {
   readonly version: string
   readonly env: Readonly<Record<string, string | undefined>>
   readonly write: (text: string) => void
+  /** Milliseconds since 1970; now when absent. */
+  readonly nowMs?: number
 }
 
 /**
@@ -32,8 +36,9 @@ export function check(options: CheckOptions): number {
     write(`${wrong}\n`)
     return 2
   }
+  const nowMs = options.nowMs ?? wallMs()
   const results = (files.length === 0 ? ['governance.yaml'] : files).map((file) => {
-    return { file, loaded: loadConfig(file, { env, forRun: false }) }
+    return { file, loaded: withSince(loadConfig(file, { env, forRun: false }), nowMs) }
   })
   if (format === 'json') {
     const described = results.map(({ file, loaded }) => describe(file, loaded, print))
@@ -51,6 +56,12 @@ export function check(options: CheckOptions): number {
     for (const { file, loaded } of results) write(text(file, loaded, print))
   }
   return Math.max(...results.map(({ loaded }) => exitCode(loaded)))
+}
+
+/** What the local audit knows of the file's policies, told with the notes. */
+function withSince(loaded: Loaded, nowMs: number): Loaded {
+  if (!loaded.ok) return loaded
+  return { ...loaded, notes: withShadowSince(loaded.notes, loaded.snapshot, nowMs) }
 }
 
 function formatProblem(format: string): string | null {
