@@ -4,6 +4,7 @@ import { monotonicMs } from '../clock.ts'
 import type { ShipConfig } from '../config/snapshot.ts'
 import { postgresMessage } from './postgres.ts'
 import { backoffMs } from './ship-backoff.ts'
+import type { Sink } from './ship-types.ts'
 import type { ShipOrder, ShipState, ShipWord } from './ship.ts'
 import { Shipper } from './shipper.ts'
 import { openSink } from './sink.ts'
@@ -28,7 +29,9 @@ const LOOK_MS = 250
 const COUNT_MS = 1_000
 
 const options = workerData as ShipWorkerOptions
-let sink = openSink(options.sink, options.path)
+let place = options.sink
+/** Null until it could be opened: a certificate may be mounted later, a disk may be full. */
+let sink: Sink | null = null
 const orders: { next: ShipConfig | null; draining: boolean } = { next: null, draining: false }
 let wake: (() => void) | null = null
 /** Told of something new since the last step began. */
@@ -42,10 +45,10 @@ function newShipper(): Shipper {
   return new Shipper({
     path: options.path,
     sink: {
-      check: () => sink.check(),
-      heads: (chains) => sink.heads(chains),
-      put: (batch) => sink.put(batch),
-      close: () => sink.close(),
+      check: async () => opened().check(),
+      heads: async (chains) => opened().heads(chains),
+      put: async (batch) => opened().put(batch),
+      close: async () => sink?.close(),
     },
     onFork: (fork) => {
       own.forked ||= fork.chain.startsWith(options.writer)
@@ -58,6 +61,11 @@ function newShipper(): Shipper {
       own.epoch = epoch
     },
   })
+}
+
+function opened(): Sink {
+  sink ??= openSink(place, options.path)
+  return sink
 }
 
 function say(word: ShipWord): void {
@@ -112,8 +120,9 @@ async function useNext(): Promise<void> {
   const config = orders.next
   if (config === null) return
   orders.next = null
-  await sink.close()
-  sink = openSink(config, options.path)
+  await sink?.close()
+  sink = null
+  place = config
   shipper.forget()
 }
 
@@ -123,7 +132,7 @@ async function serve(): Promise<void> {
   for (;;) {
     try {
       await useNext()
-      if (!checked) await sink.check()
+      if (!checked) await opened().check()
       checked = true
       woken = false
       const more = await shipper.step()
@@ -141,7 +150,7 @@ async function serve(): Promise<void> {
     }
   }
   shipper.close()
-  await sink.close()
+  await sink?.close()
   const port = parentPort
   port?.close()
 }

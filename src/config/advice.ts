@@ -28,6 +28,7 @@ export function advise(snapshot: Snapshot): Advice[] {
     ...advisePolicies(snapshot),
     ...adviseStore(snapshot),
     ...adviseAudit(snapshot),
+    ...adviseShipping(snapshot),
   ]
 }
 
@@ -82,6 +83,25 @@ function adviseAudit({ audit }: Snapshot): Advice[] {
   if (type === null || !MEMORY_FILESYSTEMS.has(type)) return []
   const message = 'The log would be kept in memory (tmpfs): a restart loses it, use a disk'
   return [{ path: ['audit', 'path'], message }]
+}
+
+/** Hosts for which nobody is on the way; an empty one is a socket of this machine. */
+const LOCAL = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])?$/
+
+function adviseShipping({ audit: { ship } }: Snapshot): Advice[] {
+  if (ship === null || !URL.canParse(ship.url)) return []
+  const url = new URL(ship.url)
+  if (LOCAL.test(url.hostname)) return []
+  if (ship.kind === 'http') {
+    if (url.protocol !== 'http:') return []
+    const message = 'Plain http: entries can be read on the way'
+    return [{ path: ['audit', 'ship', 'http', 'url'], message }]
+  }
+  const mode = url.searchParams.get('sslmode')
+  if (mode !== null && mode !== 'disable') return []
+  const message =
+    'Without TLS: entries and password can be read on the way, add ?sslmode=verify-full'
+  return [{ path: ['audit', 'ship'], message }]
 }
 
 /** Of the directory, or of the nearest one above that exists already. */

@@ -258,3 +258,23 @@ t.test('parseConfig() says of a file in another encoding how to save it', async 
   t.match(mistake, [/policies\[0\]\.alow Unknown key: did you mean "allow"\?$/])
   t.strictSame(mistake, lines(load(Buffer.from(windows))), 'and moves no column')
 })
+
+/** What is said of one way to ship. */
+function shipNotes(section: string, url = ''): string[] {
+  const said = lines(load(`${HEAD}audit: { ship: ${section} }\n`, { URL: url }))
+  return said.filter((line) => line.includes('audit.ship'))
+}
+
+t.test('loadConfig() notes a way to a database or collector that others can read', async (t) => {
+  const postgres = '{ postgres: "${URL}" }'
+  t.match(shipNotes(postgres, 'postgres://u:hunter2@db/audit'), [
+    /^3:\d+ audit\.ship Without TLS: entries and password can be read on the way, add \?sslmode/,
+  ])
+  t.match(shipNotes(postgres, 'postgres://u@db/audit?sslmode=disable'), [/Without TLS/])
+  t.strictSame(shipNotes(postgres, 'postgres://u@db/audit?sslmode=verify-full'), [])
+  t.strictSame(shipNotes(postgres, 'postgres://u@127.0.0.1/audit'), [])
+  t.match(shipNotes('{ http: { url: "http://collector/audit" } }'), [
+    /audit\.ship\.http\.url Plain http/,
+  ])
+  t.strictSame(shipNotes('{ http: { url: "https://collector/audit" } }'), [])
+})

@@ -16,10 +16,11 @@ import {
   Site,
   startChild,
 } from '../support/start-governor.ts'
-import { until } from '../support/until.ts'
+import { TcpProxy } from '../support/tcp-proxy.ts'
+import { until as untilWithin } from '../support/until.ts'
 
 // Each starts servers and sidecars; on a busy machine that takes longer than 30 s together.
-t.setTimeout(180_000)
+t.setTimeout(300_000)
 
 const CHAT = { model: 'gpt-4o', messages: [{ role: 'user', content: 'hello' }] }
 const SHIP = 'path: audit.db, ship: { postgres_file: database-url }'
@@ -27,6 +28,14 @@ const SHIP = 'path: audit.db, ship: { postgres_file: database-url }'
 interface Test {
   testdir(): string
   teardown(after: () => unknown): void
+}
+
+/** With time for servers that start on a busy machine. */
+function until<Value>(
+  what: string,
+  condition: () => Value | Promise<Value>,
+): Promise<NonNullable<Value>> {
+  return untilWithin(what, condition, 60_000)
 }
 
 function prepare(t: Test, url: string, sections: Sections = {}): InProcess {
@@ -181,19 +190,44 @@ t.test('ack: postgres answers only once the decision is there, else 503 and no c
   t.match(unready.text, /PostgreSQL does not take entries/)
 
   await server.start()
-  await until(
-    'calls to pass again',
-    async () => (await site.send({ body: CHAT })).status === 200,
-    60_000,
-  )
+  await until('calls to pass again', async () => (await site.send({ body: CHAT })).status === 200)
   const decided = site.entries().filter(({ body }) => body['forward'] === true)
   const ended = site.entries().filter(({ kind }) => kind === 'outcome')
-  t.ok(ended.some(({ body }) => body.outcome === 'not_forwarded'))
   t.equal(
     upstream.received.length,
     decided.length - ended.filter(({ body }) => body.outcome === 'not_forwarded').length,
   )
 })
+
+t.test(
+  'ack: postgres and a database that is silent: 503, and an outcome not_forwarded',
+  async (t) => {
+    const direct = await freshDatabase(t)
+    await migrate(direct, Date.now())
+    const { proxy, url } = await TcpProxy.to(t, direct)
+    const upstream = new FakeUpstream()
+    await upstream.open()
+    t.teardown(() => upstream.close())
+    const site = prepare(t, url, {
+      upstream: upstream.url,
+      audit: `{ ${SHIP}, ack: postgres }`,
+      timeouts: '{ commit: 4s }',
+    })
+    site.key = await site.createKey()
+    await site.open()
+    t.teardown(() => site.governor.stop(0))
+    await until('a call to pass', async () => (await site.send({ body: CHAT })).status === 200)
+    const calls = upstream.received.length
+    proxy.silent = true
+    const refused = await site.send({ body: CHAT })
+    t.equal(refused.status, 503)
+    t.match(refused.text, /PostgreSQL took longer than 4000 ms/)
+    t.equal(upstream.received.length, calls)
+    const requestId = String(refused.headers['x-governor-request-id'])
+    const [decided, ended] = await site.entriesOf(requestId, 2)
+    t.match([decided?.kind, ended?.body.outcome], ['decision', 'not_forwarded'])
+  },
+)
 
 t.test('a reload ships to another database from then on, with all there is', async (t) => {
   const one = await freshDatabase(t)
@@ -209,7 +243,7 @@ t.test('a reload ships to another database from then on, with all there is', asy
   writeFileSync(join(site.directory, 'database-url'), other)
   await site.governor.reload(site.load())
   await site.send({ body: CHAT })
-  await until('the other', async () => (await counted(other)) === site.entries().length, 60_000)
+  await until('the other', async () => (await counted(other)) === site.entries().length)
   t.pass()
 })
 
@@ -260,4 +294,20 @@ t.test('a key that is made while nothing runs is shipped with the rest', async (
   await until('all of it', async () => (await counted(url)) === site.entries().length)
   t.equal(await again.kill('SIGTERM'), 0)
   t.equal(await counted(url), site.entries().length)
+})
+
+t.test('a certificate that is not there yet is said, and stops no call', async (t) => {
+  const site = prepare(
+    t,
+    'postgres://127.0.0.1:1/x?sslmode=verify-full&sslrootcert=/nowhere/ca.pem',
+  )
+  site.key = await site.createKey()
+  await site.open()
+  t.teardown(() => site.governor.stop(0))
+  t.equal((await site.send({ body: CHAT })).status, 200)
+  await until('the reason', () => site.logLines.some((line) => line.includes('/nowhere/ca.pem')))
+  t.equal((await site.admin('/readyz')).status, 200)
+  const byHand = await site.cli('audit', 'ship')
+  t.equal(byHand.code, 2)
+  t.match(byHand.stdout + byHand.stderr, /ca\.pem/)
 })

@@ -8,6 +8,8 @@ export class TcpProxy {
   readonly #port: number
   #armed: ((request: Buffer) => boolean) | null = null
   cuts = 0
+  /** Takes what clients send and passes none of it on. */
+  silent = false
   /** Refuses new connections and keeps none. */
   closed = false
 
@@ -68,7 +70,7 @@ export class TcpProxy {
         doomed = true
         this.#armed = null
       }
-      server.write(chunk)
+      if (!this.silent) server.write(chunk)
     })
     server.on('data', (chunk) => {
       if (!doomed) client.write(chunk)
