@@ -1,3 +1,4 @@
+import OpenAI from 'openai'
 import t from 'tap'
 
 import { chat, open } from '../support/client.ts'
@@ -50,8 +51,11 @@ async function start(t: Tap, policies = POLICIES, sections = {}) {
 }
 type Tap = Parameters<typeof FakeUpstream.start>[0] & Parameters<typeof startGovernor>[0]
 
+// One for all that have the same policies: a start takes seconds where the machine is busy.
+const shared = await start(t)
+
 t.test('a whole answer that a policy denies is a refusal in the provider’s shape', async (t) => {
-  const { upstream, site, outcome } = await start(t)
+  const { upstream, site, outcome } = shared
   upstream.behaviour = answer(says('All about Project\u200b Zeus'))
   const got = await site.send({ body: chat('hi') })
   t.equal(got.status, 403)
@@ -82,7 +86,7 @@ t.test('a whole answer that a policy denies is a refusal in the provider’s sha
 })
 
 t.test('a whole answer is masked in its own bytes, and the rest of them stays', async (t) => {
-  const { upstream, site, outcome } = await start(t)
+  const { upstream, site, outcome } = shared
   const args = '{ "to" : "bob@example.org", "n": 1 }'
   const call = { id: 'c', type: 'function', function: { name: 'mail', arguments: args } }
   const text = 'Mail jane@example.com, bob@example.org, jane@example.com.'
@@ -114,7 +118,7 @@ t.test('a whole answer is masked in its own bytes, and the rest of them stays', 
 })
 
 t.test('a stream that a policy denies ends as an error, and the upstream stops', async (t) => {
-  const { upstream, site, outcome } = await start(t)
+  const { upstream, site, outcome } = shared
   const hand = new HandStream()
   upstream.behaviour = hand.behaviour
   const { response } = await open(site.url, { key: site.key, body: chat('hi', { stream: true }) })
@@ -144,7 +148,7 @@ t.test('a stream that a policy denies ends as an error, and the upstream stops',
 t.test(
   'a stream is masked across its events, with its summary and its log probabilities',
   async (t) => {
-    const { upstream, site, outcome } = await start(t)
+    const { upstream, site, outcome } = shared
     const at = { item_id: 'm', output_index: 0, content_index: 0 }
     const full = 'Write to jane@example.com now'
     const delta = (text: string) =>
@@ -200,7 +204,7 @@ t.test(
 )
 
 t.test('arguments of a call are masked when they are whole, and stay JSON', async (t) => {
-  const { upstream, site } = await start(t)
+  const { upstream, site } = shared
   upstream.behaviour = stream([
     piece('{"to":"ja'),
     piece('ne@example.com"'),
@@ -222,7 +226,7 @@ t.test('what cannot be read is refused, and passes where the file says so', asyn
     ['application/json', '{"choices":[{"message":{"audio":{"data":"UklGRg=="}}}]}'],
     ['application/json', JSON.stringify(says('jane\\u0040example.com'))],
   ]
-  const { upstream, site } = await start(t)
+  const { upstream, site } = shared
   for (const [type, body] of odd) {
     upstream.behaviour = answer(body, { headers: { 'content-type': type } })
     const got = await site.send({ body: chat('hi') })
@@ -270,4 +274,42 @@ t.test('a call that no output policy is about passes byte for byte', async (t) =
     detected: { email: 1 },
     policies: [{ id: 'quiet', mode: 'shadow', result: 'denied', why: 'output.detect: email' }],
   })
+})
+
+t.test('a client that leaves while text is held back stops the upstream', async (t) => {
+  const { upstream, site, outcome } = shared
+  const hand = new HandStream()
+  upstream.behaviour = hand.behaviour
+  const { request, response } = await open(site.url, {
+    key: site.key,
+    body: chat('hi', { stream: true }),
+  })
+  await hand.begun
+  hand.write(chatEvent('short'))
+  response.on('error', () => {})
+  request.destroy()
+  await until('the upstream call to end', () => (hand.closed ? true : null))
+  t.match(await outcome(response.headers), {
+    outcome: 'client_closed',
+    answer_bytes: 0,
+    policies: undefined,
+  })
+})
+
+t.test('an SDK raises its own error for a stream that a policy ends', async (t) => {
+  const { upstream, site } = shared
+  upstream.behaviour = stream([chatEvent('All about project '), chatEvent('zeus.'), DONE])
+  const client = new OpenAI({ baseURL: `${site.url}/v1`, apiKey: site.key, maxRetries: 0 })
+  const params = { model: 'gpt-4o', messages: [{ role: 'user' as const, content: 'hi' }] }
+  const told: string[] = []
+  await t.rejects(
+    async () => {
+      const chunks = await client.chat.completions.create({ ...params, stream: true })
+      for await (const chunk of chunks) told.push(chunk.choices[0]?.delta.content ?? '')
+    },
+    { code: 'policy_denied', type: 'policy_violation' },
+  )
+  t.notMatch(told.join(''), /project/)
+  upstream.behaviour = answer(says('project zeus'))
+  await t.rejects(client.chat.completions.create(params), { status: 403, code: 'policy_denied' })
 })
