@@ -171,7 +171,7 @@ function masked(pieces: readonly Piece[]): string {
 t.test('a value is gone wherever it is, and every other byte stays', async (t) => {
   const upstream = await FakeUpstream.start(t)
   const site = await startGovernor(t, { upstream: upstream.url, policies: POLICIES })
-  for (let seed = 1; seed <= 150; seed++) {
+  for (let seed = 1; seed <= 100; seed++) {
     const pieces = new Bodies(seed).body()
     const [body, expected] = [sent(pieces), masked(pieces)]
     JSON.parse(body)
@@ -183,5 +183,5 @@ t.test('a value is gone wherever it is, and every other byte stays', async (t) =
     const forwarded = upstream.last?.body.toString()
     if (forwarded !== expected) t.equal(forwarded, expected, `seed ${seed}`)
   }
-  t.equal(upstream.received.length, 150)
+  t.equal(upstream.received.length, 100)
 })

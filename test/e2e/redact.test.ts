@@ -19,9 +19,11 @@ const POLICIES = `
 
 const MAIL = 'jane.doe@example.com'
 
+/** One Governor for all tests that do not stop it or need another. */
+const upstream = await FakeUpstream.start(t)
+const site = await startGovernor(t, { upstream: upstream.url, policies: POLICIES })
+
 t.test('a value is masked where it stands, and nothing else is touched', async (t) => {
-  const upstream = await FakeUpstream.start(t)
-  const site = await startGovernor(t, { upstream: upstream.url, policies: POLICIES })
   const rows: readonly (readonly [note: string, sent: string, forwarded: string])[] = [
     [
       'numbered by first appearance, the same value alike',
@@ -76,8 +78,6 @@ t.test('a value is masked where it stands, and nothing else is touched', async (
 })
 
 t.test('what is not masked passes byte for byte', async (t) => {
-  const upstream = await FakeUpstream.start(t)
-  const site = await startGovernor(t, { upstream: upstream.url, policies: POLICIES })
   const sent = '{"model":"gpt-4o" , "messages":[{"role":"user","content":"Hermes, \\u0041"}]}'
   const answer = await site.send({ body: sent })
   t.equal(answer.status, 200)
@@ -95,8 +95,7 @@ t.test('what is not masked passes byte for byte', async (t) => {
 })
 
 t.test('what cannot be masked is refused, and nothing is forwarded', async (t) => {
-  const upstream = await FakeUpstream.start(t)
-  const site = await startGovernor(t, { upstream: upstream.url, policies: POLICIES })
+  const before = upstream.received.length
   const rows: readonly (readonly [why: string, body: object])[] = [
     ['it is in an object key', chat('hello', { metadata: { [MAIL]: 'x' } })],
     [
@@ -157,7 +156,7 @@ t.test('what cannot be masked is refused, and nothing is forwarded', async (t) =
       `cannot be masked: ${why}`,
     )
   }
-  t.strictSame(upstream.received, [])
+  t.equal(upstream.received.length, before)
 })
 
 t.test('streamed, compressed and asked for usage, every change is named', async (t) => {
@@ -182,8 +181,6 @@ t.test('streamed, compressed and asked for usage, every change is named', async 
 })
 
 t.test('a conversation that grows keeps its beginning', async (t) => {
-  const upstream = await FakeUpstream.start(t)
-  const site = await startGovernor(t, { upstream: upstream.url, policies: POLICIES })
   const said = [`I am ${MAIL}`, 'Ask bob@b.org', `Or zeus, not ${MAIL}`, 'a@a.net!']
   let before = ''
   for (let count = 1; count <= said.length; count++) {
@@ -224,8 +221,6 @@ t.test('what was masked is in no log, no entry, no metric and no answer', async 
 })
 
 t.test('a large body is masked to its end', async (t) => {
-  const upstream = await FakeUpstream.start(t)
-  const site = await startGovernor(t, { upstream: upstream.url, policies: POLICIES })
   const filler = 'lorem ipsum dolor sit amet é '.repeat(8000)
   const body = JSON.stringify(chat(`${filler}${MAIL} ${filler}E-123456 zeus ${filler}${MAIL}`))
   const answer = await site.send({ body })

@@ -20,13 +20,8 @@ const POLICIES = `
   - { id: mail-out, for: { models: [gpt-4] }, redact: { output: { detect: [email] } } }`
 const MAIL = 'jane.doe@example.com'
 
-type Tap = Parameters<typeof FakeUpstream.start>[0] & Parameters<typeof startGovernor>[0]
-
-async function start(t: Tap) {
-  const upstream = await FakeUpstream.start(t)
-  const site = await startGovernor(t, { upstream: upstream.url, policies: POLICIES })
-  return { upstream, site }
-}
+const upstream = await FakeUpstream.start(t)
+const site = await startGovernor(t, { upstream: upstream.url, policies: POLICIES })
 
 function says(message: object): object {
   return { ...CHAT_ANSWER, choices: [{ index: 0, finish_reason: 'stop', message }] }
@@ -48,7 +43,6 @@ function read(text: string): string {
 }
 
 t.test('a whole answer has the values again, also in the arguments of a call', async (t) => {
-  const { upstream, site } = await start(t)
   const args = '{"to":"[EMAIL_1]","say":"[WORD_1]"}'
   const call = { id: 'c', type: 'function', function: { name: 'f', arguments: args } }
   const said = 'To [EMAIL_1] and [EMAIL_2] say [WORD_1], not [EMAIL_3]'
@@ -65,7 +59,6 @@ t.test('a whole answer has the values again, also in the arguments of a call', a
 })
 
 t.test('a streamed one has them, however it is cut', async (t) => {
-  const { upstream, site } = await start(t)
   const said = 'a [EMAIL_1], [x] [EMAIL_ [EMAIL_2] [EMAIL_11] [WORD_1] ['
   const body = chat(`${MAIL} b@b.org say "hi"`, { stream: true })
   for (const size of [1, 2, 3, 5, 100]) {
@@ -79,7 +72,6 @@ t.test('a streamed one has them, however it is cut', async (t) => {
 })
 
 t.test('what a caller wrote that looks like a placeholder is nobody’s value', async (t) => {
-  const { upstream, site } = await start(t)
   upstream.behaviour = answer(says({ role: 'assistant', content: '[EMAIL_1] [EMAIL_2] [EMAIL_3]' }))
   const got = await site.send({ body: chat(`[EMAIL_1] ${MAIL} [EMAIL_2]`) })
   t.match(upstream.last?.body.toString(), '[EMAIL_1] [EMAIL_3] [EMAIL_2]')
@@ -89,14 +81,12 @@ t.test('what a caller wrote that looks like a placeholder is nobody’s value', 
 })
 
 t.test('nothing is put back where another policy that masked does not say so', async (t) => {
-  const { upstream, site } = await start(t)
   upstream.behaviour = answer(says({ role: 'assistant', content: '[EMAIL_1]' }))
   const body = chat(`zeus ${MAIL}`, { model: 'gpt-4o-mini' })
   t.equal(content((await site.send({ body })).text), '[EMAIL_1]')
 })
 
 t.test('policies on answers do not mask what is put back', async (t) => {
-  const { upstream, site } = await start(t)
   upstream.behaviour = answer(says({ role: 'assistant', content: '[EMAIL_1] not c@c.org' }))
   const got = await site.send({ body: chat(MAIL, { model: 'gpt-4' }) })
   t.equal(content(got.text), `${MAIL} not [EMAIL_2]`)
@@ -111,7 +101,6 @@ t.test('policies on answers do not mask what is put back', async (t) => {
 })
 
 t.test('what cannot be read passes as it came', async (t) => {
-  const { upstream, site } = await start(t)
   upstream.behaviour = answer('{"a":[EMAIL_1]')
   t.equal((await site.send({ body: chat(MAIL) })).text, '{"a":[EMAIL_1]')
   const events = [chatEvent('x [EMAIL'), 'data: {broken\n\n', chatEvent('_1]', 'stop'), DONE]

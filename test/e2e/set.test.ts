@@ -80,9 +80,10 @@ const ROWS: readonly (readonly [path: string, sent: string, forwarded: string, i
   ],
 ]
 
+const upstream = await FakeUpstream.start(t)
+const site = await startGovernor(t, { upstream: upstream.url, policies: POLICIES })
+
 t.test('parameters are put and clamped under the name the endpoint has for them', async (t) => {
-  const upstream = await FakeUpstream.start(t)
-  const site = await startGovernor(t, { upstream: upstream.url, policies: POLICIES })
   for (const [path, sent, forwarded, ids] of ROWS) {
     const answer = await site.send({ path: `/v1/${path}`, body: sent })
     t.equal(answer.status, 200, answer.text)
@@ -97,8 +98,6 @@ t.test('parameters are put and clamped under the name the endpoint has for them'
 })
 
 t.test('set and redact change one call together', async (t) => {
-  const upstream = await FakeUpstream.start(t)
-  const site = await startGovernor(t, { upstream: upstream.url, policies: POLICIES })
   const body = '{"model":"gpt-4o-mini","messages":[{"role":"user","content":"a@b.org"}]}'
   const answer = await site.send({ body })
   t.equal(answer.headers['x-governor-changed'], 'redacted, set')
@@ -110,13 +109,12 @@ t.test('set and redact change one call together', async (t) => {
 })
 
 t.test('policies decide on what was sent, whatever is set', async (t) => {
-  const upstream = await FakeUpstream.start(t)
   const policies = `
   - { id: open, allow: {} }
   - { id: no-novels, require: 'request.max_output_tokens <= 9000' }
   - { id: cap, set: { max_output_tokens: { default: 100, at_most: 100 } } }`
-  const site = await startGovernor(t, { upstream: upstream.url, policies })
-  const call = (more: string) => site.send({ body: `{"model":"gpt-4o",${MESSAGES}${more}}` })
+  const other = await startGovernor(t, { upstream: upstream.url, policies })
+  const call = (more: string) => other.send({ body: `{"model":"gpt-4o",${MESSAGES}${more}}` })
   t.equal((await call('')).status, 403)
   t.equal((await call(',"max_tokens":9001')).status, 403)
   t.equal((await call(',"max_tokens":9000')).status, 200)
