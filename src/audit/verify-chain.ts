@@ -1,4 +1,5 @@
 import { chainHasher, NO_HASH } from './chain.ts'
+import { originOf } from './note.ts'
 import type { Retention } from './retention.ts'
 import { type Evidence, TreeCheck } from './verify-tree.ts'
 import type { Head } from './writer-body.ts'
@@ -182,8 +183,17 @@ export interface Allowed {
   readonly pruned: readonly Retention[]
 }
 
-/** Up to which entry each chain may have been pruned, by what a signed checkpoint covers. */
-export function signedRetentions(all: readonly Allowed[]): Map<string, number> {
+/** Trees of which a checkpoint was published and no chain is here: taken away, or another log's. */
+export function absentOrigins({ published }: Evidence, chains: Iterable<ChainState>): string[] {
+  const here = new Set([...chains].map(({ writer, epoch }) => originOf(writer, epoch)))
+  return [...published.keys()].filter((origin) => !here.has(origin))
+}
+
+/** Chains with a gap that no entry `retention` under a signed checkpoint allows. */
+export function unsignedGaps(
+  all: readonly Allowed[],
+  chains: ReadonlyMap<string, ChainState>,
+): ChainState[] {
   const signed = new Map<string, number>()
   for (const { chain, seq, pruned } of all) {
     if (seq > chain.tree.signedSize) continue
@@ -192,7 +202,9 @@ export function signedRetentions(all: readonly Allowed[]): Map<string, number> {
       signed.set(key, Math.max(to, signed.get(key) ?? 0))
     }
   }
-  return signed
+  return [...chains]
+    .filter(([key, { skippedTo }]) => skippedTo > (signed.get(key) ?? 0))
+    .map(([, chain]) => chain)
 }
 
 function range(from: number, to: number): string {

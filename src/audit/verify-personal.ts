@@ -16,7 +16,7 @@ export class PersonalCheck {
   readonly #gone: { readonly key: string; readonly chain: ChainState; readonly seq: number }[] = []
   #read: Statement<[number, number], PersonalRow> | null = null
   /** Entries whose values could not be looked at, and were not to be. */
-  unseen = 0
+  #unseen = 0
 
   constructor(isWhole: boolean) {
     this.#isWhole = isWhole
@@ -73,6 +73,13 @@ export class PersonalCheck {
     })
   }
 
+  /** What a verifier of a bundle has to know; null when nothing was left out. */
+  get unseenNote(): string | null {
+    return this.#unseen === 0
+      ? null
+      : `Personal values of ${this.#unseen} entries are not in the bundle`
+  }
+
   #missing(chain: ChainState, row: EntryRow): string[] {
     const key = `${chain.writer}:${chain.epoch}:${row.seq}`
     if (this.#said.has(key)) {
@@ -80,7 +87,7 @@ export class PersonalCheck {
       return []
     }
     if (this.#isWhole) return [MISSING]
-    this.unseen++
+    this.#unseen++
     return []
   }
 }

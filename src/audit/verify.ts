@@ -4,6 +4,7 @@ import { BATCH_ENTRIES_MAX } from './batch.ts'
 import { epochFiles, openForReading } from './file.ts'
 import { retentionsIn, retentionsOf } from './retention.ts'
 import {
+  absentOrigins,
   type Allowed,
   ChainState,
   isAt,
@@ -11,7 +12,7 @@ import {
   keyOf,
   parseBody,
   place,
-  signedRetentions,
+  unsignedGaps,
   upTo,
 } from './verify-chain.ts'
 import type { EntryRow, ParsedBody } from './verify-chain.ts'
@@ -118,8 +119,8 @@ class Verification {
     try {
       read()
     } catch (error) {
-      const { message } = error as Error
-      this.#problem({ file, writer: '', seq: 0 }, `The file is damaged: ${message}`)
+      const what = `The file is damaged: ${(error as Error).message}`
+      this.#problem({ file, writer: '', seq: 0 }, what)
     }
   }
 
@@ -171,26 +172,28 @@ class Verification {
   }
 
   result(files: readonly string[], strict: boolean): VerifyResult {
-    const unattested = [...this.#chains.values()].filter((chain) => !this.#isAttested(chain))
+    const chains = [...this.#chains.values()]
+    const unattested = chains.filter((chain) => !this.#isAttested(chain))
     this.#missingEpochs()
-    this.#unsignedRetentions()
+    this.#ununsignedGaps()
     this.#unsignedRedactions()
     this.#tails()
     const openCalls = this.#countOpen()
+    const absent = absentOrigins(this.#evidence, chains)
+    for (const origin of absent) this.note('', `Published and not in this log: ${origin}`)
     if (files.length > 0 && this.#entries === 0) this.note(files.join(' '), 'It has no entries')
-    const unchecked = [...this.#chains.values()].filter(({ tree }) => tree.unchecked > 0)
-    for (const chain of unchecked) {
-      this.note(chain.file, 'Its signatures were not checked: there is no key list', chain)
-    }
+    const unchecked = chains.filter(({ tree }) => tree.unchecked > 0)
+    const why = 'Its signatures were not checked: there is no key list'
+    for (const chain of unchecked) this.note(chain.file, why, chain)
     const enough = this.#entries > 0 && this.#unreadable === 0 && unchecked.length === 0
-    const holds = enough && (unattested.length === 0 || !strict) ? 0 : 2
+    const holds = enough && (unattested.length + absent.length === 0 || !strict) ? 0 : 2
     return {
       exitCode: this.#problemsTotal > 0 ? 1 : holds,
       files,
-      chains: this.#chains.size,
+      chains: chains.length,
       entries: this.#entries,
       unacknowledged: this.#unacknowledged,
-      signed: [...this.#chains.values()].reduce((sum, { tree }) => sum + tree.signedSize, 0),
+      signed: chains.reduce((sum, { tree }) => sum + tree.signedSize, 0),
       openCalls,
       problems: this.#problems,
       problemsTotal: this.#problemsTotal,
@@ -213,13 +216,11 @@ class Verification {
   }
 
   /** Whoever has not the key could otherwise allow himself what is gone. */
-  #unsignedRetentions(): void {
+  #ununsignedGaps(): void {
     if (this.#evidence.keys === null) return
-    const signed = signedRetentions(this.#retentions)
-    for (const [key, chain] of this.#chains) {
-      if (chain.skippedTo <= (signed.get(key) ?? 0)) continue
-      const at = { ...place(chain), seq: chain.skippedTo }
-      this.#problem(at, 'Entries up to here are missing, and no signed entry says they were pruned')
+    for (const chain of unsignedGaps(this.#retentions, this.#chains)) {
+      const what = 'Entries up to here are missing, and no signed entry says they were pruned'
+      this.#problem({ ...place(chain), seq: chain.skippedTo }, what)
     }
   }
 
@@ -231,8 +232,8 @@ class Verification {
       const what = 'Its personal values are missing, and no signed entry says that they were erased'
       this.#problem({ ...place(chain), seq }, what)
     }
-    const { unseen } = this.#personal
-    if (unseen > 0) this.note('', `Personal values of ${unseen} entries are not in the bundle`)
+    const said = this.#personal.unseenNote
+    if (said !== null) this.note('', said)
   }
 
   #missingEpochs(): void {

@@ -36,4 +36,14 @@ t.test('a log cut short is found by the checkpoints that were published', async 
   const cut = await site.cli('audit', 'verify')
   t.equal(cut.code, 1)
   t.match(cut.stdout, /Entries are missing: a published checkpoint covers \d+/)
+
+  const gone = new Database(site.auditPath)
+  gone.exec(
+    `DELETE FROM entries WHERE chain = (SELECT id FROM chains WHERE role = 'run');
+     DELETE FROM chains WHERE role = 'run'`,
+  )
+  gone.close()
+  const replaced = await site.cli('audit', 'verify', '--strict')
+  t.equal(replaced.code, 2)
+  t.match(replaced.stdout, /Published and not in this log: governor\/audit\/[0-9a-f]{32}\/1/)
 })
