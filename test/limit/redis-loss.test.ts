@@ -1,50 +1,16 @@
 import { Redis } from 'ioredis'
-import t, { type Test } from 'tap'
+import t from 'tap'
 
-import type { LimitConfig } from '../../src/config/snapshot.ts'
-import type { Lease } from '../../src/lease.ts'
-import type { LimitCall } from '../../src/limit/bucket.ts'
-import { RedisStore } from '../../src/limit/redis-store.ts'
-import type { Refusal } from '../../src/limit/store.ts'
 import { RedisServer } from '../support/redis.ts'
 import { until } from '../support/until.ts'
-import { callBy, limitOf, matches, rate } from './limits.ts'
+import { callBy, rate } from './limits.ts'
+import { ask, HOUR_MS, now, passing, remainingOf, storeAt } from './redis-stores.ts'
 
 /**
  * Goal: a Redis that is gone, stuck or empty costs nobody a call that the operator did not choose.
  * Method: a real server, and what is done to it. Where slowness is not the matter, calls wait for
  * longer than they do, so that a busy machine is not taken for a lost Redis.
  */
-
-const HOUR_MS = 3_600_000
-const now = () => ({ wallMs: Date.now(), monotonicMs: performance.now() })
-
-async function storeAt(
-  t: Test,
-  url: string,
-  limits: readonly Partial<LimitConfig>[],
-  { sidecars = 1, waitMs = 10_000 }: { sidecars?: number; waitMs?: number } = {},
-): Promise<RedisStore> {
-  const store = new RedisStore({ url, sidecars, waitMs })
-  t.teardown(() => store.close())
-  store.reconfigure(limits.map(limitOf), matches)
-  await store.open()
-  return store
-}
-
-async function ask(store: RedisStore, call: LimitCall = callBy()): Promise<Lease | Refusal> {
-  return store.reserve(call, now())
-}
-
-/** At least, where a setting-up call may itself have been too late. */
-function remainingOf(outcome: Lease | Refusal): number {
-  return 'states' in outcome ? (outcome.states[0]?.remaining ?? -1) : -1
-}
-
-async function passing(store: RedisStore, tries: number, call = callBy()): Promise<number> {
-  const outcomes = await Promise.all(Array.from({ length: tries }, () => ask(store, call)))
-  return outcomes.filter((outcome) => 'states' in outcome).length
-}
 
 t.test('a Redis that is killed: each limit does what it says', async (t) => {
   const server = await RedisServer.start(t)
@@ -176,87 +142,4 @@ t.test('a Redis that is slow for a moment', async (t) => {
   t.ok(outcomes.every((outcome) => 'states' in outcome && outcome.how === 'local_share'))
   await until('Redis to be used again', () => store.mode === 'redis')
   t.ok(remainingOf(await ask(store)) >= 89, 'calls that were late did nothing')
-})
-
-t.test('sidecars count each other', async (t) => {
-  const server = await RedisServer.start(t)
-  const stores = []
-  for (let index = 0; index < 3; index++) {
-    stores.push(await storeAt(t, server.url, [{ requests: rate(9, HOUR_MS) }]))
-  }
-  const last = stores[2]!
-  await until('three to be counted', () => last.sidecars === 3)
-  await server.kill()
-  await until('the loss to be seen', () => last.mode === 'local_share')
-  t.equal(await passing(last, 50), 3)
-})
-
-t.test('several sidecars under load admit exactly N, as an oracle counts', async (t) => {
-  const server = await RedisServer.start(t)
-  const limits = [
-    { id: 'tenant', per: 'tenant', requests: rate(700, HOUR_MS) },
-    { id: 'key', per: 'key', requests: rate(150, HOUR_MS) },
-  ] as const
-  const stores = await Promise.all([1, 2, 3, 4].map(() => storeAt(t, server.url, limits)))
-  const passed = new Map<string, number>()
-  for (let round = 0; round < 40; round++) {
-    await Promise.all(
-      stores.flatMap((store, index) =>
-        Array.from({ length: 12 }, async (_, call) => {
-          const keyId = `key-${(index + call + round) % 6}`
-          const outcome = await ask(store, callBy({ keyId }))
-          if ('states' in outcome) {
-            t.equal(outcome.how, 'redis')
-            passed.set(keyId, (passed.get(keyId) ?? 0) + 1)
-          }
-        }),
-      ),
-    )
-  }
-  const counts = [...passed.values()]
-  t.equal(
-    counts.reduce((sum, count) => sum + count, 0),
-    700,
-  )
-  t.ok(counts.every((count) => count <= 150))
-})
-
-t.test('a long call keeps its place and its reservation', async (t) => {
-  const server = await RedisServer.start(t)
-  const store = new RedisStore({ url: server.url, sidecars: 1, waitMs: 10_000, leaseMs: 3_000 })
-  store.reconfigure([limitOf({ concurrent: 1, tokens: rate(1_000, HOUR_MS) })], matches)
-  await store.open()
-  const forecast = { inputTokens: 100, outputTokensMax: 0, price: null, allowsUnpriced: true }
-  const call = { ...callBy(), forecast }
-  const lease = await ask(store, call)
-  await new Promise((resolve) => setTimeout(resolve, 5_000))
-  t.match(await ask(store, call), { kind: 'over', state: { what: 'concurrent' } })
-  if ('states' in lease) lease.settle()
-  t.match(await ask(store, call), { states: [{ remaining: 0 }, { remaining: 900 }] })
-  await store.close()
-
-  const other = await storeAt(t, server.url, [{ concurrent: 1, tokens: rate(1_000, HOUR_MS) }])
-  t.match(await ask(other, call), { kind: 'over' })
-  const free = await until('what the dead one held', async () => {
-    const outcome = await ask(other, call)
-    return 'states' in outcome ? outcome : null
-  })
-  t.match(free.states, [{ remaining: 0 }, { remaining: 900 }])
-})
-
-t.test('places of a sidecar that died are free again', async (t) => {
-  const server = await RedisServer.start(t)
-  const limits = [{ concurrent: 2 }]
-  const dying = await storeAt(t, server.url, limits)
-  const living = await storeAt(t, server.url, limits)
-  t.equal(await passing(dying, 5), 2)
-  await dying.close()
-  t.equal(await passing(living, 5), 0)
-  const client = new Redis(server.url)
-  t.teardown(() => client.disconnect())
-  // Instead of 30 s of waiting: the same places, as if they had not been renewed for so long.
-  const [holders = ''] = await client.keys('*:h')
-  for (const member of await client.zrange(holders, '0', '-1'))
-    await client.zadd(holders, '1', member)
-  t.equal(await passing(living, 5), 2)
 })

@@ -1,0 +1,93 @@
+import { Redis } from 'ioredis'
+import t from 'tap'
+
+import { RedisStore } from '../../src/limit/redis-store.ts'
+import { RedisServer } from '../support/redis.ts'
+import { until } from '../support/until.ts'
+import { callBy, limitOf, matches, rate } from './limits.ts'
+import { ask, HOUR_MS, passing, storeAt } from './redis-stores.ts'
+
+/** Goal: what calls hold in Redis is theirs while they last, and counted exactly. */
+
+t.test('sidecars count each other', async (t) => {
+  const server = await RedisServer.start(t)
+  const stores = []
+  for (let index = 0; index < 3; index++) {
+    stores.push(await storeAt(t, server.url, [{ requests: rate(9, HOUR_MS) }]))
+  }
+  const last = stores[2]!
+  await until('three to be counted', () => last.sidecars === 3)
+  await server.kill()
+  await until('the loss to be seen', () => last.mode === 'local_share')
+  t.equal(await passing(last, 50), 3)
+})
+
+t.test('several sidecars under load admit exactly N, as an oracle counts', async (t) => {
+  const server = await RedisServer.start(t)
+  const limits = [
+    { id: 'tenant', per: 'tenant', requests: rate(700, HOUR_MS) },
+    { id: 'key', per: 'key', requests: rate(150, HOUR_MS) },
+  ] as const
+  const stores = await Promise.all([1, 2, 3, 4].map(() => storeAt(t, server.url, limits)))
+  const passed = new Map<string, number>()
+  for (let round = 0; round < 40; round++) {
+    await Promise.all(
+      stores.flatMap((store, index) =>
+        Array.from({ length: 12 }, async (_, call) => {
+          const keyId = `key-${(index + call + round) % 6}`
+          const outcome = await ask(store, callBy({ keyId }))
+          if ('states' in outcome) {
+            t.equal(outcome.how, 'redis')
+            passed.set(keyId, (passed.get(keyId) ?? 0) + 1)
+          }
+        }),
+      ),
+    )
+  }
+  const counts = [...passed.values()]
+  t.equal(
+    counts.reduce((sum, count) => sum + count, 0),
+    700,
+  )
+  t.ok(counts.every((count) => count <= 150))
+})
+
+t.test('a long call keeps its place and its reservation', async (t) => {
+  const server = await RedisServer.start(t)
+  const store = new RedisStore({ url: server.url, sidecars: 1, waitMs: 10_000, leaseMs: 3_000 })
+  store.reconfigure([limitOf({ concurrent: 1, tokens: rate(1_000, HOUR_MS) })], matches)
+  await store.open()
+  const forecast = { inputTokens: 100, outputTokensMax: 0, price: null, allowsUnpriced: true }
+  const call = { ...callBy(), forecast }
+  const lease = await ask(store, call)
+  await new Promise((resolve) => setTimeout(resolve, 5_000))
+  t.match(await ask(store, call), { kind: 'over', state: { what: 'concurrent' } })
+  if ('states' in lease) lease.settle()
+  t.match(await ask(store, call), { states: [{ remaining: 0 }, { remaining: 900 }] })
+  await store.close()
+
+  const other = await storeAt(t, server.url, [{ concurrent: 1, tokens: rate(1_000, HOUR_MS) }])
+  t.match(await ask(other, call), { kind: 'over' })
+  const free = await until('what the dead one held', async () => {
+    const outcome = await ask(other, call)
+    return 'states' in outcome ? outcome : null
+  })
+  t.match(free.states, [{ remaining: 0 }, { remaining: 900 }])
+})
+
+t.test('places of a sidecar that died are free again', async (t) => {
+  const server = await RedisServer.start(t)
+  const limits = [{ concurrent: 2 }]
+  const dying = await storeAt(t, server.url, limits)
+  const living = await storeAt(t, server.url, limits)
+  t.equal(await passing(dying, 5), 2)
+  await dying.close()
+  t.equal(await passing(living, 5), 0)
+  const client = new Redis(server.url)
+  t.teardown(() => client.disconnect())
+  // Instead of 30 s of waiting: the same places, as if they had not been renewed for so long.
+  const [holders = ''] = await client.keys('*:h')
+  for (const member of await client.zrange(holders, '0', '-1'))
+    await client.zadd(holders, '1', member)
+  t.equal(await passing(living, 5), 2)
+})
