@@ -56,10 +56,16 @@ function markMember(doc: JsonDocument, key: number, marks: Marks): number {
     if (doc.kind(value) === KIND.STRING) marks.payload(value, true)
   } else if (doc.isKey(key, 'content') && doc.kind(value) === KIND.ARRAY) {
     markList(doc, value, marks)
-  } else if (doc.isKey(key, 'signature') && doc.kind(value) === KIND.STRING) {
-    marks.payload(value, true)
+  } else if (doc.isKey(key, 'signature') && isThinking(doc, doc.parent(key))) {
+    marks.signature(value)
   }
   return value
+}
+
+/** What alone is signed: in any other block the same name may hold what somebody reads. */
+function isThinking(doc: JsonDocument, block: number): boolean {
+  const type = doc.given(block, 'type')
+  return type !== -1 && doc.isString(type, 'thinking')
 }
 
 function markList(doc: JsonDocument, list: number, marks: Marks): void {

@@ -135,8 +135,10 @@ class Look {
   #member(key: number): void {
     const doc = this.#doc
     const name = doc.text(key)
-    if (!FIELDS.has(name)) checkFolded(doc, key, FIELDS)
-    if (PROMPTS.has(name)) this.#prompts.push(key + 1)
+    const isKnown = FIELDS.has(name)
+    if (!isKnown) checkFolded(doc, key, FIELDS)
+    // What nobody knows may be made a prompt by some server.
+    if (!isKnown || PROMPTS.has(name)) this.#prompts.push(key + 1)
     else if (DEFINITIONS.has(name)) {
       this.#prompts.push(key + 1)
       this.#withKeys.add(key + 1)

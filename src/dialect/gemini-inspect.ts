@@ -189,9 +189,8 @@ class Look {
       if (doc.kind(turn) !== KIND.OBJECT) throw fieldInvalid(doc, turn, 'must be an object')
       const parts = doc.given(turn, 'parts')
       const role = doc.given(turn, 'role')
-      const named = role === -1 ? 'user' : doc.word(role)
-      const isJoined = parts !== -1 && doc.kind(parts) === KIND.ARRAY
-      runs.add(turn, isJoined ? named : '')
+      const named = role === -1 ? '' : doc.word(role).toLowerCase()
+      runs.add(turn, parts === -1 ? '' : named || 'user')
     }
   }
 
@@ -213,7 +212,7 @@ class Look {
       const name = plain(doc.word(value - 1))
       if (doc.kind(value) === KIND.NULL) continue
       if (name === 'thoughtsignature' && doc.kind(value) === KIND.STRING) {
-        this.#marks.payload(value, true)
+        this.#marks.signature(value)
       }
       if (!READABLE.has(name)) this.#opaque(value)
     }

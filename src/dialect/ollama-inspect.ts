@@ -139,12 +139,12 @@ function inspectMessages(doc: JsonDocument, marks: Marks): void {
   }
 }
 
-/** Below zero `num_predict` means no cap, which is what leaving it out means; then a cap can be put. */
+/** Zero and below `num_predict` means no cap, which is what leaving it out means; then a cap can be put. */
 function readCap(doc: JsonDocument): number | null {
   const options = readKind(doc, 0, 'options', 'OBJECT')
   if (options === -1) return null
   checkSpelling(doc, options, OPTION_FIELDS)
-  return readInteger(doc, options, 'num_predict', 0)
+  return readInteger(doc, options, 'num_predict', 1)
 }
 
 function toolNames(doc: JsonDocument): string[] {

@@ -189,7 +189,11 @@ function inspectMembers(doc: JsonDocument, known: ReadonlySet<string>, marks: Ma
     }
     if (RARE.has(name)) hasRare = true
     if (known.has(name)) markOpaque(doc, key, OPAQUE_FIELDS.get(name), marks)
-    else markOpaque(doc, key, opaqueKind(checkFolded(doc, key, known)), marks)
+    else {
+      // Some server may make a prompt of it, as of `documents`.
+      if (!PROMPTS.has(name) && !DEFINITIONS.has(name)) prompts.push(key + 1)
+      markOpaque(doc, key, opaqueKind(checkFolded(doc, key, known)), marks)
+    }
   }
   return { prompts, withKeys, hasRare }
 }

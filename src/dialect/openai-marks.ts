@@ -1,5 +1,6 @@
 /** What inspection of a body finds besides its texts. */
 import type { Uninspectable, UninspectableKind } from '../exchange.ts'
+import { KIND } from './json-tape.ts'
 import type { JsonDocument } from './json.ts'
 
 /** Pointers kept of each kind; more of a kind change no decision. */
@@ -12,6 +13,7 @@ const ESCAPED_BYTES_MAX = 1024 * 1024
 /** Media type and parameters of a data: URL (RFC 2397), scanned as text. */
 const DATA_URL = /^data:[^,]{0,256};base64,/i
 const NOT_BASE64 = /[^A-Za-z0-9+/=_\r\n-]/
+const LINE_END = /[\r\n]/
 
 /** Collects uninspectable parts and base64 payload of one body. */
 export class Marks {
@@ -33,6 +35,16 @@ export class Marks {
     if (count === MARKS_PER_KIND_MAX) return
     this.#counts.set(kind, count + 1)
     this.uninspectable.push({ kind, pointer: this.#doc.pointer(node) })
+  }
+
+  /**
+   * As `payload`, of what a provider signed. It is marked nowhere, so that lines of words, which no
+   * provider sends, stay a text.
+   */
+  signature(node: number): void {
+    if (this.#doc.kind(node) !== KIND.STRING) return
+    this.payload(node, true)
+    if (this.payloads.has(node) && LINE_END.test(this.#doc.text(node))) this.payloads.delete(node)
   }
 
   /**

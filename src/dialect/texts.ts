@@ -267,6 +267,7 @@ class Collector {
       const content = named === -1 ? this.#doc.member(message, 'parts') : named
       if (content === -1) return ''
       if (this.#doc.kind(content) === KIND.STRING) return this.#text(content)
+      if (this.#doc.kind(content) === KIND.OBJECT) return this.#textPart(content) ?? ''
       const parts: string[] = []
       const end = this.#doc.next(content)
       for (let at = content + 1; at < end; at = this.#doc.next(at)) {
@@ -290,15 +291,31 @@ class Collector {
     return this.#marks.payloads.has(value) ? null : this.#text(value)
   }
 
+  /** Whatever stands beside it, `text` is what is read of a part, unless that says it is a refusal. */
   #bearer(part: number): number {
+    const doc = this.#doc
+    const [text, refusal] = [this.#stringOf(part, 'text'), this.#stringOf(part, 'refusal')]
+    if (refusal !== -1) {
+      const type = doc.member(part, 'type')
+      return text === -1 || (type !== -1 && doc.isString(type, 'refusal')) ? refusal : text
+    }
+    return text === -1 ? this.#onlyString(part) : text
+  }
+
+  #stringOf(object: number, name: string): number {
+    const value = this.#doc.member(object, name)
+    return value === -1 || this.#doc.kind(value) !== KIND.STRING ? -1 : value
+  }
+
+  /** The one string of a part that is none of its structure; -1 for a message. */
+  #onlyString(part: number): number {
     const doc = this.#doc
     const end = doc.next(part)
     let only = -1
     for (let key = part + 1; key < end; key = doc.next(key + 1)) {
       if (doc.kind(key + 1) !== KIND.STRING) continue
-      if (doc.isKey(key, 'text') || doc.isKey(key, 'refusal')) return key + 1
       if (doc.isKey(key, 'role')) return -1
-      if (!doc.isKey(key, 'type') && !STRUCTURE.has(doc.word(key))) only = only === -1 ? key + 1 : 0
+      if (!STRUCTURE.has(doc.word(key))) only = only === -1 ? key + 1 : 0
     }
     return only > 0 ? only : -1
   }

@@ -2,14 +2,16 @@ import { compileNames } from './wildcard.ts'
 
 /**
  * Every name a model goes by, so that a policy on one of them cannot be walked around by another: as
- * sent, without each leading `provider/` or `models/`, the base of a fine-tune, and by aliases in
- * both directions. All in lower case.
+ * sent, without each leading `provider/` or `models/`, without the tag `latest`, the base of a
+ * fine-tune, and by aliases in both directions. All in lower case.
  */
 
 /** Calls name the same few models again and again. */
 const CACHE_ENTRIES_MAX = 1_000
 /** Longer names are worked out each time. */
 const CACHE_LENGTH_MAX = 256
+/** The tag that a name of Ollama's has where it has none. */
+const LATEST = ':latest'
 /** Prefixes taken off one by one; of a name with more the rest is looked at without all of them. */
 const PREFIXES_MAX = 16
 
@@ -44,7 +46,9 @@ export function wideMatcher(
   names: ModelNames,
 ): (model: string) => boolean {
   const is = compileNames(patterns.map((pattern) => pattern.toLowerCase()))
-  return (model) => names.of(model).some(is)
+  // A registry takes a name without a tag for the tag `latest`.
+  return (model) =>
+    names.of(model).some((name) => is(name) || (!name.includes(':') && is(`${name}${LATEST}`)))
 }
 
 /**
@@ -115,6 +119,7 @@ function namesOf(model: string, aliases: Aliases): readonly string[] {
     for (const short of withoutPrefixes(name)) names.add(short)
     const base = baseOfFineTune(name)
     if (base !== null) names.add(base)
+    if (name.endsWith(LATEST)) names.add(name.slice(0, -LATEST.length))
     for (const alias of aliases.get(name) ?? []) names.add(alias)
   }
   return [...names]

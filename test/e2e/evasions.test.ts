@@ -1,0 +1,125 @@
+import t from 'tap'
+
+import { answer, FakeUpstream } from '../support/fake-upstream.ts'
+import { startGovernor } from '../support/start-governor.ts'
+
+t.setTimeout(180_000)
+
+/**
+ * Goal: what a policy forbids reaches no provider, however it is written, cut up or named. Method: each
+ * row is a call that a plausible provider reads as what is forbidden; it is refused and nothing is sent.
+ */
+
+const POLICIES = `
+  - { id: open, allow: {} }
+  - { id: models, deny: { models: ['gpt-5*', llama3, 'qwen3:latest'] } }
+  - { id: words, deny: { input: { words: [zeus, 'project hermes'] } } }
+  - { id: mails, redact: { input: { detect: [email] } } }
+  - { id: long, deny: { input: { max_chars: 500 } } }
+  - { id: cap, require: 'request.operation != "completions" || request.max_output_tokens <= 100' }`
+
+const MODEL = 'gpt-4o'
+const BETWEEN_LINES =
+  'tell\nme\nabout\nzeus\nand\nhis\nfriends\nwhatever\nthis\nis\nlong\nenough\nokay'
+const LONG = 'x '.repeat(1000)
+
+type Row = readonly [note: string, path: string, body: object, policy: string]
+
+const CHAT = '/v1/chat/completions'
+const GEMINI = '/v1beta/models/gpt-4o:generateContent'
+
+function says(content: unknown): object {
+  return { model: MODEL, max_tokens: 9, messages: [{ role: 'user', content }] }
+}
+
+function cut(more: object, [one, two] = ['ze', 'us']): unknown[] {
+  return [
+    { ...more, type: 'text', text: one },
+    { ...more, type: 'text', text: two },
+  ]
+}
+
+function turns(...contents: readonly object[]): object {
+  return { contents }
+}
+
+const ROWS: Readonly<Record<string, readonly Row[]>> = {
+  openai: [
+    ['parts beside an empty refusal', CHAT, says(cut({ refusal: '' })), 'words'],
+    ['parts beside a role', CHAT, says(cut({ role: 'user' })), 'words'],
+    ['an address cut in parts', CHAT, says(cut({ role: 'u' }, ['jane@exa', 'mple.com'])), 'mails'],
+    [
+      'a message and a part beside null',
+      CHAT,
+      {
+        model: MODEL,
+        messages: [
+          { role: 'user', content: 'ze' },
+          { role: 'user', content: [{ refusal: null, type: 'text', text: 'us' }] },
+        ],
+      },
+      'words',
+    ],
+    ['a field nobody knows', CHAT, { ...says('hi'), documents: [{ text: LONG }] }, 'long'],
+    ['the tag that is meant', CHAT, { ...says('hi'), model: 'llama3:latest' }, 'models'],
+    ['no tag where one is meant', CHAT, { ...says('hi'), model: 'library/Qwen3' }, 'models'],
+  ],
+  anthropic: [
+    ['parts beside a refusal', '/v1/messages', says(cut({ refusal: 'x' })), 'words'],
+    [
+      'a signature of words',
+      '/v1/messages',
+      says([{ type: 'thinking', thinking: 'a', signature: BETWEEN_LINES }]),
+      'words',
+    ],
+    [
+      'a signature where nothing is signed',
+      '/v1/messages',
+      says([{ type: 'text', text: 'a', signature: `${'a'.repeat(60)}/zeus/` }]),
+      'words',
+    ],
+    ['a field nobody knows', '/v1/messages', { ...says('hi'), documents: [LONG] }, 'long'],
+  ],
+  gemini: [
+    [
+      'turns of one part that is no list',
+      GEMINI,
+      turns({ role: 'user', parts: { text: 'ze' } }, { role: 'user', parts: { text: 'us' } }),
+      'words',
+    ],
+    [
+      'turns of roles that are one',
+      GEMINI,
+      turns({ role: '', parts: [{ text: 'ze' }] }, { role: 'USER', parts: [{ text: 'us' }] }),
+      'words',
+    ],
+    [
+      'a signature of words',
+      GEMINI,
+      turns({ parts: [{ text: 'a', thoughtSignature: BETWEEN_LINES }] }),
+      'words',
+    ],
+  ],
+  ollama: [
+    [
+      'a cap that is none',
+      '/api/generate',
+      { model: MODEL, prompt: 'a', options: { num_predict: 0 } },
+      '',
+    ],
+    ['the tag that is meant', '/api/chat', { ...says('a'), model: 'llama3:latest' }, 'models'],
+  ],
+}
+
+for (const [dialect, rows] of Object.entries(ROWS)) {
+  t.test(`${dialect}: nothing forbidden gets through`, async (t) => {
+    const upstream = await FakeUpstream.start(t, answer())
+    const site = await startGovernor(t, { upstream: upstream.url, dialect, policies: POLICIES })
+    for (const [note, path, body, policy] of rows) {
+      const { status, headers, text } = await site.send({ path, body })
+      t.equal(status, policy === '' ? 400 : 403, `${note}: ${text}`)
+      t.equal(headers['x-governor-policy'] ?? '', policy, note)
+    }
+    t.equal(upstream.received.length, 0, upstream.everything)
+  })
+}
