@@ -117,6 +117,20 @@ export function openForReading(path: string): Database.Database {
   return db
 }
 
+/**
+ * Refuses a file with entries in places that no writer gives: SQLite counts from 1. Readers go from
+ * place to place, so what stands before the first would be shown by some and missed by others.
+ */
+export function refuseStrangePlaces(db: Database.Database): void {
+  const { first, last } = db
+    .prepare<[], { first: number | null; last: number | null }>(
+      'SELECT min(id) AS first, max(id) AS last FROM entries',
+    )
+    .get()!
+  const isUsual = (first ?? 1) >= 1 && (last ?? 1) < Number.MAX_SAFE_INTEGER
+  if (!isUsual) throw new Error(`it has entries from ${first} to ${last}, and begins with 1`)
+}
+
 /** Says which file and key an error of SQLite or of the system is about; ours say so themselves. */
 export function aboutLog(path: string, error: unknown): Error {
   const { message, code } = error as Error & { readonly code?: unknown }

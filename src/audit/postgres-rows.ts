@@ -2,6 +2,7 @@ import type { Pool, PoolClient } from 'pg'
 
 import type { CallFilter } from './call-index.ts'
 import type { StoredEntry } from './query.ts'
+import type { RowColumns } from './sink-rows.ts'
 import type { EntryRow } from './verify-chain.ts'
 
 /** Reading the audit in PostgreSQL: the calls that match a question, and every entry in order. */
@@ -10,6 +11,8 @@ import type { EntryRow } from './verify-chain.ts'
 export interface RemoteRow extends EntryRow {
   readonly writerId: Buffer
   readonly epoch: number
+  /** What questions are asked by; null for an entry that is kept as bytes. */
+  readonly columns: RowColumns | null
 }
 
 interface Found {
@@ -24,16 +27,26 @@ interface Found {
   readonly body: Buffer
 }
 
+interface FoundWhole extends Found, RowColumns {
+  readonly is_dead: boolean
+}
+
 const ROWS_A_READ = 1_000
+/** Of PostgreSQL's integer: nothing is in front of it. */
+const EPOCH_LEAST = -(2 ** 31)
 const US = '(extract(epoch FROM occurred_at) * 1000000)::bigint AS us'
+const COLUMNS = 'tenant, key_id, key_name, operation, model, decision, policy, code'
 const ENTRIES = `
   SELECT writer_id, epoch, seq, occurred_at, convert_to(kind, 'UTF8') AS kind,
-    convert_to(request_id, 'UTF8') AS request_id, awaits, hash, body FROM governor.entries`
+    convert_to(request_id, 'UTF8') AS request_id, awaits, hash, body, ${COLUMNS}, false AS is_dead
+  FROM governor.entries`
 const ALL = `
-  SELECT writer_id, epoch, seq, ${US}, kind, request_id, awaits, hash, body FROM (
+  SELECT writer_id, epoch, seq, ${US}, kind, request_id, awaits, hash, body, ${COLUMNS}, is_dead
+  FROM (
     ${ENTRIES}
     UNION ALL
-    SELECT writer_id, epoch, seq, occurred_at, kind, request_id, awaits, hash, body
+    SELECT writer_id, epoch, seq, occurred_at, kind, request_id, awaits, hash, body,
+      NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, true
     FROM governor.dead_letters
   ) AS every
   WHERE (writer_id, epoch, seq) > ($1::bytea, $2::integer, $3::bigint)
@@ -85,9 +98,9 @@ export function callQuestion(filter: CallFilter): {
 
 /** Every entry, chain by chain in order, a page at a time. Rejects with the server's error. */
 export async function* everyEntry(client: PoolClient): AsyncGenerator<RemoteRow> {
-  let place: readonly [Buffer, number, number] = [Buffer.alloc(0), 0, 0]
+  let place: readonly [Buffer, number, number] = [Buffer.alloc(0), EPOCH_LEAST, 0]
   for (;;) {
-    const { rows } = await client.query<Found>(ALL, [...place, ROWS_A_READ])
+    const { rows } = await client.query<FoundWhole>(ALL, [...place, ROWS_A_READ])
     for (const row of rows) {
       const seq = Number(row.seq)
       place = [row.writer_id, row.epoch, seq]
@@ -103,8 +116,14 @@ export async function* everyEntry(client: PoolClient): AsyncGenerator<RemoteRow>
         awaits: row.awaits ? 1 : 0,
         hash: row.hash,
         body: row.body,
+        columns: row.is_dead ? null : columnsIn(row),
       }
     }
     if (rows.length < ROWS_A_READ) return
   }
+}
+
+function columnsIn(row: RowColumns): RowColumns {
+  const { tenant, key_id, key_name, operation, model, decision, policy, code } = row
+  return { tenant, key_id, key_name, operation, model, decision, policy, code }
 }

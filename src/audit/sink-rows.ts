@@ -26,7 +26,11 @@ const DEPTH_MAX = 200
  * Reads a body as PostgreSQL would have to. Its text and jsonb take neither NUL nor a lone surrogate,
  * nor numbers beyond any range; one such entry would stop every question about the others.
  */
-export function readRow({ kind, requestId, body }: ShipRow): ReadRow {
+export function readRow({
+  kind,
+  requestId,
+  body,
+}: Pick<ShipRow, 'kind' | 'requestId' | 'body'>): ReadRow {
   if (kind.includes('\0') || requestId.includes('\0')) return dead('its columns hold NUL')
   let value: unknown
   try {

@@ -5,6 +5,10 @@ import { commitment, hasPersonal, type PersonalRow } from './personal.ts'
 import type { ChainState, EntryRow, ParsedBody } from './verify-chain.ts'
 
 const MISSING = 'Its personal values are missing, and no entry says that they were erased'
+const UNSAID = 'Personal values lie beside it, and it commits to none'
+const STRAY = `
+  SELECT count(*) FROM personal WHERE NOT EXISTS (
+    SELECT 1 FROM entries WHERE entries.chain = personal.chain AND entries.seq = personal.seq)`
 
 /** Holds personal values against the commitments in the entries, and what is gone against `redaction`. */
 export class PersonalCheck {
@@ -38,19 +42,25 @@ export class PersonalCheck {
     }
   }
 
-  /** The file whose entries come next. */
+  /** The file whose entries come next. Throws an Error when values lie there that belong to none. */
   open(db: Database): void {
-    this.#read = hasPersonal(db)
-      ? db.prepare('SELECT name, subject, salt, value FROM personal WHERE chain = ? AND seq = ?')
-      : null
+    this.#read = null
+    if (!hasPersonal(db)) return
+    const values = db.prepare<[], number>(STRAY).pluck().get() ?? 0
+    if (values > 0) throw new Error(`${values} personal values belong to no entry`)
+    // A log that keeps none is not asked about each of its entries.
+    if (db.prepare('SELECT 1 FROM personal LIMIT 1').get() === undefined) return
+    this.#read = db.prepare(
+      'SELECT name, subject, salt, value FROM personal WHERE chain = ? AND seq = ?',
+    )
   }
 
   /** Looks at the values of one entry; says what does not hold. */
   entry(chain: ChainState, row: EntryRow, body: ParsedBody): string[] {
     const said = body.personal
-    if (said === undefined) return []
-    if (typeof said !== 'object' || said === null) return ['Its commitments are not a JSON object']
     const rows = this.#read?.all(row.chain, row.seq) ?? []
+    if (said === undefined) return rows.length === 0 ? [] : [UNSAID]
+    if (typeof said !== 'object' || said === null) return ['Its commitments are not a JSON object']
     const wanted = Object.entries(said)
     if (rows.length === 0) return this.#missing(chain, row)
     const found = new Map(rows.map((each) => [each.name, each]))

@@ -3,6 +3,8 @@ import type { PoolClient } from 'pg'
 import { everyEntry } from './postgres-rows.ts'
 import type { RemoteRow } from './postgres-rows.ts'
 import { checkSchema, closePool, openPool } from './postgres.ts'
+import { readRow } from './sink-rows.ts'
+import type { RowColumns } from './sink-rows.ts'
 import { ChainState, isHead, parseBody } from './verify-chain.ts'
 import { gatherEvidence, NO_EVIDENCE } from './verify-tree.ts'
 import type { Evidence } from './verify-tree.ts'
@@ -75,6 +77,8 @@ class RemoteVerification {
     if (chain === null) return
     const body = parseBody(row.body)
     for (const what of chain.take(row, body)) this.#problem(chain, row.seq, what)
+    const column = alteredColumn(row)
+    if (column !== null) this.#problem(chain, row.seq, `Its ${column} differs from its body`)
     this.#entries++
     if (row.seq === 1 && body !== null) {
       const { previous, continues, recovers } = body
@@ -100,8 +104,7 @@ class RemoteVerification {
       const chain = this.#chains.get(`${writer}:${epoch}`)
       const seq = Number(last_seq)
       if (chain === undefined) {
-        const lost = new ChainState(PLACE, writer_id, epoch, this.#evidence)
-        this.#problem(lost, 0, `All ${seq} entries of this writer are missing`)
+        this.#problem({ writer }, 0, `All ${seq} entries of this writer are missing`)
       } else if (
         chain.standsAt({ writer_id: writer, epoch, seq, hash: last_hash.toString('hex') })
       ) {
@@ -163,8 +166,8 @@ class RemoteVerification {
   }
 
   #chainOf({ writerId, epoch }: RemoteRow): ChainState | null {
-    if (writerId.length !== 16) {
-      this.#problemsTotal++
+    if (writerId.length !== 16 || epoch < 0) {
+      this.#problem({ writer: '' }, 0, 'A writer id or an epoch was altered')
       return null
     }
     const name = `${writerId.toString('hex')}:${epoch}`
@@ -216,9 +219,17 @@ class RemoteVerification {
     this.#notes.push({ file: PLACE, writer: chain.writer, seq: 1, what })
   }
 
-  #problem(chain: ChainState, seq: number, what: string): void {
+  #problem(chain: Pick<ChainState, 'writer'>, seq: number, what: string): void {
     this.#problemsTotal++
     if (this.#problems.length >= FINDINGS_MAX) return
     this.#problems.push({ file: PLACE, writer: chain.writer, seq, what })
   }
+}
+
+/** The first column that says something else than the body it repeats; null when none does. */
+function alteredColumn({ columns, kind, request_id, body }: RemoteRow): string | null {
+  if (columns === null) return null
+  const said = readRow({ kind, requestId: request_id, body }).columns
+  const names = Object.keys(columns) as (keyof RowColumns)[]
+  return names.find((name) => columns[name] !== (said?.[name] ?? null)) ?? null
 }

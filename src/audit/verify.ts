@@ -1,7 +1,7 @@
 import type { Database } from 'better-sqlite3'
 
 import { BATCH_ENTRIES_MAX } from './batch.ts'
-import { epochFiles, openForReading } from './file.ts'
+import { epochFiles, openForReading, refuseStrangePlaces } from './file.ts'
 import { retentionsIn, retentionsOf } from './retention.ts'
 import {
   absentOrigins,
@@ -145,6 +145,7 @@ class Verification {
   }
 
   readFile(db: Database, file: string): void {
+    refuseStrangePlaces(db)
     const read = db.prepare<[number, number], EntryRow>(
       `SELECT id, chain, seq, occurred_at, kind, request_id, awaits, hash, body
        FROM entries WHERE id > ? ORDER BY id LIMIT ?`,

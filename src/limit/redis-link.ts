@@ -84,6 +84,14 @@ export class RedisLink {
     return Math.floor(monotonicMs() + this.#offsetMs + this.#waitMs)
   }
 
+  /**
+   * Redis said at its time `redisMs` that a call was too late, and said it in time: its clock has gone
+   * forward, or this machine slept. Without this no call would be in time until it is connected anew.
+   */
+  late(redisMs: number): void {
+    this.#offsetMs = Math.max(this.#offsetMs, redisMs - monotonicMs())
+  }
+
   /** Resolves when Redis has answered, or after a second without. */
   async open(): Promise<void> {
     const deadlineMs = monotonicMs() + START_MS
@@ -107,6 +115,8 @@ export class RedisLink {
   async close(): Promise<void> {
     this.#closed = true
     clearTimeout(this.#probe)
+    // Scripts are written together at the end of a turn; QUIT, at once, would overtake them.
+    await new Promise((resolve) => setImmediate(resolve))
     if (this.#usable) await this.#redis.quit().catch(() => null)
     this.#usable = false
     this.#redis.disconnect()

@@ -179,12 +179,12 @@ end
  *
  * KEYS: state and holders of each account. ARGV: lease id, its life (ms), the last moment at which
  * this may still happen (ms, 0 is any), then for each account kind, limit, window, need, burst and the
- * starts of four calendar periods (0 where there are none). Answers `{-1}` when it is too late, else
+ * starts of four calendar periods (0 where there are none). Answers `{-1, now}` when it is too late, else
  * `{refused, now, used, held, wait, reset, …}`; `refused` is 0 or 1, and `wait` is 0 for accounts
  * that would let the call pass.
  */
 export const RESERVE = `${COMMON}
-if tonumber(ARGV[3]) > 0 and now > tonumber(ARGV[3]) then return {-1} end
+if tonumber(ARGV[3]) > 0 and now > tonumber(ARGV[3]) then return {-1, text(now)} end
 local accounts, refused, answer = {}, 0, {0, text(now)}
 for index = 1, #KEYS / 2 do
   local account = open(index, 4 + (index - 1) * 9)

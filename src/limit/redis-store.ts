@@ -84,7 +84,7 @@ export class RedisStore implements LimitStore {
     this.#link = new RedisLink({
       ...to,
       onChange: (usable) => {
-        if (usable) void this.#count()
+        if (usable) this.#returned()
         onChange(usable)
       },
     })
@@ -149,8 +149,10 @@ export class RedisStore implements LimitStore {
     return this.#link.usable ? null : this.#local.peek(call, now)
   }
 
+  /** What could not be settled is sent once more. */
   async close(): Promise<void> {
     for (const stopTimer of this.#timers) stopTimer()
+    while (this.#link.usable && this.#unsettled.length > 0) this.#resettle()
     await this.#link.close()
   }
 
@@ -187,7 +189,10 @@ export class RedisStore implements LimitStore {
 
   /** Null when it was too late for Redis to do anything. */
   #answered(answer: readonly number[], holding: Holding): Lease | Refusal | null {
-    if (Number(answer[0]) === -1) return null
+    if (Number(answer[0]) === -1) {
+      this.#link.late(Number(answer[1]))
+      return null
+    }
     const figures = answer.slice(2).map(Number)
     const states = holding.accounts.map((account, index) => {
       const [used = 0, held = 0, wait = 0, reset = 0] = figures.slice(index * 4, index * 4 + 4)
@@ -234,6 +239,12 @@ export class RedisStore implements LimitStore {
     }
     if (this.#link.usable) void this.#link.run('SETTLE', call).catch(keep)
     else keep()
+  }
+
+  /** It may be empty: places that are held here are put back before anybody is given one. */
+  #returned(): void {
+    this.#renew()
+    void this.#count()
   }
 
   #resettle(): void {

@@ -123,6 +123,21 @@ t.test('verifyPostgres() finds whatever is altered, with where', async (t) => {
       /Its request id differs/,
     ],
     [
+      'a column that questions are asked by',
+      `UPDATE governor.entries SET tenant = 'other' WHERE seq = 4`,
+      /Its tenant differs from its body/,
+    ],
+    [
+      'an entry of no writer',
+      `INSERT INTO governor.entries SELECT ''::bytea, -1, seq, occurred_at, kind, request_id, awaits, hash, body FROM governor.entries WHERE seq = 3 LIMIT 1`,
+      /A writer id or an epoch was altered/,
+    ],
+    [
+      'an epoch',
+      'UPDATE governor.entries SET epoch = -1 WHERE seq = 3',
+      /A writer id or an epoch was altered/,
+    ],
+    [
       'a doubled entry',
       `INSERT INTO governor.entries SELECT writer_id, epoch, seq, occurred_at + '1 second', kind, request_id, awaits, hash, body FROM governor.entries WHERE seq = 3`,
       /repeated or misplaced/,

@@ -103,6 +103,19 @@ const ALTERATIONS: readonly { name: string; sql: string }[] = [
   { name: 'a writer id', sql: 'UPDATE chains SET writer_id = zeroblob(16) WHERE id = 2' },
   { name: 'a short writer id', sql: "UPDATE chains SET writer_id = x'00' WHERE id = 2" },
   { name: 'an epoch', sql: 'UPDATE chains SET epoch = 7 WHERE id = 2' },
+  {
+    name: 'an entry in front of the first place',
+    sql: `INSERT INTO entries SELECT -9223372036854775808, chain, 99, occurred_at, kind, 'r1', awaits,
+          hash, body FROM entries WHERE id = 2`,
+  },
+  {
+    name: 'a personal value that its entry does not commit to',
+    sql: "INSERT INTO personal VALUES (1, 2, 'client.address', 'acme/bob', x'00', '10.6.6.6')",
+  },
+  {
+    name: 'a personal value of no entry',
+    sql: "INSERT INTO personal VALUES (1, 99, 'client.address', 'acme/bob', x'00', '10.6.6.6')",
+  },
   { name: 'a body that is no object', sql: "UPDATE entries SET body = x'5b5d' WHERE id = 7" },
 ]
 

@@ -1,3 +1,6 @@
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer } from 'node:net'
+
 import { Redis } from 'ioredis'
 import t from 'tap'
 
@@ -142,4 +145,70 @@ t.test('a Redis that is slow for a moment', async (t) => {
   t.ok(outcomes.every((outcome) => 'states' in outcome && outcome.how === 'local_share'))
   await until('Redis to be used again', () => store.mode === 'redis')
   t.ok(remainingOf(await ask(store)) >= 89, 'calls that were late did nothing')
+})
+
+/** A way to Redis on which it says that it is an hour earlier than it is; the address of it. */
+async function anHourEarlier(
+  t: { teardown(then: () => unknown): void },
+  { port }: RedisServer,
+): Promise<string> {
+  const timeAnswer = /^\*2\r\n\$10\r\n(\d{10})/
+  const server = createServer((client) => {
+    const redis = connect(port, '127.0.0.1')
+    for (const [one, other] of [
+      [client, redis],
+      [redis, client],
+    ] as const) {
+      one.on('error', () => {})
+      one.on('close', () => other.destroy())
+    }
+    client.on('data', (chunk) => redis.write(chunk))
+    redis.on('data', (chunk) => {
+      const text = chunk.toString('latin1')
+      const said = text.replace(timeAnswer, (_, s) => `*2\r\n$10\r\n${Number(s) - 3600}`)
+      client.write(said, 'latin1')
+    })
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  return `redis://127.0.0.1:${(server.address() as AddressInfo).port}`
+}
+
+t.test('a Redis whose clock goes forward is asked again, not held for too late', async (t) => {
+  const server = await RedisServer.start(t)
+  const url = await anHourEarlier(t, server)
+  const store = await storeAt(t, url, [{ requests: rate(10, HOUR_MS) }])
+  t.match(await ask(store), { how: 'local_share' }, 'the first call cannot know')
+  t.match(await ask(store), { how: 'redis' })
+  t.equal(await passing(store, 20), 9)
+})
+
+t.test('places that are held are held in a Redis that came back empty', async (t) => {
+  const server = await RedisServer.start(t)
+  const store = await storeAt(t, server.url, [{ concurrent: 2 }])
+  t.equal(await passing(store, 5), 2)
+  await server.kill()
+  await until('the loss to be seen', () => store.mode === 'local_share')
+  await server.open()
+  await until('Redis to be used again', () => store.mode === 'redis')
+  t.equal(await passing(store, 5), 0)
+})
+
+t.test('what could not be settled is settled before the end', async (t) => {
+  const server = await RedisServer.start(t)
+  const limits = [{ tokens: rate(1_000, HOUR_MS) }]
+  const store = await storeAt(t, server.url, limits)
+  const forecast = { inputTokens: 10, outputTokensMax: 0, price: null, allowsUnpriced: true }
+  const call = { ...callBy(), forecast }
+  const lease = await ask(store, call)
+  const admin = new Redis(server.url)
+  t.teardown(() => admin.disconnect())
+  await admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+  await until('the loss to be seen', () => store.mode === 'local_share')
+  const spent = { tokens: 300, costNanoUsd: null, estimated: false }
+  if ('states' in lease) lease.settle(spent, now())
+  await until('Redis to be used again', () => store.mode === 'redis')
+  await store.close()
+  const other = await storeAt(t, server.url, limits)
+  t.equal(remainingOf(await ask(other, call)), 690)
 })
