@@ -20,6 +20,8 @@ export const REQUEST_ID_CHARS_MAX = 128
 export const STATE = 0
 export const COUNT = 1
 export const HEALTHY = 2
+/** Batches that landed, modulo 2^32. */
+export const LANDED = 3
 
 /** Values of `control[STATE]`. */
 export const IDLE = 0

@@ -42,7 +42,9 @@ function countAnswer(metrics: Metrics, { policies }: AnswerVerdict): void {
 
 function countTimes(metrics: Metrics, trail: Trail): void {
   let oursUs = 0
-  for (const { stage, us } of trail.stages) {
+  for (let index = 0; index < trail.stages.length; index++) {
+    const stage = trail.stages[index]!
+    const us = trail.stagesUs[index]!
     metrics.stageSeconds.observe(us / 1e6, stage)
     if (stage !== 'forward' && stage !== 'relay') oursUs += us
   }

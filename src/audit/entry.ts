@@ -322,9 +322,11 @@ function policiesOf(policies: readonly PolicyResult[], cut: Cutter): string {
   return said === undefined ? '' : `,"policies":[${said.join(',')}]`
 }
 
-function stagesOf({ stages }: Trail): string {
+function stagesOf({ stages, stagesUs }: Trail): string {
   let passed = ''
-  for (const { stage, us } of stages) passed += `${passed === '' ? '' : ','}"${stage}":${us}`
+  for (let index = 0; index < stages.length; index++) {
+    passed += `${index === 0 ? '' : ','}"${stages[index]!}":${stagesUs[index]!}`
+  }
   return `,"stages":{${passed}}`
 }
 

@@ -10,6 +10,7 @@ import {
   DURABLE_SEQ,
   FILE_BYTES,
   HEALTHY,
+  LANDED,
   IDLE,
   shareMemory,
   STATE,
@@ -120,7 +121,9 @@ function commitBatch(shared: Shared, log: Epochs): void {
   note(shared, log)
   // Before the answer, so that the next batch is never taken for the end of this one.
   Atomics.store(shared.control, STATE, IDLE)
-  answer(failure)
+  if (failure !== null) return answer(failure)
+  Atomics.add(shared.control, LANDED, 1)
+  Atomics.notify(shared.control, LANDED)
 }
 
 /** Work nobody waits for; that it failed shows in `healthy`, and the retry is the next round. */
