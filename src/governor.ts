@@ -19,7 +19,6 @@ import { createAdminServer } from './http/admin.ts'
 import { isCheck } from './http/check.ts'
 import { createProxyServer, listen } from './http/server.ts'
 import { MemoryStore, RESTORED_WINDOW_MIN_MS } from './limit/memory-store.ts'
-import { RedisStore } from './limit/redis-store.ts'
 import type { LimitStore } from './limit/store.ts'
 import type { Log } from './log.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
@@ -318,6 +317,8 @@ export class Governor {
 
 async function openLimits({ limitStore: url, sidecars }: Snapshot, log: Log): Promise<LimitStore> {
   if (url === 'memory') return new MemoryStore([], () => false)
+  // 4 MB of a process that most run without it.
+  const { RedisStore } = await import('./limit/redis-store.ts')
   const store = new RedisStore({
     url,
     sidecars,

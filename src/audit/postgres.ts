@@ -112,10 +112,3 @@ export function postgresMessage(error: unknown): string {
   const { message } = error as Error
   return error instanceof DatabaseError ? `${message} (SQLSTATE ${error.code})` : message
 }
-
-/** Host and database, for messages; never user or password. */
-export function shownUrl(url: string): string {
-  if (!URL.canParse(url)) return 'PostgreSQL'
-  const { host, pathname } = new URL(url)
-  return `postgres://${host}${pathname}`
-}

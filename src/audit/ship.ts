@@ -5,7 +5,7 @@ import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 import type { ShipWorkerOptions } from './ship-worker.ts'
 import type { Fork } from './shipper.ts'
-import { sinkName } from './sink.ts'
+import { sinkName } from './sink-name.ts'
 
 /** How far shipping is, as its thread tells it. */
 export interface ShipState {

@@ -1,5 +1,4 @@
 import type { ShipConfig } from '../config/snapshot.ts'
-import { shownUrl } from './postgres.ts'
 import type { Sink } from './ship-types.ts'
 import { HttpSink } from './sink-http.ts'
 import { PostgresSink } from './sink-postgres.ts'
@@ -7,11 +6,4 @@ import { PostgresSink } from './sink-postgres.ts'
 /** Opens what the configuration names; `path` is the log's. Connects on first use. */
 export function openSink(config: ShipConfig, path: string): Sink {
   return config.kind === 'postgres' ? new PostgresSink(config.url) : new HttpSink(config, path)
-}
-
-/** Names it in messages, without user, password or query. */
-export function sinkName({ kind, url }: ShipConfig): string {
-  if (kind === 'postgres') return shownUrl(url)
-  const { origin, pathname } = new URL(url)
-  return origin + pathname
 }

@@ -4,7 +4,8 @@ import { epochFiles } from '../audit/file.ts'
 import { escapeText } from '../audit/format.ts'
 import { postgresMessage } from '../audit/postgres.ts'
 import { Shipper } from '../audit/shipper.ts'
-import { openSink, sinkName } from '../audit/sink.ts'
+import { sinkName } from '../audit/sink-name.ts'
+import { openSink } from '../audit/sink.ts'
 import type { ShipConfig } from '../config/snapshot.ts'
 
 /** What `governor audit ship` was asked for. */

@@ -1,6 +1,7 @@
 import { escapeText } from '../audit/format.ts'
 import { migrate } from '../audit/migrate.ts'
-import { postgresMessage, shownUrl } from '../audit/postgres.ts'
+import { postgresMessage } from '../audit/postgres.ts'
+import { shownUrl } from '../audit/sink-name.ts'
 
 /** What `governor migrate` was asked for. */
 export interface MigrateOptions {
