@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 
 import { GovernorError } from '../errors.ts'
 import type { Dialect, Lookup, Route } from '../exchange.ts'
+import { foreignHint } from './foreign.ts'
 
 /** An upstream as match sees it. */
 export interface Mount {
@@ -30,7 +31,9 @@ export function match({ method, target, headers }: RequestHead, mounts: readonly
   const { mount, below } = findMount(path, mounts)
   const { dialect, found } =
     mount === null ? lookupAll(method, below, mounts, headers) : lookup(method, below, [mount])
-  if (found.kind === 'outside') throw new GovernorError('ROUTE_UNKNOWN', hinted(found.hint))
+  if (found.kind === 'outside') {
+    throw new GovernorError('ROUTE_UNKNOWN', hinted(found.hint ?? foreign(below, mounts)))
+  }
   if (found.kind === 'method') {
     const allow = found.allow.join(', ')
     throw new GovernorError('METHOD_NOT_ALLOWED', {
@@ -42,7 +45,7 @@ export function match({ method, target, headers }: RequestHead, mounts: readonly
   if (found.kind === 'unknown') {
     throw new GovernorError('OPERATION_UNKNOWN', {
       headers: { 'x-should-retry': 'false' },
-      ...hinted(found.hint),
+      ...hinted(found.hint ?? foreign(below, mounts)),
     })
   }
   const { endpoint, pathModel, sentAs = below } = found
@@ -83,6 +86,13 @@ function lookup(
     if (answer !== undefined) return answer
   }
   return answers.find(({ found }) => 'hint' in found) ?? answers[0]!
+}
+
+function foreign(path: string, mounts: readonly Mount[]): string | undefined {
+  return foreignHint(
+    path,
+    mounts.map(({ dialect }) => dialect.name),
+  )
 }
 
 function hinted(hint: string | undefined): { hint?: string } {

@@ -41,6 +41,20 @@ t.test('a common mistake is named, with its cure', async (t) => {
       'ROUTE_UNKNOWN',
       /Use \/v1\/chat\/completions/,
     ],
+    [
+      'a path of a provider that is not there',
+      { path: '/v1/messages' },
+      403,
+      'OPERATION_UNKNOWN',
+      /a path of Anthropic's API: it needs an upstream of dialect anthropic$/,
+    ],
+    [
+      'another such path',
+      { path: '/api/chat' },
+      404,
+      'ROUTE_UNKNOWN',
+      /it needs an upstream of dialect ollama$/,
+    ],
     ['the root', { path: '/' }, 404, 'ROUTE_UNKNOWN', /./],
     [
       'another method',

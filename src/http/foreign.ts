@@ -1,0 +1,37 @@
+/** A provider whose paths are known by sight. */
+interface Foreign {
+  readonly paths: RegExp
+  /** Dialects of upstreams that take such a path; none where no version of Governor does. */
+  readonly dialects: readonly string[]
+  readonly hint: string
+}
+
+const FOREIGN: readonly Foreign[] = [
+  whose(/^\/(?:v1\/)?messages(?:\/|$)/, 'anthropic', "Anthropic's API"),
+  whose(/^\/openai\/(?:deployments|v1)\//, 'azure-openai', 'Azure OpenAI'),
+  whose(/^\/v1(?:beta)?\/models\/[^/]+:[A-Za-z]/, 'gemini', "Gemini's API"),
+  whose(/^\/v1beta\//, 'gemini', "Gemini's API"),
+  whose(/^\/api\/[a-z]+$/, 'ollama', "Ollama's API"),
+  whose(/^\/model\/[^/]+\/(?:invoke|converse|count-tokens)/, 'bedrock', "Amazon Bedrock's API"),
+  whose(/^\/(?:v1\/)?(?:chat\/completions|responses|embeddings)$/, 'openai', "OpenAI's API"),
+  {
+    paths: /^\/v2\/(?:chat|embed|parse|batches)(?:\/|$)|^\/v1\/(?:chat|generate|embed|summarize)$/,
+    dialects: [],
+    hint: "This is a path of Cohere's own API, which is not supported in this version but for rerank",
+  },
+]
+
+function whose(paths: RegExp, dialect: string, api: string): Foreign {
+  const hint = `This is a path of ${api}: it needs an upstream of dialect ${dialect}`
+  return { paths, dialects: [dialect], hint }
+}
+
+/**
+ * What to tell a client whose path, below its mount, none of the upstreams knows: that it speaks the
+ * API of a provider that is not configured. Undefined where the path is nobody's by sight, or an
+ * upstream of that provider is there and refused it.
+ */
+export function foreignHint(path: string, dialects: readonly string[]): string | undefined {
+  const found = FOREIGN.find(({ paths }) => paths.test(path))
+  return found?.dialects.some((name) => dialects.includes(name)) === true ? undefined : found?.hint
+}

@@ -1,0 +1,30 @@
+import t from 'tap'
+
+import { foreignHint } from '../../src/http/foreign.ts'
+
+t.test('foreignHint() names the provider whose path it is', async (t) => {
+  for (const [path, api] of [
+    ['/v1/messages', 'Anthropic'],
+    ['/messages', 'Anthropic'],
+    ['/v1/messages/count_tokens', 'Anthropic'],
+    ['/openai/deployments/gpt-4o/chat/completions', 'Azure OpenAI'],
+    ['/v1beta/models/gemini-2.5-flash:generateContent', 'Gemini'],
+    ['/v1/models/gemini-2.5-flash:generateContent', 'Gemini'],
+    ['/api/chat', 'Ollama'],
+    ['/model/anthropic.claude%3A0/converse-stream', 'Amazon Bedrock'],
+    ['/v1/chat/completions', 'OpenAI'],
+    ['/v2/chat', 'Cohere'],
+    ['/v2/embed', 'Cohere'],
+  ] as const) {
+    t.match(foreignHint(path, []), `a path of ${api}`, path)
+  }
+})
+
+t.test('foreignHint() says nothing of other paths, nor where such an upstream is', async (t) => {
+  for (const path of ['/', '/metrics', '/v1', '/v1/nothing', '/admin', '/v2/rerank']) {
+    t.equal(foreignHint(path, []), undefined, path)
+  }
+  t.equal(foreignHint('/v1/messages/x', ['openai', 'anthropic']), undefined)
+  t.match(foreignHint('/v1/messages/x', ['openai']), 'dialect anthropic')
+  t.match(foreignHint('/v2/chat', ['openai', 'anthropic']), 'not supported in this version')
+})
