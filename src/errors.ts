@@ -41,6 +41,8 @@ export const ERRORS = {
   UPSTREAM_FAILED: spec(502, 'upstream', 'The upstream broke off'),
   UPSTREAM_REDIRECT: spec(502, 'upstream', 'The upstream answered with a redirect'),
   UPSTREAM_TIMEOUT: spec(504, 'upstream', 'The upstream did not answer in time'),
+  UPSTREAM_AWAY: spec(503, 'upstream', 'The upstream failed and is left alone for a while'),
+  UPSTREAM_BUSY: spec(503, 'upstream', 'The upstream has as many calls as it may have'),
   INTERNAL: spec(500, 'governor', 'Internal error'),
 } as const satisfies Record<string, ErrorSpec>
 

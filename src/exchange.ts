@@ -341,6 +341,10 @@ export class Trail {
   recorded = false
   /** The request was handed to the upstream. */
   forwarded = false
+  /** How often it was sent. */
+  tries = 0
+  /** Who had it last, where that is another of the group than the one that was decided on. */
+  movedTo: string | null = null
   /** Status the client received; 0 when none was sent. */
   status = 0
   upstreamStatus = 0

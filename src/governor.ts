@@ -287,11 +287,17 @@ export class Governor {
     metrics.inflightBytes.set(this.#shared.inFlight.bytes)
     metrics.limitStoreMode.reset()
     metrics.limitStoreMode.set({ mode: this.#shared.limits.mode }, 1)
-    for (const { pool } of this.#world.upstreams) {
+    metrics.breakerState.reset()
+    for (const { pool, care } of this.#world.upstreams) {
       const { size, running, queued } = pool.stats
+      const breaker = care?.breaker?.state(monotonicMs())
+      if (breaker !== undefined) metrics.breakerState.set({ upstream: pool.name }, breaker)
       metrics.poolConnections.set({ pool: pool.name, state: 'open' }, size)
       metrics.poolConnections.set({ pool: pool.name, state: 'in_use' }, running)
-      metrics.poolConnections.set({ pool: pool.name, state: 'waiting' }, queued)
+      metrics.poolConnections.set(
+        { pool: pool.name, state: 'waiting' },
+        queued + (care?.gate?.waiting ?? 0),
+      )
     }
     for (const [quantile, percent] of [
       ['0.5', 50],

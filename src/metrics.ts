@@ -134,7 +134,10 @@ function stateMetrics(make: Maker) {
       'upstream',
       'fault',
     ]),
-    breakerState: make.gauge('breaker_state', '0 closed, 1 open', ['upstream']),
+    upstreamRetries: make.counter('upstream_retries_total', 'Tries that were followed by another', [
+      'upstream',
+    ]),
+    breakerState: make.gauge('breaker_state', '0 closed, 0.5 half-open, 1 open', ['upstream']),
     configReloads: make.counter('config_reloads_total', 'Configuration loads by result', [
       'result',
     ]),

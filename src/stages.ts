@@ -1,19 +1,19 @@
 import { hash, randomUUID } from 'node:crypto'
-import type { IncomingHttpHeaders } from 'node:http'
 
 import { answerGuard } from './answer-policies.ts'
 import type { Recorder } from './audit/record.ts'
-import { authenticate, endedKey } from './auth/authenticate.ts'
+import { authenticate } from './auth/authenticate.ts'
 import type { KeyRing } from './auth/key-ring.ts'
 import { besideCandidate } from './candidate.ts'
 import { monotonicMs, wallMs } from './clock.ts'
 import { decide } from './decide.ts'
 import { GovernorError } from './errors.ts'
 import { type Facts, type Instant, type Meter, type Route, Trail } from './exchange.ts'
+import { Forwarding, subjectOf } from './forwarding.ts'
 import type { ActiveCalls } from './http/active-calls.ts'
 import { type InFlight, readBody, release } from './http/body.ts'
 import type { HttpExchange } from './http/exchange.ts'
-import { checkHead, forwardable, limitAddress } from './http/headers.ts'
+import { checkHead, limitAddress } from './http/headers.ts'
 import { match } from './http/match.ts'
 import { relay } from './http/relay.ts'
 import { respond } from './http/respond.ts'
@@ -28,9 +28,8 @@ import type { LimitStore } from './limit/store.ts'
 import { listModels, listsModels } from './list-models.ts'
 import type { Log } from './log.ts'
 import type { Metrics } from './metrics.ts'
-import type { Permit, Stages } from './pipeline.ts'
+import type { Stages } from './pipeline.ts'
 import type { Answer } from './upstream/call.ts'
-import { forward } from './upstream/forward.ts'
 import { Scrubber } from './upstream/scrub.ts'
 import { applySplices } from './upstream/splice.ts'
 import type { RunningUpstream, World } from './world.ts'
@@ -104,7 +103,7 @@ function checkingStages(world: World, shared: Shared): Omit<GovernorStages, Call
       })
     },
     inspect: (body, route) => route.dialect.inspect(route, body.bytes, maximums),
-    route: (facts, trail) => findUpstream(world, facts.models, trail),
+    route: (_facts, trail) => findUpstream(world, trail),
     decide: besideCandidate(world, (facts, trail, exchange) =>
       decide(world, facts, trail, exchange),
     ),
@@ -128,6 +127,7 @@ function checkingStages(world: World, shared: Shared): Omit<GovernorStages, Call
 /** From the permit to the last byte and the outcome. */
 function callingStages(world: World, shared: Shared): Pick<GovernorStages, CallingVerb> {
   const { timeouts } = world.snapshot
+  const forwarding = new Forwarding(world, shared)
   return {
     rewrite: ({ bytes, decoded, receivedSha256 }, trail) => {
       const asks = usesAsk(trail)
@@ -143,23 +143,7 @@ function callingStages(world: World, shared: Shared): Pick<GovernorStages, Calli
       return outgoing
     },
     record: (trail) => shared.recorder.record(trail),
-    forward: (permit, exchange, trail) => {
-      const upstream = permit.upstream as RunningUpstream
-      const { method = '', headers } = exchange.incoming
-      if (exchange.clientGone) throw new GovernorError('CLIENT_CLOSED')
-      const ended = shared.ring.ended(trail.principal!.keyId, wallMs())
-      if (ended !== null) throw endedKey(ended)
-      trail.forwarded = true
-      return forward(permit, {
-        pool: upstream.pool,
-        method,
-        headers: outgoingHeaders(permit, headers, world),
-        firstByteMs: timeouts.firstByteMs,
-        idleMs: timeouts.idleMs,
-        faults: shared.metrics.upstreamErrors,
-        exchange,
-      })
-    },
+    forward: (permit, exchange, trail) => forwarding.run({ permit, exchange, trail }),
     relay: async (received, exchange, trail) => {
       trail.firstByteMs = monotonicMs()
       const lists = listsModels(trail.route!)
@@ -195,15 +179,6 @@ function callingStages(world: World, shared: Shared): Pick<GovernorStages, Calli
       shared.recorder.settle(trail, exchange.incoming.socket.remoteAddress)
     },
   }
-}
-
-/** What the client may say to a provider, then what only we say: nothing of ours can be dropped. */
-function outgoingHeaders(permit: Permit, headers: IncomingHttpHeaders, world: World): string[] {
-  const { dialect, credentialHeaders } = permit.upstream as RunningUpstream
-  const outgoing = forwardable(headers, world.headers.get(dialect)!.request)
-  if (permit.bytes.length > 0) outgoing.push('content-type', 'application/json')
-  outgoing.push('accept-encoding', 'identity', ...credentialHeaders)
-  return outgoing
 }
 
 function clientOf({ incoming }: HttpExchange): NonNullable<Trail['client']> {
@@ -248,26 +223,27 @@ function usesAsk(trail: Trail): boolean {
   return trail.going.askUsage !== null && (trail.upstream as RunningUpstream).config.usage === 'ask'
 }
 
-/** The first upstream in the order of the file that the mount allows and that serves every model. */
-function findUpstream(world: World, models: readonly string[], trail: Trail): RunningUpstream {
-  const { mount, dialect, endpoint } = trail.route!
-  const subject = {
-    principal: trail.principal!,
-    operation: endpoint.operation,
-    models: allModels(models, trail.route!),
-    upstream: null,
-  }
+/**
+ * The first upstream in the order of the file that the mount allows and that serves every model; where it
+ * is one of a group, the one of them whose turn it is.
+ */
+function findUpstream(world: World, trail: Trail): RunningUpstream {
+  const { mount, dialect } = trail.route!
+  const subject = subjectOf(trail)
+  const serves = (upstream: RunningUpstream) => upstream.serves.fails(subject) === null
   const found = world.upstreams.find(
     (upstream) =>
       (mount === null || upstream.name === mount) &&
       upstream.provider === dialect &&
-      upstream.serves.fails(subject) === null,
+      serves(upstream),
   )
   if (found === undefined) {
+    const { models } = trail.facts!
     throw new GovernorError('UPSTREAM_UNKNOWN', {
       detail: models.length === 0 ? 'this call names no model' : `"${models.join('", "')}"`,
       param: 'model',
     })
   }
-  return found
+  if (found.group === null || mount !== null) return found
+  return found.group.pick(serves, monotonicMs()) ?? found
 }

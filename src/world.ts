@@ -9,11 +9,19 @@ import { compilePolicies, type CompiledPolicies } from './policy/compile.ts'
 import { upstreamRouter } from './policy/described-call.ts'
 import { compileAliases, ModelNames } from './policy/model-names.ts'
 import { compileSelectors, NO_SELECTORS, type SelectorTest } from './policy/selectors.ts'
+import { UpstreamCare } from './upstream/care.ts'
 import { UpstreamPool } from './upstream/forward.ts'
+import { Group, type Member } from './upstream/group.ts'
 
 /** An upstream that is ready to be called. */
-export interface RunningUpstream extends Upstream {
+export interface RunningUpstream extends Upstream, Member {
   readonly config: UpstreamConfig
+  /** Null where nothing is said of failures or size: it is called, once. */
+  readonly care: UpstreamCare | null
+  /** Null where it stands alone. */
+  readonly group: Group<RunningUpstream> | null
+  readonly firstByteMs: number
+  readonly idleMs: number
   readonly provider: Dialect
   readonly pool: UpstreamPool
   /** Fails for a call whose models this upstream does not serve. */
@@ -66,21 +74,12 @@ const SERVES = { quantifier: 'every', modellessPasses: true } as const
 /** Compiles a snapshot. All the cost of a reload is here, before the swap. */
 export async function createWorld(snapshot: Snapshot, parts: WorldParts): Promise<World> {
   const names = new ModelNames(compileAliases(snapshot.aliases))
-  const upstreams: RunningUpstream[] = []
+  const upstreams: Building[] = []
   for (const config of snapshot.upstreams) {
-    const provider = parts.dialects[config.dialect]!
-    const secret = config.credential
-    upstreams.push({
-      name: config.name,
-      dialect: config.dialect,
-      config,
-      provider,
-      pool: await poolFor(config, snapshot.timeouts.connectMs, parts),
-      serves: compileSelectors({ ...NO_SELECTORS, models: config.models }, names, SERVES),
-      credentialHeaders: secret === null ? [] : Object.entries(provider.credential(secret)).flat(),
-      secret: secretOf(config),
-    })
+    const serves = compileSelectors({ ...NO_SELECTORS, models: config.models }, names, SERVES)
+    upstreams.push(await openUpstream(config, { serves, snapshot, parts }))
   }
+  joinGroups(upstreams)
   const headers = new Map(
     Object.values(parts.dialects).map((dialect) => [
       dialect.name,
@@ -97,6 +96,63 @@ export async function createWorld(snapshot: Snapshot, parts: WorldParts): Promis
   const prices = new PriceBook(snapshot.prices, readPriceTable().models, snapshot.aliases)
   const reserveOutput = Math.max(0, ...snapshot.limits.map((limit) => limit.reserveOutput))
   return { snapshot, policies, candidate, upstreams, headers, detectors, prices, reserveOutput }
+}
+
+type Building = { -readonly [Key in keyof RunningUpstream]: RunningUpstream[Key] }
+
+async function openUpstream(
+  config: UpstreamConfig,
+  given: {
+    readonly serves: SelectorTest
+    readonly snapshot: Snapshot
+    readonly parts: WorldParts
+  },
+): Promise<Building> {
+  const { parts, serves } = given
+  const { name, dialect, credential, group, timeouts: own } = config
+  const { connectMs, firstByteMs, idleMs } = given.snapshot.timeouts
+  const provider = parts.dialects[dialect]!
+  const care = careFor(config, parts.former)
+  return {
+    name,
+    dialect,
+    config,
+    provider,
+    pool: await poolFor(config, own?.connectMs ?? connectMs, parts),
+    serves,
+    credentialHeaders:
+      credential === null ? [] : Object.entries(provider.credential(credential)).flat(),
+    secret: secretOf(config),
+    care,
+    group: null,
+    priority: group?.priority ?? 0,
+    weight: group?.weight ?? 1,
+    available: (nowMs) => care === null || care.available(nowMs),
+    firstByteMs: own?.firstByteMs ?? firstByteMs,
+    idleMs: own?.idleMs ?? idleMs,
+  }
+}
+
+function joinGroups(upstreams: readonly Building[]): void {
+  const members = Map.groupBy(upstreams, ({ config }) => config.group?.name ?? '')
+  for (const [name, each] of members) {
+    if (name === '') continue
+    const group = new Group<RunningUpstream>(each)
+    for (const upstream of each) upstream.group = group
+  }
+}
+
+/** What is known of an upstream outlives a reload that leaves it where and as it is. */
+function careFor(config: UpstreamConfig, former: World | null): UpstreamCare | null {
+  const key = careKey(config)
+  if (key === null) return null
+  const same = former?.upstreams.find((each) => careKey(each.config) === key)
+  return same?.care ?? new UpstreamCare(config)
+}
+
+function careKey({ name, url, retry, breaker, concurrency }: UpstreamConfig): string | null {
+  const isPlain = retry === undefined && breaker === undefined && concurrency === undefined
+  return isPlain ? null : JSON.stringify([name, url, retry, breaker, concurrency])
 }
 
 /** The services of a world and of its candidate. */

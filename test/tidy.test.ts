@@ -30,6 +30,7 @@ const COMPOSITION = [
   'answer-guard',
   'answer-policies',
   'external-detectors',
+  'forwarding',
   'world',
   'pipeline',
 ]
@@ -59,12 +60,14 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'answer-channel': [...COMMON, 'policy'],
   'answer-guard': [...COMMON, 'answer-channel', 'dialect', 'policy', 'upstream'],
   'answer-policies': [...COMMON, ...AREAS, 'answer-guard', 'world'],
+  forwarding: [...COMMON, ...AREAS, 'pipeline', 'world'],
   stages: [
     ...COMMON,
     ...AREAS,
     'answer-policies',
     'candidate',
     'decide',
+    'forwarding',
     'list-models',
     'world',
     'pipeline',

@@ -102,6 +102,8 @@ export function outcomeBody(trail: Trail, endedAtMs: number, nowMs: number): str
     `,"status":${trail.status}` +
     (trail.upstreamStatus === 0 ? '' : `,"upstream_status":${trail.upstreamStatus}`) +
     member('upstream_request_id', trail.upstreamRequestId, NAME_CHARS_MAX) +
+    (trail.tries < 2 ? '' : `,"tries":${trail.tries}`) +
+    member('upstream', trail.movedTo) +
     (usage === null ? '' : usageOf(usage)) +
     (trail.spent === null ? '' : spentOf(trail, trail.spent)) +
     (trail.answer === null ? '' : answerMembers(trail, trail.answer)) +

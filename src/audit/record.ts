@@ -258,6 +258,8 @@ function commitClient({ client, principal }: Trail): Committed | null {
 /** How a call ended that was let through and got no answer from upstream. */
 function endingOf({ refusal, forwarded }: Trail): Trail['ending'] {
   if (refusal?.code === 'CLIENT_CLOSED') return 'client_closed'
+  // An upstream that is left alone failed this call, too.
+  if (refusal?.source === 'upstream') return 'upstream_failed'
   if (!forwarded || refusal?.code === 'POLICY_DENIED') return 'refused'
   return refusal?.source === 'governor' ? 'incomplete' : 'upstream_failed'
 }

@@ -109,8 +109,43 @@ function ceilings({ maximums, timeouts }: Snapshot) {
   }
 }
 
+function shortTime(ms: number | null): string | null {
+  return ms === null ? null : formatDuration(ms)
+}
+
 function upstream(config: UpstreamConfig) {
-  return present({ ...config, credential: config.credential === null ? null : MASK })
+  const { group, retry, breaker, concurrency, timeouts, ...plain } = config
+  return present({
+    ...plain,
+    credential: config.credential === null ? null : MASK,
+    ...(group && { group: group.name, priority: group.priority, weight: group.weight }),
+    ...(retry && {
+      retry: {
+        attempts: retry.attempts,
+        on: retry.on,
+        wait_max: formatDuration(retry.waitMsMax),
+        budget: retry.budget,
+        maybe_billed: retry.maybeBilled,
+      },
+    }),
+    ...(breaker && {
+      breaker: { failures: breaker.failures, open: formatDuration(breaker.openMs) },
+    }),
+    ...(concurrency && {
+      concurrency: {
+        calls: concurrency.calls,
+        queue: concurrency.queue,
+        wait_max: formatDuration(concurrency.waitMsMax),
+      },
+    }),
+    ...(timeouts && {
+      timeouts: present({
+        connect: shortTime(timeouts.connectMs),
+        first_byte: shortTime(timeouts.firstByteMs),
+        idle: shortTime(timeouts.idleMs),
+      }),
+    }),
+  })
 }
 
 function detector(config: DetectorConfig) {

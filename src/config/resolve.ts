@@ -12,6 +12,7 @@ import { resolveSecret } from './resolve-secret.ts'
 import { resolveShip, shipFiles } from './resolve-ship.ts'
 import { resolveTests } from './resolve-tests.ts'
 import { patternProblem } from './resolve-texts.ts'
+import { careOf, checkGroups } from './resolve-upstreams.ts'
 import type { FILE } from './schema.ts'
 import type { Address, DialectName, Snapshot, UpstreamConfig } from './snapshot.ts'
 import { quote } from './source.ts'
@@ -57,6 +58,10 @@ export function resolveFile(value: FileValue, report: Report, options: ResolveOp
   checkListeners(value, report)
   checkMaximums(value, report)
   checkFiles(path(value.auth.keys.path), path(value.audit.path), report)
+  const limits = resolveLimits(value, scope)
+  const policies = resolvePolicies(value, scope)
+  const exceptions = resolveExceptions(value, scope)
+  checkGroups(upstreams, { policies, limits, exceptions }, report)
   return {
     file: options.file,
     digest: options.digest,
@@ -71,7 +76,7 @@ export function resolveFile(value: FileValue, report: Report, options: ResolveOp
       },
       pod: value.auth.pod,
     },
-    limits: resolveLimits(value, scope),
+    limits,
     limitStore: resolveStore(value, report),
     sidecars: value.sidecars,
     prices: resolvePrices(value, report),
@@ -83,8 +88,8 @@ export function resolveFile(value: FileValue, report: Report, options: ResolveOp
       mode: value.defaults.mode,
     },
     aliases: value.aliases,
-    policies: resolvePolicies(value, scope),
-    exceptions: resolveExceptions(value, scope),
+    policies,
+    exceptions,
     candidate: null,
     detectors: resolveDetectors(value, {
       report,
@@ -228,7 +233,7 @@ function resolveUpstreams(
       `"ask" is not for "${dialect}", which reports usage unasked: remove it`,
     )
     const usage = upstream.usage ?? (asks ? 'ask' : 'observe')
-    return { name, dialect, url, credential, models, usage }
+    return { name, dialect, url, credential, models, usage, ...careOf(upstream, at, report) }
   })
 }
 

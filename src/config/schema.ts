@@ -7,6 +7,7 @@ import { SET } from './schema-set.ts'
 import { SHIP } from './schema-ship.ts'
 import { TESTS } from './schema-tests.ts'
 import { answerFields, output, searchFields } from './schema-texts.ts'
+import { UPSTREAM_CARE } from './schema-upstreams.ts'
 import {
   address,
   boolean,
@@ -134,6 +135,7 @@ const upstream = map('upstreams', {
     choice(['ask', 'observe']),
     '`ask` (for `openai` and `azure-openai`, and what is taken there when absent) adds `stream_options.include_usage` to streamed calls that lack it and takes the extra chunk out again; `observe` changes nothing, and is all there is for providers that report usage unasked.',
   ),
+  ...UPSTREAM_CARE,
 })
 
 const policy = map('policies', {

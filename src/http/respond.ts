@@ -44,7 +44,8 @@ function warnOf({ policies }: AnswerVerdict, headers: string[]): void {
 
 /** What failed after it was let through was allowed, unless a policy refused the answer. */
 function isAllowed({ refusal, forwarded }: Trail): boolean {
-  return refusal === null || (forwarded && refusal.code !== 'POLICY_DENIED')
+  if (refusal === null) return true
+  return (forwarded || refusal.source === 'upstream') && refusal.code !== 'POLICY_DENIED'
 }
 
 /**

@@ -52,6 +52,8 @@ export interface CallOptions {
   /** Its name, and where its faults are counted. */
   readonly upstream: string
   readonly faults: Faults
+  /** Called once when the answer has ended, however it did. */
+  readonly onEnd: (() => void) | null
 }
 
 /** One request at an upstream: undici's handler on one side, a promise and a sink on the other. */
@@ -71,6 +73,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler, Answer {
   #ended = false
   #failure: GovernorError | null = null
   #aborted = false
+  #left = false
   #informational = 0
   #informationalDeadline: NodeJS.Timeout | undefined
 
@@ -117,6 +120,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler, Answer {
 
   onResponseEnd(): void {
     this.#ended = true
+    this.#leave()
     if (this.#sink !== null) this.#sink.end()
     else if (!this.#flowing) {
       this.whole =
@@ -184,7 +188,14 @@ export class UpstreamCall implements Dispatcher.DispatchHandler, Answer {
     this.#resolve(this)
   }
 
+  #leave(): void {
+    if (this.#left) return
+    this.#left = true
+    this.#options.onEnd?.()
+  }
+
   #fail(error: GovernorError): void {
+    this.#leave()
     if (this.#failure !== null || (this.#ended && this.#sink !== null)) return
     this.#failure = error
     if (this.#informational > 0) clearTimeout(this.#informationalDeadline)

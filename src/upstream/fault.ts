@@ -18,6 +18,21 @@ export function upstreamError(cause: Error): {
   return { error: new GovernorError(code, { cause }), fault }
 }
 
+/** Codes of errors that happen before any byte of a request is sent. */
+const UNSENT: ReadonlySet<string> = new Set([
+  'UPSTREAM_UNREACHABLE',
+  'UPSTREAM_AWAY',
+  'UPSTREAM_BUSY',
+])
+
+/** Whether the upstream cannot have seen anything of the request. */
+export function wasUnsent({ code, cause }: GovernorError): boolean {
+  const { code: why = '', syscall = '' } = (cause ?? {}) as { code?: string; syscall?: string }
+  if (code === 'UPSTREAM_TIMEOUT') return why === 'UND_ERR_CONNECT_TIMEOUT'
+  // A connection in use can lose its route, too.
+  return UNSENT.has(code) && syscall !== 'read' && syscall !== 'write'
+}
+
 const FAULT_BY_CODE: Readonly<Record<string, Fault>> = {
   UND_ERR_HEADERS_TIMEOUT: 'timeout',
   UND_ERR_BODY_TIMEOUT: 'timeout',

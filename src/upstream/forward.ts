@@ -88,6 +88,8 @@ export interface ForwardOptions {
   readonly firstByteMs: number
   readonly idleMs: number
   readonly faults: Faults
+  /** Called once when the answer has ended, however it did; null where nobody needs to know. */
+  readonly onEnd: (() => void) | null
   /** Is given the call at once, so that a client that leaves can end it. */
   readonly exchange: { interruptible: { interrupt(error: GovernorError): void } | null }
 }
@@ -98,12 +100,12 @@ export interface ForwardOptions {
  * UPSTREAM_FAILED, UPSTREAM_REDIRECT (502), UPSTREAM_TIMEOUT (504), CLIENT_CLOSED.
  */
 export async function forward(permit: Permit, options: ForwardOptions): Promise<Answer> {
-  const { firstByteMs, faults } = options
+  const { firstByteMs, faults, onEnd } = options
   const upstream = options.pool.name
   const isList = permit.route.endpoint.operation === 'models'
   const collectedBytesMax = isList ? LIST_BYTES_MAX : COLLECTED_BYTES_MAX
   const { stream } = permit.facts
-  const call = new UpstreamCall({ stream, collectedBytesMax, firstByteMs, upstream, faults })
+  const call = new UpstreamCall({ stream, collectedBytesMax, firstByteMs, upstream, faults, onEnd })
   options.exchange.interruptible = call
   options.pool.send(call, {
     method: options.method,

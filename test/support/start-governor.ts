@@ -33,6 +33,8 @@ export interface Sections {
   readonly upstream?: string
   /** `openai` when absent. */
   readonly dialect?: string
+  /** More keys of the upstream, in flow form. */
+  readonly more?: string
   /** More upstreams, each in flow form. */
   readonly upstreams?: readonly string[]
   readonly listen?: string
@@ -73,7 +75,8 @@ function optional(key: string, value: string | undefined): string[] {
 function upstreamLines(sections: Sections): string[] {
   const { upstream = 'echo:', usage = 'observe', dialect = 'openai', upstreams = [] } = sections
   const credential = sections.credential ?? usualCredential(upstream)
-  const first = `{ name: up, dialect: ${dialect}, url: '${upstream}', credential: ${credential}, usage: ${usage} }`
+  const more = sections.more === undefined ? '' : `, ${sections.more}`
+  const first = `{ name: up, dialect: ${dialect}, url: '${upstream}', credential: ${credential}, usage: ${usage}${more} }`
   return [first, ...upstreams].map((each) => `  - ${each}`)
 }
 

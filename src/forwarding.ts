@@ -1,0 +1,176 @@
+import type { IncomingHttpHeaders } from 'node:http'
+
+import { endedKey } from './auth/authenticate.ts'
+import type { KeyRing } from './auth/key-ring.ts'
+import { monotonicMs, wallMs } from './clock.ts'
+import { GovernorError } from './errors.ts'
+import type { Trail } from './exchange.ts'
+import type { HttpExchange } from './http/exchange.ts'
+import { forwardable } from './http/headers.ts'
+import type { Metrics } from './metrics.ts'
+import type { Permit } from './pipeline.ts'
+import type { Answer } from './upstream/call.ts'
+import { wasUnsent } from './upstream/fault.ts'
+import { forward } from './upstream/forward.ts'
+import { mayRepeat, type Outcome, type RetryOptions, retryWaitMs } from './upstream/retry.ts'
+import type { RunningUpstream, World } from './world.ts'
+
+/** A call that may go upstream. */
+export interface PermittedCall {
+  readonly permit: Permit
+  readonly exchange: HttpExchange
+  readonly trail: Trail
+}
+
+/** What it needs of what all requests share. */
+interface ForwardingParts {
+  readonly ring: KeyRing
+  readonly metrics: Metrics
+}
+
+/** Sends permitted calls: once, or where the upstream says so again, there or to one of its group. */
+export class Forwarding {
+  readonly #world: World
+  readonly #shared: ForwardingParts
+
+  constructor(world: World, shared: ForwardingParts) {
+    this.#world = world
+    this.#shared = shared
+  }
+
+  /**
+   * The answer, as it begins. Rejects with what the last try failed with; an answer that says "try again"
+   * is an answer, once nobody does.
+   */
+  run(call: PermittedCall): Promise<Answer> {
+    const upstream = call.permit.upstream as RunningUpstream
+    return upstream.care === null ? this.#send(call, upstream, null) : this.#repeat(call, upstream)
+  }
+
+  async #repeat(call: PermittedCall, first: RunningUpstream): Promise<Answer> {
+    const { trail, exchange } = call
+    const tried = [first]
+    first.care!.budget?.call()
+    for (;;) {
+      const upstream = tried.at(-1)!
+      const send = (onEnd: (() => void) | null) => this.#send(call, upstream, onEnd)
+      const outcome = await upstream.care!.attempt(send, exchange)
+      const next = this.#next(call, outcome, tried)
+      if (next === null) {
+        if ('error' in outcome) throw outcome.error
+        return outcome.answer
+      }
+      // While nobody works on it the call costs nothing, should its client leave now.
+      trail.forwarded = 'error' in outcome && !wasUnsent(outcome.error)
+      if ('answer' in outcome) outcome.answer.abort()
+      this.#shared.metrics.upstreamRetries.inc({ upstream: upstream.name })
+      if (next.waitMs > 0) await exchange.whilePresent((signal) => sleep(next.waitMs, signal))
+      tried.push(next.upstream)
+      if (next.upstream !== upstream) trail.movedTo = next.upstream.name
+      trail.upstream = next.upstream
+    }
+  }
+
+  /** Who is asked next and when; null when what came is what the client gets. */
+  #next(
+    { permit, trail, exchange }: PermittedCall,
+    outcome: Outcome,
+    tried: readonly RunningUpstream[],
+  ): Next | null {
+    const { retry, budget } = tried[0]!.care!
+    if (retry === null || tried.length > retry.attempts || exchange.clientGone) return null
+    if (!mayRepeat(outcome, permit.route.endpoint.operation, retry)) return null
+    const next = this.#other(trail, tried) ?? again(outcome, tried, retry)
+    return next === null || budget?.take() === false ? null : next
+  }
+
+  /** Another one of the group. A call to `/<name>/…` is for that upstream alone. */
+  #other(trail: Trail, tried: readonly RunningUpstream[]): Next | null {
+    const { group } = tried[0]!
+    if (group === null || trail.route!.mount !== null) return null
+    const subject = subjectOf(trail)
+    const serves = (each: RunningUpstream) => each.serves.fails(subject) === null
+    const upstream = group.pick(serves, monotonicMs(), tried)
+    return upstream === null ? null : { upstream, waitMs: 0 }
+  }
+
+  /** One try. Rejects with CLIENT_CLOSED, with why the key ended, and as `forward` does. */
+  async #send(
+    { permit, exchange, trail }: PermittedCall,
+    upstream: RunningUpstream,
+    onEnd: (() => void) | null,
+  ): Promise<Answer> {
+    const { method = '', headers } = exchange.incoming
+    const ended = this.#shared.ring.ended(trail.principal!.keyId, wallMs())
+    if (exchange.clientGone || ended !== null) {
+      onEnd?.()
+      throw ended === null ? new GovernorError('CLIENT_CLOSED') : endedKey(ended)
+    }
+    trail.forwarded = true
+    trail.tries += 1
+    return forward(permit, {
+      pool: upstream.pool,
+      method,
+      headers: this.#headers(permit, headers, upstream),
+      firstByteMs: upstream.firstByteMs,
+      idleMs: upstream.idleMs,
+      faults: this.#shared.metrics.upstreamErrors,
+      exchange,
+      onEnd,
+    })
+  }
+
+  /** What the client may say to a provider, then what only we say: nothing of ours can be dropped. */
+  #headers(
+    { bytes }: Permit,
+    headers: IncomingHttpHeaders,
+    { dialect, credentialHeaders }: RunningUpstream,
+  ): string[] {
+    const outgoing = forwardable(headers, this.#world.headers.get(dialect)!.request)
+    if (bytes.length > 0) outgoing.push('content-type', 'application/json')
+    outgoing.push('accept-encoding', 'identity', ...credentialHeaders)
+    return outgoing
+  }
+}
+
+interface Next {
+  readonly upstream: RunningUpstream
+  readonly waitMs: number
+}
+
+/** The same one, after a while. */
+function again(
+  outcome: Outcome,
+  tried: readonly RunningUpstream[],
+  { waitMsMax }: RetryOptions,
+): Next | null {
+  // Too many wait for it already.
+  if ('error' in outcome && outcome.error.code === 'UPSTREAM_BUSY') return null
+  const upstream = tried.at(-1)!
+  const waitMs = retryWaitMs(outcome, tried.length, { waitMsMax, random: Math.random() })
+  if (waitMs === null) return null
+  const passable = upstream.care!.breaker?.passable(monotonicMs() + waitMs) ?? true
+  return passable ? { upstream, waitMs } : null
+}
+
+/** What selectors are asked about the call of a trail, the choice of its upstream aside. */
+export function subjectOf({ principal, route, facts }: Trail) {
+  const { endpoint, pathModel } = route!
+  const { models } = facts!
+  return {
+    principal: principal!,
+    operation: endpoint.operation,
+    models: pathModel === null ? models : [...models, pathModel],
+    upstream: null,
+  }
+}
+
+function sleep(timeMs: number, signal: AbortSignal): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  const timer = setTimeout(resolve, timeMs)
+  signal.addEventListener('abort', () => {
+    clearTimeout(timer)
+    reject(signal.reason)
+  })
+  return promise
+}
