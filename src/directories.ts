@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, statSync } from 'node:fs'
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 
 /** Deeper is a mistake, not a place for a file. */
@@ -7,7 +7,8 @@ const MISSING_MAX = 32
 /**
  * Makes a directory and those above it that are missing, mode 0700. Throws what the system says of
  * the first that cannot be made. Step by step, because on Node 24 `mkdirSync` with `recursive` never
- * returns where a parent exists and takes no directories, as in /proc.
+ * returns where a parent exists and takes no directories, as in /proc. Each is synced into the one
+ * above it: POSIX promises nothing about the files in a directory whose own name the power took.
  */
 export function makeDirectories(directory: string): void {
   const missing: string[] = []
@@ -23,8 +24,28 @@ export function makeDirectories(directory: string): void {
 function makeDirectory(directory: string): void {
   try {
     mkdirSync(directory, { mode: 0o700 })
+    syncDirectory(dirname(directory))
   } catch (error) {
     // Another process may have been faster.
     if (!statSync(directory, { throwIfNoEntry: false })?.isDirectory()) throw error
+  }
+}
+
+/** What a file system answers that cannot sync directories, or a directory that may not be read. */
+const CANNOT_SYNC = ['EINVAL', 'ENOTSUP', 'EACCES', 'EPERM']
+
+/**
+ * Makes the names in a directory outlive a power loss, where the file system can. Throws what the
+ * system says when the disk fails.
+ */
+export function syncDirectory(directory: string): void {
+  let descriptor: number | null = null
+  try {
+    descriptor = openSync(directory, 'r')
+    fsyncSync(descriptor)
+  } catch (error) {
+    if (!CANNOT_SYNC.includes(String((error as NodeJS.ErrnoException).code))) throw error
+  } finally {
+    if (descriptor !== null) closeSync(descriptor)
   }
 }

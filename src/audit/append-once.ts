@@ -2,7 +2,9 @@ import { randomBytes } from 'node:crypto'
 
 import { wallMs } from '../clock.ts'
 import type { Kind } from './chain.ts'
-import { aboutLog, epochFiles } from './file.ts'
+import { aboutLog, isEmpty, newestOf, takeNewest } from './file.ts'
+import type { EpochFile } from './file.ts'
+import { takeLock } from './lock.ts'
 import { Signer } from './signing-key.ts'
 import { own, Writer } from './writer.ts'
 
@@ -28,9 +30,8 @@ export function appendOnce(path: string, version: string, entries: readonly Plai
 }
 
 function appendAll(path: string, version: string, entries: readonly PlainEntry[]): void {
-  const newest = epochFiles(path).at(-1) ?? { epoch: 1, path }
   const writer = new Writer({
-    ...newest,
+    ...fileToAppendTo(path),
     writerId: randomBytes(16),
     role: 'command',
     version,
@@ -51,4 +52,21 @@ function appendAll(path: string, version: string, entries: readonly PlainEntry[]
     throw error
   }
   writer.close()
+}
+
+/** A file that has no entry yet is one a sidecar makes right now, or one it left so when it died. */
+function fileToAppendTo(path: string): EpochFile {
+  const newest = newestOf(path)
+  if (newest.epoch === 1 || !isEmpty(newest.path)) return newest
+  let lock
+  try {
+    lock = takeLock(path, wallMs())
+  } catch {
+    return newest
+  }
+  try {
+    return takeNewest(path)
+  } finally {
+    lock.release()
+  }
 }

@@ -3,7 +3,7 @@ import { rmSync, statSync } from 'node:fs'
 import Database from 'better-sqlite3'
 
 import { monotonicMs, wallMs } from '../clock.ts'
-import { epochFiles, epochPath, openForReading } from './file.ts'
+import { epochFiles, epochPath, newestOf, openForReading, takeNewest } from './file.ts'
 import type { Signer } from './signing-key.ts'
 import type { Head, Role } from './writer-body.ts'
 import { plainBody } from './writer-body.ts'
@@ -61,7 +61,7 @@ export class Epochs {
   /** Opens the newest file of the log, or makes the first. Throws when that is not possible. */
   constructor(options: EpochsOptions) {
     this.#options = options
-    const newest = epochFiles(options.path).at(-1) ?? { epoch: 1, path: options.path }
+    const newest = options.recover ? takeNewest(options.path) : newestOf(options.path)
     this.#epoch = newest.epoch
     this.#writer = this.#open(newest.epoch, newest.path)
     this.recovered = this.#writer.recovered
@@ -181,7 +181,7 @@ export class Epochs {
     try {
       this.#writer = this.#open(epoch, file)
     } catch (error) {
-      for (const suffix of ['', '-wal', '-shm']) rmSync(file + suffix, { force: true })
+      for (const suffix of ['-wal', '-shm', '-journal', '']) rmSync(file + suffix, { force: true })
       throw error
     }
     this.#epoch = epoch

@@ -1,9 +1,9 @@
-import { chmodSync, closeSync, openSync, readdirSync } from 'node:fs'
-import { basename, dirname, join } from 'node:path'
+import { chmodSync, closeSync, openSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
 
 import Database from 'better-sqlite3'
 
-import { makeDirectories } from '../directories.ts'
+import { makeDirectories, syncDirectory } from '../directories.ts'
 import { createPersonal } from './personal.ts'
 
 /**
@@ -95,12 +95,54 @@ export function openForAppend(options: AppendOptions): Database.Database {
     if (version(db) === 0) createTables(db)
     createIndexes(db)
     createPersonal(db)
+    syncNames(options.path)
     if (options.pageBytesMax > 0) limitPages(db, options.pageBytesMax)
   } catch (error) {
     db.close()
     throw error
   }
   return db
+}
+
+/**
+ * SQLite syncs the name of a write-ahead log only when it made that log itself. A process that was
+ * killed in between left one whose name the next power loss would take, and all that was added since.
+ */
+function syncNames(path: string): void {
+  const directory = dirname(resolve(path))
+  syncDirectory(directory)
+  syncDirectory(dirname(directory))
+}
+
+/** The newest file of the log at `path`, which is the one to write; epoch 1 when there is none. */
+export function newestOf(path: string): EpochFile {
+  return epochFiles(path).at(-1) ?? { epoch: 1, path }
+}
+
+/**
+ * The file that is written next: the newest. One without any entry is what a crash leaves between the
+ * end of a file and the first commit in the next; it is removed, so that the file before it is taken up
+ * and its calls are closed. Only for who holds the lock of the log. Throws SQLite's errors.
+ */
+export function takeNewest(path: string): EpochFile {
+  const files = epochFiles(path)
+  for (const file of files.toReversed()) {
+    if (file.epoch === 1 || files[0] === file || !isEmpty(file.path)) return file
+    for (const suffix of ['-wal', '-shm', '-journal', ''])
+      rmSync(file.path + suffix, { force: true })
+  }
+  return { epoch: 1, path }
+}
+
+/** Also after a crash while it was made, which is taken back by opening it. */
+export function isEmpty(path: string): boolean {
+  if (statSync(path).size === 0) return true
+  const db = new Database(path, { timeout: 1000 })
+  try {
+    return version(db) === 0 || db.prepare('SELECT 1 FROM entries LIMIT 1').get() === undefined
+  } finally {
+    db.close()
+  }
 }
 
 /** Opens one file of the log for reading only. Throws when it is missing, newer or no audit log. */

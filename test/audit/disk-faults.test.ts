@@ -1,4 +1,4 @@
-import { spawn, spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -7,6 +7,7 @@ import t from 'tap'
 
 import { epochFiles } from '../../src/audit/file.ts'
 import { verifyLog } from '../../src/audit/verify.ts'
+import { cannotTrace } from '../support/strace.ts'
 import { openWal, rows } from './support/log.ts'
 
 /**
@@ -14,7 +15,7 @@ import { openWal, rows } from './support/log.ts'
  * trace; where one is missing the test says so, since a disk that fails cannot be had otherwise.
  */
 const CHILD = fileURLToPath(new URL('./support/writer-child.ts', import.meta.url))
-const canTrace = spawnSync('strace', ['-qq', '-o', '/dev/null', 'true']).status === 0
+const skip = cannotTrace()
 
 /** `ends` is whether nobody can say any more what the file holds, so that a new one is begun. */
 const FAULTS: readonly { name: string; inject: string; ends: boolean }[] = [
@@ -35,7 +36,7 @@ const ACKNOWLEDGED = 700
 t.setTimeout(180_000)
 
 for (const { name, inject, ends } of FAULTS) {
-  t.test(`${name}: nothing acknowledged is lost`, { skip: !canTrace && 'no strace' }, async (t) => {
+  t.test(`${name}: nothing acknowledged is lost`, { skip }, async (t) => {
     const path = join(t.testdir(), 'audit.db')
     const trace = ['-f', '-qq', '-o', '/dev/null', '-e', `inject=${inject}`]
     const child = spawn('strace', [...trace, process.execPath, CHILD, path, 'k'], {

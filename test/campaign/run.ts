@@ -4,14 +4,19 @@ import { parseArgs } from 'node:util'
 
 import { freePort, PostgresServer } from '../support/postgres-server.ts'
 import { ROOT } from '../support/start-governor.ts'
+import { cannotTrace } from '../support/strace.ts'
 import { crashCampaign } from './crash.ts'
 import { mutationCampaign } from './mutate.ts'
+import { powerCampaign } from './power.ts'
 
 /**
- * `npm run campaign crash -- [--times 50] [--seed 1] [--directory DIR]`: the long form of what a test does
+ * `npm run campaign crash -- [--times 200] [--seed 1] [--directory DIR]`: the long form of what a test does
  * briefly. The same seed repeats the same choices; a campaign that was ended goes on where it was.
  * `npm run campaign mutate -- [--times 10000] [--seed 1]` alters a signed log at random and verifies it.
+ * `npm run campaign power -- [--times 2000] [--seed 1] [--directory DIR]` traces a writer and rebuilds
+ * the disk as a power loss may have left it; one that was ended goes on where it was, too.
  */
+const TIMES: Readonly<Record<string, string>> = { crash: '200', mutate: '10000', power: '2000' }
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
@@ -21,7 +26,7 @@ const { values, positionals } = parseArgs({
   },
 })
 const [name] = positionals
-const times = Number(values.times ?? (name === 'mutate' ? '10000' : '50'))
+const times = Number(values.times ?? TIMES[name ?? ''])
 const seed = Number(values.seed)
 
 function say(line: string): void {
@@ -53,7 +58,15 @@ if (name === 'crash' && isNumbered) {
   const { missed, tried } = mutationCampaign({ directory, times, seed })
   say(JSON.stringify(tried))
   finish(missed, 'Every alteration was found.')
+} else if (name === 'power' && isNumbered) {
+  const why = cannotTrace()
+  if (why !== false) throw new Error(why)
+  const { problems, ...figures } = await powerCampaign({ directory, times, seed, say })
+  say(JSON.stringify(figures))
+  finish(problems, 'Nothing acknowledged was lost.')
 } else {
-  stderr.write('Usage: npm run campaign crash|mutate -- [--times N] [--seed 1] [--directory DIR]\n')
+  stderr.write(
+    'Usage: npm run campaign crash|mutate|power -- [--times N] [--seed 1] [--directory DIR]\n',
+  )
   process.exitCode = 2
 }
