@@ -1,6 +1,15 @@
 import { setMembers } from './dialect/set-members.ts'
 import { GovernorError } from './errors.ts'
-import type { Changes, Decision, Facts, PolicyResult, Splice, Trail } from './exchange.ts'
+import type {
+  Body,
+  Changes,
+  Decision,
+  Facts,
+  PolicyResult,
+  Reading,
+  Splice,
+  Trail,
+} from './exchange.ts'
 import { askFor } from './external-detectors.ts'
 import type { HttpExchange } from './http/exchange.ts'
 import type { CompiledPolicy } from './policy/compile.ts'
@@ -41,6 +50,11 @@ export function decide(
 function changed(world: World, decision: Decision, trail: Trail): Decision | Promise<Decision> {
   if (decision.effect === 'deny' || !decision.policies.some(isChange)) return decision
   return new Change(world, decision, trail).run()
+}
+
+/** How a body is read, the first time and again; of JSON, which is nearly all, nothing is made. */
+export function readingOf({ boundary }: Body, maximums: Reading): Reading {
+  return boundary === undefined ? maximums : { jsonDepth: maximums.jsonDepth, boundary }
 }
 
 function isChange({ result }: PolicyResult): boolean {
@@ -102,6 +116,8 @@ class Change {
   #splicesOf(policies: readonly CompiledPolicy[]): Promise<readonly Splice[]> | readonly Splice[] {
     if (policies.length === 0) return []
     const { route, body } = this.#trail
+    // No endpoint that takes a form has parameters.
+    if (body?.boundary !== undefined) return []
     const table = route!.dialect.parameters?.(route!.endpoint.api) ?? {}
     const settings = combineSettings(policies.flatMap((policy) => policy.settings))
     const { jsonDepth } = this.#world.snapshot.maximums
@@ -150,7 +166,8 @@ class Change {
     const { body, route, facts } = this.#trail
     const bytes = applySplices(body!.bytes, splices)
     try {
-      const read = await route!.dialect.inspect(route!, bytes, this.#world.snapshot.maximums)
+      const reading = readingOf(body!, this.#world.snapshot.maximums)
+      const read = await route!.dialect.inspect(route!, bytes, reading)
       return identity(read) === identity(facts!) ? { bytes, facts: read } : null
     } catch (error) {
       if (error instanceof GovernorError) return null

@@ -53,8 +53,8 @@ export interface Endpoint {
   readonly operation: Operation
   /** The exact endpoint, like `chat.completions`; `request.api` in policies. */
   readonly api: string
-  /** `none` for endpoints that take no body. */
-  readonly body: 'json' | 'none'
+  /** What its body may be; `form` is multipart/form-data, `none` is for endpoints that take no body. */
+  readonly body: 'json' | 'form' | 'json or form' | 'none'
   /** Query parameters that are accepted; every other is refused. */
   readonly query: readonly string[]
   /** Whether this endpoint produces text, so that an output cap means something. */
@@ -96,6 +96,15 @@ export interface Body {
   readonly receivedBytes: number
   /** SHA-256, hex, of the bytes as they came over the wire. */
   readonly receivedSha256: string
+  /** What sets the parts of a multipart/form-data body apart; absent where the body is JSON. */
+  readonly boundary?: string
+}
+
+/** How a body is to be read. */
+export interface Reading {
+  readonly jsonDepth: number
+  /** As in `Body`. */
+  readonly boundary?: string
 }
 
 export const UNINSPECTABLE_KINDS = [
@@ -151,7 +160,7 @@ export interface Dialect {
   /** Looks up a raw path without its query, as seen below the mount. */
   lookup(method: string, path: string): Lookup
   /** Strict parse of the body into facts. Throws BODY_INVALID, FIELD_INVALID, MODEL_INVALID. */
-  inspect(route: Route, body: Buffer, maximums: { readonly jsonDepth: number }): Promise<Facts>
+  inspect(route: Route, body: Buffer, reading: Reading): Promise<Facts>
   /** Where the parameters of an endpoint are; those it does not have are absent. */
   parameters?(api: string): Readonly<Partial<Record<Parameter, ParameterNames>>>
   /** Credential headers for the upstream. */

@@ -1,5 +1,3 @@
-import type { IncomingHttpHeaders } from 'node:http'
-
 import { endedKey } from './auth/authenticate.ts'
 import type { KeyRing } from './auth/key-ring.ts'
 import { monotonicMs, wallMs } from './clock.ts'
@@ -96,11 +94,12 @@ export class Forwarding {
 
   /** One try. Rejects with CLIENT_CLOSED, with why the key ended, and as `forward` does. */
   async #send(
-    { permit, exchange, trail }: PermittedCall,
+    call: PermittedCall,
     upstream: RunningUpstream,
     onEnd: (() => void) | null,
   ): Promise<Answer> {
-    const { method = '', headers } = exchange.incoming
+    const { permit, exchange, trail } = call
+    const { method = '' } = exchange.incoming
     const ended = this.#shared.ring.ended(trail.principal!.keyId, wallMs())
     if (exchange.clientGone || ended !== null) {
       onEnd?.()
@@ -111,7 +110,7 @@ export class Forwarding {
     return forward(permit, {
       pool: upstream.pool,
       method,
-      headers: this.#headers(permit, headers, upstream),
+      headers: this.#headers(call, upstream),
       firstByteMs: upstream.firstByteMs,
       idleMs: upstream.idleMs,
       faults: this.#shared.metrics.upstreamErrors,
@@ -122,15 +121,19 @@ export class Forwarding {
 
   /** What the client may say to a provider, then what only we say: nothing of ours can be dropped. */
   #headers(
-    { bytes }: Permit,
-    headers: IncomingHttpHeaders,
+    { permit, exchange, trail }: PermittedCall,
     { dialect, credentialHeaders }: RunningUpstream,
   ): string[] {
+    const { headers } = exchange.incoming
     const outgoing = forwardable(headers, this.#world.headers.get(dialect)!.request)
-    if (bytes.length > 0) outgoing.push('content-type', 'application/json')
+    if (permit.bytes.length > 0) outgoing.push('content-type', contentType(trail.body?.boundary))
     outgoing.push('accept-encoding', 'identity', ...credentialHeaders)
     return outgoing
   }
+}
+
+function contentType(boundary: string | undefined): string {
+  return boundary === undefined ? 'application/json' : `multipart/form-data; boundary=${boundary}`
 }
 
 interface Next {

@@ -6,7 +6,7 @@ import { authenticate } from './auth/authenticate.ts'
 import type { KeyRing } from './auth/key-ring.ts'
 import { besideCandidate } from './candidate.ts'
 import { monotonicMs, wallMs } from './clock.ts'
-import { decide } from './decide.ts'
+import { decide, readingOf } from './decide.ts'
 import { GovernorError } from './errors.ts'
 import { type Facts, type Instant, type Meter, type Route, Trail } from './exchange.ts'
 import { Forwarding, subjectOf } from './forwarding.ts'
@@ -102,7 +102,7 @@ function checkingStages(world: World, shared: Shared): Omit<GovernorStages, Call
         active: shared.active,
       })
     },
-    inspect: (body, route) => route.dialect.inspect(route, body.bytes, maximums),
+    inspect: (body, route) => route.dialect.inspect(route, body.bytes, readingOf(body, maximums)),
     route: (_facts, trail) => findUpstream(world, trail),
     decide: besideCandidate(world, (facts, trail, exchange) =>
       decide(world, facts, trail, exchange),
@@ -200,7 +200,8 @@ function forecastOf(world: World, facts: Facts, trail: Trail): Forecast | null {
   const { endpoint } = trail.route!
   const models = allModels(facts.models, trail.route!)
   // What takes no tokens, or takes them later: nothing here says how many.
-  if (endpoint.body === 'none' || (models.length === 0 && !endpoint.generates)) return null
+  if (endpoint.body === 'none' || endpoint.operation === 'files.write') return null
+  if (models.length === 0 && !endpoint.generates) return null
   const inputTokens = estimateTokens(facts)
   const outputTokensMax = endpoint.generates ? facts.maxOutputTokens : 0
   const { prices, reserveOutput } = world

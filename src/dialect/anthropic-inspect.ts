@@ -1,6 +1,7 @@
 /** Turns a request body of the Anthropic API into facts. */
-import type { Facts, Route, UninspectableKind } from '../exchange.ts'
+import type { Facts, Reading, Route, UninspectableKind } from '../exchange.ts'
 import { markBlocks } from './anthropic-blocks.ts'
+import { type FormShape, inspectForm } from './form.ts'
 import { type Inspected, inspectBody, inspectPath } from './inspect-body.ts'
 import { KIND } from './json-tape.ts'
 import type { JsonDocument } from './json.ts'
@@ -60,13 +61,17 @@ const ROLES = new Set(['user', 'assistant', 'system'])
 /** Tools with a form of Anthropic's that the caller runs itself; each result comes back through here. */
 const RUN_BY_CALLER = /^(?:bash|text_editor|computer|memory)_\d{8}$/
 
+/** The upload of a file. */
+const FILE: FormShape = { files: { file: 'file' }, needs: ['file'] }
+
 /** Facts of one request. Throws BODY_INVALID, FIELD_INVALID, MODEL_INVALID. */
 export async function inspect(
   route: Route,
   body: Buffer,
-  { jsonDepth }: { readonly jsonDepth: number },
+  { jsonDepth, boundary }: Reading,
 ): Promise<Facts> {
   const { api, body: form } = route.endpoint
+  if (boundary !== undefined) return inspectForm(FILE, route, body, { jsonDepth, boundary })
   if (form === 'none') return inspectPath(route, body)
   return inspectBody(body, jsonDepth, (doc) => new Look(doc).found(api))
 }

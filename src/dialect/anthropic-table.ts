@@ -43,6 +43,7 @@ export const ANTHROPIC_ROWS: readonly Row[] = [
   row('GET /v1/models models models', { query: LIST }),
   row('GET /v1/models/{model} models models'),
   row('GET /v1/files files.read files.list', { query: LIST }),
+  row('POST /v1/files files.write files.create', { body: 'form' }),
   row('GET /v1/files/{id} files.read files.get'),
   row('GET /v1/files/{id}/content files.read files.content'),
   row('DELETE /v1/files/{id} files.delete files.delete'),

@@ -3,7 +3,7 @@
  * `/openai/deployments/{deployment}/…` the path names the model; the rest of the older API has no version in
  * its path. All take `api-version`.
  */
-import type { Dialect, Facts, Lookup, Route } from '../exchange.ts'
+import type { Dialect, Facts, Lookup, Reading, Route } from '../exchange.ts'
 import { withPathModel } from './inspect-body.ts'
 import { OPENAI_ROWS } from './openai-table.ts'
 import { openai } from './openai.ts'
@@ -14,11 +14,14 @@ const V1 = '/v1/'
 /** What is called under a deployment. */
 const DEPLOYED: ReadonlySet<string> = new Set([
   'audio/speech',
+  'audio/transcriptions',
+  'audio/translations',
   'chat/completions',
   'completions',
   'embeddings',
   'images/edits',
   'images/generations',
+  'images/variations',
 ])
 /** What the older API has beside deployments. */
 const UNVERSIONED =
@@ -66,11 +69,7 @@ function lookup(method: string, path: string): Lookup {
     : { kind: 'outside' }
 }
 
-async function inspect(
-  route: Route,
-  body: Buffer,
-  maximums: { readonly jsonDepth: number },
-): Promise<Facts> {
+async function inspect(route: Route, body: Buffer, maximums: Reading): Promise<Facts> {
   if (route.endpoint.body === 'none') return openai.inspect(route, body, maximums)
   // The service does not look at `model` in the body of a deployment's call; policies do.
   return withPathModel(await openai.inspect(route, body, maximums), route.pathModel)

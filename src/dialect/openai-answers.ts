@@ -29,6 +29,8 @@ const OPAQUE_DELTAS: ReadonlyMap<string, UninspectableKind> = new Map([
   ['response.output_audio', 'audio'],
 ])
 const LANE = 'response'
+/** Endpoints whose events have types that say what they bring. */
+const NAMED: ReadonlySet<string> = new Set(['responses', 'audio.transcriptions'])
 
 /** The answers of OpenAI's API and of what speaks it. */
 export const openaiAnswers: AnswerReader = {
@@ -38,7 +40,7 @@ export const openaiAnswers: AnswerReader = {
   event(data, api, { jsonDepth }) {
     if (data.toString('latin1').trim() === DONE) return END
     const doc = runSteps(readJson(data, jsonDepth))
-    return api === 'responses' ? responseEvent(doc) : chatEvent(doc)
+    return NAMED.has(api) ? responseEvent(doc) : chatEvent(doc)
   },
   readings,
 }
@@ -47,7 +49,8 @@ const END: AnswerEvent = { texts: [], joined: [], uninspectable: null, closes: [
 
 const wholeText: Belongs = ({ path }, key) => ({
   channel: null,
-  isSaid: !STRUCTURE.has(key) && SAID.test(path),
+  // A transcription is all there is to its answer.
+  isSaid: path === '' ? key === 'text' : !STRUCTURE.has(key) && SAID.test(path),
 })
 
 /** Everything in a choice but its structure goes on from chunk to chunk. */

@@ -1,5 +1,5 @@
 /** Turns a request body of the OpenAI API into facts. */
-import type { Facts, Route, Splice, UninspectableKind } from '../exchange.ts'
+import type { Facts, Reading, Route, Splice, UninspectableKind } from '../exchange.ts'
 import { inTurns } from '../turns.ts'
 import { inspectPath } from './inspect-body.ts'
 import { KIND } from './json-tape.ts'
@@ -67,11 +67,7 @@ const OUTPUT_CAPS = ['max_tokens', 'max_completion_tokens', 'max_output_tokens']
  * Facts of one request. A body of up to 64 KiB is read without giving way; a larger one lets the
  * event loop turn every 64 KiB. Throws BODY_INVALID, FIELD_INVALID, MODEL_INVALID.
  */
-export async function inspect(
-  route: Route,
-  body: Buffer,
-  maximums: { readonly jsonDepth: number },
-): Promise<Facts> {
+export async function inspect(route: Route, body: Buffer, maximums: Reading): Promise<Facts> {
   if (route.endpoint.body === 'none') return inspectPath(route, body)
   if (body.length > STRETCH_BYTES) return inTurns(inspectSteps(route, body, maximums.jsonDepth))
   const doc = readJsonNow(body, maximums.jsonDepth)
@@ -79,7 +75,12 @@ export async function inspect(
   return factsOf(doc, found, collectTextsNow(doc, found))
 }
 
-function* inspectSteps(route: Route, body: Buffer, jsonDepth: number): Generator<void, Facts> {
+/** The same in steps, for a request that is part of a longer body. */
+export function* inspectSteps(
+  route: Pick<Route, 'endpoint' | 'pathModel'>,
+  body: Buffer,
+  jsonDepth: number,
+): Generator<void, Facts> {
   const doc = yield* readJson(body, jsonDepth)
   const found = inspectTree(doc, route, jsonDepth)
   yield
@@ -113,7 +114,11 @@ function factsOf(doc: JsonDocument, found: Found, { texts, inputChars }: Collect
   }
 }
 
-function inspectTree(doc: JsonDocument, route: Route, jsonDepth: number): Found {
+function inspectTree(
+  doc: JsonDocument,
+  route: Pick<Route, 'endpoint' | 'pathModel'>,
+  jsonDepth: number,
+): Found {
   const { api } = route.endpoint
   // A path that names the model, as Azure's do, needs none in the body.
   const isNamed = route.pathModel !== null

@@ -71,7 +71,9 @@ export const SHAPES: ReadonlyMap<string, Shape> = new Map<string, Shape>([
   ['threads.runs.create', STORED],
   ['threads.runs.update', PLAIN],
   ['threads.runs.submit', STORED],
-  ['batches.create', { brings: 'file', needs: ['endpoint'] }],
+  // Its requests were looked at when their file came through here; whether it did nobody can tell.
+  ['batches.create', { brings: 'reference', needs: ['endpoint'] }],
+  ['files.line', PLAIN],
   ['fine_tuning.create', { needsModel: true }],
   ['graders.run', PLAIN],
   ['graders.validate', PLAIN],
@@ -81,7 +83,7 @@ export const SHAPES: ReadonlyMap<string, Shape> = new Map<string, Shape>([
 ])
 
 /** Fields by which something is decided: a spelling that only some servers take for one is refused. */
-const DECISIVE: ReadonlySet<string> = new Set([
+export const DECISIVE: ReadonlySet<string> = new Set([
   'additional_instructions',
   'additional_messages',
   'assistant_id',
@@ -139,7 +141,7 @@ const BROUGHT: ReadonlyMap<string, UninspectableKind> = new Map([
   ['file_ids', 'file'],
   ['files', 'file'],
   ['image', 'image'],
-  ['input_file_id', 'file'],
+  ['input_file_id', 'reference'],
   ['mask', 'image'],
   ['previous_response_id', 'reference'],
   ['skills', 'file'],

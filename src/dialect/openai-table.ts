@@ -1,7 +1,8 @@
 /**
  * Every endpoint of the OpenAI API that is known here (published specification of 2026-08). Not in
  * it, and so refused: what hands out a credential that would go around this proxy (realtime and
- * chatkit sessions), what is spoken over other protocols, uploads in parts, and administration.
+ * chatkit sessions), what is spoken over other protocols, uploads in parts (no part of a file can be
+ * looked at by itself), voices, videos, skills, and administration.
  */
 import type { Endpoint, Operation } from '../exchange.ts'
 import type { Row } from './table.ts'
@@ -28,6 +29,16 @@ function endpoint(
 /** Sends JSON. */
 function send(path: string, operation: Operation, api: string, more: More = {}): Row {
   return { method: 'POST', path, endpoint: endpoint(operation, api, 'json', more) }
+}
+
+/** Sends fields and files. */
+function form(
+  path: string,
+  operation: Operation,
+  api: string,
+  body: 'form' | 'json or form' = 'form',
+): Row {
+  return { method: 'POST', path, endpoint: endpoint(operation, api, body) }
 }
 
 /** Changes what is stored, without a body. */
@@ -57,8 +68,11 @@ const INFERENCE: readonly Row[] = [
   send('/v1/embeddings', 'embeddings', 'embeddings'),
   send('/v1/moderations', 'moderations', 'moderations'),
   send('/v1/images/generations', 'images', 'images.generations'),
-  send('/v1/images/edits', 'images', 'images.edits'),
+  form('/v1/images/edits', 'images', 'images.edits', 'json or form'),
+  form('/v1/images/variations', 'images', 'images.variations'),
   send('/v1/audio/speech', 'speech', 'audio.speech'),
+  form('/v1/audio/transcriptions', 'transcription', 'audio.transcriptions'),
+  form('/v1/audio/translations', 'transcription', 'audio.translations'),
   // Servers of this API that rank and count, too (vLLM, Jina, Cohere).
   send('/v1/rerank', 'rerank', 'rerank'),
   send('/v2/rerank', 'rerank', 'rerank'),
@@ -106,11 +120,12 @@ const STORED: readonly Row[] = [
   read('/v1/containers/{id}', 'containers.get'),
   remove('/v1/containers/{id}', 'containers.delete'),
   read('/v1/containers/{id}/files', 'containers.files.list', LIST),
-  send('/v1/containers/{id}/files', 'stored.write', 'containers.files.create'),
+  form('/v1/containers/{id}/files', 'stored.write', 'containers.files.create', 'json or form'),
   read('/v1/containers/{id}/files/{id}', 'containers.files.get'),
   remove('/v1/containers/{id}/files/{id}', 'containers.files.delete'),
   read('/v1/containers/{id}/files/{id}/content', 'containers.files.content'),
   read('/v1/files', 'files.list', [...LIST, 'purpose'], 'files.read'),
+  form('/v1/files', 'files.write', 'files.create'),
   read('/v1/files/{id}', 'files.get', NO_QUERY, 'files.read'),
   read('/v1/files/{id}/content', 'files.content', NO_QUERY, 'files.read'),
   remove('/v1/files/{id}', 'files.delete', 'files.delete'),

@@ -1,5 +1,6 @@
 /** The OpenAI API: the endpoints of `openai-table.ts`. */
-import type { Dialect } from '../exchange.ts'
+import type { Dialect, Facts, Reading, Route } from '../exchange.ts'
+import { FORMS, inspectForm } from './form.ts'
 import { openaiAnswers } from './openai-answers.ts'
 import { errorBody, errorFrame } from './openai-errors.ts'
 import { inspect } from './openai-inspect.ts'
@@ -32,11 +33,18 @@ export const openai: Dialect = {
     'x-should-retry',
   ],
   lookup,
-  inspect,
+  inspect: inspectEither,
   parameters,
   credential: (secret) => ({ authorization: `Bearer ${secret}` }),
   errorBody,
   errorFrame,
   answers: openaiAnswers,
   meter,
+}
+
+/** By what the body is; an endpoint takes only what its line of the table says. */
+function inspectEither(route: Route, body: Buffer, reading: Reading): Promise<Facts> {
+  const { boundary, jsonDepth } = reading
+  if (boundary === undefined) return inspect(route, body, reading)
+  return inspectForm(FORMS[route.endpoint.api]!, route, body, { jsonDepth, boundary })
 }

@@ -26,6 +26,12 @@ const EMPTY: Body = {
 /** RFC 9110 §8.3.1, closed: JSON in UTF-8 and nothing else. */
 const JSON_TYPE = /^application\/json(?: *; *charset=(?:utf-8|"utf-8"))? *;?$/i
 
+/**
+ * RFC 7578 §4.1 with the boundary of RFC 2046 §5.1.1 as clients write it: a token. Quoted, folded or
+ * followed by more, it is what servers are known to read differently.
+ */
+const FORM_TYPE = /^multipart\/form-data *; *boundary=([A-Za-z0-9'+_.-]{1,70})$/i
+
 /** A longer body is held as it arrives: its length is the client's word until then. */
 const DECLARED_BYTES_TRUSTED = 64 * 1024
 
@@ -57,7 +63,8 @@ export async function readBody(exchange: HttpExchange, options: ReadOptions): Pr
     }
     return EMPTY
   }
-  const encoding = checkType(headers)
+  const boundary = checkType(headers, options.endpoint.body)
+  const encoding = checkEncoding(headers)
   if (declaredBytes > options.maximums.bodyBytes) throw tooLarge(options.maximums.bodyBytes)
   exchange.holder = options.holder
   hold(exchange, options, Math.min(declaredBytes, DECLARED_BYTES_TRUSTED))
@@ -65,17 +72,19 @@ export async function readBody(exchange: HttpExchange, options: ReadOptions): Pr
   if (exchange.awaitsContinue) exchange.outgoing.writeContinue()
 
   const received = await collect(exchange, options, declaredBytes)
-  const receivedSha256 = hash('sha256', received)
-  if (encoding === null) {
-    return { bytes: received, decoded: false, receivedBytes: received.length, receivedSha256 }
+  const told = {
+    receivedBytes: received.length,
+    receivedSha256: hash('sha256', received),
+    ...(boundary !== null && { boundary }),
   }
+  if (encoding === null) return { bytes: received, decoded: false, ...told }
   const { bytes, heldBytes } = await decode(received, encoding, {
     decodedBytesMax: options.maximums.decodedBytes,
     hold: (moreBytes) => hold(exchange, options, moreBytes),
     isWanted: () => !exchange.clientGone,
   })
   giveBack(exchange, options.inFlight, exchange.heldBytes - heldBytes)
-  return { bytes, decoded: true, receivedBytes: received.length, receivedSha256 }
+  return { bytes, decoded: true, ...told }
 }
 
 /** Gives back what `readBody` held. Safe to call twice. */
@@ -120,10 +129,31 @@ function overloaded(detail: string): GovernorError {
   return new GovernorError('OVERLOADED', { detail, headers: { 'retry-after': '1' } })
 }
 
-function checkType(headers: HttpExchange['incoming']['headers']): Encoding | null {
-  if (!JSON_TYPE.test(headers['content-type'] ?? '')) {
-    throw new GovernorError('CONTENT_TYPE_UNSUPPORTED', { hint: 'Send application/json in UTF-8' })
+/** The boundary of a form; null where the body is JSON. */
+function checkType(
+  headers: HttpExchange['incoming']['headers'],
+  accepted: Endpoint['body'],
+): string | null {
+  const type = headers['content-type'] ?? ''
+  if (accepted !== 'form' && JSON_TYPE.test(type)) return null
+  if (accepted === 'json' || !/^multipart\/form-data *;/i.test(type)) {
+    const hint = {
+      json: 'Send application/json in UTF-8',
+      form: 'Send multipart/form-data',
+      'json or form': 'Send application/json in UTF-8 or multipart/form-data',
+      none: 'Send no body',
+    }
+    throw new GovernorError('CONTENT_TYPE_UNSUPPORTED', { hint: hint[accepted] })
   }
+  const boundary = FORM_TYPE.exec(type)?.[1]
+  if (boundary !== undefined) return boundary
+  throw new GovernorError('BODY_INVALID', {
+    detail: "the boundary in the content type is not 1 to 70 letters, digits and '+_.- alone",
+    param: 'content-type',
+  })
+}
+
+function checkEncoding(headers: HttpExchange['incoming']['headers']): Encoding | null {
   const encoding = headers['content-encoding']?.toLowerCase() ?? 'identity'
   if (encoding === 'identity') return null
   if (encoding === 'gzip' || encoding === 'deflate' || encoding === 'zstd') return encoding

@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http'
 
 import { anthropicAnswer, anthropicModels, messageAnswer, messageStream } from './echo-anthropic.ts'
 import { chatAnswer, chatStream } from './echo-chat.ts'
+import { fileAnswer, transcriptAnswer, transcriptStream } from './echo-form.ts'
 import { geminiAnswer, geminiModels } from './echo-gemini.ts'
 import { ollamaAnswer } from './echo-ollama.ts'
 import {
@@ -39,7 +40,11 @@ const POSTS: ReadonlyMap<string, Answerer> = new Map<string, Answerer>([
   ['/v1/moderations', moderationAnswer],
   ['/v1/images/generations', either(imageAnswer, (body) => imageStream(body, 'generation'))],
   ['/v1/images/edits', either(imageAnswer, (body) => imageStream(body, 'edit'))],
+  ['/v1/images/variations', imageAnswer],
   ['/v1/audio/speech', speech],
+  ['/v1/audio/transcriptions', either(transcriptAnswer, transcriptStream)],
+  ['/v1/audio/translations', transcriptAnswer],
+  ['/v1/files', fileAnswer],
   ['/v1/rerank', rerankAnswer],
   ['/v2/rerank', rerankAnswer],
   ['/rerank', rerankAnswer],

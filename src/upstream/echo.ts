@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net'
 
 import { compose } from './echo-answers.ts'
+import { readForm } from './echo-form.ts'
 import type { EchoBody, Pieces } from './echo-text.ts'
 
 export interface EchoOptions {
@@ -56,7 +57,7 @@ export class EchoUpstream {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const body = await readJson(request)
+    const body = await readBody(request)
     if (this.#options.delayMs > 0) await pause(this.#options.delayMs)
     const id = createHash('sha256').update(JSON.stringify(body)).digest('hex').slice(0, 24)
     const answer = compose(request, body, id)
@@ -103,7 +104,7 @@ function notFound(url: string): object {
   return { error: { message, type: 'invalid_request_error', param: null, code: 'not_found' } }
 }
 
-async function readJson(request: IncomingMessage): Promise<EchoBody> {
+async function readBody(request: IncomingMessage): Promise<EchoBody> {
   const chunks: Buffer[] = []
   let bytes = 0
   for await (const chunk of request as AsyncIterable<Buffer>) {
@@ -111,7 +112,11 @@ async function readJson(request: IncomingMessage): Promise<EchoBody> {
     if (bytes > BODY_BYTES_MAX) throw new RangeError('body too large for the echo upstream')
     chunks.push(chunk)
   }
-  return bytes === 0 ? {} : (JSON.parse(Buffer.concat(chunks).toString('utf8')) as EchoBody)
+  if (bytes === 0) return {}
+  const body = Buffer.concat(chunks)
+  const type = request.headers['content-type'] ?? ''
+  if (type.startsWith('multipart/form-data')) return readForm(type, body)
+  return JSON.parse(body.toString('utf8')) as EchoBody
 }
 
 function pause(timeMs: number): Promise<void> {

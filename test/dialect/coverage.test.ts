@@ -10,7 +10,7 @@ import { type Entry, type InProcess, startGovernor } from '../support/start-gove
 import { until } from '../support/until.ts'
 import { claimsOf, TABLES } from './coverage.ts'
 import { ENDPOINTS, endpointsFile } from './endpoints.ts'
-import { sampleBody, samplePath } from './samples.ts'
+import { sampleCall, samplePath } from './samples.ts'
 
 t.setTimeout(180_000)
 
@@ -59,13 +59,14 @@ class Site {
   }
 
   call({ row, streamed, wanted = PLAIN, key }: Call): Promise<Answered> {
-    const body = sampleBody(row, wanted, streamed)
+    const { body, headers } = sampleCall(row, wanted, streamed)
+    const marks = this.#dialect === 'anthropic' ? { 'anthropic-version': '2023-06-01' } : {}
     return this.#site.send({
       method: row.method,
       path: samplePath(row, wanted.model, streamed),
       agent: this.#agent,
       ...(key !== undefined && { key }),
-      ...(this.#dialect === 'anthropic' && { headers: { 'anthropic-version': '2023-06-01' } }),
+      headers: { ...headers, ...marks },
       ...(body !== undefined && { body }),
     })
   }

@@ -4,7 +4,7 @@ import { GEMINI_ROWS } from '../../src/dialect/gemini-table.ts'
 import { OLLAMA_ROWS } from '../../src/dialect/ollama.ts'
 import { OPENAI_ROWS } from '../../src/dialect/openai-table.ts'
 import type { Row } from '../../src/dialect/table.ts'
-import { sampleBody } from './samples.ts'
+import { sampleCall } from './samples.ts'
 
 /** Which control is claimed to run on which endpoint; `coverage.test.ts` makes each claim true. */
 
@@ -24,6 +24,7 @@ const STREAMED: ReadonlySet<string> = new Set([
   'images.generations',
   'images.edits',
   'audio.speech',
+  'audio.transcriptions',
   'threads.runs.create_both',
   'threads.runs.create',
   'threads.runs.submit',
@@ -41,6 +42,9 @@ const REPORTING: ReadonlySet<string> = new Set([
   'embeddings',
   'images.generations',
   'images.edits',
+  'images.variations',
+  'audio.transcriptions',
+  'audio.translations',
   'threads.runs.create_both',
   'threads.runs.create',
   'threads.runs.submit',
@@ -74,12 +78,13 @@ function isUnasked({ path }: Row): boolean {
 export function claimsOf(row: Row): Claims {
   const { api, body } = row.endpoint
   const streams = STREAMED.has(api)
-  const named = JSON.stringify(sampleBody(row, { model: PROBE, text: 'a' }, false) ?? null)
+  const { body: sample } = sampleCall(row, { model: PROBE, text: 'a' }, false)
+  const named = Buffer.isBuffer(sample) ? sample.toString() : JSON.stringify(sample ?? null)
   const inBody = named.includes(PROBE) ? 'body' : '-'
   const usage = REPORTING.has(api)
   return {
     model: row.path.includes('{model}') ? 'path' : inBody,
-    text: body === 'json',
+    text: body !== 'none',
     streams,
     usage,
     usageStreamed: streams && !isUnasked(row) && (usage || api === 'audio.speech'),

@@ -81,8 +81,8 @@ t.test('what is elsewhere or no text is named', async (t) => {
     'token_ids /prompt_embeds',
   ])
   t.strictSame(await found('/v1/batches', { endpoint: '/v1/responses', input_file_id: 'f' }), [
-    'file ',
-    'file /input_file_id',
+    'reference ',
+    'reference /input_file_id',
   ])
   t.strictSame(await found('/v1/threads/t/runs', { assistant_id: 'a' }), [
     'reference ',

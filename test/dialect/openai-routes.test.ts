@@ -1,5 +1,6 @@
 import t from 'tap'
 
+import { FORMS } from '../../src/dialect/form.ts'
 import { SHAPES } from '../../src/dialect/openai-other.ts'
 import { lookup } from '../../src/dialect/openai-routes.ts'
 import { OPENAI_ROWS } from '../../src/dialect/openai-table.ts'
@@ -60,6 +61,8 @@ t.test('the table has no line twice, and an inspector for every body', async (t)
   for (const { endpoint, path } of OPENAI_ROWS) {
     if (endpoint.body === 'none') continue
     const { api } = endpoint
+    t.equal(endpoint.body.endsWith('form'), FORMS[api] !== undefined, `${path} ${api}`)
+    if (endpoint.body === 'form') continue
     t.ok(SHAPES.has(api) !== (TOP_FIELDS[api] !== undefined), `${path} ${api}`)
   }
 })
@@ -80,7 +83,7 @@ t.test('lookup() does not know anything else below /v1', async (t) => {
     '/v1/chatkit/sessions',
     '/v1/uploads',
     '/v1/organization/users',
-    '/v1/audio/transcriptions',
+    '/v1/uploads/upload_1/parts',
     '/v1/chat/completions/',
     '/v1/chat/completions/chatcmpl-1/x',
     '/v1//chat/completions',

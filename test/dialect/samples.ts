@@ -1,4 +1,5 @@
 import type { Row } from '../../src/dialect/table.ts'
+import type { Sent } from '../support/client.ts'
 
 /** A body for every endpoint that takes one, with a text and a model where it has a place for them. */
 
@@ -87,8 +88,51 @@ const SAMPLES: Readonly<Record<string, Sample>> = {
   'api.embeddings': prompt,
 }
 
-/** The body of one call; undefined for an endpoint without a body. Throws where there is no sample. */
-export function sampleBody({ endpoint }: Row, wanted: Wanted, streamed: boolean) {
+/** What a form is set apart by here. */
+const BOUNDARY = 'sample-boundary'
+const FORM_TYPE = { 'content-type': `multipart/form-data; boundary=${BOUNDARY}` }
+/** A file, beside fields. */
+const FILES: Readonly<Record<string, string>> = { 'images.variations': 'image' }
+const FORM_FIELDS: Readonly<Record<string, Sample>> = {
+  'images.variations': ({ model, text }) => ({ model, user: text }),
+  'audio.transcriptions': prompt,
+  'audio.translations': prompt,
+  'files.create': ({ text }) => ({ purpose: 'user_data', 'expires_after[anchor]': text }),
+}
+
+/** The bytes of a form. */
+export function formBody(fields: object, file: { name: string; content: string | Buffer }): Buffer {
+  const parts = Object.entries(fields).map(([name, value]) => {
+    return `--${BOUNDARY}\r\nContent-Disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`
+  })
+  const head = `--${BOUNDARY}\r\nContent-Disposition: form-data; name="${file.name}"; filename="a.bin"`
+  const type = 'Content-Type: application/octet-stream'
+  return Buffer.concat([
+    Buffer.from(`${parts.join('')}${head}\r\n${type}\r\n\r\n`),
+    Buffer.from(file.content),
+    Buffer.from(`\r\n--${BOUNDARY}--\r\n`),
+  ])
+}
+
+/** Body and headers of one call; none for an endpoint without a body. Throws where there is no sample. */
+export function sampleCall(
+  row: Row,
+  wanted: Wanted,
+  streamed: boolean,
+): Pick<Sent, 'body' | 'headers'> {
+  const { api, body: kind } = row.endpoint
+  if (kind !== 'form') {
+    const body = sampleBody(row, wanted, streamed)
+    return body === undefined ? {} : { body }
+  }
+  const fields = FORM_FIELDS[api]
+  if (fields === undefined) throw new Error(`no sample of ${api}`)
+  const given = { ...fields(wanted), ...(streamed && { stream: true }) }
+  const file = { name: FILES[api] ?? 'file', content: Buffer.from([0, 1, 2, 255]) }
+  return { body: formBody(given, file), headers: FORM_TYPE }
+}
+
+function sampleBody({ endpoint }: Row, wanted: Wanted, streamed: boolean): object | undefined {
   if (endpoint.body === 'none') return undefined
   const sample = SAMPLES[endpoint.api]
   if (sample === undefined) throw new Error(`no sample of ${endpoint.api}`)

@@ -40,7 +40,10 @@ async function subject(
     active.add(exchange)
     void readBody(exchange, { endpoint, maximums, timeoutMs, inFlight, holder, active })
       .then(
-        (body) => `${body.decoded ? 'decoded ' : ''}${body.bytes.toString()}`,
+        ({ decoded, bytes, boundary }) => {
+          const after = boundary === undefined ? '' : ` ${boundary}`
+          return `${decoded ? 'decoded ' : ''}${bytes.toString()}${after}`
+        },
         (error: { code: string }) => error.code,
       )
       .then((text) => {
@@ -210,6 +213,35 @@ for (const [type, want] of [
     t.equal(await send('{}', { 'content-type': type }), want)
   })
 }
+
+for (const [type, want] of [
+  ['multipart/form-data; boundary=x', '{} x'],
+  ["multipart/form-data;boundary=----a'b+c_d.e-9", "{} ----a'b+c_d.e-9"],
+  ['Multipart/Form-Data ; Boundary=x', '{} x'],
+  ['multipart/form-data; boundary="x"', 'BODY_INVALID'],
+  ['multipart/form-data; boundary=x ', '{} x'],
+  ['multipart/form-data; boundary=x y', 'BODY_INVALID'],
+  ['multipart/form-data; boundary=x;', 'BODY_INVALID'],
+  ['multipart/form-data; boundary=x; boundary=y', 'BODY_INVALID'],
+  ['multipart/form-data; charset=utf-8; boundary=x', 'BODY_INVALID'],
+  ['multipart/form-data; boundary=', 'BODY_INVALID'],
+  [`multipart/form-data; boundary=${'x'.repeat(71)}`, 'BODY_INVALID'],
+  ['multipart/form-data', 'CONTENT_TYPE_UNSUPPORTED'],
+  ['multipart/mixed; boundary=x', 'CONTENT_TYPE_UNSUPPORTED'],
+  ['application/json', 'CONTENT_TYPE_UNSUPPORTED'],
+] as const) {
+  t.test(`readBody() takes "${type}" for a form as ${want}`, async (t) => {
+    const { send } = await subject(t, { endpoint: { ...JSON_ENDPOINT, body: 'form' } })
+    t.equal(await send('{}', { 'content-type': type }), want)
+  })
+}
+
+t.test('readBody() takes JSON and forms where both are known', async (t) => {
+  const { send } = await subject(t, { endpoint: { ...JSON_ENDPOINT, body: 'json or form' } })
+  t.equal(await send('{}', { 'content-type': 'application/json' }), '{}')
+  t.equal(await send('{}', { 'content-type': 'multipart/form-data; boundary=x' }), '{} x')
+  t.equal(await send('{}', { 'content-type': 'text/plain' }), 'CONTENT_TYPE_UNSUPPORTED')
+})
 
 t.test('readBody() refuses a body where there must be none', async (t) => {
   const { send } = await subject(t, { endpoint: { ...JSON_ENDPOINT, body: 'none' } })

@@ -1,0 +1,178 @@
+import OpenAI, { APIError, toFile } from 'openai'
+import t from 'tap'
+
+import { formBody } from '../dialect/samples.ts'
+import { answer, FakeUpstream } from '../support/fake-upstream.ts'
+import { startGovernor } from '../support/start-governor.ts'
+
+/** Goal: forms pass the same policies as JSON, byte for byte, with the client people use. */
+
+const POLICIES = `
+  - { id: everything, allow: { operations: ['*'], models: ['*'] } }
+  - { id: no-model, deny: { models: ['gpt-5*'] } }
+  - { id: no-text, deny: { input: { words: [zebra] } } }
+  - { id: mask, redact: { input: { detect: [email] } } }`
+const WAV = Buffer.concat([Buffer.from('RIFF'), Buffer.from([0, 13, 10, 45, 45, 255])])
+
+async function subject(t: Parameters<typeof startGovernor>[0], uninspectable = 'allow') {
+  const upstream = await FakeUpstream.start(t)
+  upstream.behaviour = answer({ text: 'hello', id: 'file-1', object: 'file' })
+  const defaults = `{ uninspectable: ${uninspectable} }`
+  const site = await startGovernor(t, { upstream: upstream.url, policies: POLICIES, defaults })
+  const client = new OpenAI({ baseURL: `${site.url}/v1`, apiKey: site.key, maxRetries: 0 })
+  return { upstream, site, client }
+}
+
+const wav = () => toFile(WAV, 'a.wav', { type: 'audio/wav' })
+const jsonl = (...lines: readonly object[]) => {
+  const text = lines.map((each, index) => {
+    return JSON.stringify({
+      custom_id: `c${index}`,
+      method: 'POST',
+      url: '/v1/chat/completions',
+      body: each,
+    })
+  })
+  return toFile(Buffer.from(text.join('\n')), 'batch.jsonl')
+}
+const say = (content: string, model = 'gpt-4o') => ({
+  model,
+  messages: [{ role: 'user', content }],
+})
+
+t.test('the OpenAI client transcribes, translates, edits images and uploads', async (t) => {
+  const { upstream, site, client } = await subject(t)
+  const file = await wav()
+  t.equal((await client.audio.transcriptions.create({ file, model: 'whisper-1' })).text, 'hello')
+  await client.audio.translations.create({ file, model: 'whisper-1', prompt: 'Zoë' })
+  await client.images.edit({ image: [file, file], prompt: 'a hat', model: 'gpt-image-1' })
+  await client.images.createVariation({ image: file })
+  await client.files.create({ file: await jsonl(say('a'), say('b')), purpose: 'batch' })
+  t.strictSame(
+    upstream.received.map(({ path }) => path),
+    [
+      '/v1/audio/transcriptions',
+      '/v1/audio/translations',
+      '/v1/images/edits',
+      '/v1/images/variations',
+      '/v1/files',
+    ],
+  )
+  for (const { headers, body } of upstream.received) {
+    t.match(headers['content-type'], /^multipart\/form-data; boundary=/)
+    t.equal(headers['content-length'], String(body.length))
+    t.equal(headers.authorization?.includes(site.key), false)
+  }
+})
+
+t.test('a form goes on byte for byte, and the entry has its hash and its marks', async (t) => {
+  const { upstream, site } = await subject(t)
+  const body = formBody({ model: 'whisper-1', prompt: 'hello' }, { name: 'file', content: WAV })
+  const { headers, status } = await site.send({
+    path: '/v1/audio/transcriptions',
+    headers: { 'content-type': 'multipart/form-data; boundary=sample-boundary' },
+    body,
+  })
+  t.equal(status, 200)
+  t.ok(upstream.received[0]?.body.equals(body))
+  const entries = await site.entriesOf(String(headers['x-governor-request-id']), 2)
+  const { operation, api } = entries[0]!.body
+  t.strictSame([operation, api], ['transcription', 'audio.transcriptions'])
+  const told = JSON.stringify(entries[0]!.body)
+  t.ok(told.includes(upstream.received[0]!.sha256), 'the hash of what was forwarded')
+  t.match(told, /"audio"/)
+})
+
+/** The policy that refused a call. */
+const refused = async (call: Promise<unknown>) =>
+  call.then(
+    () => 'passed',
+    (error: unknown) =>
+      error instanceof APIError ? error.headers?.get('x-governor-policy') : error,
+  )
+
+t.test('policies on models and texts refuse forms, and nothing reaches the provider', async (t) => {
+  const { upstream, client } = await subject(t)
+  const file = await wav()
+  const transcribe = client.audio.transcriptions
+  t.equal(await refused(transcribe.create({ file, model: 'gpt-5-transcribe' })), 'no-model')
+  t.equal(await refused(transcribe.create({ file, model: 'm', prompt: 'a zebra' })), 'no-text')
+  const named = await toFile(WAV, 'zebra.wav')
+  t.equal(await refused(transcribe.create({ file: named, model: 'm' })), 'no-text', 'a file name')
+  const batch = async (...lines: readonly object[]) =>
+    client.files.create({ file: await jsonl(...lines), purpose: 'batch' })
+  t.equal(await refused(batch(say('a'), say('b', 'gpt-5'))), 'no-model', 'a model in line 2')
+  t.equal(await refused(batch(say('a'), say('the zebra'))), 'no-text', 'a text in line 2')
+  t.equal(upstream.received.length, 0)
+})
+
+t.test('values are masked in fields and in the lines of a batch', async (t) => {
+  const { upstream, site, client } = await subject(t)
+  const file = await wav()
+  await client.audio.transcriptions.create({ file, model: 'm', prompt: 'by jo@example.com!' })
+  await client.files.create({
+    file: await jsonl(say('a'), say('to jo@example.com')),
+    purpose: 'batch',
+  })
+  for (const { body, headers } of upstream.received) {
+    t.notMatch(body.toString('latin1'), 'jo@example.com')
+    t.equal(headers['content-length'], String(body.length))
+  }
+  t.match(upstream.received[0]!.body.toString('latin1'), /by \[EMAIL_1\]!/)
+  t.ok(upstream.received[0]!.body.includes(WAV), 'the file is as it was')
+  const answered = await site.send({
+    path: '/v1/files',
+    headers: { 'content-type': 'multipart/form-data; boundary=sample-boundary' },
+    body: formBody(
+      { purpose: 'user_data', user: 'jo@example.com' },
+      { name: 'file', content: WAV },
+    ),
+  })
+  t.equal(answered.headers['x-governor-changed'], 'redacted')
+})
+
+t.test('what cannot be read is refused by default where a policy is about texts', async (t) => {
+  const { upstream, site, client } = await subject(t, 'deny')
+  const batch = await client.files.create({ file: await jsonl(say('a')), purpose: 'batch' })
+  t.equal(batch.id, 'file-1', 'the lines of a batch can be read')
+  const input = { input_file_id: 'file-1', endpoint: '/v1/chat/completions' } as const
+  const calls = [
+    client.audio.transcriptions.create({ file: await wav(), model: 'm' }),
+    client.files.create({ file: await wav(), purpose: 'user_data' }),
+    client.batches.create({ ...input, completion_window: '24h' }),
+  ]
+  const statuses = calls.map((call) =>
+    Promise.resolve(call).then(
+      () => 200,
+      (error: unknown) => (error instanceof APIError ? Number(error.status) : 0),
+    ),
+  )
+  t.strictSame(await Promise.all(statuses), [403, 403, 403])
+  t.equal(upstream.received.length, 1)
+  t.equal((await site.send({ path: '/v1/uploads', body: {} })).status, 403, 'uploads in parts')
+})
+
+t.test('a client that leaves in the middle of an upload leaves nothing behind', async (t) => {
+  const { upstream, site } = await subject(t)
+  const body = formBody({ model: 'm' }, { name: 'file', content: WAV })
+  const controller = new AbortController()
+  const cut = fetch(`${site.url}/v1/audio/transcriptions`, {
+    method: 'POST',
+    headers: {
+      'content-type': 'multipart/form-data; boundary=sample-boundary',
+      authorization: `Bearer ${site.key}`,
+    },
+    body: new ReadableStream({
+      start(stream) {
+        stream.enqueue(body.subarray(0, 60))
+        setTimeout(() => controller.abort(), 50)
+      },
+    }),
+    signal: controller.signal,
+    duplex: 'half',
+  })
+  await t.rejects(cut)
+  while ((await site.metric('governor_inflight_bytes')) > 0)
+    await new Promise((go) => setTimeout(go, 10))
+  t.equal(upstream.received.length, 0)
+})
