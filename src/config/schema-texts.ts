@@ -13,11 +13,11 @@ export const WINDOW_MAX = '64KiB'
 export const searchFields = {
   matches: optional(
     expression('a pattern', PATTERN_CHARS_MAX),
-    `An RE2 pattern (no look-around, no back-references), at most ${PATTERN_CHARS_MAX} characters; at most ${PATTERNS_MAX} in a file.`,
+    `An RE2 pattern (no look-around, no back-references), at most ${PATTERN_CHARS_MAX} characters; at most ${PATTERNS_MAX} in a file. Where it is to refuse, \`.\` takes line ends, too.`,
   ),
   words: optional(
     list(text('a word', undefined, 128), { min: 1, max: 1000 }),
-    'Whole words, compared case-insensitively.',
+    'Whole words, compared case-insensitively; a space stands for any white space, line ends too.',
   ),
   detect: optional(
     names('detectors', 32),

@@ -1,4 +1,5 @@
 import { foldUnit } from './fold.ts'
+import { isSpace, SPACE } from './spaces.ts'
 
 /** Cells of the transition table, 64 MiB: some 200,000 words. */
 const TABLE_CELLS_MAX = 16 * 1024 * 1024
@@ -17,6 +18,11 @@ export class Cursor {
   seenUnits = 0
 }
 
+export interface LiteralOptions {
+  /** A space of a literal stands for any white space, however long; literals have single ones. */
+  readonly looseSpaces?: boolean
+}
+
 /**
  * Finds any of many literals in one pass, whatever their number (Aho and Corasick, 1975). Letters are
  * compared by `foldUnit`. A table row a state, a column a distinct letter, so one code unit costs two
@@ -30,14 +36,14 @@ export class LiteralAutomaton {
   readonly #ends: ReadonlyMap<number, readonly number[]>
 
   /** Takes folded literals, none empty. Throws a RangeError when their table would be too large. */
-  constructor(literals: readonly string[]) {
+  constructor(literals: readonly string[], { looseSpaces = false }: LiteralOptions = {}) {
     this.#columnOf = new Uint16Array(0x10000)
     const columns = columnsOf(literals)
     for (let unit = 0; unit < 0x10000; unit++) {
-      this.#columnOf[unit] = columns.get(foldUnit(unit)) ?? 0
+      const letter = looseSpaces && isSpace(unit) ? SPACE : foldUnit(unit)
+      this.#columnOf[unit] = columns.get(letter) ?? 0
     }
-    const width = columns.size + 1
-    const trie = trieOf(literals, columns, width)
+    const trie = trieOf(literals, columns, looseSpaces)
     this.#table = trie.table
     this.#ends = trie.ends
   }
@@ -86,21 +92,22 @@ interface Trie {
 function trieOf(
   literals: readonly string[],
   columns: ReadonlyMap<number, number>,
-  width: number,
+  looseSpaces: boolean,
 ): Trie {
-  const rows = 1 + literals.reduce((sum, literal) => sum + literal.length, 0)
-  if (rows * width > TABLE_CELLS_MAX) {
-    throw new RangeError(`Cannot compile ${literals.length} words and literals: too many letters`)
-  }
-  const table = new Int32Array(rows * width)
+  const width = columns.size + 1
+  const space = looseSpaces ? columns.get(SPACE) : undefined
+  const table = emptyTable(literals, width)
   const ends = new Map<number, number[]>()
   let used = 1
   for (const [index, literal] of literals.entries()) {
     let row = 0
     for (let i = 0; i < literal.length; i++) {
-      const cell = row + (columns.get(literal.charCodeAt(i)) ?? 0)
+      const column = columns.get(literal.charCodeAt(i)) ?? 0
+      const cell = row + column
       if (table[cell] === 0) table[cell] = used++ * width
       row = table[cell] ?? 0
+      // More of it stays where it is.
+      if (column === space) table[row + column] = row
     }
     ends.set(row, [...(ends.get(row) ?? []), index])
   }
@@ -112,16 +119,16 @@ function trieOf(
   return { table, ends }
 }
 
+function emptyTable(literals: readonly string[], width: number): Int32Array {
+  const rows = 1 + literals.reduce((sum, literal) => sum + literal.length, 0)
+  if (rows * width <= TABLE_CELLS_MAX) return new Int32Array(rows * width)
+  throw new RangeError(`Cannot compile ${literals.length} words and literals: too many letters`)
+}
+
 /** Breadth first: an absent transition goes where the longest proper suffix would go. */
 function linkFailures(table: Int32Array, width: number, ends: Map<number, number[]>): void {
   const suffixOf = new Map<number, number>()
-  const queue: number[] = []
-  for (let column = 1; column < width; column++) {
-    const child = table[column] ?? 0
-    if (child === 0) continue
-    suffixOf.set(child, 0)
-    queue.push(child)
-  }
+  const queue = [...table.subarray(1, width)].filter((child) => child !== 0)
   for (const row of queue) {
     const suffix = suffixOf.get(row) ?? 0
     const inherited = ends.get(suffix)
@@ -129,6 +136,7 @@ function linkFailures(table: Int32Array, width: number, ends: Map<number, number
     for (let column = 1; column < width; column++) {
       const onSuffix = table[suffix + column] ?? 0
       const child = table[row + column] ?? 0
+      if (child === row) continue
       if (child === 0) table[row + column] = onSuffix
       else {
         suffixOf.set(child, onSuffix)

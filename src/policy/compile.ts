@@ -13,7 +13,7 @@ import { type Expression, Expressions } from './expression.ts'
 import { compileAliases, ModelNames } from './model-names.ts'
 import { compileOutput, outputFields, type OutputRules } from './output-rules.ts'
 import { compileSelectors, NO_SELECTORS, type SelectorTest } from './selectors.ts'
-import { compileTextRules, type DetectorUse, type TextRules } from './text-rules.ts'
+import { acrossLines, compileTextRules, type DetectorUse, type TextRules } from './text-rules.ts'
 import { WordFinder } from './word-finder.ts'
 
 /** The policies of one snapshot, ready to be asked; nothing is compiled during a call. */
@@ -87,8 +87,11 @@ export function compilePolicies(
   const detectors = new Map<string, number>()
   const expressions = new Expressions()
 
-  const input = (selector: InputSelector | null) => ({
-    pattern: selector?.matches == null ? null : indexOf(patterns, selector.matches),
+  const input = (selector: InputSelector | null, refuses: boolean) => ({
+    pattern:
+      selector?.matches == null
+        ? null
+        : indexOf(patterns, refuses ? acrossLines(selector.matches) : selector.matches),
     words: selector?.words == null ? null : wordLists.push(selector.words) - 1,
     charsMax: selector?.charsMax ?? null,
     detect: selector?.detect?.map((id) => indexOf(detectors, id)) ?? null,
@@ -98,7 +101,8 @@ export function compilePolicies(
       quantifier: verb === 'allow' || (verb === 'require' && own) ? 'every' : 'any',
       modellessPasses: verb === 'allow',
     }),
-    ...input(from.input),
+    // What a pattern narrows a policy to, as what it refuses, is rather too much than too little.
+    ...input(from.input, verb === 'deny' || (!own && verb !== 'allow')),
     when: from.when === null ? null : expressions.compile(from.when),
   })
   const exceptions = compileExceptions(snapshot.exceptions ?? [], names)

@@ -4,6 +4,7 @@ import { Cursor } from './automaton.ts'
 import { normaliseWithIndex } from './normalise-index.ts'
 import { detectorKey, type OutputRules, patternKey, wordsKey } from './output-rules.ts'
 import { isWhole, scanTexts } from './scan.ts'
+import { startOf } from './spaces.ts'
 import type { TextRules } from './text-rules.ts'
 
 /** Where in a text something was found: UTF-16 units, end exclusive; `key` says by what. */
@@ -151,7 +152,7 @@ function wordsIn(
     hit: (index, end) => {
       const literal = literals[index]
       if (literal?.wordLists.includes(list) !== true || !isWhole(part, literal, end)) return
-      add(end - literal.length, end)
+      add(startOf(part, literal.text, end), end)
     },
   })
 }

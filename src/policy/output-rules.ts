@@ -2,7 +2,8 @@ import type { DetectorConfig, OutputSelector, PolicyConfig } from '../config/sna
 import type { Mode } from '../exchange.ts'
 import { Hold } from './detect/hold.ts'
 import { REGISTRY } from './detect/registry.ts'
-import { compileTextRules, type DetectorUse, type TextRules } from './text-rules.ts'
+import { singleSpaced } from './spaces.ts'
+import { acrossLines, compileTextRules, type DetectorUse, type TextRules } from './text-rules.ts'
 
 /** What a policy looks for in the answer, as keys of `Found`; null where a field is absent. */
 export interface OutputPolicy {
@@ -68,7 +69,12 @@ export function compileOutput(
       mode,
       message,
       verb: verb === 'require' || verb === 'redact' ? verb : 'deny',
-      pattern: output.matches === null ? null : patternKey(patterns.push(output.matches) - 1),
+      pattern:
+        output.matches === null
+          ? null
+          : patternKey(
+              patterns.push(verb === 'deny' ? acrossLines(output.matches) : output.matches) - 1,
+            ),
       words: output.words === null ? null : wordsKey(lists.push(output.words) - 1),
       detect: output.detect?.map(use) ?? null,
       charsMax: output.charsMax,
@@ -101,9 +107,13 @@ export function detectorKey(id: string): string {
   return `d:${id}`
 }
 
+/** What white space between two words of a list may take in a stream: a line end and its indentation. */
+const SPACES_UNITS = 16
+
 /** A word of 128 characters may read longer than it is written: `ﬃ` is three. */
 function unitsOf(word: string): number {
-  return Math.max(word.length, word.normalize('NFKC').length)
+  const spaces = singleSpaced(word).split(' ').length - 1
+  return Math.max(word.length, word.normalize('NFKC').length) + spaces * SPACES_UNITS
 }
 
 /** The fields given of `output`, in the words of the file. */

@@ -56,8 +56,19 @@ function expressionOf(literals: readonly string[]): RegExp | null {
     lasts.set(start, (lasts.get(start) ?? '') + literal.slice(-1))
   }
   if (lasts.size > LITERALS_MAX) return null
-  const alternatives = [...lasts].map(([start, last]) => `${escaped(start)}[${escaped(last)}]`)
+  const alternatives = [...lasts].map(([start, last]) => {
+    const end = last.includes(' ') ? String.raw`${escaped(last)}\s` : escaped(last)
+    return `${spaced(start)}[${end}]`
+  })
   return new RegExp(alternatives.join('|'), 'i')
+}
+
+/** A space is any white space; of what begins with it the last is enough, for a long run to take no time. */
+function spaced(text: string): string {
+  const words = text.split(' ').map(escaped)
+  const [first = '', ...others] = words
+  if (first !== '' || others.length === 0) return words.join(String.raw`\s+`)
+  return String.raw`\s${others.join(String.raw`\s+`)}`
 }
 
 function escaped(text: string): string {

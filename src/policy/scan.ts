@@ -3,6 +3,7 @@ import type { Detection } from './detect/detector-set.ts'
 import { LongMatch } from './long-match.ts'
 import { normaliseText } from './normalise.ts'
 import { normalPiecesOf, piecesOf, readAll, SLICE_UNITS } from './pieces.ts'
+import { startOf } from './spaces.ts'
 import type { Literal, TextRules } from './text-rules.ts'
 import { isWordAt, isWordBefore } from './word-boundary.ts'
 
@@ -269,7 +270,8 @@ class Scan implements TextMatches, LiteralHits {
 const BOUNDARY_UNITS = 2
 
 /** Whether the literal that ends at `end` stands apart from letters and digits around it. */
-export function isWhole(text: string, { length, bounded }: Literal, end: number): boolean {
-  const [first, last] = bounded
-  return !(first && isWordBefore(text, end - length)) && !(last && isWordAt(text, end))
+export function isWhole(text: string, literal: Literal, end: number): boolean {
+  const [first, last] = literal.bounded
+  if (last && isWordAt(text, end)) return false
+  return !(first && isWordBefore(text, startOf(text, literal.text, end)))
 }

@@ -8,6 +8,7 @@ import { requiredLiterals } from './literals.ts'
 import { normaliseText } from './normalise.ts'
 import { Prefilter } from './prefilter.ts'
 import { scanTexts } from './scan.ts'
+import { singleSpaced } from './spaces.ts'
 import { isWordAt, isWordBefore } from './word-boundary.ts'
 
 /** A detector that a policy uses; `pattern` is an index where it is one of the file's own. */
@@ -39,9 +40,18 @@ export interface TextRules {
   readonly detectorSet: DetectorSet | null
 }
 
+/**
+ * A pattern that is to refuse, whose `.` takes line ends, too: a text is not another text when it is
+ * wrapped. `(?-s)` in the pattern has the last word.
+ */
+export function acrossLines(pattern: string): string {
+  return `(?s)${pattern}`
+}
+
 /** A word, or what a pattern cannot match without. */
 export interface Literal {
-  readonly length: number
+  /** Folded; a space of it stands for any white space. */
+  readonly text: string
   /** Patterns that can match where this occurs. */
   readonly patterns: readonly number[]
   /** Lists of words this is in. */
@@ -65,13 +75,15 @@ export function compileTextRules(
   for (const [index, pattern] of compiled.entries()) {
     const required = requiredLiterals(pattern)
     if (required === null) alwaysIndexes.push(index)
-    else for (const literal of required) entry(literals, literal).patterns.push(index)
+    else for (const literal of required) entry(literals, singleSpaced(literal)).patterns.push(index)
   }
   for (const [index, words] of wordLists.entries()) {
-    const distinct = new Set(words.map((word) => foldText(normaliseText(word))))
+    const distinct = new Set(
+      words.map((word) => foldText(singleSpaced(normaliseText(word)).trim())),
+    )
     for (const word of distinct) if (word !== '') entry(literals, word).wordLists.push(index)
   }
-  const automaton = new LiteralAutomaton([...literals.keys()])
+  const automaton = new LiteralAutomaton([...literals.keys()], { looseSpaces: true })
   const rules = {
     empty: patterns.length === 0 && wordLists.length === 0 && detectors.length === 0,
     patterns: compiled,
@@ -82,7 +94,7 @@ export function compileTextRules(
     prefilter: new Prefilter([...literals.keys()], automaton, alwaysIndexes.length > 0),
     literals: [...literals].map(([text, targets]) => ({
       ...targets,
-      length: text.length,
+      text,
       bounded: [isWordAt(text, 0), isWordBefore(text, text.length)] as const,
     })),
     longestLiteral: [...literals.keys()].reduce((most, { length }) => Math.max(most, length), 0),

@@ -1,6 +1,7 @@
 import { Cursor, LiteralAutomaton } from './automaton.ts'
 import { foldText } from './fold.ts'
 import { normaliseText } from './normalise.ts'
+import { singleSpaced, startOf } from './spaces.ts'
 import { isWordAt, isWordBefore } from './word-boundary.ts'
 
 /** Finds where the words of one list stand in a text; made once a snapshot. */
@@ -10,9 +11,9 @@ export class WordFinder {
 
   /** Throws a RangeError when the words are too many. */
   constructor(words: readonly string[]) {
-    const folded = words.map((word) => foldText(normaliseText(word)))
+    const folded = words.map((word) => foldText(singleSpaced(normaliseText(word)).trim()))
     this.#words = [...new Set(folded)].filter((word) => word !== '')
-    this.#automaton = new LiteralAutomaton(this.#words)
+    this.#automaton = new LiteralAutomaton(this.#words, { looseSpaces: true })
   }
 
   /** Calls `found` with the place of every whole word, in UTF-16 units; they may overlap. */
@@ -20,7 +21,7 @@ export class WordFinder {
     this.#automaton.scan(text, text.length, new Cursor(), {
       hit: (index, end) => {
         const word = this.#words[index] ?? ''
-        const start = end - word.length
+        const start = startOf(text, word, end)
         const goesOn =
           (isWordAt(word, 0) && isWordBefore(text, start)) ||
           (isWordBefore(word, word.length) && isWordAt(text, end))

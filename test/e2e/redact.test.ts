@@ -14,7 +14,7 @@ import { startGovernor } from '../support/start-governor.ts'
 const POLICIES = `
   - { id: open, allow: {} }
   - { id: pii, redact: { input: { detect: [email, us_ssn, credit_card] } } }
-  - { id: names, redact: { input: { words: [zeus], matches: 'E-\\d{6}' } } }
+  - { id: names, redact: { input: { words: [zeus, 'old  falcon'], matches: 'E-\\d{6}' } } }
   - { id: someday, mode: shadow, redact: { input: { words: [hermes] } } }`
 
 const MAIL = 'jane.doe@example.com'
@@ -39,6 +39,11 @@ t.test('a value is masked where it stands, and nothing else is touched', async (
       'with invisible characters inside, which go with it',
       '{"model":"gpt-4o","messages":[{"role":"user","content":"a ze\u200B\u00ADus b"}]}',
       '{"model":"gpt-4o","messages":[{"role":"user","content":"a [WORD_1] b"}]}',
+    ],
+    [
+      'of two words on two lines, with what stands between them',
+      String.raw`{"model":"gpt-4o","messages":[{"role":"user","content":"An Old\r\n  falcon flew. Old\u2028Falcons stay"}]}`,
+      String.raw`{"model":"gpt-4o","messages":[{"role":"user","content":"An [WORD_1] flew. Old\u2028Falcons stay"}]}`,
     ],
     [
       'in digits of another script',
