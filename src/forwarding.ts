@@ -1,4 +1,4 @@
-import { endedKey } from './auth/authenticate.ts'
+import { endedKey, governorKeyId } from './auth/authenticate.ts'
 import type { KeyRing } from './auth/key-ring.ts'
 import { monotonicMs, wallMs } from './clock.ts'
 import { GovernorError } from './errors.ts'
@@ -100,7 +100,7 @@ export class Forwarding {
   ): Promise<Answer> {
     const { permit, exchange, trail } = call
     const { method = '' } = exchange.incoming
-    const ended = this.#shared.ring.ended(trail.principal!.keyId, wallMs())
+    const ended = this.#shared.ring.ended(governorKeyId(trail.principal!), wallMs())
     if (exchange.clientGone || ended !== null) {
       onEnd?.()
       throw ended === null ? new GovernorError('CLIENT_CLOSED') : endedKey(ended)

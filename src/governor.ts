@@ -2,7 +2,7 @@ import type { Server } from 'node:http'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 
 import { Recorder } from './audit/record.ts'
-import { endedKey } from './auth/authenticate.ts'
+import { endedKey, governorKeyId } from './auth/authenticate.ts'
 import { type EndedKey, KeyRing } from './auth/key-ring.ts'
 import { SqliteKeyStore } from './auth/key-store-sqlite.ts'
 import { createCheckStages } from './check-stages.ts'
@@ -32,6 +32,8 @@ import { type Closable, createWorld, droppedPools, poolsOf, type World } from '.
 const DIALECTS = { openai, anthropic, 'azure-openai': azureOpenai, gemini, ollama }
 /** A revoked key stops within a second: looked for four times as often. */
 const KEYS_REFRESH_MS = 250
+/** Whether the keys of an issuer of tokens are to be fetched anew. */
+const ISSUERS_LOOK_MS = 1000
 const RETIRE_LOOK_MS = 250
 /** What shipping may take on shutdown even when calls took all of `timeouts.drain`. */
 const SHIP_LEAST_MS = 2_000
@@ -92,6 +94,7 @@ export class Governor {
       throw error
     }
     governor.#timers.push(every(KEYS_REFRESH_MS, () => governor.#refreshKeys()))
+    governor.#timers.push(every(ISSUERS_LOOK_MS, () => governor.#world.tokens?.tick()))
     return governor
   }
 
@@ -181,8 +184,8 @@ export class Governor {
   #keysUnderWay(): Set<string> {
     const keyIds = new Set<string>()
     for (const { trail } of this.#shared.active) {
-      const keyId = trail?.principal?.keyId
-      if (keyId !== undefined) keyIds.add(keyId)
+      const principal = trail?.principal
+      if (principal) keyIds.add(governorKeyId(principal))
     }
     return keyIds
   }
@@ -202,6 +205,7 @@ export class Governor {
       echoUrl: (url) => this.#echoUrl(url),
       former: this.#world ?? null,
       metrics: this.metrics,
+      log: this.#shared.log,
     })
     this.#shared.limits.reconfigure(snapshot.limits, selectorMatcher(snapshot.aliases))
     this.#shared.recorder.shipTo(snapshot.audit.ship)

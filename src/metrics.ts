@@ -129,6 +129,10 @@ function stateMetrics(make: Maker) {
       'cache',
       'result',
     ]),
+    issuerFetches: make.counter('issuer_fetches_total', 'Fetches of the keys of an issuer', [
+      'issuer',
+      'result',
+    ]),
     poolConnections: make.gauge('pool_connections', 'Connections by state', ['pool', 'state']),
     upstreamErrors: make.counter('upstream_errors_total', 'Upstream failures by kind', [
       'upstream',

@@ -60,6 +60,7 @@ type CallingVerb = 'rewrite' | 'record' | 'forward' | 'relay' | 'respond' | 'set
 function checkingStages(world: World, shared: Shared): Omit<GovernorStages, CallingVerb> {
   const { snapshot } = world
   const { maximums, timeouts } = snapshot
+  const ways = { tokens: world.tokens, pod: snapshot.auth.pod }
   const mounts = world.upstreams.map(({ name, provider }) => ({ name, dialect: provider }))
   return {
     begin: (exchange) => {
@@ -77,12 +78,7 @@ function checkingStages(world: World, shared: Shared): Omit<GovernorStages, Call
     },
     authenticate: ({ incoming }) => {
       const ip = limitAddress(incoming.socket.remoteAddress)
-      return authenticate(
-        { headers: incoming.headers, ip },
-        shared.ring,
-        snapshot.auth.pod,
-        wallMs(),
-      )
+      return authenticate({ headers: incoming.headers, ip }, shared.ring, ways, wallMs())
     },
     admit: (principal, route) => {
       if (shared.draining) throw new GovernorError('DRAINING')

@@ -1,9 +1,12 @@
+import { openIssuers } from './auth/issuers.ts'
+import type { Tokens } from './auth/jwt.ts'
 import { readPriceTable } from './config/price-table.ts'
 import type { Snapshot, UpstreamConfig } from './config/snapshot.ts'
 import type { Dialect, Upstream } from './exchange.ts'
 import { openDetectors, type RunningDetector } from './external-detectors.ts'
 import { HeaderList } from './http/headers.ts'
 import { PriceBook } from './limit/prices.ts'
+import type { Log } from './log.ts'
 import type { Metrics } from './metrics.ts'
 import { compilePolicies, type CompiledPolicies } from './policy/compile.ts'
 import { upstreamRouter } from './policy/described-call.ts'
@@ -55,6 +58,8 @@ export interface World {
   readonly headers: ReadonlyMap<string, DialectHeaders>
   /** Detectors that are services, by id. */
   readonly detectors: ReadonlyMap<string, RunningDetector>
+  /** Issuers of tokens; null without any. */
+  readonly tokens: Tokens | null
   readonly prices: PriceBook
   /** The most any limit reserves for an answer, tokens. */
   readonly reserveOutput: number
@@ -67,6 +72,7 @@ export interface WorldParts {
   /** Pools of the former world, kept where name, address and time-out are the same. */
   readonly former: World | null
   readonly metrics: Metrics
+  readonly log: Log
 }
 
 const SERVES = { quantifier: 'every', modellessPasses: true } as const
@@ -95,7 +101,13 @@ export async function createWorld(snapshot: Snapshot, parts: WorldParts): Promis
   const candidate = candidateWorld(snapshot, new Map([...former, ...detectors]), parts.metrics)
   const prices = new PriceBook(snapshot.prices, readPriceTable().models, snapshot.aliases)
   const reserveOutput = Math.max(0, ...snapshot.limits.map((limit) => limit.reserveOutput))
-  return { snapshot, policies, candidate, upstreams, headers, detectors, prices, reserveOutput }
+  const tokens = openIssuers(snapshot.auth.jwt, {
+    former: parts.former?.tokens ?? null,
+    metrics: parts.metrics,
+    log: parts.log,
+  })
+  const compiled = { policies, candidate, upstreams, headers, detectors }
+  return { snapshot, ...compiled, tokens, prices, reserveOutput }
 }
 
 type Building = { -readonly [Key in keyof RunningUpstream]: RunningUpstream[Key] }
@@ -201,9 +213,10 @@ export interface Closable {
 }
 
 /** All the connections of a world. */
-export function poolsOf({ upstreams, detectors, candidate }: World): Closable[] {
+export function poolsOf({ upstreams, detectors, candidate, tokens }: World): Closable[] {
   const services = [...detectors.values(), ...(candidate?.detectors.values() ?? [])]
-  return [...new Set([...upstreams, ...services].map(({ pool }) => pool))]
+  const pools = [...upstreams, ...services].map(({ pool }) => pool)
+  return [...new Set([...pools, ...(tokens?.keys ?? [])])]
 }
 
 /** The pools that only the former world uses. */

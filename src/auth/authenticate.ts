@@ -1,6 +1,7 @@
 import type { PodConfig } from '../config/snapshot.ts'
 import { GovernorError } from '../errors.ts'
 import type { Principal } from '../exchange.ts'
+import { TOKEN_CHARS_MAX, type Tokens } from './jwt.ts'
 import type { EndedKey, KeyRing } from './key-ring.ts'
 import { isGovernorShaped, type KeyRecord, parseKey } from './key.ts'
 
@@ -13,22 +14,29 @@ export interface Caller {
   readonly ip: string
 }
 
+/** What is accepted beside Governor keys; null where the configuration says nothing of it. */
+export interface Ways {
+  readonly tokens: Tokens | null
+  readonly pod: PodConfig | null
+}
+
 const MAKE_A_KEY = 'Make one with: governor keys create --tenant NAME --name NAME'
 const NO_RETRY = { 'x-should-retry': 'false', 'www-authenticate': 'Bearer' }
-const CREDENTIAL_CHARACTERS_MAX = 4096
+const CREDENTIAL_CHARACTERS_MAX = TOKEN_CHARS_MAX + 'bearer '.length
 /** Where the clients of the providers put their key, beside `authorization`. */
 const KEY_HEADERS = ['api-key', 'x-api-key', 'x-goog-api-key']
 
 /**
  * Turns a credential into a principal. A valid Governor key always wins; a Governor-shaped key that
- * is wrong is refused even where a pod would be let in; any other credential is dropped unread.
- * Throws AUTH_KEY_MISSING, AUTH_KEY_INVALID (401), HEADER_INVALID (400), AUTH_BUSY (429) and
- * AUTH_UNAVAILABLE (503): a store that fails never makes a valid caller a 401.
+ * is wrong is refused even where a pod would be let in, and so is a wrong token of a known issuer; any
+ * other credential is dropped unread. Throws AUTH_KEY_MISSING, AUTH_KEY_INVALID, AUTH_TOKEN_INVALID
+ * (401), HEADER_INVALID (400), AUTH_BUSY (429), AUTH_UNAVAILABLE and AUTH_ISSUER_UNAVAILABLE (503): a
+ * store or an issuer that fails never makes a valid caller a 401.
  */
 export function authenticate(
   { headers, ip }: Caller,
   ring: KeyRing,
-  pod: PodConfig | null,
+  ways: Ways,
   nowMs: number,
 ): Principal | Promise<Principal> {
   const offered = credentials(headers)
@@ -40,7 +48,10 @@ export function authenticate(
     })
   }
   if (ours.length === 0) {
-    if (pod !== null) return podPrincipal(pod, ip)
+    const bearer =
+      ways.tokens === null ? null : bearerOf(offered, ip, { tokens: ways.tokens, nowMs })
+    if (bearer !== null) return bearer
+    if (ways.pod !== null) return podPrincipal(ways.pod, ip)
     throw missing(offered)
   }
   const parsed = parseKey(ours[0]!)
@@ -71,6 +82,11 @@ function keyPrincipal(record: KeyRecord | null, ip: string): Principal {
   return principal
 }
 
+/** The id of the Governor key behind a principal; '' where it is none, so that it cannot end. */
+export function governorKeyId({ via, keyId }: Principal): string {
+  return via === 'key' ? keyId : ''
+}
+
 /** The error that ends calls under way of a key that has ended itself. */
 export function endedKey(how: EndedKey): GovernorError {
   return new GovernorError('AUTH_KEY_INVALID', {
@@ -95,6 +111,19 @@ function podPrincipal(pod: PodConfig, ip: string): Principal {
   }
   principals.set(pod, principal)
   return principal
+}
+
+/** Who bears the first token of an issuer known here; null where none is offered. */
+function bearerOf(
+  offered: readonly string[],
+  ip: string,
+  { tokens, nowMs }: { readonly tokens: Tokens; readonly nowMs: number },
+): Principal | Promise<Principal> | null {
+  for (const credential of offered) {
+    const bearer = tokens.principal(credential, ip, nowMs)
+    if (bearer !== null) return bearer
+  }
+  return null
 }
 
 /** Everything offered as a credential, in a fixed order; an empty or oversized one is nothing. */

@@ -19,7 +19,7 @@ export function banner(snapshot: Snapshot, listening: Listening, recovered: numb
     ['admin', listening.admin === null ? 'off' : `http://${at(listening.admin)}`],
     ['health', listening.health === null ? 'off' : `http://${at(listening.health)}`],
     ['upstreams', upstreams.map(({ name, url }) => `${name} → ${url}`).join(', ')],
-    ['callers', auth.pod === null ? 'keys' : `keys, or the pod as tenant ${auth.pod.tenant}`],
+    ['callers', callers(auth)],
     ['policies', byMode(policies)],
     ['limits', `${limits.length}, store ${storeText(snapshot)}`],
     ['audit', `${audit.path}, ${freeSpace(audit.path)}; ${capacityText(snapshot)}`],
@@ -34,6 +34,12 @@ export function banner(snapshot: Snapshot, listening: Listening, recovered: numb
     ...lines.map(([name, text]) => `  ${name.padEnd(10)} ${text}`),
     '',
   ].join('\n')
+}
+
+function callers({ pod, jwt }: Snapshot['auth']): string {
+  const tokens = jwt.map(({ name }) => name).join(', ')
+  const known = tokens === '' ? 'keys' : `keys, tokens of ${tokens}`
+  return pod === null ? known : `${known}, or the pod as tenant ${pod.tenant}`
 }
 
 function at({ host, port }: Address): string {

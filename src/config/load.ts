@@ -82,6 +82,7 @@ export function parseConfig(file: string, bytes: Buffer, options: LoadOptions): 
     file: resolve(file),
     digest: createHash('sha256').update(bytes).digest('hex'),
     readSecret,
+    readText,
     checkExpression: options.checkExpression,
   })
   const candidate = loadCandidate(value.candidate, report, { file, options })
@@ -203,6 +204,11 @@ function readSecret(path: string): { readonly secret: string } | { readonly wron
   if (secret === '') return { wrong: 'The file is empty: put the credential in it' }
   if (/^[\x21-\x7e]+$/.test(secret)) return { secret }
   return { wrong: 'The file holds more than a credential: one line of printable ASCII is expected' }
+}
+
+function readText(path: string): { readonly text: string } | { readonly wrong: string } {
+  const read = readBounded(path, FILE_BYTES_MAX)
+  return 'wrong' in read ? read : { text: read.bytes.toString('utf8') }
 }
 
 /** Reads once, through one descriptor, so that a swap in between cannot mix two files. */

@@ -1,5 +1,6 @@
 import { stringify } from 'yaml'
 
+import { issuer } from './print-auth.ts'
 import type {
   ExceptionConfig,
   DetectorConfig,
@@ -45,6 +46,7 @@ export function printConfig(snapshot: Snapshot): string {
     auth: present({
       keys: { store: auth.keys.store, path: auth.keys.path, bcrypt_cost: auth.keys.bcryptCost },
       pod: auth.pod,
+      ...(auth.jwt.length > 0 && { jwt: auth.jwt.map(issuer) }),
     }),
     limits: snapshot.limits.map(limit),
     limit_store: maskedUrl(snapshot.limitStore),

@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path'
 
 import type { Path } from './problem.ts'
 import type { Report } from './report.ts'
+import { authFiles, resolveIssuers } from './resolve-auth.ts'
 import { resolveDetectors } from './resolve-detectors.ts'
 import { resolveExceptions } from './resolve-exceptions.ts'
 import { type ExpressionCheck, ExpressionChecker } from './resolve-expressions.ts'
@@ -29,6 +30,8 @@ export interface ResolveOptions {
   readonly digest: string
   /** Content of a secret file, or what is wrong with it. */
   readonly readSecret: (path: string) => { readonly secret: string } | { readonly wrong: string }
+  /** Text of another file, or what is wrong with it. */
+  readonly readText: (path: string) => { readonly text: string } | { readonly wrong: string }
   readonly checkExpression: ExpressionCheck
 }
 
@@ -75,6 +78,7 @@ export function resolveFile(value: FileValue, report: Report, options: ResolveOp
         bcryptCost: value.auth.keys.bcrypt_cost,
       },
       pod: value.auth.pod,
+      jwt: resolveIssuers(value.auth, report, options),
     },
     limits,
     limitStore: resolveStore(value, report),
@@ -238,12 +242,14 @@ function resolveUpstreams(
 }
 
 function secretFilesOf(
-  { upstreams, detectors, audit }: FileValue,
+  { upstreams, detectors, audit, auth }: FileValue,
   path: (relative: string) => string,
 ): string[] {
   const services = detectors.map((each) => each.presidio ?? each.openai_moderation)
   const named = [...upstreams, ...services].map((each) => each?.credential_file ?? null)
-  const files = [...named, ...shipFiles(audit)].flatMap((file) => (file === null ? [] : path(file)))
+  const files = [...named, ...shipFiles(audit), ...authFiles(auth)].flatMap((file) =>
+    file === null ? [] : path(file),
+  )
   return [...new Set(files)]
 }
 

@@ -1,5 +1,6 @@
 import { OPERATIONS, UNINSPECTABLE_KINDS } from '../exchange.ts'
 import { CHECKPOINTS } from './schema-audit.ts'
+import { AUTH } from './schema-auth.ts'
 import { DETECTOR_LIST } from './schema-detectors.ts'
 import { exceptionsSpec } from './schema-exceptions.ts'
 import { limitSpec, PRICES } from './schema-limits.ts'
@@ -188,38 +189,7 @@ export const FILE = map('governance.yaml', {
     'Addresses, as `host:port`.',
   ),
   upstreams: required(list(upstream, { min: 1, max: 100 }), 'Where calls may go, in order.'),
-  auth: defaulted(
-    map('auth', {
-      keys: defaulted(
-        map('auth.keys', {
-          store: defaulted(
-            choice(['sqlite'], ['postgres', 'file']),
-            'sqlite',
-            'Where keys are kept.',
-          ),
-          path: defaulted(text('a path', undefined, 4096), 'data/keys.db', 'The database file.'),
-          bcrypt_cost: defaulted(
-            integer(10, 14),
-            '10',
-            'Work to verify a key for the first time: 10 takes about 60 ms, each step doubles it.',
-          ),
-        }),
-        '{}',
-        'The store of Governor keys.',
-      ),
-      pod: optional(
-        map('auth.pod', {
-          tenant: required(text('a tenant'), 'Its tenant.'),
-          user: defaulted(text('a user'), 'pod', 'Its user.'),
-          roles: defaulted(list(text('a role'), { min: 0, max: 64 }), '[]', 'Its roles.'),
-          labels: defaulted(labels, '{}', 'Its labels.'),
-        }),
-        'Who a caller without a Governor key is; only when `listen.proxy` is a loopback address. Absent: such a caller gets 401.',
-      ),
-    }),
-    '{}',
-    'Who may call.',
-  ),
+  auth: defaulted(AUTH, '{}', 'Who may call.'),
   limits: defaulted(
     list(limit, { min: 0, max: 100 }),
     '[]',

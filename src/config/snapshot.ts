@@ -1,4 +1,7 @@
 import type { Mode, Operation, Parameter, UninspectableKind } from '../exchange.ts'
+import type { IssuerConfig, PodConfig } from './snapshot-auth.ts'
+
+export type { ClaimsConfig, IssuerConfig, IssuerKeysConfig, PodConfig } from './snapshot-auth.ts'
 
 /**
  * The effective configuration: everything resolved, every unit lost into a name that carries it,
@@ -25,6 +28,7 @@ export interface Snapshot {
       readonly bcryptCost: number
     }
     readonly pod: PodConfig | null
+    readonly jwt: readonly IssuerConfig[]
   }
   readonly limits: readonly LimitConfig[]
   /** `memory`, or a redis:// or rediss:// URL, which may hold a password. */
@@ -149,13 +153,6 @@ export interface ConcurrencyConfig {
   /** Calls that wait for a place. */
   readonly queue: number
   readonly waitMsMax: number
-}
-
-export interface PodConfig {
-  readonly tenant: string
-  readonly user: string
-  readonly roles: readonly string[]
-  readonly labels: Readonly<Record<string, string>>
 }
 
 /** Fields are AND, items of a field OR; an absent field is null and says nothing. `$set` names are resolved. */

@@ -136,7 +136,7 @@ function askedOf(
 
 function principalOf(body: Json): Principal {
   return {
-    via: body['via'] === 'pod' ? 'pod' : 'key',
+    via: body['via'] === 'pod' || body['via'] === 'jwt' ? body['via'] : 'key',
     tenant: text(body['tenant']),
     keyId: text(body['key_id']),
     keyName: text(body['key_name']),

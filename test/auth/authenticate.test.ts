@@ -18,7 +18,7 @@ async function subject(t: Test) {
   store.create(spec, { keyId, hash: await bcrypt.hash(secret, 4), createdAtMs: 0 })
   const ring = new KeyRing(store)
   const ask = async (headers: Record<string, string>, pod: typeof POD | null) =>
-    authenticate({ headers, ip: '10.0.0.1' }, ring, pod, 1)
+    authenticate({ headers, ip: '10.0.0.1' }, ring, { tokens: null, pod }, 1)
   const call = (headers: Record<string, string>, pod: typeof POD | null = null) =>
     ask(headers, pod).then(
       ({ tenant, via }) => `${via} ${tenant}`,
@@ -83,8 +83,11 @@ t.test('authenticate() says what to do with a provider key', async (t) => {
   const store = SqliteKeyStore.open(join(t.testdir(), 'keys.db'))
   t.teardown(() => store.close())
   const headers = { authorization: 'Bearer sk-proj-abc' }
-  t.throws(() => authenticate({ headers, ip: '' }, new KeyRing(store), null, 0), {
-    code: 'AUTH_KEY_INVALID',
-    message: /This is a provider key\. Make a Governor key with: governor keys create$/,
-  })
+  t.throws(
+    () => authenticate({ headers, ip: '' }, new KeyRing(store), { tokens: null, pod: null }, 0),
+    {
+      code: 'AUTH_KEY_INVALID',
+      message: /This is a provider key\. Make a Governor key with: governor keys create$/,
+    },
+  )
 })

@@ -39,6 +39,8 @@ export interface Sections {
   readonly upstreams?: readonly string[]
   readonly listen?: string
   readonly pod?: string
+  /** `auth.jwt` */
+  readonly jwt?: string
   readonly usage?: 'ask' | 'observe'
   readonly limits?: string
   readonly policies?: string
@@ -91,6 +93,7 @@ export function configText(sections: Sections = {}): string {
     'auth:',
     '  keys: { store: sqlite, path: keys.db, bcrypt_cost: 10 }',
     ...optional('  pod', sections.pod),
+    ...optional('  jwt', sections.jwt),
     `limits: ${sections.limits ?? '[]'}`,
     `policies: ${policies}`,
     ...optional('detectors', detectors),

@@ -1,0 +1,32 @@
+import type { IssuerConfig } from './snapshot.ts'
+import { formatDuration } from './units.ts'
+
+/** An issuer of tokens as in `auth.jwt`. */
+export function issuer({ name, issuer: iss, audience, algorithms, ...rest }: IssuerConfig) {
+  const { keys, claims, clockSkewMs } = rest
+  const { tenant, user, roles, labels } = claims
+  return {
+    name,
+    issuer: iss,
+    audience,
+    algorithms,
+    ...(keys.jwks !== null && { jwks: keys.jwks }),
+    ...(keys.discovery !== null && { discovery: keys.discovery }),
+    ...(keys.ca !== null && { ca_file: keys.ca.file }),
+    ...(keys.credentialFile !== null && { credential_file: keys.credentialFile }),
+    clock_skew: formatDuration(clockSkewMs),
+    timeout: formatDuration(keys.timeoutMs),
+    refresh: formatDuration(keys.refreshMs),
+    refetch: formatDuration(keys.refetchMs),
+    max_stale: formatDuration(keys.maxStaleMs),
+    ...('fixed' in tenant && { tenant: tenant.fixed }),
+    roles: roles.fixed,
+    labels: labels.fixed,
+    claims: {
+      ...('claim' in tenant && { tenant: tenant.claim }),
+      user,
+      ...(roles.claim !== null && { roles: roles.claim }),
+      labels: labels.claims,
+    },
+  }
+}

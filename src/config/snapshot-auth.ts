@@ -1,0 +1,51 @@
+/** The part of the snapshot about who may call. */
+
+/** Who a caller without a credential is. */
+export interface PodConfig {
+  readonly tenant: string
+  readonly user: string
+  readonly roles: readonly string[]
+  readonly labels: Readonly<Record<string, string>>
+}
+
+/** Whose tokens are accepted, and who their bearers are. */
+export interface IssuerConfig {
+  /** Unique id. */
+  readonly name: string
+  /** `iss`, compared character by character. */
+  readonly issuer: string
+  readonly audience: readonly string[]
+  /** Pinned; names of RFC 7518 §3.1 and RFC 8037, of public keys only. */
+  readonly algorithms: readonly string[]
+  readonly clockSkewMs: number
+  readonly keys: IssuerKeysConfig
+  readonly claims: ClaimsConfig
+}
+
+/** Where an issuer's keys come from; one of `jwks` and `discovery` is null. */
+export interface IssuerKeysConfig {
+  readonly issuer: string
+  readonly jwks: string | null
+  readonly discovery: string | null
+  /** Trusted instead of the usual ones, PEM; null is the usual ones. */
+  readonly ca: { readonly file: string; readonly pem: string } | null
+  /** Absolute path; read for every fetch. */
+  readonly credentialFile: string | null
+  readonly timeoutMs: number
+  readonly refreshMs: number
+  /** The least time between two fetches. */
+  readonly refetchMs: number
+  readonly maxStaleMs: number
+}
+
+/** Who the bearer of a token is. A claim is a name, or a JSON pointer (RFC 6901) from a `/` on. */
+export interface ClaimsConfig {
+  readonly tenant: { readonly fixed: string } | { readonly claim: string }
+  readonly user: string
+  readonly roles: { readonly fixed: readonly string[]; readonly claim: string | null }
+  readonly labels: {
+    readonly fixed: Readonly<Record<string, string>>
+    /** Label → claim. */
+    readonly claims: Readonly<Record<string, string>>
+  }
+}
