@@ -36,6 +36,15 @@ interface Row {
 
 const COLUMNS = 'id, chain, seq, occurred_at, kind, request_id, awaits, hash, body'
 
+const STRAY = 'STRAY_ENTRY'
+
+/** Whether a file itself is broken, so that reading it again is in vain. */
+export function isDamage(error: unknown): boolean {
+  const { cause } = error as Error
+  const { code } = (cause ?? error) as { readonly code?: unknown }
+  return code === STRAY || /^SQLITE_(CORRUPT|NOTADB)/.test(String(code))
+}
+
 /** One file of the log. Errors are SQLite's, or say that it is no audit log. */
 export class LogFile {
   readonly path: string
@@ -145,7 +154,8 @@ export class LogFile {
   #chainOf(id: number): LocalChain {
     if (!this.#chains.has(id)) this.chains()
     const chain = this.#chains.get(id)
-    if (chain === undefined) throw new Error(`${this.path} is damaged: an entry has no writer`)
+    if (chain === undefined)
+      throw Object.assign(new Error('an entry has no writer'), { code: STRAY })
     return chain
   }
 }

@@ -41,6 +41,8 @@ export type Taken =
   | { readonly kind: 'elsewhere'; readonly head: ChainHead | null }
   /** An entry there has the place of one of these and another content. */
   | { readonly kind: 'differs' }
+  /** An entry can in no way be kept there, now or later. */
+  | { readonly kind: 'refused'; readonly why: string }
 
 /**
  * A place entries are copied to. All methods reject with an Error when the place cannot be reached or

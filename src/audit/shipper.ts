@@ -1,5 +1,5 @@
 import { epochFiles } from './file.ts'
-import { LogFile } from './ship-source.ts'
+import { isDamage, LogFile } from './ship-source.ts'
 import type { LocalChain, LocalRow } from './ship-source.ts'
 import { chainName, NOTHING_YET } from './ship-types.ts'
 import type { ChainHead, ChainId, ShipBatch, Sink } from './ship-types.ts'
@@ -59,6 +59,8 @@ export class Shipper {
   /** Entries of forked chains; they wait, and nothing here will ever ship them. */
   #stuckEntries = 0
   #stuckOldestUs = 0
+  /** Epochs whose file is broken; what can be read of the others is shipped. */
+  readonly #damaged = new Set<number>()
   /** Last entry of a chain that counts, where a later file says that its writer went on there. */
   readonly #cuts = new Map<string, number>()
 
@@ -78,7 +80,7 @@ export class Shipper {
   async step(): Promise<boolean> {
     await this.#look()
     for (const progress of this.#files.values()) {
-      const rows = progress.file.read(progress.id, this.#rowsMax, BYTES_MAX)
+      const rows = this.#read(progress)
       const first = rows[0]
       if (first === undefined) continue
       await this.#ship(progress, runOf(rows, first))
@@ -87,11 +89,33 @@ export class Shipper {
     return false
   }
 
+  #read({ file, id }: Progress): readonly LocalRow[] {
+    try {
+      return file.read(id, this.#rowsMax, BYTES_MAX)
+    } catch (error) {
+      this.#leave(file, error)
+      return []
+    }
+  }
+
+  /** Says that a file is broken and looks at it no more. Throws any other error again. */
+  #leave({ path, epoch }: Pick<LogFile, 'path' | 'epoch'>, error: unknown): void {
+    if (!isDamage(error)) throw error
+    this.#damaged.add(epoch)
+    this.#files.get(epoch)?.file.close()
+    this.#files.delete(epoch)
+    const what = `the file is damaged: ${(error as Error).message}`
+    const fork = { chain: '', file: path, what }
+    this.#forks.set(path, fork)
+    this.#options.onFork(fork)
+  }
+
   /** What waits now. Throws SQLite's errors. */
   backlog(): Backlog {
     let entries = this.#stuckEntries
     let oldestUs = this.#stuckOldestUs
     for (const file of epochFiles(this.#options.path)) {
+      if (this.#damaged.has(file.epoch)) continue
       if (!this.#files.has(file.epoch)) {
         const log = new LogFile(file)
         const all = log.backlog(0)
@@ -131,17 +155,18 @@ export class Shipper {
       this.#files.delete(epoch)
     }
     for (const each of present) {
-      if (this.#files.has(each.epoch)) continue
-      const file = new LogFile(each)
+      if (this.#files.has(each.epoch) || this.#damaged.has(each.epoch)) continue
+      let file: LogFile | null = null
       try {
+        file = new LogFile(each)
         // Before the former file is read on: what was never acknowledged there is not shipped.
         for (const { writer, epoch, seq } of file.continued()) {
           this.#cuts.set(`${writer}:${epoch}`, seq)
         }
         this.#files.set(each.epoch, { file, id: await this.#start(file) })
       } catch (error) {
-        if (!this.#files.has(each.epoch)) file.close()
-        throw error
+        if (!this.#files.has(each.epoch)) file?.close()
+        this.#leave(each, error)
       }
     }
   }
@@ -217,6 +242,10 @@ export class Shipper {
       return true
     }
     const { seq, hash } = batch.rows.at(-1)!
+    if (taken.kind === 'refused') {
+      this.#fork(file, chain, taken.why)
+      return true
+    }
     if (taken.kind === 'differs') {
       this.#fork(file, chain, `entries up to ${seq} were there already, with another content`)
       return true

@@ -130,8 +130,14 @@ export class PostgresSink implements Sink {
       row.body,
       reason,
     ]
-    const { rows } = await this.#pool.query<Result>(BURY, values)
-    return this.#taken(batch, rows[0], 1)
+    try {
+      const { rows } = await this.#pool.query<Result>(BURY, values)
+      return await this.#taken(batch, rows[0], 1)
+    } catch (error) {
+      // A time that is none, a hash of another length: no Governor wrote that.
+      if (!isDataError(error)) throw error
+      return { kind: 'refused', why: `entry ${row.seq} cannot be kept there: ${error.message}` }
+    }
   }
 
   async #inTwo(batch: ShipBatch, at: number): Promise<Taken> {

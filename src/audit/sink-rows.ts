@@ -19,6 +19,7 @@ export type ReadRow =
 
 /** Long enough for every name Governor writes; more would not fit into an index. */
 const COLUMN_CHARS_MAX = 256
+const HASH_BYTES = 32
 /** PostgreSQL's jsonb gives up somewhere above six thousand. */
 const DEPTH_MAX = 200
 
@@ -26,11 +27,10 @@ const DEPTH_MAX = 200
  * Reads a body as PostgreSQL would have to. Its text and jsonb take neither NUL nor a lone surrogate,
  * nor numbers beyond any range; one such entry would stop every question about the others.
  */
-export function readRow({
-  kind,
-  requestId,
-  body,
-}: Pick<ShipRow, 'kind' | 'requestId' | 'body'>): ReadRow {
+export function readRow(row: Pick<ShipRow, 'kind' | 'requestId' | 'hash' | 'body'>): ReadRow {
+  const { kind, requestId, hash, body } = row
+  // Hashes cross as one long value.
+  if (hash.length !== HASH_BYTES) return dead('its hash has another length')
   if (kind.includes('\0') || requestId.includes('\0')) return dead('its columns hold NUL')
   let value: unknown
   try {

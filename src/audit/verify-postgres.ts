@@ -227,9 +227,9 @@ class RemoteVerification {
 }
 
 /** The first column that says something else than the body it repeats; null when none does. */
-function alteredColumn({ columns, kind, request_id, body }: RemoteRow): string | null {
+function alteredColumn({ columns, request_id, ...row }: RemoteRow): string | null {
   if (columns === null) return null
-  const said = readRow({ kind, requestId: request_id, body }).columns
+  const said = readRow({ ...row, requestId: request_id }).columns
   const names = Object.keys(columns) as (keyof RowColumns)[]
   return names.find((name) => columns[name] !== (said?.[name] ?? null)) ?? null
 }

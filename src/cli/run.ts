@@ -139,10 +139,15 @@ function followed({ secretFiles, candidate }: Snapshot): string[] {
 }
 
 /** What was opened at start and is not opened again by a reload. */
-function fixed({ listen, auth, audit }: Snapshot): [string, unknown][] {
+function fixed(snapshot: Snapshot): [string, unknown][] {
+  const { listen, auth, audit, timeouts } = snapshot
   return [
     ['listen', listen],
     ['auth.keys', auth.keys],
+    ['limit_store', snapshot.limitStore],
+    ['sidecars', snapshot.sidecars],
+    ['timeouts.client_headers', timeouts.clientHeadersMs],
+    ['timeouts.commit', timeouts.commitMs],
     ['audit.path', audit.path],
     ['audit.local_max', audit.localBytesMax],
     ['audit.checkpoints', audit.checkpoints],

@@ -50,9 +50,14 @@ export function readTokens(usage: Json): Omit<Usage, 'responseModel' | 'response
   }
 }
 
-/** A count as an answer gives it; null when it gives none. */
+/** No context is larger: whoever reports more than this is not believed. */
+const COUNT_MAX = 1_000_000_000
+
+/** A count as an answer gives it; null when it gives none that can be. */
 export function readCount(value: unknown): number | null {
-  return Number.isSafeInteger(value) && (value as number) >= 0 ? (value as number) : null
+  if (!Number.isSafeInteger(value)) return null
+  const count = value as number
+  return count >= 0 && count <= COUNT_MAX ? count : null
 }
 
 /** A model name or id as an answer gives it, cut at 256 characters; null when it gives none. */

@@ -31,12 +31,16 @@ export function spentBy(trail: Trail, prices: PriceBook): Spent | null {
 
 /**
  * Some providers report the prompt when a stream begins and the answer when it ends: of one that was
- * left in between, what was seen of the answer counts.
+ * left in between, what was seen of the answer counts. A prompt takes some tokens, and so does text that
+ * came: servers that report half of it, or 0, do not make them free.
  */
 function completed({ ending, counts }: Trail, usage: Usage): Usage {
-  if (counts === null || ending === 'complete') return usage
-  const inputTokens = usage.inputTokens ?? counts.inputTokens
-  const outputTokens = Math.max(usage.outputTokens ?? 0, tokensOfBytes(counts.output.bytes))
+  if (counts === null) return usage
+  const seen = tokensOfBytes(counts.output.bytes)
+  const told = usage.outputTokens ?? 0
+  const isLess = seen > told && (told === 0 || ending !== 'complete')
+  const inputTokens = usage.inputTokens || counts.inputTokens
+  const outputTokens = isLess ? seen : usage.outputTokens
   const isSame = inputTokens === usage.inputTokens && outputTokens === usage.outputTokens
   return isSame ? usage : { ...usage, inputTokens, outputTokens }
 }
@@ -77,7 +81,7 @@ export class CountingMeter implements Meter {
 
   whole(body: Buffer): void {
     this.#meter.whole(body)
-    if (this.usage.outputTokens === null) this.#counter.push(body)
+    if (!this.usage.outputTokens) this.#counter.push(body)
   }
 
   chunk(bytes: Buffer): Buffer {

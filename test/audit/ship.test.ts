@@ -1,4 +1,4 @@
-import { copyFileSync } from 'node:fs'
+import { copyFileSync, openSync, renameSync, statSync, writeSync, closeSync } from 'node:fs'
 import { join } from 'node:path'
 
 import Database from 'better-sqlite3'
@@ -501,3 +501,64 @@ t.test(
     t.match(forks, [{ what: /^entries before \d+ are missing here$/ }])
   },
 )
+
+const BROKEN: readonly (readonly [string, string, RegExp])[] = [
+  [
+    'a time no calendar has',
+    'UPDATE entries SET occurred_at = -9000000000000000000 WHERE chain = 1 AND seq = 3',
+    /^entry 3 cannot be kept there: timestamp out of range$/,
+  ],
+  [
+    'a hash of another length',
+    "UPDATE entries SET hash = x'00' WHERE chain = 1 AND seq = 5",
+    /^entry 5 cannot be kept there: .*last_hash/,
+  ],
+  [
+    'a writer that cannot be',
+    "UPDATE chains SET writer_id = x'00' WHERE id = 1",
+    /^entry 1 cannot be kept there: .*writer_id/,
+  ],
+]
+
+function isOther({ request_id }: Kept): boolean {
+  return request_id.startsWith('other')
+}
+
+for (const [what, sql, said] of BROKEN) {
+  t.test(`${what} stops its own chain and no other`, async (t) => {
+    const { url, path, shipper, forks } = await ready(t)
+    await record(path, 5)
+    await record(path, 5, 'other')
+    const db = new Database(path)
+    db.exec(sql)
+    db.close()
+    await shipAll(shipper)
+    t.match(forks, [{ what: said }])
+    t.equal(forks.length, 1, 'said once')
+    t.strictSame((await remote(url)).filter(isOther), local(path).filter(isOther))
+  })
+}
+
+t.test('a damaged file is said, and the next epoch is shipped', async (t) => {
+  const { url, path, shipper, forks } = await ready(t)
+  const next = path.replace('audit.db', 'audit.e2.db')
+  await record(path, 400)
+  await record(path.replace('audit.db', 'other.db'), 5, 'other')
+  renameSync(path.replace('audit.db', 'other.db'), next)
+  const file = openSync(path, 'r+')
+  const bytes = Buffer.alloc(4096, 0xa5)
+  const { size } = statSync(path)
+  for (let at = 8 * 4096; at < size; at += 4096) writeSync(file, bytes, 0, 4096, at)
+  closeSync(file)
+  await shipAll(shipper)
+  t.match(forks, [{ file: path, what: /^the file is damaged: / }])
+  const writers = new Set(local(next).map(({ writer }) => writer))
+  t.strictSame(
+    (await remote(url)).filter(({ writer }) => writers.has(writer)),
+    local(next),
+  )
+  shipper.forget()
+  await shipAll(shipper)
+  t.equal(forks.length, 1, 'said once')
+  t.doesNotThrow(() => shipper.backlog())
+})
