@@ -4,7 +4,8 @@ import type { HttpExchange } from './http/exchange.ts'
 import { evaluate } from './policy/evaluate.ts'
 import type { CandidateWorld, World } from './world.ts'
 
-type Decide = (facts: Facts, trail: Trail, exchange: HttpExchange) => Decision | Promise<Decision>
+type Present = Pick<HttpExchange, 'whilePresent'>
+type Decide = (facts: Facts, trail: Trail, exchange: Present) => Decision | Promise<Decision>
 
 /**
  * Asks the candidate of `world` about every call that `decide` has decided, and keeps what it says in
@@ -26,7 +27,7 @@ export function besideCandidate({ candidate }: World, decide: Decide): Decide {
 function candidateDecision(
   { policies, route, detectors }: CandidateWorld,
   facts: Facts,
-  { trail, exchange }: { readonly trail: Trail; readonly exchange: HttpExchange },
+  { trail, exchange }: { readonly trail: Trail; readonly exchange: Present },
 ): Decision | Promise<Decision> {
   const { endpoint, pathModel } = trail.route!
   const principal = trail.principal!

@@ -30,7 +30,7 @@ export function decide(
   world: World,
   facts: Facts,
   trail: Trail,
-  exchange: HttpExchange,
+  exchange: Pick<HttpExchange, 'whilePresent'>,
 ): Decision | Promise<Decision> {
   const decided = evaluate(world.policies, {
     ...(world.detectors.size > 0 && { ask: askFor(world.detectors, facts, exchange) }),

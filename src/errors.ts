@@ -13,7 +13,7 @@ export const ERRORS = {
   ROUTE_UNKNOWN: spec(404, 'client', 'No upstream is mounted at this path'),
   METHOD_NOT_ALLOWED: spec(405, 'client', 'This path does not take this method'),
   OPERATION_UNKNOWN: spec(403, 'client', 'This operation is not known and therefore refused'),
-  UPGRADE_REFUSED: spec(403, 'client', 'Upgraded connections are not supported in this version'),
+  UPGRADE_REFUSED: spec(403, 'client', 'This connection cannot be upgraded here'),
   QUERY_UNKNOWN: spec(400, 'client', 'A query parameter is not accepted on this path'),
   AUTH_KEY_MISSING: spec(401, 'client', 'No Governor key in the request'),
   AUTH_KEY_INVALID: spec(401, 'client', 'The Governor key is not valid'),

@@ -3,6 +3,7 @@ import { monotonicMs } from './clock.ts'
 import type { GovernorError } from './errors.ts'
 import type { CallCounts, Lease, Spent } from './lease.ts'
 import type { Operation } from './operations.ts'
+import type { SocketReader } from './socket-events.ts'
 import type { Splice, Texts } from './texts.ts'
 
 export type { CallCounts, Instant, Lease, LimitKind, LimitState, Spent } from './lease.ts'
@@ -172,6 +173,8 @@ export interface Dialect {
   errorFrame(error: GovernorError, requestId: string, api: string): string
   /** How its answers are inspected; absent: a policy about answers refuses them. */
   readonly answers?: AnswerReader
+  /** Sessions over WebSocket; absent where it has none. */
+  readonly sockets?: SocketReader
   /** A fresh meter for one answer; `asked` when `facts.askUsage` was spliced into the request. */
   meter(route: Route, facts: Facts, asked: boolean): Meter
 }
@@ -330,6 +333,8 @@ export class Trail {
   policyDigest = ''
   /** Who called from where with what, when `audit.content` asks for it; never in an entry itself. */
   client: { readonly address: string; readonly userAgent: string } | null = null
+  /** Request id of the session this is an event of; null for calls. */
+  session: string | null = null
   route: Route | null = null
   principal: Principal | null = null
   body: Body | null = null

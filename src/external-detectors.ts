@@ -51,7 +51,7 @@ export function openDetectors(
 export function askFor(
   running: ReadonlyMap<string, RunningDetector>,
   facts: Facts,
-  exchange: HttpExchange,
+  exchange: Pick<HttpExchange, 'whilePresent'>,
 ): AskExternal {
   return (ids) =>
     exchange.whilePresent(async (signal) => {

@@ -17,6 +17,7 @@ import { GovernorError } from './errors.ts'
 import { ActiveCalls } from './http/active-calls.ts'
 import { createAdminServer } from './http/admin.ts'
 import { isCheck } from './http/check.ts'
+import { opensSession } from './http/match.ts'
 import { createProxyServer, listen } from './http/server.ts'
 import { MemoryStore, RESTORED_WINDOW_MIN_MS } from './limit/memory-store.ts'
 import type { LimitStore } from './limit/store.ts'
@@ -25,6 +26,8 @@ import { createMetrics, type Metrics } from './metrics.ts'
 import { handle } from './pipeline.ts'
 import { ruleDigest } from './policy/rule.ts'
 import { selectorMatcher } from './policy/selectors.ts'
+import { createSessionStages, type StagesOf } from './session-stages.ts'
+import { createSocketStages, type SocketStages } from './socket-stages.ts'
 import { createStages, type GovernorStages, type Shared } from './stages.ts'
 import { EchoUpstream, parseEchoUrl } from './upstream/echo.ts'
 import { type Closable, createWorld, droppedPools, poolsOf, type World } from './world.ts'
@@ -62,6 +65,8 @@ export class Governor {
   #world!: World
   #stages!: GovernorStages
   #checkStages!: GovernorStages
+  #socketStages!: SocketStages
+  #sessionStages!: StagesOf
   #keysFault: string | null = null
   proxy: Address = { host: '', port: 0 }
   admin: Address | null = null
@@ -168,6 +173,7 @@ export class Governor {
   async #drain(deadlineMs: number): Promise<void> {
     const open = new Set(this.#servers)
     for (const server of this.#servers) server.close(() => open.delete(server))
+    for (const exchange of this.#shared.active) exchange.drain()
     const isBusy = () => open.size > 0 || this.#shared.active.size > 0
     while (isBusy() && monotonicMs() < deadlineMs) {
       // A connection is idle, and may be closed, only once its answer has been sent.
@@ -214,6 +220,13 @@ export class Governor {
     this.#world = world
     this.#stages = createStages(world, this.#shared)
     this.#checkStages = createCheckStages(this.#stages, world, this.#shared)
+    this.#sessionStages = createSessionStages(this.#stages, world, this.#shared)
+    this.#socketStages = createSocketStages(this.#stages, {
+      world,
+      shared: this.#shared,
+      // Events are decided by the snapshot of their moment, however old the session is.
+      current: (session) => this.#sessionStages(session),
+    })
     this.metrics.configSnapshot.reset()
     this.metrics.configSnapshot.set({ digest: snapshot.digest.slice(0, 12) }, 1)
     this.metrics.exceptionEnd.reset()
@@ -239,8 +252,15 @@ export class Governor {
       bodyMs: timeouts.clientBodyMs,
       connectionsMax: maximums.streams * 2 + 100,
       onExchange: (exchange) => {
+        if (exchange.head !== null) return void handle(this.#socketStages, exchange)
         const stages = isCheck(exchange) ? this.#checkStages : this.#stages
         void handle(stages, exchange)
+      },
+      opensSession: ({ method = '', url: target = '', headers }) => {
+        const mounts = this.#world.upstreams.map(({ name, provider }) => {
+          return { name, dialect: provider }
+        })
+        return opensSession({ method, target, headers }, mounts)
       },
       onMalformed: (code, peer) => this.#shared.recorder.unauthenticated(code, peer),
       dialect: () => this.#world.upstreams[0]!.provider,

@@ -113,6 +113,7 @@ function checkingStages(world: World, shared: Shared): Omit<GovernorStages, Call
           models: allModels(facts.models, trail.route!),
           upstream: trail.upstream!.name,
           forecast,
+          isPart: trail.session !== null,
         },
         now(),
       )
@@ -191,6 +192,9 @@ function allModels(models: readonly string[], { pathModel }: Route): readonly st
   return pathModel === null ? models : [...models, pathModel]
 }
 
+/** Streams that say their parts once more, whole. */
+const REPEATING = /^(?:responses$|realtime\.)/
+
 /** What a call will take, as far as can be told; null for calls that take no tokens. */
 function forecastOf(world: World, facts: Facts, trail: Trail): Forecast | null {
   const { endpoint } = trail.route!
@@ -204,7 +208,7 @@ function forecastOf(world: World, facts: Facts, trail: Trail): Forecast | null {
   trail.counts = {
     inputTokens,
     outputTokensHidden: Math.min(outputTokensMax ?? Infinity, reserveOutput),
-    output: new OutputCounter(facts.stream && endpoint.api === 'responses'),
+    output: new OutputCounter(facts.stream && REPEATING.test(endpoint.api)),
   }
   const price = prices.dearest(models)
   return { inputTokens, outputTokensMax, price, allowsUnpriced: prices.allowsUnknown }

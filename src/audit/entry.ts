@@ -53,6 +53,7 @@ export function decisionBody(trail: Trail, context: DecisionContext): string {
   return (
     `{"kind":"decision","time":"${new Date(trail.occurredAtMs).toISOString()}"` +
     member('request_id', trail.requestId) +
+    member('session', trail.session) +
     principalOf(trail, cut) +
     requestOf(trail) +
     verdictOf(trail, context) +

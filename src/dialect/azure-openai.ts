@@ -3,8 +3,9 @@
  * `/openai/deployments/{deployment}/…` the path names the model; the rest of the older API has no version in
  * its path. All take `api-version`.
  */
-import type { Dialect, Facts, Lookup, Reading, Route } from '../exchange.ts'
+import type { Dialect, Endpoint, Facts, Lookup, Reading, Route } from '../exchange.ts'
 import { withPathModel } from './inspect-body.ts'
+import { openaiRealtime, REALTIME } from './openai-realtime.ts'
 import { OPENAI_ROWS } from './openai-table.ts'
 import { openai } from './openai.ts'
 import { compileTable, type Row } from './table.ts'
@@ -42,6 +43,10 @@ export const AZURE_ROWS: readonly Row[] = OPENAI_ROWS.filter(
   return paths.map((path) => ({ ...row, path, endpoint }))
 })
 
+/** Where sessions are opened: as OpenAI's, and as in the older API. */
+const SESSIONS: ReadonlySet<string> = new Set(['/openai/v1/realtime', '/openai/realtime'])
+const SESSION: Endpoint = { ...REALTIME, query: ['model', 'deployment', 'api-version'] }
+
 const TABLE = compileTable(AZURE_ROWS)
 
 /** The dialect of Azure OpenAI. Deployment names are models to policies. */
@@ -58,6 +63,11 @@ export const azureOpenai: Dialect = {
   ],
   lookup,
   inspect,
+  sockets: {
+    ...openaiRealtime,
+    lookup: (path) => (SESSIONS.has(path) ? SESSION : null),
+    modelParameters: ['model', 'deployment'],
+  },
   credential: (secret) => ({ 'api-key': secret }),
 }
 

@@ -20,6 +20,7 @@ const ENDS_ALL = new Set([
   'response.incomplete',
   'response.failed',
   'response.cancelled',
+  'response.done',
   'error',
 ])
 /** Texts that a program reads: held until they are whole. */
@@ -40,7 +41,8 @@ export const openaiAnswers: AnswerReader = {
   event(data, api, { jsonDepth }) {
     if (data.toString('latin1').trim() === DONE) return END
     const doc = runSteps(readJson(data, jsonDepth))
-    return NAMED.has(api) ? responseEvent(doc) : chatEvent(doc)
+    const isTyped = NAMED.has(api) || api.startsWith('realtime')
+    return isTyped ? responseEvent(doc) : chatEvent(doc)
   },
   readings,
 }

@@ -24,7 +24,14 @@ export const OPAQUE_MEMBERS: ReadonlyMap<string, UninspectableKind> = new Map([
   ['encrypted_content', 'encrypted'],
 ])
 /** Members that hold base64 without saying so in a data: URL. */
-const RAW_PAYLOADS = new Set(['file_data', 'data', 'encrypted_content', 'images', 'result'])
+const RAW_PAYLOADS = new Set([
+  'audio',
+  'file_data',
+  'data',
+  'encrypted_content',
+  'images',
+  'result',
+])
 
 const TEXT_PARTS = new Set([
   'text',

@@ -29,7 +29,7 @@ const TYPES = {
 
 /** JSON text of an error answer: `{"error":{"message","type","param","code"}}`. */
 export function errorBody(error: GovernorError, requestId: string): string {
-  return JSON.stringify({ error: describe(error, requestId) })
+  return JSON.stringify({ error: errorObject(error, requestId) })
 }
 
 /**
@@ -38,13 +38,14 @@ export function errorBody(error: GovernorError, requestId: string): string {
  */
 export function errorFrame(error: GovernorError, requestId: string, api: string): string {
   if (api !== 'responses') return `data: ${errorBody(error, requestId)}\n\n`
-  const { message, code } = describe(error, requestId)
+  const { message, code } = errorObject(error, requestId)
   // The sequence so far is not known here; the SDK does not look at it.
   const data = { type: 'error', code, message, param: null, sequence_number: 0 }
   return `event: error\ndata: ${JSON.stringify(data)}\n\n`
 }
 
-function describe(error: GovernorError, requestId: string) {
+/** The error itself, as it stands in an answer, a frame or an event. */
+export function errorObject(error: GovernorError, requestId: string) {
   const wording = WORDINGS[error.code]
   const isInternal = error.code === 'INTERNAL'
   return {

@@ -20,6 +20,15 @@ const RUN: ParameterTable = {
   reasoning_effort: { names: ['reasoning_effort'] },
 }
 
+/** Of the settings that a realtime event brings, under `within`. */
+function realtime(within: string): ParameterTable {
+  const caps = ['max_output_tokens', 'max_response_output_tokens']
+  return {
+    temperature: { names: [`${within}.temperature`] },
+    max_output_tokens: { names: caps.map((name) => `${within}.${name}`) },
+  }
+}
+
 const TABLES: Readonly<Record<string, ParameterTable>> = {
   'chat.completions': {
     ...SAMPLING,
@@ -35,6 +44,8 @@ const TABLES: Readonly<Record<string, ParameterTable>> = {
     service_tier: { names: ['service_tier'] },
   },
   completions: { ...SAMPLING, ...PENALTIES, max_output_tokens: cap('max_tokens') },
+  'realtime.response.create': realtime('response'),
+  'realtime.session.update': realtime('session'),
   'threads.runs.create': RUN,
   'threads.runs.create_both': RUN,
 }

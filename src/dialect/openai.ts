@@ -6,6 +6,7 @@ import { errorBody, errorFrame } from './openai-errors.ts'
 import { inspect } from './openai-inspect.ts'
 import { meter } from './openai-meter.ts'
 import { parameters } from './openai-parameters.ts'
+import { openaiRealtime } from './openai-realtime.ts'
 import { lookup } from './openai-routes.ts'
 
 /** The dialect of OpenAI and of the many servers that speak its API. */
@@ -39,6 +40,7 @@ export const openai: Dialect = {
   errorBody,
   errorFrame,
   answers: openaiAnswers,
+  sockets: openaiRealtime,
   meter,
 }
 

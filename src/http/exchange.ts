@@ -7,6 +7,8 @@ import type { Trail } from '../exchange.ts'
 export interface Interruptible {
   /** CLIENT_CLOSED when the client is gone, else why nobody is to go on. */
   interrupt(error: GovernorError): void
+  /** No new work is wanted; what has none ends at once. Absent where there is only one piece of work. */
+  drain?(): void
 }
 
 /** One request on its socket: the shell around which the pure stages work. */
@@ -27,10 +29,20 @@ export class HttpExchange {
   fault: GovernorError | null = null
   /** Nothing that follows on this connection is a request any more. */
   isLast = false
+  /** What came after the head of a request that opens a session; null for calls. */
+  readonly head: Buffer | null
   #gone = false
   #interruptible: Interruptible | null = null
 
-  constructor(incoming: IncomingMessage, outgoing: ServerResponse, awaitsContinue: boolean) {
+  constructor(
+    incoming: IncomingMessage,
+    outgoing: ServerResponse,
+    {
+      awaitsContinue = false,
+      head = null,
+    }: { awaitsContinue?: boolean; head?: Buffer | null } = {},
+  ) {
+    this.head = head
     this.incoming = incoming
     this.outgoing = outgoing
     this.awaitsContinue = awaitsContinue
@@ -56,6 +68,11 @@ export class HttpExchange {
   /** Ends a call whose answer has not been finished: its key was revoked, the drain is over. */
   cut(error: GovernorError): void {
     this.#interruptible?.interrupt(error)
+  }
+
+  /** Governor is shutting down: a session that has nothing to do is not waited for. */
+  drain(): void {
+    this.#interruptible?.drain?.()
   }
 
   /** The client closed its connection before the answer was complete. */

@@ -24,11 +24,33 @@ const TARGET_CHARACTERS_MAX = 2048
 /**
  * Raw request target → dialect and endpoint. Nothing is normalised: a target an upstream might read
  * differently from us is refused. Throws TARGET_INVALID, QUERY_UNKNOWN (400), OPERATION_UNKNOWN,
- * UPGRADE_REFUSED (403), ROUTE_UNKNOWN (404), METHOD_NOT_ALLOWED (405).
+ * UPGRADE_REFUSED (403), MODEL_INVALID (400), ROUTE_UNKNOWN (404), METHOD_NOT_ALLOWED (405).
  */
 export function match({ method, target, headers }: RequestHead, mounts: readonly Mount[]): Route {
   const { path, query } = splitTarget(target)
   const { mount, below } = findMount(path, mounts)
+  if (offersWebSocket(method, headers)) {
+    const session = matchSession(below, query, mount === null ? mounts : [mount])
+    if (session !== null) return { ...session, mount: nameOf(mount) }
+  }
+  return matchCall({ method, headers, below, query }, mount, mounts)
+}
+
+interface CallHead extends Omit<RequestHead, 'target'> {
+  /** The path below the mount. */
+  readonly below: string
+  readonly query: string
+}
+
+function nameOf(mount: Mount | null): string | null {
+  return mount === null ? null : mount.name
+}
+
+function matchCall(
+  { method, headers, below, query }: CallHead,
+  mount: Mount | null,
+  mounts: readonly Mount[],
+): Route {
   const { dialect, found } =
     mount === null ? lookupAll(method, below, mounts, headers) : lookup(method, below, [mount])
   if (found.kind === 'outside') {
@@ -53,10 +75,52 @@ export function match({ method, target, headers }: RequestHead, mounts: readonly
   return {
     endpoint,
     dialect,
-    mount: mount?.name ?? null,
+    mount: nameOf(mount),
     path: query === '' ? sentAs : `${sentAs}?${query}`,
     pathModel,
   }
+}
+
+/** A complete offer to speak WebSocket (RFC 6455 §4.2.1); anything less is no such offer. */
+function offersWebSocket(method: string, headers: IncomingHttpHeaders): boolean {
+  return (
+    method === 'GET' &&
+    headers.upgrade?.toLowerCase() === 'websocket' &&
+    headers['sec-websocket-version'] === '13' &&
+    /^[A-Za-z0-9+/]{22}==$/.test(headers['sec-websocket-key'] ?? '') &&
+    /(?:^|,) *upgrade *(?:,|$)/i.test(headers.connection ?? '')
+  )
+}
+
+/** Whether a request opens a session, so that its connection is no longer HTTP afterwards. */
+export function opensSession(head: RequestHead, mounts: readonly Mount[]): boolean {
+  if (!offersWebSocket(head.method, head.headers)) return false
+  const { path } = targetParts(head.target)
+  const { mount, below } = findMount(path, mounts)
+  const about = mount === null ? mounts : [mount]
+  return about.some(({ dialect }) => (dialect.sockets?.lookup(below) ?? null) !== null)
+}
+
+/** The first dialect that opens a session at this path; its query names one model. */
+function matchSession(
+  path: string,
+  query: string,
+  mounts: readonly Mount[],
+): Omit<Route, 'mount'> | null {
+  for (const { dialect } of mounts) {
+    const endpoint = dialect.sockets?.lookup(path) ?? null
+    if (endpoint === null) continue
+    checkQuery(query, endpoint.query)
+    const names = dialect.sockets!.modelParameters
+    const given = query.split('&').filter((pair) => names.includes(pair.split('=')[0]!))
+    const model = given[0]?.slice(given[0].indexOf('=') + 1) ?? ''
+    if (given.length !== 1 || model === '' || !given[0]!.includes('=')) {
+      const detail = `a session names one model, as ?${names.join('= or ?')}=`
+      throw new GovernorError('MODEL_INVALID', { detail, param: 'model' })
+    }
+    return { endpoint, dialect, path: `${path}?${query}`, pathModel: model }
+  }
+  return null
 }
 
 /** A path that two dialects share is that one's whose mark the client sends, else the first upstream's. */
@@ -99,10 +163,14 @@ function hinted(hint: string | undefined): { hint?: string } {
   return hint === undefined ? {} : { hint }
 }
 
-function splitTarget(target: string): { path: string; query: string } {
+function targetParts(target: string): { path: string; query: string } {
   const mark = target.indexOf('?')
-  const path = mark === -1 ? target : target.slice(0, mark)
-  const query = mark === -1 ? '' : target.slice(mark + 1)
+  if (mark === -1) return { path: target, query: '' }
+  return { path: target.slice(0, mark), query: target.slice(mark + 1) }
+}
+
+function splitTarget(target: string): { path: string; query: string } {
+  const { path, query } = targetParts(target)
   if (target.length > TARGET_CHARACTERS_MAX) {
     throw new GovernorError('TARGET_INVALID', {
       detail: `longer than ${TARGET_CHARACTERS_MAX} characters`,

@@ -1,5 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import { createServer, type IncomingMessage, type Server, STATUS_CODES } from 'node:http'
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  ServerResponse,
+  STATUS_CODES,
+} from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 
@@ -12,6 +18,8 @@ export interface ServerOptions {
   readonly bodyMs: number
   readonly connectionsMax: number
   onExchange(exchange: HttpExchange): void
+  /** Whether a request opens a session; any other offer to upgrade is a request like all others. */
+  opensSession(incoming: IncomingMessage): boolean
   /** A request that never became one: not HTTP, too large, too slow. Counted, answered here. */
   onMalformed(code: ErrorCode, peer: string | undefined): void
   /** Whose error shape such a refusal wears. */
@@ -51,6 +59,7 @@ export function createProxyServer(options: ServerOptions): Server {
     connectionsCheckingInterval: 1000,
     keepAliveTimeout: KEEP_ALIVE_MS,
     noDelay: true,
+    shouldUpgradeCallback: (incoming) => options.opensSession(incoming),
   })
   server.maxConnections = options.connectionsMax
   const connections: Connections = new WeakMap()
@@ -65,7 +74,7 @@ export function createProxyServer(options: ServerOptions): Server {
       options.onMalformed('REQUEST_MALFORMED', socket.remoteAddress)
       return
     }
-    const exchange = new HttpExchange(incoming, outgoing, awaitsContinue)
+    const exchange = new HttpExchange(incoming, outgoing, { awaitsContinue })
     if (incoming.headers.upgrade !== undefined) {
       // Node drops what follows in the same segment, so nothing after it can be told apart.
       exchange.isLast = true
@@ -77,6 +86,9 @@ export function createProxyServer(options: ServerOptions): Server {
   server.on('request', accept(false))
   server.on('checkContinue', accept(true))
   server.on('checkExpectation', accept(true))
+  server.on('upgrade', (incoming: IncomingMessage, socket: Duplex, head: Buffer) => {
+    options.onExchange(sessionExchange(incoming, socket as Socket, head))
+  })
   server.on('connect', (incoming: IncomingMessage, socket: Duplex) => {
     refuseRaw(socket, 'METHOD_NOT_ALLOWED', options)
     options.onMalformed('METHOD_NOT_ALLOWED', incoming.socket.remoteAddress)
@@ -147,6 +159,21 @@ class Connection {
 }
 
 type Outgoing = ConstructorParameters<typeof HttpExchange>[1]
+
+/** Node has let go of the socket: until it is a session's it has an answer, as of any request. */
+function sessionExchange(incoming: IncomingMessage, socket: Socket, head: Buffer): HttpExchange {
+  socket.on('error', () => socket.destroy())
+  const outgoing = new ServerResponse(incoming)
+  outgoing.shouldKeepAlive = false
+  outgoing.assignSocket(socket)
+  outgoing.on('finish', () => {
+    // Read to the end, or closing would reset the connection under the answer.
+    setTimeout(() => socket.destroy(), LINGER_MS).unref()
+    socket.resume()
+    socket.end()
+  })
+  return new HttpExchange(incoming, outgoing, { head })
+}
 
 /** Answers where there is no exchange, and takes the connection down. */
 function refuseRaw(socket: Duplex, code: ErrorCode, options: ServerOptions): void {

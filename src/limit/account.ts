@@ -83,6 +83,8 @@ export function spendStates({ tier, bucket, reserved }: Held, times: Times): rea
 export interface Held {
   readonly tier: Tier
   readonly bucket: Bucket
+  /** Whether it counts among the concurrent. */
+  readonly hasSlot: boolean
   reserved: readonly Reservation[]
 }
 

@@ -15,6 +15,8 @@ export interface LimitCall {
   readonly upstream: string | null
   /** Absent where no limit on tokens or cost could be about the call. */
   readonly forecast?: Forecast | null
+  /** Part of a session, which holds the place among the concurrent. */
+  readonly isPart?: boolean
 }
 
 /** Tells whether selectors match a call; the policies' own matcher, passed in. */

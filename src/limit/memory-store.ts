@@ -114,11 +114,15 @@ export class MemoryStore implements LimitStore {
       const found = findBucket(tier, call.principal)
       if (found === undefined && !hasRoom) return { kind: 'full' }
       const bucket = found ?? this.#newBucket(tier, call)
-      refusal = longer(refusal, refusalOf(tier, bucket, now.wallMs, steadyMs))
+      refusal = longer(
+        refusal,
+        (call.isPart === true ? rateRefusal : refusalOf)(tier, bucket, times),
+      )
       if (tier.spending.length > 0) {
         refusal = longer(refusal, spendRefusal(tier, bucket, { call, times }))
       }
-      held.push({ tier, bucket, reserved: NOTHING_RESERVED })
+      const hasSlot = tier.figures.concurrent !== null && call.isPart !== true
+      held.push({ tier, bucket, hasSlot, reserved: NOTHING_RESERVED })
     }
     return refusal ?? this.#hold(held, call, times)
   }
@@ -128,9 +132,9 @@ export class MemoryStore implements LimitStore {
     const { wallMs, steadyMs } = times
     const states: LimitState[] = []
     for (const each of held) {
-      const { tier, bucket } = each
+      const { tier, bucket, hasSlot } = each
       bucket.counter?.charge(timeFor(bucket.counter, wallMs, steadyMs))
-      if (tier.figures.concurrent !== null) bucket.inFlight++
+      if (hasSlot) bucket.inFlight++
       for (const state of statesOf(tier, bucket, wallMs, steadyMs)) states.push(state)
       if (tier.spending.length > 0) {
         each.reserved = reserveSpends(tier, bucket, call)
@@ -152,7 +156,8 @@ export class MemoryStore implements LimitStore {
       const tier = limit.fromHeaders ? tierFor(limit, subject, this.#matches) : null
       const bucket = tier === null ? undefined : findBucket(tier, call.principal)
       if (tier === null || bucket === undefined) continue
-      refusal = longer(refusal, refusalOf(tier, bucket, now.wallMs, steadyMs))
+      const times = { wallMs: now.wallMs, steadyMs }
+      refusal = longer(refusal, refusalOf(tier, bucket, times))
     }
     return refusal
   }
@@ -297,8 +302,8 @@ class HeldLease implements Lease {
   settle(spent: Spent | null = null, now: Now | null = null): void {
     const held = this.#held
     this.#held = []
-    for (const { tier, bucket, reserved } of held) {
-      if (tier.figures.concurrent !== null) bucket.inFlight--
+    for (const { bucket, hasSlot, reserved } of held) {
+      if (hasSlot) bucket.inFlight--
       if (reserved.length === 0) continue
       // Without a time there is nothing to charge, and none is looked at.
       const steadyMs = now === null ? 0 : this.#store.steadyMs(now.monotonicMs)
@@ -342,19 +347,22 @@ function longer(one: Refusal | null, other: Refusal | null): Refusal | null {
   return other.waitMs > one.waitMs ? other : one
 }
 
-function refusalOf(tier: Tier, bucket: Bucket, wallMs: number, steadyMs: number): Refusal | null {
-  const { requests, concurrent } = tier.figures
-  const { counter, inFlight } = bucket
-  if (requests !== null && counter !== null) {
-    const { waitMs } = counter.standing(requests.count, timeFor(counter, wallMs, steadyMs))
-    if (waitMs > 0) {
-      const [state] = statesOf(tier, bucket, wallMs, steadyMs)
-      if (state !== undefined) return { kind: 'over', state, waitMs, tier }
-    }
-  }
-  if (concurrent === null || inFlight < concurrent) return null
-  const state = statesOf(tier, bucket, wallMs, steadyMs).at(-1)
+function refusalOf(tier: Tier, bucket: Bucket, times: Times): Refusal | null {
+  const refusal = rateRefusal(tier, bucket, times)
+  const { concurrent } = tier.figures
+  if (refusal !== null || concurrent === null || bucket.inFlight < concurrent) return refusal
+  const state = statesOf(tier, bucket, times.wallMs, times.steadyMs).at(-1)
   return state === undefined ? null : { kind: 'over', state, waitMs: SLOT_WAIT_MS, tier }
+}
+
+function rateRefusal(tier: Tier, bucket: Bucket, { wallMs, steadyMs }: Times): Refusal | null {
+  const { requests } = tier.figures
+  const { counter } = bucket
+  if (requests === null || counter === null) return null
+  const { waitMs } = counter.standing(requests.count, timeFor(counter, wallMs, steadyMs))
+  if (waitMs <= 0) return null
+  const [state] = statesOf(tier, bucket, wallMs, steadyMs)
+  return state === undefined ? null : { kind: 'over', state, waitMs, tier }
 }
 
 function statesOf(tier: Tier, bucket: Bucket, wallMs: number, steadyMs: number): LimitState[] {

@@ -173,6 +173,7 @@ export class RedisStore implements LimitStore {
       const { prefix, digest } = this.#names.of(tier, call.principal)
       tag = prefix
       for (const account of this.#accounts.get(tier) ?? []) {
+        if (call.isPart === true && account.kind === 'slots') continue
         const need = asked(account, call)
         if (need === null) return { kind: 'unpriced', id: tier.id }
         accounts.push(account)

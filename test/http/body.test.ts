@@ -33,7 +33,7 @@ async function subject(
   const defaults = { bodyBytes: 10_000, decodedBytes: 20_000, inFlightBytes: 50_000 }
   const maximums = { ...defaults, ...over.maximums }
   const handle = (awaits: boolean) => (incoming: IncomingMessage, outgoing: ServerResponse) => {
-    const exchange = new HttpExchange(incoming, outgoing, awaits)
+    const exchange = new HttpExchange(incoming, outgoing, { awaitsContinue: awaits })
     const endpoint = over.endpoint ?? JSON_ENDPOINT
     const timeoutMs = over.timeoutMs ?? 5000
     const holder = String(incoming.headers['x-holder'] ?? 'one')

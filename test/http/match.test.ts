@@ -74,8 +74,34 @@ t.test('match() never echoes a query parameter, which may be a credential', asyn
 t.test('match() ignores an offer of HTTP/2 and refuses every other upgrade', async (t) => {
   const path = '/v1/chat/completions'
   t.match(code('POST', path, { upgrade: 'h2c' }), /^chat/)
-  t.equal(code('GET', '/v1/realtime', { upgrade: 'websocket' }), 'UPGRADE_REFUSED')
+  t.equal(code('GET', '/v1/realtime', { upgrade: 'websocket' }), 'UPGRADE_REFUSED', 'half an offer')
   t.equal(code('POST', path, { upgrade: 'websocket' }), 'UPGRADE_REFUSED')
+})
+
+t.test('match() knows a complete offer of a session, and one model in its query', async (t) => {
+  const offer = {
+    upgrade: 'WebSocket',
+    connection: 'keep-alive, Upgrade',
+    'sec-websocket-version': '13',
+    'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
+  }
+  const path = '/v1/realtime?model=gpt-realtime'
+  t.equal(code('GET', path, offer), `realtime - ${path}`)
+  t.equal(code('GET', `/spare${path}`, offer), `realtime spare ${path}`)
+  t.equal(code('POST', path, offer), 'UPGRADE_REFUSED')
+  t.equal(code('GET', '/v1/responses', offer), 'METHOD_NOT_ALLOWED')
+  t.equal(code('GET', '/v1/models', offer), 'UPGRADE_REFUSED')
+  t.equal(code('GET', '/v1/realtime', offer), 'MODEL_INVALID')
+  t.equal(code('GET', '/v1/realtime?model=', offer), 'MODEL_INVALID')
+  t.equal(code('GET', `${path}&model=b`, offer), 'QUERY_UNKNOWN')
+  t.equal(code('GET', `${path}&api_key=b`, offer), 'QUERY_UNKNOWN')
+  for (const [name, value] of [
+    ['connection', 'close'],
+    ['sec-websocket-version', '8'],
+    ['sec-websocket-key', 'short'],
+  ] as const) {
+    t.equal(code('GET', path, { ...offer, [name]: value }), 'UPGRADE_REFUSED', name)
+  }
 })
 
 for (const [target, want] of [

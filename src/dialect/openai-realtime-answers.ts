@@ -1,0 +1,48 @@
+/** What the events of OpenAI's realtime API say, as far as a session has to know. */
+import type { Usage } from '../exchange.ts'
+import type { ServerEvent } from '../socket-events.ts'
+import { asObject, type Json, NO_USAGE, parseObject, readCount, readName } from './openai-usage.ts'
+
+const KINDS: Readonly<Record<string, ServerEvent['kind']>> = {
+  'response.created': 'begins',
+  'response.done': 'ends',
+  error: 'fails',
+}
+/** Events about the session and its limits; nothing in them was said by a model. */
+const OF_SESSION = /^(?:error$|session\.|input_audio_buffer\.|output_audio_buffer\.|rate_limits\.)/
+/** Items of these roles, and results of tools, are the client's own. */
+const OWN_ROLES: ReadonlySet<unknown> = new Set(['user', 'system', 'developer'])
+
+/** Reads one event of the provider; null for what is no JSON object with a type. Never throws. */
+export function readServerEvent(text: string): ServerEvent | null {
+  const event = parseObject(text)
+  const type = event === null ? null : readName(event['type'])
+  if (event === null || type === null) return null
+  const response = asObject(event['response'])
+  return {
+    type,
+    kind: KINDS[type] ?? 'other',
+    responseId: readName(response?.['id']) ?? readName(event['response_id']),
+    eventId: type === 'error' ? readName(asObject(event['error'])?.['event_id']) : null,
+    isEcho: OF_SESSION.test(type) || isOwnItem(event),
+    usage: type === 'response.done' && response !== null ? usageOf(response) : null,
+  }
+}
+
+function isOwnItem({ item }: Json): boolean {
+  const own = asObject(item)
+  return own !== null && (OWN_ROLES.has(own['role']) || own['type'] === 'function_call_output')
+}
+
+/** `usage` of a response, whose details are spelled otherwise than in the Responses API. */
+function usageOf(response: Json): Usage {
+  const usage = asObject(response['usage']) ?? {}
+  const input = asObject(usage['input_token_details'])
+  return {
+    ...NO_USAGE,
+    inputTokens: readCount(usage['input_tokens']),
+    outputTokens: readCount(usage['output_tokens']),
+    cachedTokens: readCount(input?.['cached_tokens']),
+    responseId: readName(response['id']),
+  }
+}

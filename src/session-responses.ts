@@ -1,0 +1,86 @@
+import type { SessionTurn, TurnEnd } from './session-turn.ts'
+
+/** Responses that one session may have asked for and not got yet. */
+const EXPECTED_MAX = 16
+/** Responses of which nothing passes that may go on at once; the oldest is forgotten. */
+const MUTED_MAX = 64
+
+/** Which response of a session belongs to which event that asked for it. */
+export class SessionResponses {
+  /** Sent on, oldest first; the provider answers in this order. */
+  readonly #expected: SessionTurn[] = []
+  readonly #open = new Map<string, SessionTurn>()
+  readonly #muted = new Set<string>()
+
+  get isFull(): boolean {
+    return this.#expected.length + this.#open.size >= EXPECTED_MAX
+  }
+
+  get isIdle(): boolean {
+    return this.#expected.length === 0 && this.#open.size === 0
+  }
+
+  /** The response that began last and has not ended. */
+  get latest(): SessionTurn | null {
+    return [...this.#open.values()].at(-1) ?? null
+  }
+
+  expect(turn: SessionTurn): void {
+    this.#expected.push(turn)
+  }
+
+  /** The turn whose response begins now; null when nobody asked for one. */
+  expected(): SessionTurn | null {
+    return this.#expected.shift() ?? null
+  }
+
+  begin(id: string, turn: SessionTurn): void {
+    turn.responseId = id
+    this.#open.set(id, turn)
+  }
+
+  of(id: string | null): SessionTurn | null {
+    return id === null ? null : (this.#open.get(id) ?? null)
+  }
+
+  /**
+   * The provider refused an event. Where it does not say which, it was the oldest that waits: should it
+   * not have been, its response is decided anew when it begins.
+   */
+  fail(eventId: string | null): void {
+    const index =
+      eventId === null ? 0 : this.#expected.findIndex(({ event }) => event?.eventId === eventId)
+    const [turn] = index === -1 ? [] : this.#expected.splice(index, 1)
+    if (turn === undefined) return
+    turn.trail!.upstreamStatus = 400
+    turn.end({ ending: 'upstream_failed' })
+  }
+
+  mute(id: string): void {
+    const [oldest] = this.#muted
+    if (oldest !== undefined && this.#muted.size >= MUTED_MAX) this.#muted.delete(oldest)
+    this.#muted.add(id)
+  }
+
+  unmute(id: string): void {
+    this.#muted.delete(id)
+  }
+
+  isMuted(id: string | null): boolean {
+    return id !== null && this.#muted.has(id)
+  }
+
+  /** It has been settled. */
+  forget(turn: SessionTurn): void {
+    if (this.#open.get(turn.responseId) === turn) this.#open.delete(turn.responseId)
+    const index = this.#expected.indexOf(turn)
+    if (index !== -1) this.#expected.splice(index, 1)
+  }
+
+  endAll(how: TurnEnd): void {
+    for (const turn of [...this.#expected, ...this.#open.values()]) {
+      const { refusal } = turn
+      turn.end(refusal === null ? how : { ...how, ending: 'refused', error: refusal })
+    }
+  }
+}
