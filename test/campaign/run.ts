@@ -6,6 +6,7 @@ import { freePort, PostgresServer } from '../support/postgres-server.ts'
 import { ROOT } from '../support/start-governor.ts'
 import { cannotTrace } from '../support/strace.ts'
 import { crashCampaign } from './crash.ts'
+import { fuzzCampaign } from './fuzz.ts'
 import { mutationCampaign } from './mutate.ts'
 import { powerCampaign } from './power.ts'
 
@@ -15,8 +16,15 @@ import { powerCampaign } from './power.ts'
  * `npm run campaign mutate -- [--times 10000] [--seed 1]` alters a signed log at random and verifies it.
  * `npm run campaign power -- [--times 2000] [--seed 1] [--directory DIR]` traces a writer and rebuilds
  * the disk as a power loss may have left it; one that was ended goes on where it was, too.
+ * `npm run campaign fuzz -- [--times 50000] [--seed 1] [--directory DIR]` sends a sidecar what is nearly
+ * HTTP, JSON and event streams, from both sides; it goes on where it was, and keeps what went wrong.
  */
-const TIMES: Readonly<Record<string, string>> = { crash: '200', mutate: '10000', power: '2000' }
+const TIMES: Readonly<Record<string, string>> = {
+  crash: '200',
+  fuzz: '50000',
+  mutate: '10000',
+  power: '2000',
+}
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
@@ -64,9 +72,13 @@ if (name === 'crash' && isNumbered) {
   const { problems, ...figures } = await powerCampaign({ directory, times, seed, say })
   say(JSON.stringify(figures))
   finish(problems, 'Nothing acknowledged was lost.')
+} else if (name === 'fuzz' && isNumbered) {
+  const { problems, ...figures } = await fuzzCampaign({ directory, times, seed, say })
+  say(JSON.stringify(figures))
+  finish(problems, 'Nothing fell, hung or slipped through.')
 } else {
   stderr.write(
-    'Usage: npm run campaign crash|mutate|power -- [--times N] [--seed 1] [--directory DIR]\n',
+    'Usage: npm run campaign crash|fuzz|mutate|power -- [--times N] [--seed 1] [--directory DIR]\n',
   )
   process.exitCode = 2
 }

@@ -1,0 +1,26 @@
+import t from 'tap'
+
+import { fuzzCampaign } from '../campaign/fuzz.ts'
+
+/**
+ * Goal: what is nearly HTTP, nearly JSON or nearly an event stream, from a client or a provider, makes
+ * nothing fall, hang or slip through. `npm run campaign fuzz` is the long form.
+ */
+
+t.setTimeout(180_000)
+
+t.test('a slice of the fuzz campaign', async (t) => {
+  const directory = t.testdir()
+  const first = await fuzzCampaign({ directory, seed: 7, times: 128 })
+  t.strictSame(first.problems, [])
+  const { problems, cases, answered, forwarded } = await fuzzCampaign({
+    directory,
+    seed: 7,
+    times: 1000,
+    withinMs: 15_000,
+  })
+  t.strictSame(problems, [])
+  for (const [kind, count] of Object.entries(cases)) t.ok(count > 0, `${kind}: ${count}`)
+  t.ok(answered > 0, `${answered} answered`)
+  t.ok(forwarded > 0, `${forwarded} forwarded`)
+})
