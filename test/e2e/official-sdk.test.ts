@@ -1,7 +1,3 @@
-import { execFile } from 'node:child_process'
-import { join } from 'node:path'
-import { env, execPath } from 'node:process'
-
 import OpenAI, {
   APIError,
   AuthenticationError,
@@ -11,7 +7,7 @@ import OpenAI, {
 import t from 'tap'
 
 import { FakeUpstream, resetMidStream } from '../support/fake-upstream.ts'
-import { type InProcess, ROOT, startGovernor } from '../support/start-governor.ts'
+import { type InProcess, startGovernor } from '../support/start-governor.ts'
 
 /** Goal: the official client works as if it spoke to OpenAI, and raises its own errors at refusals. */
 
@@ -213,23 +209,4 @@ t.test('a stream that breaks throws', async (t) => {
   )
   t.type(failure, Error)
   t.notOk(types.includes('response.completed'))
-})
-
-t.test('an application needs two environment variables', async (t) => {
-  const site = await startGovernor(t)
-  const program = join(ROOT, 'test/support/sdk-by-environment.ts')
-  const run = (model: string) =>
-    new Promise<object>((resolve, reject) => {
-      const { PATH, HOME } = env
-      const sdkEnv = { PATH, HOME, OPENAI_BASE_URL: `${site.url}/v1`, OPENAI_API_KEY: site.key }
-      execFile(execPath, [program, model], { env: sdkEnv }, (error, stdout) => {
-        if (error === null) resolve(JSON.parse(stdout) as object)
-        else reject(error)
-      })
-    })
-  t.strictSame(await run('gpt-4o'), { said: 'echo: Say hello' })
-  t.match(await run('gpt-5'), {
-    error: 'PermissionDeniedError',
-    message: /Frontier models need an approval/,
-  })
 })
