@@ -20,8 +20,10 @@ export const REQUEST_ID_CHARS_MAX = 128
 export const STATE = 0
 export const COUNT = 1
 export const HEALTHY = 2
-/** Batches that landed, modulo 2^32. */
-export const LANDED = 3
+/** Batches that ended, modulo 2^32. */
+export const ENDED = 3
+/** 1 when the batch that ended last failed; a message says why. */
+export const FAILED = 4
 
 /** Values of `control[STATE]`. */
 export const IDLE = 0
@@ -55,7 +57,7 @@ export interface SharedMemory {
 
 export function newMemory(): SharedMemory {
   return {
-    control: new SharedArrayBuffer(16),
+    control: new SharedArrayBuffer(20),
     figures: new SharedArrayBuffer(32),
     fields: new SharedArrayBuffer(BATCH_ENTRIES_MAX * FIELDS * 8),
     bytes: new SharedArrayBuffer(BATCH_BYTES),

@@ -8,9 +8,10 @@ import {
   COUNT,
   DURABLE_EPOCH,
   DURABLE_SEQ,
+  ENDED,
+  FAILED,
   FILE_BYTES,
   HEALTHY,
-  LANDED,
   IDLE,
   shareMemory,
   STATE,
@@ -38,9 +39,8 @@ export interface WorkerOptions extends Omit<EpochsOptions, 'signer' | 'onCheckpo
   readonly signs: boolean
 }
 
-/** What this thread says; a batch that was committed is answered with null, the cheapest message. */
+/** What this thread says; of a batch that was committed it only counts that it ended. */
 export type WorkerAnswer =
-  | null
   | { readonly kind: 'open'; readonly recovered: number }
   | { readonly kind: 'refused'; readonly message: string }
   | { readonly kind: 'failed'; readonly message: string }
@@ -111,7 +111,7 @@ function rest(log: Epochs, beatDue: boolean): void {
 
 function commitBatch(shared: Shared, log: Epochs): void {
   const startedMs = monotonicMs()
-  let failure: WorkerAnswer = null
+  let failure: WorkerAnswer | null = null
   try {
     log.append(takeEntries(shared, shared.control[COUNT] ?? 0))
   } catch (error) {
@@ -121,9 +121,11 @@ function commitBatch(shared: Shared, log: Epochs): void {
   note(shared, log)
   // Before the answer, so that the next batch is never taken for the end of this one.
   Atomics.store(shared.control, STATE, IDLE)
-  if (failure !== null) return answer(failure)
-  Atomics.add(shared.control, LANDED, 1)
-  Atomics.notify(shared.control, LANDED)
+  Atomics.store(shared.control, FAILED, failure === null ? 0 : 1)
+  // Also after a failure: who still waited for this batch would take the end of the next for its own.
+  Atomics.add(shared.control, ENDED, 1)
+  Atomics.notify(shared.control, ENDED)
+  if (failure !== null) answer(failure)
 }
 
 /** Work nobody waits for; that it failed shows in `healthy`, and the retry is the next round. */

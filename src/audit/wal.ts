@@ -10,9 +10,10 @@ import {
   COUNT,
   DURABLE_EPOCH,
   DURABLE_SEQ,
+  ENDED,
+  FAILED,
   FILE_BYTES,
   HEALTHY,
-  LANDED,
   newMemory,
   putEntry,
   REQUEST_ID_CHARS_MAX,
@@ -183,8 +184,7 @@ export class Wal {
   #start(): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#worker.on('message', (answer: WorkerAnswer) => {
-        if (answer === null) this.#landed()
-        else if (answer.kind === 'failed') this.#failed(answer.message)
+        if (answer.kind === 'failed') this.#failed(answer.message)
         else if (answer.kind === 'checkpoint') this.#options.onCheckpoint?.(answer.note)
         else if (answer.kind === 'open') {
           this.#recovered = answer.recovered
@@ -259,9 +259,12 @@ export class Wal {
     this.#shared.control[COUNT] = count
     const { control } = this.#shared
     // A message would cost a clone, an event and a turn of the loop, 60 to 100 µs of waiting at c=1.
-    const landed = Atomics.waitAsync(control, LANDED, control[LANDED] ?? 0)
+    const ended = Atomics.waitAsync(control, ENDED, control[ENDED] ?? 0)
+    const batch = this.#inFlight
     this.#wake(BATCH)
-    if (landed.async) void landed.value.then(() => this.#landed())
+    // A batch that failed is ended by its message; this may come before it or behind the next batch.
+    const end = () => this.#inFlight === batch && control[FAILED] === 0 && this.#landed()
+    if (ended.async) void ended.value.then(end)
   }
 
   #wake(state: number): void {

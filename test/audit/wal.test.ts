@@ -300,6 +300,26 @@ t.test('a busy file fails the batch, keeps the outcomes and heals', async (t) =>
   t.equal(verifyLog(path, { strict: true }).exitCode, 0)
 })
 
+t.test('after a batch that failed, each commit acknowledges its own entries only', async (t) => {
+  const path = join(t.testdir(), 'audit.db')
+  const commits: number[] = []
+  const onCommit = (_ms: number, entries: number) => commits.push(entries)
+  const wal = await openWal(path, { onCommit })
+  const blocker = new Database(path)
+  blocker.exec('BEGIN IMMEDIATE')
+  await t.rejects(wal.record(refusal('r1')), { code: 'AUDIT_UNAVAILABLE' })
+  blocker.exec('ROLLBACK')
+  await until(() => wal.healthy)
+  for (const id of ['r2', 'r3', 'r4']) {
+    await wal.record(refusal(id))
+    const kept = blocker.prepare('SELECT count(*) FROM entries WHERE request_id = ?').pluck()
+    t.equal(kept.get(id), 1, `${id} is in the file`)
+  }
+  blocker.close()
+  await wal.close()
+  t.strictSame(commits, [1, 1, 1])
+})
+
 for (const how of ['unlinked', 'replaced', 'without its write-ahead log'] as const) {
   t.test(`a file that is ${how} is noticed and the next epoch begins`, async (t) => {
     const path = join(t.testdir(), 'audit.db')
