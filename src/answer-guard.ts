@@ -30,6 +30,10 @@ const SHORT_BYTES = 16 * 1024
 
 const JSON_TYPE = /^[\w.+-]+\/(?:[\w.+-]+\+)?json *(?:;|$)/i
 const TEXT_TYPE = /^text\//i
+const EVENTS_TYPE = /^text\/event-stream/i
+/** A charset in which bytes would be other letters than those that are looked at. */
+const OTHER_CHARSET =
+  /;\s*charset\s*=\s*["']?(?!(?:utf-?8|us-ascii|ascii|iso-8859-1)["']?\s*(?:;|$))/i
 
 /** Lines of an event beside its data: comments, name, id, wait (WHATWG HTML §9.2.6). */
 const FIELDS = /^(?:(?::|event:|id:|retry:)[^\n]*\n?)*$/
@@ -99,6 +103,7 @@ export class AnswerGuard implements AnswerVerdict {
   /** A whole answer, changed where a policy says so. Throws POLICY_DENIED. */
   async whole(body: Buffer, contentType: string): Promise<Buffer> {
     if (body.length === 0) return body
+    if (EVENTS_TYPE.test(contentType)) return this.#events(body)
     try {
       const steps = this.#looked(body, contentType)
       return body.length <= SHORT_BYTES ? runNow(steps) : await inTurns(steps)
@@ -106,6 +111,13 @@ export class AnswerGuard implements AnswerVerdict {
       if (!this.#holds || this.#options.isLenient === true) return body
       throw refusal(error)
     }
+  }
+
+  /** Events that were collected, because their status is no good one. */
+  #events(body: Buffer): Buffer {
+    const passed = Buffer.concat([this.chunk(body), this.flush()])
+    if (this.failure !== null) throw this.failure
+    return passed
   }
 
   /** The next bytes of an event stream; returns those that may go on now. */
@@ -132,6 +144,7 @@ export class AnswerGuard implements AnswerVerdict {
 
   *#looked(body: Buffer, contentType: string): Generator<unknown, Buffer> {
     const { reader, jsonDepth } = this.#options
+    if (OTHER_CHARSET.test(contentType)) this.#unreadable('an answer in another charset than UTF-8')
     if (JSON_TYPE.test(contentType) && reader !== undefined) {
       return yield* this.#lookedJson(body, yield* reader.whole(body, { jsonDepth }))
     }

@@ -86,6 +86,15 @@ export function* answerContent(
   return walk.content()
 }
 
+/**
+ * Which of its kind an element is about. What is no plain number, which a client may read as one, is the
+ * first, which is what most are.
+ */
+export function indexOf(doc: JsonDocument, element: number): number {
+  const index = doc.member(element, 'index')
+  return (index === -1 ? null : doc.integer(index)) ?? 0
+}
+
 class Walk {
   readonly #doc: JsonDocument
   readonly #belongs: Belongs
@@ -128,9 +137,7 @@ class Walk {
   #enter(node: number, parent: number, { path, key, logprobs }: Place): void {
     const doc = this.#doc
     if (doc.kind(parent) === KIND.ARRAY) {
-      const index = doc.member(node, 'index')
-      const position = index === -1 ? null : doc.integer(index)
-      this.#places.set(node, { path: `${path}/${position ?? ''}`, key, logprobs })
+      this.#places.set(node, { path: `${path}/${indexOf(doc, node)}`, key, logprobs })
       return
     }
     const name = doc.text(node - 1)

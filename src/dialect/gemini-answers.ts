@@ -1,6 +1,6 @@
 /** Where the texts are in Gemini's answers and in the events of its streams. */
 import type { AnswerContent, AnswerEvent, AnswerReader } from '../answer.ts'
-import { answerContent, type Belongs, COMPLETE, readings, STRUCTURE } from './answers.ts'
+import { answerContent, type Belongs, COMPLETE, indexOf, readings, STRUCTURE } from './answers.ts'
 import { KIND } from './json-tape.ts'
 import type { JsonDocument } from './json.ts'
 import { readJson } from './json.ts'
@@ -45,9 +45,9 @@ function candidatesEvent(doc: JsonDocument): AnswerEvent {
   const candidates = doc.member(0, 'candidates')
   if (candidates !== -1 && doc.kind(candidates) === KIND.ARRAY) {
     for (const candidate of doc.children(candidates)) {
-      if (doc.given(candidate, 'finishReason') === -1) continue
-      const index = doc.member(candidate, 'index')
-      closes.push(`/candidates/${(index === -1 ? null : doc.integer(index)) ?? ''}/`)
+      const reason = doc.given(candidate, 'finishReason')
+      if (reason === -1 || doc.isString(reason, '')) continue
+      closes.push(`/candidates/${indexOf(doc, candidate)}/`)
     }
   }
   const channels = content.texts.flatMap(({ channel }) => channel ?? [])

@@ -1,7 +1,15 @@
 /** Where the texts are in OpenAI's answers and in the events of its streams. */
 import type { AnswerContent, AnswerEvent, AnswerReader } from '../answer.ts'
 import type { UninspectableKind } from '../exchange.ts'
-import { answerContent, type Belongs, COMPLETE, readings, STRUCTURE, WHOLE } from './answers.ts'
+import {
+  answerContent,
+  type Belongs,
+  COMPLETE,
+  indexOf,
+  readings,
+  STRUCTURE,
+  WHOLE,
+} from './answers.ts'
 import { KIND } from './json-tape.ts'
 import type { JsonDocument } from './json.ts'
 import { readJson } from './json.ts'
@@ -70,9 +78,10 @@ function chatEvent(doc: JsonDocument): AnswerEvent {
   const choices = doc.member(0, 'choices')
   if (choices !== -1 && doc.kind(choices) === KIND.ARRAY) {
     for (const choice of doc.children(choices)) {
-      if (doc.given(choice, 'finish_reason') === -1) continue
-      const index = doc.member(choice, 'index')
-      closes.push(`/choices/${(index === -1 ? null : doc.integer(index)) ?? ''}/`)
+      const reason = doc.given(choice, 'finish_reason')
+      // Some servers send an empty one with every chunk.
+      if (reason === -1 || doc.isString(reason, '')) continue
+      closes.push(`/choices/${indexOf(doc, choice)}/`)
     }
   }
   const channels = content.texts.flatMap(({ channel }) => channel ?? [])

@@ -51,6 +51,9 @@ export interface RelayOptions {
 
 const LINE_FEED = 0x0a
 
+/** Ollama's lines of JSON are events of its own; Gemini's JSON array is one long document. */
+const JSON_TYPE = /^[\w.+-]+\/(?:[\w.+-]+\+)?json *(?:;|$)/
+
 /** The last bytes of a long answer that is no event stream: that is where its usage is. */
 const TAIL_BYTES = 64 * 1024
 
@@ -129,13 +132,12 @@ async function sendWhole(
 /** By its own name; by what was asked for where that name is missing or another. */
 function isEventStream({ headers }: RelayedAnswer, { facts }: Trail): boolean {
   const type = String(headers['content-type'] ?? '').toLowerCase()
-  // Ollama's lines of JSON are events of its own; Gemini's JSON array is one long document.
-  const isDocument = type.includes('json') && !type.includes('ndjson')
-  return type.startsWith('text/event-stream') || (facts!.stream && !isDocument)
+  return type.startsWith('text/event-stream') || (facts!.stream && !JSON_TYPE.test(type))
 }
 
+/** Of every status that clients take for a good one with a body. */
 function isEvents(answer: RelayedAnswer, trail: Trail): boolean {
-  return answer.status === 200 && isEventStream(answer, trail)
+  return answer.status < 204 && isEventStream(answer, trail)
 }
 
 /**

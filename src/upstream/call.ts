@@ -101,7 +101,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler, Answer {
     this.headers = headers
     const type = String(headers['content-type'] ?? '').toLowerCase()
     const isEvents = type.startsWith('text/event-stream')
-    if (isEvents || (this.#options.stream && status === 200)) this.#flow()
+    if (isEvents || (this.#options.stream && status < 204)) this.#flow()
   }
 
   onResponseData(controller: Controller, chunk: Buffer): void {

@@ -313,3 +313,45 @@ t.test('an SDK raises its own error for a stream that a policy ends', async (t) 
   upstream.behaviour = answer(says('project zeus'))
   await t.rejects(client.chat.completions.create(params), { status: 403, code: 'policy_denied' })
 })
+
+function delta(index: unknown, content: string, reason: string | null = null): string {
+  const choices = [{ index, delta: { content }, finish_reason: reason }]
+  return `data: ${JSON.stringify({ choices })}\n\n`
+}
+
+t.test('an answer is looked at as its client reads it, whatever it calls itself', async (t) => {
+  const { upstream, site } = shared
+  const secret = 'project zeus'
+  const cut = delta(0, 'project ') + delta(0, 'zeus') + DONE
+  const events = 'text/event-stream'
+  const rows: readonly (readonly [
+    note: string,
+    body: string | Buffer,
+    type: string,
+    status: number,
+  ])[] = [
+    ['events of another good status', cut, events, 201],
+    ['events of a bad status', cut, events, 400],
+    ['events that call themselves some JSON', cut, 'text/x-json', 200],
+    [
+      'indexes that are one to a client',
+      delta(0, 'project ') + delta('0', 'zeus') + DONE,
+      events,
+      200,
+    ],
+    ['ends that are none', delta(0, 'project ', '') + delta(0, 'zeus', '') + DONE, events, 200],
+    ['two bytes a letter', Buffer.from(secret, 'utf16le'), 'text/plain; charset=utf-16le', 200],
+    ['letters by name', '+AHA-roject zeus', 'text/plain;charset="utf-7"', 500],
+  ]
+  for (const [note, body, type, status] of rows) {
+    upstream.behaviour = (_received, response) => {
+      response.writeHead(status, { 'content-type': type }).end(body)
+    }
+    const got = await site.send({ body: chat('hi', { stream: type !== 'text/plain' }) })
+    t.notMatch(got.text, /zeus|AHA/, note)
+    t.notMatch(got.text.replaceAll('\0', ''), /project/, note)
+    t.match(got.text, 'Policy denied this request', note)
+  }
+  upstream.behaviour = answer('', { status: 204 })
+  t.equal((await site.send({ body: chat('hi', { stream: true }) })).status, 204)
+})
