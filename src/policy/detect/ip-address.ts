@@ -70,7 +70,7 @@ function isVersion(text: string, start: number, address: string): boolean {
 /** `5.2.1.1. Append …`: the number of a paragraph in a standard. */
 function isSection(text: string, address: string, { start, end }: Match): boolean {
   if (!/^(?:\d{1,2}\.){3}\d{1,2}$/.test(address)) return false
-  const isLabel = /^[.:)]?(?: +[A-Z"`']|\r?\n)/.test(text.slice(end, end + 4))
+  const isLabel = /^[.:)]?(?: +[A-Z"`'%[]|\r?\n)/.test(text.slice(end, end + 4))
   return isLabel && /(?:^|[\n#*/-] {0,3}|[([])$/.test(text.slice(Math.max(0, start - 4), start))
 }
 

@@ -38,7 +38,9 @@ const WRONG: Readonly<Record<string, (value: string, before: string) => boolean>
   email: (value) =>
     !/^[^\s@]+@[^\s@]+\.[a-z]{2,}$/i.test(value) || /\.(?:js|png|ts|json)$/.test(value),
   phone: (_, before) => !/tel|phone|call/i.test(before),
-  ip_address: (value, before) => /version|\bv$|@|§|\/\/ $/i.test(before) || value.length < 3,
+  // `@example 10.1.2.80` is one, `package@1.2.3.4` is none.
+  ip_address: (value, before) =>
+    /version|\bv$|@(?!example )|§|\/\/ $/i.test(before) || value.length < 3,
   // What the word before calls so, it is.
   us_ssn: (_, before) => !/ssn/i.test(before),
   // An identifier has a word in it.
