@@ -5,7 +5,7 @@ import type { Seeded } from '../support/seeded.ts'
  * seed alone, so that it can be made again.
  */
 
-export const KINDS = ['framing', 'json', 'stream', 'answer'] as const
+export const KINDS = ['framing', 'json', 'form', 'stream', 'answer'] as const
 export type Kind = (typeof KINDS)[number]
 
 /** The word that policy refuses: no body that has it may reach the provider. */
@@ -36,6 +36,7 @@ export function makeCase(number: number, key: string, random: Seeded): FuzzCase 
     const body = mutated(jsonBody(number, random), JSON_BITS, random, whole(random, 0, 3))
     return { number, kind, sent: split(post(body, key), random), finally: 'wait' }
   }
+  if (kind === 'form') return formCase(number, key, random)
   const body = Buffer.from(JSON.stringify({ ...chat(number, 'hi'), stream: kind === 'stream' }))
   const path = kind === 'answer' ? '/raw/v1/chat/completions' : undefined
   const bytes = kind === 'stream' ? streamBytes(random) : answerBytes(random)
@@ -53,6 +54,37 @@ function framingCase(number: number, key: string, random: Seeded): FuzzCase {
   return { number, kind: 'framing', sent: split(bytes, random), finally: how }
 }
 
+/** A transcription with a prompt, or a batch file of requests. */
+function formCase(number: number, key: string, random: Seeded): FuzzCase {
+  const boundary = random.pick(['x', `----fuzz${number}`, "a'b(c)+d_e,f-g./h:i=j?k"])
+  const text = random.next() < 0.5 ? `a ${FORBIDDEN}` : 'a plain question'
+  const isBatch = random.next() < 0.4
+  const lines = [chat(number, 'hi'), chat(number, text)].map((body, index) =>
+    JSON.stringify({ custom_id: `c${index}`, method: 'POST', url: '/v1/chat/completions', body }),
+  )
+  const parts = isBatch
+    ? [field('purpose', 'batch'), file('lines.jsonl', 'application/jsonl', lines.join('\n'))]
+    : [field('model', 'whisper-1'), field('prompt', text), file('a.wav', 'audio/wav', 'RIFF\r\n-')]
+  const whole = [...parts, ...(random.next() < 0.2 ? [field('prompt', text)] : [])]
+    .map((part) => `--${boundary}\r\n${part}\r\n`)
+    .join('')
+  const form = Buffer.from(`${whole}--${boundary}--\r\n`)
+  const body = mutated(form, [...FORM_BITS, `--${boundary}`], random, random.pick([0, 1, 1, 2, 4]))
+  const path = isBatch ? '/v1/files' : '/v1/audio/transcriptions'
+  const named = random.pick([boundary, `"${boundary}"`])
+  const sent = post(body, key, path, `multipart/form-data; boundary=${named}`)
+  return { number, kind: 'form', sent: split(sent, random), finally: 'wait' }
+}
+
+function field(name: string, value: string): string {
+  return `Content-Disposition: form-data; name="${name}"\r\n\r\n${value}`
+}
+
+function file(filename: string, type: string, content: string): string {
+  const disposition = `Content-Disposition: form-data; name="file"; filename="${filename}"`
+  return `${disposition}\r\nContent-Type: ${type}\r\n\r\n${content}`
+}
+
 /** Some clients leave in the middle of an answer. */
 function leaving(random: Seeded): FuzzCase['finally'] {
   return random.next() < 0.1 ? 'leave' : 'wait'
@@ -62,12 +94,17 @@ function chat(serial: number, content: string) {
   return { seed: serial, model: 'gpt-4o', messages: [{ role: 'user', content }] }
 }
 
-function post(body: Buffer, key: string, path = '/v1/chat/completions'): Buffer {
+function post(
+  body: Buffer,
+  key: string,
+  path = '/v1/chat/completions',
+  type = 'application/json',
+): Buffer {
   const head = [
     `POST ${path} HTTP/1.1`,
     'host: fuzz',
     `authorization: Bearer ${key}`,
-    'content-type: application/json',
+    `content-type: ${type}`,
     `content-length: ${body.length}`,
     '',
     '',
@@ -223,6 +260,25 @@ const JSON_BITS = [
   '/*a*/',
   '\ufeff',
   FORBIDDEN,
+]
+const FORM_BITS = [
+  '\r\n',
+  '\n',
+  '\r',
+  '--',
+  '\r\n\r\n',
+  '"',
+  '\\',
+  ';',
+  ' ',
+  '\0',
+  '\xff',
+  'filename="a"',
+  'name="prompt"',
+  "name*=utf-8''prompt",
+  'Content-Transfer-Encoding: base64\r\n',
+  'Content-Type: text/plain; charset=utf-16\r\n',
+  'Content-Disposition: form-data; name="prompt"\r\n',
 ]
 const STREAM_BITS = [
   '\n',

@@ -47,9 +47,9 @@ export class FuzzUpstream {
     await new Promise((resolve) => this.#raw.close(resolve))
   }
 
-  /** Every body is looked at, by eyes that are not Governor's. */
+  /** Every body is looked at, by eyes that are not Governor's. Number of the case, where it says one. */
   #see(path: string, body: Buffer): number {
-    if (!/^\/v1\/(?:chat\/completions|models)$/.test(path)) {
+    if (!/^\/v1\/(?:chat\/completions|models|files|audio\/transcriptions)$/.test(path)) {
       this.problems.push(`The provider was asked for ${path}`)
     }
     if (body.length === 0) {
@@ -57,6 +57,7 @@ export class FuzzUpstream {
       return -1
     }
     this.bodies.add(hash('sha256', body))
+    if (!path.endsWith('/completions')) return -1
     const text = body.toString()
     const said = JSON.parse(text) as { seed?: unknown }
     if ((text + JSON.stringify(said)).toLowerCase().includes(FORBIDDEN)) {
@@ -65,10 +66,26 @@ export class FuzzUpstream {
     return Number(said.seed)
   }
 
+  /** Fields of a form, and lines of a batch file, as another parser reads them. */
+  async #seeForm(type: string, body: Buffer): Promise<void> {
+    const headers = { 'content-type': type }
+    // What the other parser refuses, no provider that is like it would read.
+    const form = await new Response(new Uint8Array(body), { headers }).formData().catch(() => null)
+    for (const [name, value] of form ?? []) {
+      const isLines = typeof value !== 'string' && form?.has('purpose') === true
+      const read = typeof value === 'string' ? value : isLines ? await value.text() : value.name
+      if (!`${name} ${read}`.toLowerCase().includes(FORBIDDEN)) continue
+      this.problems.push(`The provider was sent what is forbidden: ${name} ${read.slice(0, 500)}`)
+    }
+  }
+
   async #take(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const chunks: Buffer[] = []
     for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk)
-    const seed = this.#see(request.url ?? '', Buffer.concat(chunks))
+    const body = Buffer.concat(chunks)
+    const type = request.headers['content-type'] ?? ''
+    if (type.startsWith('multipart/')) await this.#seeForm(type, body)
+    const seed = this.#see(request.url ?? '', body)
     const script = this.answers.get(seed)
     if (script === undefined) {
       response.writeHead(200, { 'content-type': 'application/json' })

@@ -9,7 +9,7 @@ import { type Answering, type FuzzCase, type Kind, KINDS, makeCase } from './fuz
 import { FuzzUpstream } from './fuzz-upstream.ts'
 
 /**
- * Sends a sidecar what is nearly HTTP, nearly JSON and nearly an event stream, from both sides. It
+ * Sends a sidecar what is nearly HTTP, nearly JSON, nearly a form and nearly an event stream, from both sides. It
  * must not fall, must come to an end with each of them, and must forward nothing that it did not
  * inspect and record. A case is made from the seed and its number; a campaign that was ended goes on
  * with the next one.
@@ -38,7 +38,7 @@ const PROBLEMS_MAX = 50
 /** Longer than any of the sidecar's own time-outs, on a machine that has other work to do. */
 const CASE_MS_MAX = 30_000
 const POLICIES = `
-  - { id: all, allow: { operations: ['*'], models: ['*'] } }
+  - { id: all, allow: { operations: ['*'], models: ['*'], uninspectable: [audio] } }
   - { id: animals, deny: { input: { matches: '(?i)zebra' } } }`
 const TIMEOUTS =
   '{ client_headers: 1s, client_body: 1s, connect: 2s, first_byte: 3s, idle: 2s, drain: 5s }'

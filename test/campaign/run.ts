@@ -17,7 +17,7 @@ import { powerCampaign } from './power.ts'
  * `npm run campaign power -- [--times 2000] [--seed 1] [--directory DIR]` traces a writer and rebuilds
  * the disk as a power loss may have left it; one that was ended goes on where it was, too.
  * `npm run campaign fuzz -- [--times 50000] [--seed 1] [--directory DIR]` sends a sidecar what is nearly
- * HTTP, JSON and event streams, from both sides; it goes on where it was, and keeps what went wrong.
+ * HTTP, JSON, forms and event streams, from both sides; it goes on where it was, and keeps what went wrong.
  */
 const TIMES: Readonly<Record<string, string>> = {
   crash: '200',

@@ -3,7 +3,7 @@ import t from 'tap'
 import { fuzzCampaign } from '../campaign/fuzz.ts'
 
 /**
- * Goal: what is nearly HTTP, nearly JSON or nearly an event stream, from a client or a provider, makes
+ * Goal: what is nearly HTTP, JSON, a form or an event stream, from a client or a provider, makes
  * nothing fall, hang or slip through. `npm run campaign fuzz` is the long form.
  */
 
