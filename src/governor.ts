@@ -349,15 +349,18 @@ async function openLimits({ limitStore: url, sidecars }: Snapshot, log: Log): Pr
   if (url === 'memory') return new MemoryStore([], () => false)
   // 4 MB of a process that most run without it.
   const { RedisStore } = await import('./limit/redis-store.ts')
-  const store = new RedisStore({
+  const lost = 'The shared store of limits is lost: each limit does what on_store_loss says'
+  const store: InstanceType<typeof RedisStore> = new RedisStore({
     url,
     sidecars,
     onChange: (usable) => {
       if (usable) log.info('Limits are counted in Redis')
-      else log.error('The shared store of limits is lost: each limit does what on_store_loss says')
+      else log.error({ why: store.why }, lost)
     },
   })
   await store.open()
+  // One that was never reached was never lost, and as much is amiss.
+  if (store.mode !== 'redis') log.error({ why: store.why }, lost)
   return store
 }
 

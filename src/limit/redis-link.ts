@@ -16,6 +16,7 @@ const REST_MS = 500
 const REST_MS_MAX = 8_000
 /** A Redis that fails again within this time of coming back rests twice as long. */
 const SETTLED_MS = 30_000
+const WHY_CHARS_MAX = 200
 
 const SCRIPTS = { RESERVE, SETTLE, RENEW, PRESENT } as const
 export type ScriptName = keyof typeof SCRIPTS
@@ -50,6 +51,7 @@ export class RedisLink {
   #restMs = REST_MS
   #usableSinceMs = -Infinity
   #probe: NodeJS.Timeout | undefined
+  #why = ''
   /** Time of Redis less our monotonic time, at least. */
   #offsetMs = 0
 
@@ -69,9 +71,14 @@ export class RedisLink {
       retryStrategy: (times) => Math.min(RECONNECT_MS_MAX, times * 100),
     })
     // Every failure is met where it matters; an unheard 'error' event would end the process.
-    this.#redis.on('error', () => {})
+    this.#redis.on('error', (error) => this.#note(error))
     this.#redis.on('close', () => this.#rest())
     this.#redis.on('ready', () => void this.#ask())
+  }
+
+  /** What went wrong last, in the words of Redis or the system; '' when nothing has. */
+  get why(): string {
+    return this.#why
   }
 
   /** Whether calls may be made now. */
@@ -106,6 +113,7 @@ export class RedisLink {
       this.#failures = 0
       return answer
     } catch (error) {
+      this.#note(error)
       this.#fail(error)
       throw error
     }
@@ -120,6 +128,13 @@ export class RedisLink {
     if (this.#usable) await this.#redis.quit().catch(() => null)
     this.#usable = false
     this.#redis.disconnect()
+  }
+
+  /** The message alone: the error of a script or of AUTH also has what was sent. */
+  #note(error: unknown): void {
+    const all = error instanceof AggregateError ? error.errors : [error]
+    const why = all.map((each) => (each as Error).message).join('; ')
+    this.#why = why.slice(0, WHY_CHARS_MAX)
   }
 
   #fail(error: unknown): void {
@@ -156,7 +171,8 @@ export class RedisLink {
       this.#usable = true
       this.#usableSinceMs = monotonicMs()
       this.#onChange(true)
-    } catch {
+    } catch (error) {
+      this.#note(error)
       this.#later()
     }
   }

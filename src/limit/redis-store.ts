@@ -108,6 +108,11 @@ export class RedisStore implements LimitStore {
     return this.#link.usable ? 'redis' : 'local_share'
   }
 
+  /** What went wrong with Redis last; '' when nothing has. */
+  get why(): string {
+    return this.#link.why
+  }
+
   /** How many sidecars share the store, as last counted. */
   get sidecars(): number {
     return this.#sidecars

@@ -5,7 +5,7 @@ import t from 'tap'
 import { type Answered, chat } from '../support/client.ts'
 import { answer, CHAT_ANSWER, FakeUpstream } from '../support/fake-upstream.ts'
 import { RedisServer } from '../support/redis.ts'
-import { configText, InProcess } from '../support/start-governor.ts'
+import { configText, InProcess, UPSTREAM_KEY } from '../support/start-governor.ts'
 import { until } from '../support/until.ts'
 
 /**
@@ -76,3 +76,24 @@ t.test('two sidecars, one limit; then without Redis each its share', async (t) =
   const back = await one.send({ body: chat('hi') })
   t.equal(back.headers['x-governor-ratelimit-store'], 'redis')
 })
+
+t.test(
+  'a store that was never reached is said at the start, with why and no password',
+  async (t) => {
+    const redis = await RedisServer.start(t, ['--requirepass', 'another'])
+    for (const [port, why] of [
+      [redis.port, /WRONGPASS/],
+      [1, /ECONNREFUSED/],
+    ] as const) {
+      const site = new InProcess(
+        join(t.testdir(), String(port)),
+        configText({ store: `'redis://:\${UPSTREAM_KEY}@127.0.0.1:${port}'` }),
+      )
+      await site.open()
+      t.teardown(() => site.governor.stop(0))
+      const said = site.logLines.find((line) => line.includes('The shared store of limits is lost'))
+      t.match(said, why)
+      t.notMatch(site.logLines.join(''), UPSTREAM_KEY)
+    }
+  },
+)
