@@ -238,3 +238,31 @@ t.test('audio passes where a policy says that it need not be read', async (t) =>
   await until('all of it to arrive', () => parts.upstream.last?.received.length === 21)
   client.socket.close()
 })
+
+t.test('what policies change of an event is changed in its bytes, and nothing else', async (t) => {
+  const parts = await setUp(t, {
+    policies: `${POLICIES}
+  - { id: cap, set: { max_output_tokens: { default: 100, at_most: 200 } } }
+  - { id: mask, redact: { input: { detect: [email] } } }`,
+  })
+  const client = await open(parts, '/up/v1/realtime?model=gpt-realtime')
+  await client.hears('session.created')
+  const texts = [
+    '{"type":"response.create"}',
+    '{ "type":"response.create", "response":{"max_output_tokens":"inf", "metadata":{}} }',
+    '{"type":"session.update","session":{"max_output_tokens":4096}}',
+    JSON.stringify(said('write to jane@example.com')),
+  ]
+  for (const text of texts) client.socket.send(text)
+  const { last } = parts.upstream
+  await until('all of them', () => last.received.length === texts.length)
+  t.strictSame(last.texts, [
+    '{"response":{"max_output_tokens":100},"type":"response.create"}',
+    '{ "type":"response.create", "response":{"max_output_tokens":200, "metadata":{}} }',
+    '{"type":"session.update","session":{"max_output_tokens":200}}',
+    JSON.stringify(said('write to [EMAIL_1]')),
+  ])
+  const decisions = await entriesOf(parts.site, 'realtime.conversation.item.create', 2)
+  t.match(decisions[0]!.body, { changed: ['redacted'] })
+  client.socket.close()
+})
