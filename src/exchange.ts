@@ -1,13 +1,17 @@
 import type { AnswerReader, AnswerVerdict } from './answer.ts'
+import type { Fallback } from './attempt.ts'
 import { monotonicMs } from './clock.ts'
 import type { GovernorError } from './errors.ts'
 import type { CallCounts, Lease, Spent } from './lease.ts'
 import type { Operation } from './operations.ts'
+import type { Parameter, ParameterNames } from './parameters.ts'
 import type { SocketReader } from './socket-events.ts'
 import type { Splice, Texts } from './texts.ts'
 
+export type { Fallback } from './attempt.ts'
 export type { CallCounts, Instant, Lease, LimitKind, LimitState, Spent } from './lease.ts'
 export { OPERATIONS, type Operation } from './operations.ts'
+export { PARAMETERS, type Parameter, type ParameterNames } from './parameters.ts'
 export type { Edited, Splice, TextEdit, TextRange, Texts } from './texts.ts'
 
 /** The nouns of one exchange, in the order a request acquires them. Plain data, no sockets. */
@@ -24,30 +28,6 @@ export type Stage =
   | 'record'
   | 'forward'
   | 'relay'
-
-/** What `set` may put or clamp, one name across endpoints. */
-export const PARAMETERS = [
-  'max_output_tokens',
-  'n',
-  'temperature',
-  'top_p',
-  'presence_penalty',
-  'frequency_penalty',
-  'reasoning_effort',
-  'service_tier',
-] as const
-export type Parameter = (typeof PARAMETERS)[number]
-
-/**
- * Where a parameter is in the body of one endpoint: members of the body, or of one of its members
- * (`reasoning.effort`).
- */
-export interface ParameterNames {
-  /** Each of them is the parameter; the first is the one to put where none was sent. */
-  readonly names: readonly string[]
-  /** Names of other endpoints, which some server may heed here, too. */
-  readonly others?: readonly string[]
-}
 
 /** One row of a dialect's table: what a method and path mean. */
 export interface Endpoint {
@@ -348,7 +328,7 @@ export class Trail {
   lease: Lease | null = null
   refusal: GovernorError | null = null
   /** Changes made to the bytes, as in `x-governor-changed`. */
-  changed: ('decoded' | 'redacted' | 'set' | 'usage' | 'models')[] = []
+  changed: ('decoded' | 'redacted' | 'set' | 'usage' | 'models' | 'fallback')[] = []
   forwardedSha256: string | null = null
   /** The decision entry was handed to the log (it may or may not have become durable). */
   decisionQueued = false
@@ -356,6 +336,10 @@ export class Trail {
   recorded = false
   /** The request was handed to the upstream. */
   forwarded = false
+  /** What follows when this pass failed; null where nothing does. */
+  fallback: Fallback | null = null
+  /** What made it follow another pass, whose failure the client hears when it is refused. */
+  follows: Fallback | null = null
   /** How often it was sent. */
   tries = 0
   /** Who had it last, where that is another of the group than the one that was decided on. */
@@ -376,11 +360,12 @@ export class Trail {
   firstByteMs = 0
   #lastMs: number
 
-  constructor(requestId: string, occurredAtMs: number, startedMs: number) {
+  /** `passMs` is when this pass began, where that is later than the call. */
+  constructor(requestId: string, occurredAtMs: number, startedMs: number, passMs = startedMs) {
     this.requestId = requestId
     this.occurredAtMs = occurredAtMs
     this.startedMs = startedMs
-    this.#lastMs = startedMs
+    this.#lastMs = passMs
   }
 
   /** Facts of the call as it goes on. */

@@ -3,15 +3,19 @@ import type { KeyRing } from './auth/key-ring.ts'
 import { monotonicMs, wallMs } from './clock.ts'
 import { GovernorError } from './errors.ts'
 import type { Trail } from './exchange.ts'
+import { fallbackOf } from './fall-back.ts'
 import type { HttpExchange } from './http/exchange.ts'
 import { forwardable } from './http/headers.ts'
 import type { Metrics } from './metrics.ts'
 import type { Permit } from './pipeline.ts'
 import type { Answer } from './upstream/call.ts'
+import { UpstreamCare } from './upstream/care.ts'
 import { wasUnsent } from './upstream/fault.ts'
 import { forward } from './upstream/forward.ts'
 import { mayRepeat, type Outcome, type RetryOptions, retryWaitMs } from './upstream/retry.ts'
 import type { RunningUpstream, World } from './world.ts'
+
+const NO_CARE = new UpstreamCare({})
 
 /** A call that may go upstream. */
 export interface PermittedCall {
@@ -38,23 +42,26 @@ export class Forwarding {
 
   /**
    * The answer, as it begins. Rejects with what the last try failed with; an answer that says "try again"
-   * is an answer, once nobody does.
+   * is an answer, once nobody does. Null when `trail.fallback` says what follows instead.
    */
-  run(call: PermittedCall): Promise<Answer> {
+  run(call: PermittedCall): Promise<Answer | null> {
     const upstream = call.permit.upstream as RunningUpstream
-    return upstream.care === null ? this.#send(call, upstream, null) : this.#repeat(call, upstream)
+    // After a fallback there may be another one, whatever this upstream says.
+    const isPlain = upstream.care === null && call.trail.follows === null
+    return isPlain ? this.#send(call, upstream, null) : this.#repeat(call, upstream)
   }
 
-  async #repeat(call: PermittedCall, first: RunningUpstream): Promise<Answer> {
+  async #repeat(call: PermittedCall, first: RunningUpstream): Promise<Answer | null> {
     const { trail, exchange } = call
     const tried = [first]
-    first.care!.budget?.call()
+    first.care?.budget?.call()
     for (;;) {
       const upstream = tried.at(-1)!
       const send = (onEnd: (() => void) | null) => this.#send(call, upstream, onEnd)
-      const outcome = await upstream.care!.attempt(send, exchange)
+      const outcome = await (upstream.care ?? NO_CARE).attempt(send, exchange)
       const next = this.#next(call, outcome, tried)
       if (next === null) {
+        if (await this.#fallsBack(call, outcome)) return null
         if ('error' in outcome) throw outcome.error
         return outcome.answer
       }
@@ -69,13 +76,29 @@ export class Forwarding {
     }
   }
 
+  /** Whether the call goes on with another model; what came of this one is let go of then. */
+  async #fallsBack({ permit, trail, exchange }: PermittedCall, outcome: Outcome): Promise<boolean> {
+    const first = permit.upstream as RunningUpstream
+    if (exchange.clientGone || (first.config.fallback === undefined && trail.follows === null)) {
+      return false
+    }
+    trail.fallback = await fallbackOf(this.#world, trail, first, outcome)
+    if (trail.fallback === null) return false
+    if ('error' in outcome) trail.refusal = outcome.error
+    else {
+      trail.upstreamStatus = outcome.answer.status
+      outcome.answer.abort()
+    }
+    return true
+  }
+
   /** Who is asked next and when; null when what came is what the client gets. */
   #next(
     { permit, trail, exchange }: PermittedCall,
     outcome: Outcome,
     tried: readonly RunningUpstream[],
   ): Next | null {
-    const { retry, budget } = tried[0]!.care!
+    const { retry, budget } = tried[0]!.care ?? NO_CARE
     if (retry === null || tried.length > retry.attempts || exchange.clientGone) return null
     if (!mayRepeat(outcome, permit.route.endpoint.operation, retry)) return null
     const next = this.#other(trail, tried) ?? again(outcome, tried, retry)
@@ -152,7 +175,7 @@ function again(
   const upstream = tried.at(-1)!
   const waitMs = retryWaitMs(outcome, tried.length, { waitMsMax, random: Math.random() })
   if (waitMs === null) return null
-  const passable = upstream.care!.breaker?.passable(monotonicMs() + waitMs) ?? true
+  const passable = upstream.care?.breaker?.passable(monotonicMs() + waitMs) ?? true
   return passable ? { upstream, waitMs } : null
 }
 

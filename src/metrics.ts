@@ -141,6 +141,9 @@ function stateMetrics(make: Maker) {
     upstreamRetries: make.counter('upstream_retries_total', 'Tries that were followed by another', [
       'upstream',
     ]),
+    modelFallbacks: make.counter('model_fallbacks_total', 'Calls that went on with another model', [
+      'upstream',
+    ]),
     breakerState: make.gauge('breaker_state', '0 closed, 0.5 half-open, 1 open', ['upstream']),
     configReloads: make.counter('config_reloads_total', 'Configuration loads by result', [
       'result',

@@ -16,7 +16,10 @@ export interface Stages<Request, Response> {
   rewrite(body: Body, trail: Trail): Buffer
   /** Resolves when the decision is on disk. */
   record(trail: Trail): Promise<void>
-  forward(permit: Permit, request: Request, trail: Trail): Promise<Response>
+  /** Null when the upstream failed and the call is to be made again with another model. */
+  forward(permit: Permit, request: Request, trail: Trail): Promise<Response | null>
+  /** Settles the pass that failed and begins the next one; absent where `forward` returns no null. */
+  fallback?(request: Request, trail: Trail): Promise<Trail>
   relay(response: Response, request: Request, trail: Trail): Promise<void>
   /** Answers with an error: the one place that turns errors into bytes. Never throws. */
   respond(request: Request, trail: Trail, error: GovernorError): void
@@ -36,65 +39,58 @@ export interface Permit {
 }
 
 /** One request, top to bottom. Each trailing number is the status that line may refuse with. */
-export async function handle<Request, Response>(
-  stages: Stages<Request, Response>,
-  request: Request,
-): Promise<void> {
-  const trail = stages.begin(request)
+export async function handle<In, Out>(stages: Stages<In, Out>, request: In): Promise<void> {
+  let trail = stages.begin(request)
   try {
-    const permit = await check(stages, request, trail)
-    const response = trail.passed('forward', await stages.forward(permit, request, trail)) // 502, 504
+    await enter(stages, request, trail)
+    let response = await pass(stages, request, trail)
+    while (response === null) {
+      trail = await stages.fallback!(request, trail)
+      response = await pass(stages, request, trail)
+    }
     trail.passed('relay', await stages.relay(response, request, trail)) // (error frame)
   } catch (thrown) {
-    await refuse(stages, request, trail, GovernorError.from(thrown)) // 500
+    await refuse(stages, request, trail, thrown) // 500
   } finally {
     stages.settle(request, trail)
   }
 }
 
-async function check<Request, Response>(
-  stages: Stages<Request, Response>,
-  request: Request,
-  trail: Trail,
-): Promise<Permit> {
+async function enter<In>(stages: Stages<In, unknown>, request: In, trail: Trail): Promise<void> {
   // Headers only: a client we do not know cannot make us buffer a body.
   const route = (trail.route = trail.passed('match', stages.match(request))) // 400, 403, 404, 405
   const principal = await stages.authenticate(request, route) // 401, 429, 503
   trail.principal = trail.passed('authenticate', principal)
   trail.passed('admit', stages.admit(principal, route)) // 429, 503
-
   const body = (trail.body = trail.passed('read', await stages.read(request, route))) // 413, 415
-  const facts = (trail.facts = trail.passed('inspect', await stages.inspect(body, route))) // 400
-  const upstream = (trail.upstream = trail.passed('route', stages.route(facts, trail))) // 404
-  trail.decision = trail.passed('decide', await stages.decide(facts, trail, request))
+  trail.facts = trail.passed('inspect', await stages.inspect(body, route)) // 400
+}
+
+/** The checks of one decision: once, and again for each model that the call falls back to. */
+async function pass<In, Out>(stages: Stages<In, Out>, request: In, trail: Trail) {
+  const route = trail.route!
+  const upstream = (trail.upstream = trail.passed('route', stages.route(trail.facts!, trail))) // 404
+  trail.decision = trail.passed('decide', await stages.decide(trail.facts!, trail, request))
   if (trail.decision.effect === 'deny') throw denied(trail.decision) // 403
   trail.lease = trail.passed('reserve', await stages.reserve(trail.going, trail)) // 429, 403
-
   // Durable before the upstream sees a byte.
-  const bytes = stages.rewrite(body, trail)
+  const bytes = stages.rewrite(trail.body!, trail)
   trail.passed('record', await stages.record(trail)) // 503
-  return { route, upstream, facts: trail.going, bytes } as Permit
+  const permit = { route, upstream, facts: trail.going, bytes } as Permit
+  return trail.passed('forward', await stages.forward(permit, request, trail)) // 502, 503, 504
 }
 
 /** A known caller's refusal is durable before the caller hears it; if it cannot be, that is the answer. */
-async function refuse<Request, Response>(
-  stages: Stages<Request, Response>,
-  request: Request,
-  trail: Trail,
-  error: GovernorError,
-): Promise<void> {
-  trail.refusal = error
+async function refuse<In>(stages: Stages<In, unknown>, request: In, trail: Trail, error: unknown) {
+  trail.refusal = GovernorError.from(error)
   try {
     if (trail.principal !== null && !trail.decisionQueued) await stages.record(trail) // 503
   } catch (thrown) {
     trail.refusal = GovernorError.from(thrown)
   }
-  stages.respond(request, trail, trail.refusal)
+  stages.respond(request, trail, trail.follows?.failure ?? trail.refusal)
 }
 
-function denied({ policy, message }: Decision): GovernorError {
-  return new GovernorError('POLICY_DENIED', {
-    detail: message,
-    ...(policy !== null && { policy }),
-  })
+function denied({ policy, message: detail }: Decision): GovernorError {
+  return new GovernorError('POLICY_DENIED', policy === null ? { detail } : { detail, policy })
 }

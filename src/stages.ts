@@ -9,6 +9,7 @@ import { monotonicMs, wallMs } from './clock.ts'
 import { decide, readingOf } from './decide.ts'
 import { GovernorError } from './errors.ts'
 import { type Facts, type Instant, type Meter, type Route, Trail } from './exchange.ts'
+import { nextPass } from './fall-back.ts'
 import { Forwarding, subjectOf } from './forwarding.ts'
 import type { ActiveCalls } from './http/active-calls.ts'
 import { type InFlight, readBody, release } from './http/body.ts'
@@ -54,7 +55,7 @@ export function createStages(world: World, shared: Shared): GovernorStages {
   return { ...checkingStages(world, shared), ...callingStages(world, shared) }
 }
 
-type CallingVerb = 'rewrite' | 'record' | 'forward' | 'relay' | 'respond' | 'settle'
+type CallingVerb = 'rewrite' | 'record' | 'forward' | 'fallback' | 'relay' | 'respond' | 'settle'
 
 /** Everything up to the decision and the place in the limits. */
 function checkingStages(world: World, shared: Shared): Omit<GovernorStages, CallingVerb> {
@@ -125,6 +126,12 @@ function checkingStages(world: World, shared: Shared): Omit<GovernorStages, Call
 function callingStages(world: World, shared: Shared): Pick<GovernorStages, CallingVerb> {
   const { timeouts } = world.snapshot
   const forwarding = new Forwarding(world, shared)
+  const close = (trail: Trail, { incoming }: HttpExchange): void => {
+    trail.spent = spentBy(trail, world.prices)
+    if (trail.counts === null) trail.lease?.settle()
+    else trail.lease?.settle(trail.spent, now())
+    shared.recorder.settle(trail, incoming.socket.remoteAddress)
+  }
   return {
     rewrite: ({ bytes, decoded, receivedSha256 }, trail) => {
       const asks = usesAsk(trail)
@@ -132,6 +139,7 @@ function callingStages(world: World, shared: Shared): Pick<GovernorStages, Calli
       if (decoded) trail.changed.push('decoded')
       if (changes !== undefined) trail.changed.push(...changes.names)
       if (asks) trail.changed.push('usage')
+      if (trail.follows !== null) trail.changed.push('fallback')
       if (listsModels(trail.route!)) trail.changed.push('models')
       const edited = changes?.bytes ?? bytes
       const outgoing = asks ? applySplices(edited, [trail.going.askUsage!]) : edited
@@ -141,6 +149,12 @@ function callingStages(world: World, shared: Shared): Pick<GovernorStages, Calli
     },
     record: (trail) => shared.recorder.record(trail),
     forward: (permit, exchange, trail) => forwarding.run({ permit, exchange, trail }),
+    fallback: async (exchange, former) => {
+      const trail = await nextPass(world, former)
+      close(former, exchange)
+      exchange.trail = trail
+      return trail
+    },
     relay: async (received, exchange, trail) => {
       trail.firstByteMs = monotonicMs()
       const lists = listsModels(trail.route!)
@@ -170,10 +184,7 @@ function callingStages(world: World, shared: Shared): Pick<GovernorStages, Calli
       shared.active.remove(exchange)
       exchange.interruptible = null
       release(exchange, shared.inFlight)
-      trail.spent = spentBy(trail, world.prices)
-      if (trail.counts === null) trail.lease?.settle()
-      else trail.lease?.settle(trail.spent, now())
-      shared.recorder.settle(trail, exchange.incoming.socket.remoteAddress)
+      close(trail, exchange)
     },
   }
 }

@@ -162,9 +162,10 @@ function careFor(config: UpstreamConfig, former: World | null): UpstreamCare | n
   return same?.care ?? new UpstreamCare(config)
 }
 
-function careKey({ name, url, retry, breaker, concurrency }: UpstreamConfig): string | null {
-  const isPlain = retry === undefined && breaker === undefined && concurrency === undefined
-  return isPlain ? null : JSON.stringify([name, url, retry, breaker, concurrency])
+function careKey(config: UpstreamConfig): string | null {
+  const { name, url, retry, breaker, concurrency, fallback } = config
+  const said = [retry, breaker, concurrency, fallback]
+  return said.every((each) => each === undefined) ? null : JSON.stringify([name, url, ...said])
 }
 
 /** The services of a world and of its candidate. */

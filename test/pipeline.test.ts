@@ -1,7 +1,7 @@
 import t from 'tap'
 
 import { type ErrorCode, GovernorError } from '../src/errors.ts'
-import { Trail } from '../src/exchange.ts'
+import { type Decision, type Principal, Trail } from '../src/exchange.ts'
 import { handle, type Stages } from '../src/pipeline.ts'
 
 type Verbs = Stages<object, object>
@@ -40,6 +40,7 @@ function scripted(failAt?: Verb, error?: unknown, effect: 'allow' | 'deny' = 'al
       trail.recorded = true
     },
     forward: later('forward'),
+    fallback: later('fallback'),
     relay: later('relay'),
     respond: (_request: object, _trail: Trail, refusal: GovernorError) =>
       void calls.push(`${refusal.status} ${refusal.code}`),
@@ -90,4 +91,56 @@ t.test('handle() answers 503 when a refusal cannot be recorded', async (t) => {
   const { stages, calls } = scripted('record', new GovernorError('AUDIT_UNAVAILABLE'), 'deny')
   await handle(stages, {})
   t.equal(calls.join(' '), `${TO_DECIDE} record 503 AUDIT_UNAVAILABLE settle`)
+})
+
+t.test(
+  'handle() decides, reserves and records anew for a fallback, and settles what it ends with',
+  async (t) => {
+    const { stages, calls, trail } = scripted()
+    const next = new Trail('id', 0, 0)
+    const answers = [null, {}]
+    const settled: Trail[] = []
+    await handle(
+      {
+        ...stages,
+        forward: async () => {
+          calls.push('forward')
+          return answers.shift() ?? null
+        },
+        fallback: async (_request, former) => {
+          calls.push('fallback')
+          t.equal(former, trail)
+          return next
+        },
+        settle: (_request, last) => void settled.push(last),
+      },
+      {},
+    )
+    const again = 'route decide reserve rewrite record forward'
+    t.equal(calls.join(' '), `${TO_RECORD} forward fallback ${again} relay`)
+    t.strictSame(settled, [next])
+  },
+)
+
+t.test('handle() tells why the first model failed when the fallback is refused', async (t) => {
+  const { stages, calls } = scripted()
+  const next = new Trail('id', 0, 0)
+  next.principal = {} as Principal
+  const splice = { start: 0, end: 0, text: '' }
+  const failure = new GovernorError('UPSTREAM_TIMEOUT')
+  next.follows = { attempt: 2, model: 'b', splice, rest: [], failure }
+  const effects = ['allow', 'deny']
+  const recorded: (string | undefined)[] = []
+  await handle(
+    {
+      ...stages,
+      decide: () => ({ effect: effects.shift(), policy: 'p', message: 'no' }) as Decision,
+      forward: async () => null,
+      fallback: async () => next,
+      record: async ({ refusal }) => void recorded.push(refusal?.code),
+    },
+    {},
+  )
+  t.strictSame(recorded, [undefined, 'POLICY_DENIED'])
+  t.equal(calls.at(-2), '504 UPSTREAM_TIMEOUT')
 })

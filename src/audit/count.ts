@@ -6,10 +6,13 @@ import { differenceOf } from './entry-candidate.ts'
 /** Counts a call of a known caller once it has ended; `nowMs` is monotonic. */
 export function countCall(metrics: Metrics, trail: Trail, nowMs: number): void {
   const operation = trail.route?.endpoint.operation ?? 'none'
-  metrics.requests.inc({ operation, code: trail.refusal?.code ?? 'ok' })
+  // A pass that another one follows is no answer.
+  if (trail.fallback === null) {
+    metrics.requests.inc({ operation, code: trail.refusal?.code ?? 'ok' })
+    metrics.requestSeconds.observe((nowMs - trail.startedMs) / 1000, operation)
+  } else metrics.modelFallbacks.inc({ upstream: trail.upstream!.name })
   const limit = trail.refusal?.limit
   if (limit !== undefined) metrics.limitRefusals.inc({ limit })
-  metrics.requestSeconds.observe((nowMs - trail.startedMs) / 1000, operation)
   if (trail.decision !== null && trail.checked === null) countDecision(metrics, trail.decision)
   if (trail.candidate !== null) countCandidate(metrics, trail, trail.candidate)
   if (trail.answer !== null) countAnswer(metrics, trail.answer)

@@ -105,6 +105,7 @@ export function outcomeBody(trail: Trail, endedAtMs: number, nowMs: number): str
     member('upstream_request_id', trail.upstreamRequestId, NAME_CHARS_MAX) +
     (trail.tries < 2 ? '' : `,"tries":${trail.tries}`) +
     member('upstream', trail.movedTo) +
+    member('fallback', trail.fallback?.model) +
     (usage === null ? '' : usageOf(usage)) +
     (trail.spent === null ? '' : spentOf(trail, trail.spent)) +
     (trail.answer === null ? '' : answerMembers(trail, trail.answer)) +

@@ -6,7 +6,13 @@ import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 import { type Charge, Charges } from './charges.ts'
 import { countCall } from './count.ts'
-import { decisionBody, type LoadedSnapshot, outcomeBody, policyLoadBody } from './entry.ts'
+import {
+  decisionBody,
+  type DecisionContext,
+  type LoadedSnapshot,
+  outcomeBody,
+  policyLoadBody,
+} from './entry.ts'
 import { ExceptionFold } from './exception-fold.ts'
 import { Fold, type FoldedEntry } from './fold.ts'
 import { commitPersonal, type Committed, subjectOf, withCommitments } from './personal.ts'
@@ -155,7 +161,7 @@ export class Recorder {
     }
     const forward = refusal === null && trail.checked === null
     if (this.unacknowledged) throw unavailable('PostgreSQL does not take entries (audit.ack)')
-    const body = decisionBody(trail, { policyDigest: trail.policyDigest, forward })
+    const body = decisionBody(trail, contextOf(trail, forward))
     const committed = trail.client === null ? null : commitClient(trail)
     await this.#wal.record({
       kind: 'decision',
@@ -242,6 +248,10 @@ export class Recorder {
   #queueFolded(entries: readonly FoldedEntry[]): void {
     for (const entry of entries) this.#wal.queue({ ...entry, requestId: '', awaitsOutcome: false })
   }
+}
+
+function contextOf({ policyDigest, follows }: Trail, forward: boolean): DecisionContext {
+  return { policyDigest, forward, attempt: follows?.attempt ?? 1 }
 }
 
 /** What is known of who called, behind commitments. */

@@ -16,19 +16,24 @@ const RETRY = {
 }
 const BREAKER = { failures: 5, openMs: 5000 }
 
+/** Dialects whose calls name their model in the body. */
+const IN_BODY: ReadonlySet<string> = new Set(['openai', 'anthropic', 'ollama'])
+
 /** What an upstream says about its failures and its size; keys that say nothing are absent. */
 export function careOf(
   upstream: Written,
   at: readonly (string | number)[],
   report: Report,
 ): Partial<UpstreamConfig> {
-  const { retry, breaker, concurrency, timeouts } = upstream
+  const { retry, breaker, concurrency, timeouts, fallback, dialect } = upstream
   const group = groupOf(upstream)
   for (const key of ['priority', 'weight'] as const) {
     const message =
       'Only in a group: give the upstreams that stand in for each other the same `group`'
     report.check([...at, key], group !== undefined || upstream[key] === null, message)
   }
+  const message = `Not for "${dialect}", whose calls name the model in their path: use a \`group\``
+  report.check([...at, 'fallback'], fallback === null || IN_BODY.has(dialect), message)
   const grouped = group !== undefined
   return {
     ...(grouped && { group, retry: RETRY, breaker: BREAKER }),
@@ -49,6 +54,7 @@ export function careOf(
         waitMsMax: concurrency.wait_max,
       },
     }),
+    ...(fallback !== null && { fallback }),
     ...(timeouts !== null && {
       timeouts: {
         connectMs: timeouts.connect,

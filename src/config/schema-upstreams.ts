@@ -7,6 +7,7 @@ import {
   list,
   map,
   optional,
+  required,
   text,
 } from './spec.ts'
 
@@ -76,6 +77,15 @@ export const UPSTREAM_CARE = {
       wait_max: defaulted(duration('10ms', '5m'), '10s', 'The longest wait; then 503.'),
     }),
     'The most calls of this sidecar at once. Absent: `maximums.streams`.',
+  ),
+  fallback: optional(
+    map('upstreams.fallback', {
+      models: required(
+        list(text('a plain model name', /^[!-)+-~]+$/, 128), { min: 1, max: 5 }),
+        'Tried in this order, each decided, limited and recorded as a call of its own model.',
+      ),
+    }),
+    'Other models for a call that this upstream and its group failed: [upstreams that fail](#upstreams-that-fail).',
   ),
   timeouts: optional(
     map('upstreams.timeouts', {

@@ -113,6 +113,8 @@ export interface UpstreamConfig {
   readonly breaker?: BreakerConfig
   /** Absent: as many calls at once as there are. */
   readonly concurrency?: ConcurrencyConfig
+  /** Models that stand in, in this order; absent: none. */
+  readonly fallback?: { readonly models: readonly string[] }
   /** Its own, where `timeouts` of the file do not hold. */
   readonly timeouts?: {
     readonly connectMs: number | null

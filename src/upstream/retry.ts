@@ -67,8 +67,15 @@ const REPEATABLE: ReadonlySet<Operation> = new Set([
   'stored.read',
 ])
 
+/** What may be repeated where the file does not say. */
+export const REPEATS = { on: [429, 502, 503, 504], maybeBilled: false }
+
 /** Whether trying again cannot do anything twice that the file does not accept. */
-export function mayRepeat(outcome: Outcome, operation: Operation, options: RetryOptions): boolean {
+export function mayRepeat(
+  outcome: Outcome,
+  operation: Operation,
+  options: Pick<RetryOptions, 'on' | 'maybeBilled'>,
+): boolean {
   if ('error' in outcome) {
     if (wasUnsent(outcome.error)) return true
     const isLost = ['UPSTREAM_FAILED', 'UPSTREAM_TIMEOUT'].includes(outcome.error.code)
