@@ -7,6 +7,7 @@ import { STRETCH_BYTES } from './steps.ts'
 
 /** Members beside which nothing may be changed: what they hold was made over it, or stands for it. */
 const SEALS = ['signature', 'thought_signature', 'thoughtSignature', 'encrypted_content']
+const NOT_DIGITS = /[^0-9-]/
 const BACKSLASH = 0x5c
 const LETTER_U = 0x75
 
@@ -26,14 +27,40 @@ export function* editTexts(
     let last = first
     while (last < edits.length && edits[last]?.index === index) last++
     const node = nodes[index] ?? 0
-    if (doc.kind(node) !== KIND.STRING) return { refused: 'an object key' }
     if (isSealed(doc, node)) return { refused: 'a signed or encrypted part' }
+    if (doc.kind(node) === KIND.NUMBER) {
+      splices.push(numberSplice(doc, node, edits.slice(first, last)))
+      first = last
+      continue
+    }
+    if (doc.kind(node) !== KIND.STRING) return { refused: 'an object key' }
     const fitted = fitEdits(doc.text(node), edits.slice(first, last))
     if (fitted === null) return { refused: 'JSON inside a text' }
     yield* spliceToken(doc, node, { pieces: fitted, splices })
     first = last
   }
   return { splices }
+}
+
+/** A number as its reader would write it: `4.1e3` is `4100`; as it was sent where that is no integer. */
+export function numberText(doc: JsonDocument, node: number): string {
+  const sent = doc.bytes.toString('latin1', doc.start(node), doc.end(node))
+  if (!NOT_DIGITS.test(sent)) return sent
+  const value = Number(sent)
+  return Number.isSafeInteger(value) ? String(value) : sent
+}
+
+/** What is left of a number with a part masked is a text. */
+function numberSplice(doc: JsonDocument, node: number, edits: readonly TextEdit[]): Splice {
+  const text = numberText(doc, node)
+  let made = ''
+  let from = 0
+  for (const edit of edits) {
+    made += text.slice(from, edit.start) + edit.text
+    from = edit.end
+  }
+  made += text.slice(from)
+  return { start: doc.start(node), end: doc.end(node), text: JSON.stringify(made) }
 }
 
 /** Whether an object around the node, other than the body itself, bears a seal. */

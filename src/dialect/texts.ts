@@ -6,7 +6,7 @@ import type { Edited, TextEdit, TextRange, Texts } from '../exchange.ts'
 import { KIND } from './json-tape.ts'
 import { type JsonDocument, readJson } from './json.ts'
 import { runSteps, STRETCH_BYTES } from './steps.ts'
-import { editTexts } from './text-edit.ts'
+import { editTexts, numberText } from './text-edit.ts'
 import { EscapeCursor, unescapedReadings } from './unescape.ts'
 
 /** What the dialect knows that the tree does not say. */
@@ -34,6 +34,8 @@ const STRUCTURE = new Set(['role', 'type', 'id', 'call_id', 'tool_call_id', 'sta
 
 /** Nodes between two yields, at a few tens of nanoseconds each. */
 const NODES_PER_STRETCH = 8 * 1024
+/** Shorter numbers are nobody's. */
+const NUMBER_BYTES_MIN = 6
 /** Texts from here on are decoded once and kept, for they may be needed again. */
 const KEPT_BYTES = 64 * 1024
 
@@ -79,7 +81,7 @@ class NodeTexts implements Texts {
     this.#jsonDepth = jsonDepth
     this.#nodes = nodes
     const plain = doc.bytes.length > STRETCH_BYTES ? undefined : doc.plain
-    if (plain === undefined) return
+    if (plain === undefined || collector.isRewritten) return
     const more = values.length > readings ? values.slice(readings).join('\n') : ''
     this.whole = more === '' ? plain : `${plain}\n${more}`
   }
@@ -123,6 +125,8 @@ class Collector {
   readonly values: string[] = []
   /** The node of each value; of joined parts, their array. */
   readonly nodes: number[] = []
+  /** A number is not among the values as it was sent. */
+  isRewritten = false
   /** Index of the first value that is derived from others. */
   readings = 0
   /** The text that each derived value is another reading of; -1 where it was joined from several. */
@@ -170,6 +174,8 @@ class Collector {
         const isLong = doc.end(node) - doc.start(node) > KEPT_BYTES
         if (isLong && doc.isEscaped(node) && !this.#kept.has(node)) return node
         this.#addString(node)
+      } else if (kind === KIND.NUMBER) {
+        if (doc.end(node) - doc.start(node) >= NUMBER_BYTES_MIN) this.#addNumber(node)
       } else if (kind === KIND.ARRAY && doc.next(node) > node + 2) {
         this.#arrays.push(node)
       }
@@ -202,6 +208,17 @@ class Collector {
     if (prompt === -1) return
     const inObject = doc.kind(doc.parent(node)) === KIND.OBJECT
     if (node === prompt || !inObject || !STRUCTURE.has(this.#key)) this.#inputChars += text.length
+  }
+
+  /** In arguments and results of tools a model reads numbers as it reads texts. */
+  #addNumber(node: number): void {
+    const prompt = this.#promptOf(node)
+    if (prompt === -1 || this.#marks.withKeys.has(prompt)) return
+    const text = numberText(this.#doc, node)
+    const { bytes } = this.#doc
+    const sent = bytes.toString('latin1', this.#doc.start(node), this.#doc.end(node))
+    this.isRewritten ||= text !== sent
+    this.#add(text, node, false)
   }
 
   #countKey(node: number): void {

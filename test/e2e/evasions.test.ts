@@ -127,3 +127,37 @@ for (const [dialect, rows] of Object.entries(ROWS)) {
     t.equal(upstream.received.length, 0, upstream.everything)
   })
 }
+
+t.test('numbers that a model reads are masked as texts are', async (t) => {
+  const upstream = await FakeUpstream.start(t, answer())
+  const policies = `
+  - { id: open, allow: {} }
+  - { id: cards, redact: { input: { detect: [credit_card, us_ssn], matches: '^(-?)7{6}$' } } }`
+  const rows: readonly (readonly [dialect: string, path: string, before: string, after: string])[] =
+    [
+      [
+        'anthropic',
+        '/v1/messages',
+        '{"model":"m","max_tokens":9,"messages":[{"role":"assistant","content":[{"type":"tool_use","id":"t","name":"pay","input":{"card":4111111111111111,"again":[4.111111111111111e15],"n":1,"e":-777777}}]}]}',
+        '{"model":"m","max_tokens":9,"messages":[{"role":"assistant","content":[{"type":"tool_use","id":"t","name":"pay","input":{"card":"[CREDIT_CARD_1]","again":["[CREDIT_CARD_1]"],"n":1,"e":"[MATCH_1]"}}]}]}',
+      ],
+      [
+        'gemini',
+        GEMINI,
+        '{"contents":[{"parts":[{"functionCall":{"name":"pay","args":{"card":4111111111111111}}}]}],"tools":[{"functionDeclarations":[{"name":"pay","parameters":{"maximum":4111111111111111}}]}]}',
+        '{"contents":[{"parts":[{"functionCall":{"name":"pay","args":{"card":"[CREDIT_CARD_1]"}}}]}],"tools":[{"functionDeclarations":[{"name":"pay","parameters":{"maximum":4111111111111111}}]}]}',
+      ],
+      [
+        'openai',
+        CHAT,
+        '{"model":"m","seed":4111111111111111,"messages":[{"role":"user","content":"a"}]}',
+        '{"model":"m","seed":4111111111111111,"messages":[{"role":"user","content":"a"}]}',
+      ],
+    ]
+  for (const [dialect, path, before, after] of rows) {
+    const site = await startGovernor(t, { upstream: upstream.url, dialect, policies })
+    const { status, text } = await site.send({ path, body: before })
+    t.equal(status, 200, text)
+    t.equal(upstream.last?.body.toString(), after, dialect)
+  }
+})
