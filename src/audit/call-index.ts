@@ -72,7 +72,9 @@ export class CallIndex {
       db.pragma('synchronous = NORMAL')
       if (db.pragma('user_version', { simple: true }) !== VERSION) makeTables(db)
       const index = new CallIndex(path, db)
-      for (const file of epochFiles(path)) index.#add(file)
+      const files = epochFiles(path)
+      index.#keepOnly(files)
+      for (const file of files) index.#add(file)
       return index
     } catch (error) {
       db.close()
@@ -96,6 +98,15 @@ export class CallIndex {
 
   close(): void {
     this.#db.close()
+  }
+
+  /** Calls of a file that is gone would take the places of others among the newest. */
+  #keepOnly(files: readonly EpochFile[]): void {
+    const known = this.#db.prepare<[], number>('SELECT epoch FROM files').pluck().all()
+    for (const epoch of known.filter((each) => !files.some((file) => file.epoch === each))) {
+      this.#db.prepare('DELETE FROM calls WHERE epoch = ?').run(epoch)
+      this.#db.prepare('DELETE FROM files WHERE epoch = ?').run(epoch)
+    }
   }
 
   /** Adds the decisions of a file behind those it has; a file that is another one begins anew. */

@@ -138,7 +138,8 @@ function prepare(db: Database.Database, path: string): void {
   const found = Number(db.pragma('user_version', { simple: true }))
   if (found > SCHEMA_VERSION) {
     throw new Error(
-      `Key store "${path}" has schema ${found}, this Governor knows ${SCHEMA_VERSION}`,
+      `Cannot open ${path}: it was written by a newer Governor (schema ${found}, this one knows ` +
+        `${SCHEMA_VERSION}). Use that version, or another auth.keys.path`,
     )
   }
   if (found < SCHEMA_VERSION) {

@@ -1,4 +1,4 @@
-import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { copyFileSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 import Database from 'better-sqlite3'
@@ -86,6 +86,17 @@ t.test('an index that is damaged, or of another log, is made anew', async (t) =>
   rmSync(path)
   appendOnce(path, 'test', [call('z', { tenant: 'acme' })])
   t.strictSame(query(path, {}), ['z'])
+})
+
+t.test('calls of a file that is gone take no place among the newest', async (t) => {
+  const path = join(t.testdir(), 'audit.db')
+  makeLog(path)
+  const next = path.replace('audit.db', 'audit.e2.db')
+  copyFileSync(path, next)
+  t.strictSame(query(path, { limit: 3 }), ['a', 'b', 'c'])
+  t.equal(query(path, {}).length, 6)
+  rmSync(next)
+  t.strictSame(query(path, { limit: 3 }), ['a', 'b', 'c'])
 })
 
 t.test('auditExport() writes CSV in which nothing is a formula', async (t) => {

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 
+import Database from 'better-sqlite3'
 import t from 'tap'
 
 import { configText, Site } from '../support/start-governor.ts'
@@ -74,6 +75,22 @@ t.test('commands name the key store that is no database', async (t) => {
     t.match(
       ran.stdout,
       `Cannot use the key store ${site.keysPath} (auth.keys.path): file is not a database\n`,
+    )
+  }
+})
+
+t.test('a key store of a newer version is left alone, and the way out said', async (t) => {
+  const site = new Site(t.testdir(), configText())
+  await site.createKey()
+  const db = new Database(site.keysPath)
+  db.pragma('user_version = 9')
+  db.close()
+  for (const command of [['run'], ['keys', 'list'], ['keys', 'revoke', 'x']]) {
+    const ran = await site.cli(...command)
+    t.equal(ran.code, 2, command.join(' '))
+    t.match(
+      ran.stdout,
+      `Cannot open ${site.keysPath}: it was written by a newer Governor (schema 9, this one knows 1). Use that version, or another auth.keys.path\n`,
     )
   }
 })
