@@ -1,3 +1,4 @@
+import type { AuditCost } from './audit.ts'
 import { type Machine } from './machine.ts'
 import { type Level, type Overhead, TARGETS } from './overhead.ts'
 import type { Policies } from './policies.ts'
@@ -12,6 +13,7 @@ export interface Results {
   readonly overhead: Overhead | null
   readonly streams: Streams | null
   readonly policies: Policies | null
+  readonly audit: AuditCost | null
   readonly verdicts: readonly Verdict[]
 }
 
@@ -20,7 +22,7 @@ const MIB = 2 ** 20
 
 /** Results as Markdown, readable in a terminal as it is. */
 export function reportText(results: Results): string {
-  const { machine, quick, overhead, streams, policies, verdicts } = results
+  const { machine, quick, overhead, streams, policies, audit, verdicts } = results
   const { cpu, cores, memoryGib, kernel, node, commit, date, pinning, fileSystem } = machine
   const lines = [
     ...(quick ? ['**A quick run: the figures mean nothing.**', ''] : []),
@@ -41,7 +43,33 @@ export function reportText(results: Results): string {
   if (overhead !== null) lines.push('', ...overheadLines(overhead))
   if (streams !== null) lines.push('', ...streamLines(streams))
   if (policies !== null) lines.push('', ...policyLines(policies))
+  if (audit !== null) lines.push('', ...auditLines(audit))
   return `${lines.join('\n')}\n`
+}
+
+function rate(perSecond: number): string {
+  return perSecond.toFixed(0)
+}
+
+function auditLines({ durable, verify, few, many, grown }: AuditCost): Row {
+  return [
+    ...table([
+      ['audit', 'entries/s', 'bare, entries/s'],
+      ['durable, 32 a commit', rate(durable.rowsPerSecond), rate(durable.barePerSecond)],
+      ['verify', rate(verify.rowsPerSecond), rate(verify.barePerSecond)],
+    ]),
+    '',
+    ...table([
+      ['audit command', `${few} entries`, 'most memory', `${many} entries`, 'most memory'],
+      ...grown.map(({ command, fewMs, manyMs, fewBytes, manyBytes }) => [
+        command,
+        `${(fewMs / 1000).toFixed(1)} s`,
+        mib(fewBytes),
+        `${(manyMs / 1000).toFixed(1)} s`,
+        mib(manyBytes),
+      ]),
+    ]),
+  ]
 }
 
 function overheadLines({ levels, rssBytes }: Overhead): string[] {

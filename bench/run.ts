@@ -2,17 +2,19 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import process, { argv, stderr, stdout } from 'node:process'
 import { parseArgs } from 'node:util'
 
+import { type AuditCost, measureAudit } from './audit.ts'
 import { describeMachine } from './machine.ts'
 import { measureOverhead, type Overhead } from './overhead.ts'
 import { measurePolicies, type Policies } from './policies.ts'
 import { reportText, type Results } from './report.ts'
 import { measureStreams, type Streams } from './streams.ts'
 import { removeDirectory, workDirectory } from './targets.ts'
-import { judgeOverhead, judgePolicies, judgeStreams } from './verdicts.ts'
+import { judgeAudit, judgeOverhead, judgePolicies, judgeStreams } from './verdicts.ts'
+import type { Verdict } from './verdicts.ts'
 
 /** The command line of the bench. Exit codes: 0 done, whatever the figures; 2 it could not be done. */
 
-const USAGE = `npm run bench -- [--quick] [--only overhead|streams|policies] [--record]
+const USAGE = `npm run bench -- [--quick] [--only overhead|streams|policies|audit] [--record]
   --quick   short slices, a few seconds: shows that the bench works, not how fast anything is
   --only    one part of it
   --record  keep the results: a file in bench/results/ and the table in bench/README.md
@@ -44,7 +46,10 @@ const STREAMS_QUICK = { warmUps: 2, rounds: 1, few: 5, many: 50, earlyMs: 600, l
 const POLICIES = { rounds: 5, units: [2000, 100_000, 1_000_000], hostileUnits: 1_000_000 }
 const POLICIES_QUICK = { rounds: 1, units: [2000, 100_000], hostileUnits: 100_000 }
 
-const PARTS = ['overhead', 'streams', 'policies'] as const
+const AUDIT = { rounds: 5, commits: 200, verifyRows: 100_000, few: 10_000, many: 1_000_000 }
+const AUDIT_QUICK = { rounds: 1, commits: 20, verifyRows: 2000, few: 1000, many: 4000 }
+
+const PARTS = ['overhead', 'streams', 'policies', 'audit'] as const
 type Part = (typeof PARTS)[number]
 
 interface Options {
@@ -78,6 +83,7 @@ async function measure(options: Options): Promise<Results> {
   let overhead: Overhead | null = null
   let streams: Streams | null = null
   let policies: Policies | null = null
+  let audit: AuditCost | null = null
   const isAsked = (part: Part) => only === null || only === part
   try {
     if (isAsked('overhead')) {
@@ -91,15 +97,24 @@ async function measure(options: Options): Promise<Results> {
     if (isAsked('policies')) {
       policies = await measurePolicies({ ...(quick ? POLICIES_QUICK : POLICIES), say })
     }
+    if (isAsked('audit')) {
+      audit = await measureAudit({ ...(quick ? AUDIT_QUICK : AUDIT), directory, say })
+    }
   } finally {
     removeDirectory(directory)
   }
-  const verdicts = [
+  const parts = { overhead, streams, policies, audit }
+  return { machine, quick, ...parts, verdicts: judge(parts) }
+}
+
+function judge(parts: Pick<Results, Part>): Verdict[] {
+  const { overhead, streams, policies, audit } = parts
+  return [
     ...(overhead === null ? [] : judgeOverhead(overhead)),
     ...(streams === null ? [] : judgeStreams(streams)),
     ...(policies === null ? [] : judgePolicies(policies)),
+    ...(audit === null ? [] : judgeAudit(audit)),
   ]
-  return { machine, quick, overhead, streams, policies, verdicts }
 }
 
 function keep(results: Results, record: boolean): void {

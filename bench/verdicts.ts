@@ -1,3 +1,4 @@
+import type { AuditCost } from './audit.ts'
 import type { Level, Overhead } from './overhead.ts'
 import type { Policies } from './policies.ts'
 import type { Streams } from './streams.ts'
@@ -27,6 +28,9 @@ const STALL_MS_MAX = 100
 const FRESH_P50_US_MAX = 150
 const FRESH_P99_US_MAX = 3000
 const FIRST_MS_MAX = 50
+const AUDIT_RATIO_MIN = 0.5
+/** What a collector may leave lying about longer when there is more to do. */
+const GROWTH_BYTES_MAX = 64 * 2 ** 20
 
 export function judgeOverhead({ levels, rssBytes }: Overhead): Verdict[] {
   const verdicts: Verdict[] = []
@@ -135,5 +139,28 @@ export function judgePolicies({ ratios, linearity, stall, fresh }: Policies): Ve
         passed: firstMs < FIRST_MS_MAX,
       },
     ]),
+  ]
+}
+
+export function judgeAudit({ durable, verify, few, many, grown }: AuditCost): Verdict[] {
+  return [
+    {
+      what: 'durable entries ÷ the same batches in a bare better-sqlite3 loop',
+      measured: durable.ratio.toFixed(2),
+      target: `≥ ${AUDIT_RATIO_MIN}`,
+      passed: durable.ratio >= AUDIT_RATIO_MIN,
+    },
+    {
+      what: 'verified entries ÷ SELECT + SHA-256',
+      measured: verify.ratio.toFixed(2),
+      target: `≥ ${AUDIT_RATIO_MIN}`,
+      passed: verify.ratio >= AUDIT_RATIO_MIN,
+    },
+    ...grown.map(({ command, fewBytes, manyBytes }) => ({
+      what: `memory of audit ${command.split(' ')[0]}, ${many} entries beside ${few}`,
+      measured: `+${((manyBytes - fewBytes) / MIB).toFixed(0)} MiB`,
+      target: `≤ +${GROWTH_BYTES_MAX / MIB} MiB`,
+      passed: manyBytes - fewBytes <= GROWTH_BYTES_MAX,
+    })),
   ]
 }

@@ -22,6 +22,8 @@ export interface EpochsOptions {
   readonly recover: boolean
   readonly signer?: Signer | null
   readonly onCheckpoint?: (note: string) => void
+  /** How long a file may be locked before it is ended; smaller in tests. */
+  readonly busyEndsMs?: number
 }
 
 /** Room above `localBytesMax`, so that outcomes of accepted calls still fit: 16 MiB or a tenth. */
@@ -35,6 +37,13 @@ const ENTRY_BYTES = 200
 const LOOK_MS = 100
 /** Ended files that are kept from being checkpointed; the last ones matter. */
 const ENDED_MAX = 8
+
+/**
+ * A file that is locked for longer is ended. No command holds it so long: either somebody forgot a
+ * transaction, or a lock could not be released (an error of fcntl, which SQLite passes over), and
+ * then this connection waits for itself for ever.
+ */
+const BUSY_ENDS_MS = 30_000
 
 /** After these the transaction is known not to have happened, and the same file may go on. */
 const CLEAN = ['SQLITE_FULL', 'SQLITE_BUSY', 'SQLITE_LOCKED', 'SQLITE_NOMEM', 'SQLITE_READONLY']
@@ -53,6 +62,8 @@ export class Epochs {
   #formerBytes = 0
   #fileBytes = 0
   #healthy = true
+  /** Since when every attempt found the file locked; 0 when the last one did not. */
+  #busySinceMs = 0
   #identities: (string | null)[] = []
   #lookedMs = 0
   #uncheckpointedBytes = 0
@@ -104,6 +115,7 @@ export class Epochs {
       throw error
     }
     this.#healthy = true
+    this.#busySinceMs = 0
     this.#uncheckpointedBytes += bytes
   }
 
@@ -191,7 +203,7 @@ export class Epochs {
 
   #failed(writer: Writer, error: unknown): void {
     this.#healthy = false
-    let clean = isClean(error)
+    let clean = isClean(error) && !this.#isBusyTooLong(error)
     try {
       clean = writer.rollback() && clean
     } catch {
@@ -201,12 +213,20 @@ export class Epochs {
     if (!clean) this.#end(writer)
   }
 
+  #isBusyTooLong(error: unknown): boolean {
+    const isBusy = error instanceof Database.SqliteError && /_(BUSY|LOCKED)/.test(error.code)
+    this.#busySinceMs = isBusy ? this.#busySinceMs || monotonicMs() : 0
+    const { busyEndsMs = BUSY_ENDS_MS } = this.#options
+    return isBusy && monotonicMs() - this.#busySinceMs >= busyEndsMs
+  }
+
   /**
    * Nothing is appended to this file again. Closing the last connection would checkpoint frames
    * that may never have reached the disk, so a reading one stays open: it cannot checkpoint.
    */
   #end(writer: Writer): void {
     this.#healthy = false
+    this.#busySinceMs = 0
     this.#former = { head: writer.head, openCalls: new Set(writer.openCalls) }
     this.#writer = null
     try {

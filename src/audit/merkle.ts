@@ -15,6 +15,7 @@ interface Node {
 }
 
 const HASH_BYTES = 32
+const ZERO = Buffer.alloc(1)
 const EMPTY_ROOT = Buffer.from(hash('sha256', ''), 'hex')
 
 /** The leaves from `begin` to `end` (excluded) of a tree. */
@@ -107,17 +108,19 @@ function subtreeAt(at: number, end: number): number {
   return leaves
 }
 
+/** Kept between calls, which are synchronous; a tree takes two digests an entry. */
+const LEAF = Buffer.alloc(1 + HASH_BYTES)
+const PAIR = Buffer.alloc(1 + 2 * HASH_BYTES, 1)
+
 function leafHash(leaf: Uint8Array): Uint8Array {
-  const preimage = Buffer.allocUnsafe(1 + leaf.length)
-  preimage[0] = 0
-  preimage.set(leaf, 1)
-  return Buffer.from(hash('sha256', preimage), 'hex')
+  if (leaf.length !== HASH_BYTES)
+    return Buffer.from(hash('sha256', Buffer.concat([ZERO, leaf])), 'hex')
+  LEAF.set(leaf, 1)
+  return Buffer.from(hash('sha256', LEAF), 'hex')
 }
 
 function nodeHash(left: Uint8Array, right: Uint8Array): Uint8Array {
-  const preimage = Buffer.allocUnsafe(1 + 2 * HASH_BYTES)
-  preimage[0] = 1
-  preimage.set(left, 1)
-  preimage.set(right, 1 + HASH_BYTES)
-  return Buffer.from(hash('sha256', preimage), 'hex')
+  PAIR.set(left, 1)
+  PAIR.set(right, 1 + HASH_BYTES)
+  return Buffer.from(hash('sha256', PAIR), 'hex')
 }

@@ -8,6 +8,7 @@ import Database from 'better-sqlite3'
 import t from 'tap'
 
 import { appendOnce } from '../../src/audit/append-once.ts'
+import { Epochs } from '../../src/audit/epochs.ts'
 import { verifyLog } from '../../src/audit/verify.ts'
 import { Wal } from '../../src/audit/wal.ts'
 import { decision, openWal, outcome, refusal, rows, story } from './support/log.ts'
@@ -297,6 +298,30 @@ t.test('a busy file fails the batch, keeps the outcomes and heals', async (t) =>
   t.notOk(told.includes('decision r3'))
   t.equal(told.includes('decision r2'), told.includes('outcome r2'))
   t.strictSame(wal.stats.lostTotal, 0)
+  t.equal(verifyLog(path, { strict: true }).exitCode, 0)
+})
+
+t.test('a file that stays locked is ended, and the next epoch goes on', async (t) => {
+  const path = join(t.testdir(), 'audit.db')
+  const writerId = Buffer.alloc(16, 1)
+  const sizes = { busyMs: 20, busyEndsMs: 100, localBytesMax: 2 ** 30 }
+  const log = new Epochs({ path, writerId, role: 'run', version: 'test', recover: true, ...sizes })
+  const rival = new Database(path)
+  rival.exec('BEGIN IMMEDIATE')
+  t.throws(() => log.heartbeat(), { code: 'SQLITE_BUSY' })
+  t.equal(log.epoch, 1, 'it may be a command that is not ready yet')
+  await until(() => {
+    try {
+      log.heartbeat()
+      return true
+    } catch {
+      return false
+    }
+  })
+  t.equal(log.epoch, 2)
+  rival.exec('ROLLBACK')
+  rival.close()
+  log.close()
   t.equal(verifyLog(path, { strict: true }).exitCode, 0)
 })
 
