@@ -202,10 +202,15 @@ async function poolFor(
   parts: WorldParts,
 ): Promise<UpstreamPool> {
   const url = config.url.startsWith('echo:') ? await parts.echoUrl(config.url) : config.url
+  const ca = config.ca?.pem ?? null
   const same = parts.former?.upstreams.find(
-    ({ pool }) => pool.name === config.name && pool.url === url && pool.connectMs === connectMs,
+    ({ pool }) =>
+      pool.name === config.name &&
+      pool.url === url &&
+      pool.connectMs === connectMs &&
+      pool.ca === ca,
   )
-  return same?.pool ?? new UpstreamPool(config.name, url, connectMs)
+  return same?.pool ?? new UpstreamPool({ name: config.name, url, connectMs, ca })
 }
 
 /** Connections that are closed when no call needs them any more. */

@@ -116,10 +116,11 @@ function shortTime(ms: number | null): string | null {
 }
 
 function upstream(config: UpstreamConfig) {
-  const { group, retry, breaker, concurrency, timeouts, ...plain } = config
+  const { ca, group, retry, breaker, concurrency, timeouts, ...plain } = config
   return present({
     ...plain,
     credential: config.credential === null ? null : MASK,
+    ...(ca && { ca_file: ca.file }),
     ...(group && { group: group.name, priority: group.priority, weight: group.weight }),
     ...(retry && {
       retry: {

@@ -1,4 +1,7 @@
+import { dirname, resolve } from 'node:path'
+
 import type { Report } from './report.ts'
+import { readPem } from './resolve-auth.ts'
 import type { FileValue } from './resolve.ts'
 import type { GroupConfig, Selectors, Snapshot, UpstreamConfig } from './snapshot.ts'
 import { quote } from './source.ts'
@@ -63,6 +66,19 @@ export function careOf(
       },
     }),
   }
+}
+
+/** The certificates of `ca_file`; what is wrong with the file is reported. */
+export function caOf(
+  { ca_file: file, url }: Written,
+  context: Parameters<typeof readPem>[1],
+): Pick<UpstreamConfig, 'ca'> {
+  if (file === null) return {}
+  const { report, at, options } = context
+  const message = 'Only with an `https:` URL: nothing else has a certificate'
+  report.check([...at, 'ca_file'], /^https:/i.test(url) || url.includes('${'), message)
+  const pem = readPem(file, context, 'ca_file')
+  return pem === null ? {} : { ca: { file: resolve(dirname(options.file), file), pem } }
 }
 
 function groupOf({ group, priority, weight }: Written): GroupConfig | undefined {

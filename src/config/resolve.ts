@@ -13,7 +13,7 @@ import { resolveSecret } from './resolve-secret.ts'
 import { resolveShip, shipFiles } from './resolve-ship.ts'
 import { resolveTests } from './resolve-tests.ts'
 import { patternProblem } from './resolve-texts.ts'
-import { careOf, checkGroups } from './resolve-upstreams.ts'
+import { caOf, careOf, checkGroups } from './resolve-upstreams.ts'
 import type { FILE } from './schema.ts'
 import type { Address, DialectName, Snapshot, UpstreamConfig } from './snapshot.ts'
 import { quote } from './source.ts'
@@ -237,7 +237,9 @@ function resolveUpstreams(
       `"ask" is not for "${dialect}", which reports usage unasked: remove it`,
     )
     const usage = upstream.usage ?? (asks ? 'ask' : 'observe')
-    return { name, dialect, url, credential, models, usage, ...careOf(upstream, at, report) }
+    const context = { report, at, options }
+    const care = { ...caOf(upstream, context), ...careOf(upstream, at, report) }
+    return { name, dialect, url, credential, models, usage, ...care }
   })
 }
 
@@ -247,7 +249,8 @@ function secretFilesOf(
 ): string[] {
   const services = detectors.map((each) => each.presidio ?? each.openai_moderation)
   const named = [...upstreams, ...services].map((each) => each?.credential_file ?? null)
-  const files = [...named, ...shipFiles(audit), ...authFiles(auth)].flatMap((file) =>
+  const trusted = upstreams.map((each) => each.ca_file)
+  const files = [...named, ...trusted, ...shipFiles(audit), ...authFiles(auth)].flatMap((file) =>
     file === null ? [] : path(file),
   )
   return [...new Set(files)]

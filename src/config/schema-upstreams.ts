@@ -13,6 +13,10 @@ import {
 
 /** Keys of an upstream that say what is done when it fails, and how much of it there may be. */
 export const UPSTREAM_CARE = {
+  ca_file: optional(
+    text('a path', undefined, 4096),
+    'Certificates (PEM) that may have signed the one of an `https:` upstream, instead of the usual; a change of the file is a reload.',
+  ),
   group: optional(
     text('a name of a-z, 0-9 and -, starting with a letter', /^[a-z][a-z0-9-]{0,62}$/, 63),
     'Upstreams of one group stand in for each other: same dialect, same `usage`, and no policy or limit tells them apart. See [upstreams that fail](#upstreams-that-fail).',

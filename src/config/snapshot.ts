@@ -105,6 +105,8 @@ export interface UpstreamConfig {
   /** Patterns, `*` the only wildcard. */
   readonly models: readonly string[]
   readonly usage: 'ask' | 'observe'
+  /** Certificates to trust, PEM; absent: the usual. `file` is absolute. */
+  readonly ca?: { readonly file: string; readonly pem: string }
   /** Its place among the upstreams that stand in for each other; absent: it stands alone. */
   readonly group?: GroupConfig
   /** Absent: a failure is the client's to try again. */

@@ -14,20 +14,30 @@ import {
 const KEEP_ALIVE_MS = 55_000
 const CONNECTIONS_MAX = 4096
 
+export interface PoolOptions {
+  readonly name: string
+  readonly url: string
+  readonly connectMs: number
+  readonly ca: string | null
+}
+
 /** One upstream: where it is and the connections to it. Made when a snapshot is loaded. */
 export class UpstreamPool {
   readonly name: string
   readonly url: string
   readonly connectMs: number
+  /** Certificates to trust, PEM; null is the usual. */
+  readonly ca: string | null
   readonly #pool: Pool
   readonly #basePath: string
 
   /** `url` is http or https, without a trailing slash; its path is put before every request's. */
-  constructor(name: string, url: string, connectMs: number) {
+  constructor({ name, url, connectMs, ca }: PoolOptions) {
     const { origin, pathname } = new URL(url)
     this.name = name
     this.url = url
     this.connectMs = connectMs
+    this.ca = ca
     this.#basePath = pathname === '/' ? '' : pathname
     this.#pool = new Pool(origin, {
       connections: CONNECTIONS_MAX,
@@ -36,7 +46,7 @@ export class UpstreamPool {
       keepAliveMaxTimeout: KEEP_ALIVE_MS,
       allowH2: false,
       // Said outright, so that NODE_TLS_REJECT_UNAUTHORIZED in the environment changes nothing.
-      connect: { timeout: connectMs, rejectUnauthorized: true },
+      connect: { timeout: connectMs, rejectUnauthorized: true, ...(ca !== null && { ca }) },
     })
   }
 
