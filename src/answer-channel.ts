@@ -4,6 +4,8 @@ import { HeldTooLong } from './policy/output-channel.ts'
 
 /** The longest arguments of a tool call that are held until it closes. */
 const PROGRAM_UNITS_MAX = 1024 * 1024
+/** The most texts of one streamed answer; a real one has some for each part of it. */
+const CHANNELS_MAX = 4096
 /** Ends the name of a channel whose text is JSON, to be looked at as a whole. */
 const WHOLE = '!'
 
@@ -59,15 +61,21 @@ function isJson(text: string): boolean {
   }
 }
 
-/** The channel of a name, as the dialect gives it. */
-export function openChannel(
+/** The channel of a name, as the dialect gives it, of those of one answer. Throws `HeldTooLong`. */
+export function channelOf(
+  channels: Map<string, AnswerChannel>,
   name: string,
   inspector: Inspector,
   readings: (text: string) => readonly string[],
 ): AnswerChannel {
-  return name.endsWith(WHOLE)
+  const known = channels.get(name)
+  if (known !== undefined) return known
+  if (channels.size === CHANNELS_MAX) throw new HeldTooLong('more texts than can be told apart')
+  const channel = name.endsWith(WHOLE)
     ? new ProgramChannel(inspector, readings)
     : new TextChannel(inspector, readings)
+  channels.set(name, channel)
+  return channel
 }
 
 /** Cuts of a text in order; one that overlaps the last makes it longer. */

@@ -2,8 +2,8 @@ import { isUtf8 } from 'node:buffer'
 
 import {
   type AnswerChannel,
+  channelOf,
   type Inspector,
-  openChannel,
   runNow,
   type Segment,
   staysJson,
@@ -286,11 +286,7 @@ export class AnswerGuard implements AnswerVerdict {
         runNow(this.#masked(text, edits))
         continue
       }
-      let channel = this.#channels.get(text.channel)
-      if (channel === undefined) {
-        channel = openChannel(text.channel, this.#inspector, this.#readings)
-        this.#channels.set(text.channel, channel)
-      }
+      const channel = channelOf(this.#channels, text.channel, this.#inspector, this.#readings)
       segments.push({ channel, start: channel.length, text })
       channel.push(text.text)
     }

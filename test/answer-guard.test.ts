@@ -250,6 +250,13 @@ t.test('what is held back has an end, however the text is stretched', async (t) 
   })
   for (let round = 0; round < 100 && args.failure === null; round++) args.chunk(Buffer.from(piece))
   t.equal(args.failure?.code, 'POLICY_DENIED')
+  const many = guardOf(rules)
+  let texts = 0
+  while (many.failure === null && texts < 10_000) {
+    many.chunk(Buffer.from(chunk(texts++, { content: 'a' }, 'stop')))
+  }
+  t.equal(many.failure?.code, 'POLICY_DENIED')
+  t.equal(texts, 4097, 'no answer has as many texts')
 })
 
 t.test('the longest values hold a stream back only where one may have begun', async (t) => {

@@ -27,7 +27,6 @@ export function upstreamRouter({
       compileSelectors({ ...NO_SELECTORS, models }, names, {
         quantifier: 'every',
         modellessPasses: true,
-        isWide: true,
       }),
     ],
   )

@@ -34,8 +34,6 @@ export interface SelectorOptions {
   readonly quantifier: Quantifier
   /** An operation that names no model satisfies it, as in `allow`. */
   readonly modellessPasses: boolean
-  /** With `every`: any of the names of a model is enough, as when choosing an upstream. */
-  readonly isWide?: boolean
 }
 
 /** What can be told without looking inside: not `input`, not `when`. */
@@ -170,10 +168,10 @@ function compileModels(
   names: ModelNames,
   options: SelectorOptions,
 ): FieldTest {
-  const isWide = options.quantifier === 'any' || options.isWide === true
-  const matches = isWide ? wideMatcher(patterns, names) : strictMatcher(patterns, names)
-  const takesAny = patterns.includes('*')
   const { quantifier, modellessPasses } = options
+  const matcher = quantifier === 'any' ? wideMatcher : strictMatcher
+  const matches = matcher(patterns, names)
+  const takesAny = patterns.includes('*')
   return ({ operation, models }) => {
     if (models.length === 0) return MODELLESS.has(operation) ? modellessPasses : takesAny
     return quantifier === 'any' ? models.some(matches) : models.every(matches)
