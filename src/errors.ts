@@ -18,6 +18,7 @@ export const ERRORS = {
   AUTH_KEY_MISSING: spec(401, 'client', 'No Governor key in the request'),
   AUTH_KEY_INVALID: spec(401, 'client', 'The Governor key is not valid'),
   AUTH_TOKEN_INVALID: spec(401, 'client', 'The token is not valid'),
+  AUTH_CERTIFICATE_INVALID: spec(401, 'client', 'The client certificate is not valid'),
   AUTH_BUSY: spec(429, 'client', 'Too many unverified attempts with this key at once'),
   AUTH_UNAVAILABLE: spec(503, 'governor', 'The key store cannot be read'),
   AUTH_ISSUER_UNAVAILABLE: spec(503, 'governor', 'The keys of the token issuer cannot be fetched'),

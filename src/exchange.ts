@@ -56,9 +56,9 @@ export interface Route {
 
 /** Who calls. Identity comes from the credential only, never from a header that claims it. */
 export interface Principal {
-  readonly via: 'key' | 'jwt' | 'pod'
+  readonly via: 'key' | 'jwt' | 'certificate' | 'pod'
   readonly tenant: string
-  /** UUID of the key; `jwt:…`, one for each issuer and subject; '' for a pod without one. */
+  /** UUID of the key; `jwt:…` and `cert:…`, one for each caller; '' for a pod without one. */
   readonly keyId: string
   /** Of a token its issuer's name in the configuration. */
   readonly keyName: string

@@ -19,6 +19,7 @@ import { createAdminServer } from './http/admin.ts'
 import { isCheck } from './http/check.ts'
 import { opensSession } from './http/match.ts'
 import { createProxyServer, listen } from './http/server.ts'
+import { renewTls } from './http/tls.ts'
 import { MemoryStore, RESTORED_WINDOW_MIN_MS } from './limit/memory-store.ts'
 import type { LimitStore } from './limit/store.ts'
 import type { Log } from './log.ts'
@@ -99,7 +100,7 @@ export class Governor {
       throw error
     }
     governor.#timers.push(every(KEYS_REFRESH_MS, () => governor.#refreshKeys()))
-    governor.#timers.push(every(ISSUERS_LOOK_MS, () => governor.#world.tokens?.tick()))
+    governor.#timers.push(every(ISSUERS_LOOK_MS, () => governor.#world.ways.tokens?.tick()))
     return governor
   }
 
@@ -119,6 +120,8 @@ export class Governor {
   async reload(snapshot: Snapshot): Promise<void> {
     const former = this.#world
     await this.#use(snapshot)
+    const [proxy] = this.#servers
+    if (proxy !== undefined) renewTls(proxy, former.snapshot.listen.tls, snapshot.listen.tls)
     void this.#retire(droppedPools(former, this.#world))
   }
 
@@ -251,6 +254,7 @@ export class Governor {
       headersMs: timeouts.clientHeadersMs,
       bodyMs: timeouts.clientBodyMs,
       connectionsMax: maximums.streams * 2 + 100,
+      tls: addresses.tls,
       onExchange: (exchange) => {
         if (exchange.head !== null) return void handle(this.#socketStages, exchange)
         const stages = isCheck(exchange) ? this.#checkStages : this.#stages

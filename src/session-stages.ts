@@ -1,6 +1,6 @@
 import { hash, randomUUID } from 'node:crypto'
 
-import { authenticate, endedKey } from './auth/authenticate.ts'
+import { authenticate, endedKey, governorKeyId } from './auth/authenticate.ts'
 import { besideCandidate } from './candidate.ts'
 import { monotonicMs, wallMs } from './clock.ts'
 import { decide } from './decide.ts'
@@ -49,7 +49,6 @@ type Parts = [stages: GovernorStages, world: World, shared: Shared, session: Ses
 function deciding(...[stages, world, shared, session]: Parts): Omit<TurnStages, SendingVerb> {
   const { trail: opening, reader } = session
   const unread: Route = { ...opening.route!, endpoint: reader.eventEndpoint(null) }
-  const ways = { tokens: world.tokens, pod: world.snapshot.auth.pod }
   const routes = new Map<string, Route>()
   const turns = new WeakMap<Body, SessionTurn>()
   const decided = besideCandidate(world, (facts, trail, turn) => decide(world, facts, trail, turn))
@@ -64,9 +63,9 @@ function deciding(...[stages, world, shared, session]: Parts): Omit<TurnStages, 
     },
     match: () => unread,
     authenticate: () => {
-      const ended = shared.ring.ended(opening.principal!.keyId, wallMs())
+      const ended = shared.ring.ended(governorKeyId(opening.principal!), wallMs())
       if (ended !== null) throw endedKey(ended)
-      return authenticate(session.caller, shared.ring, ways, wallMs())
+      return authenticate(session.caller, shared.ring, world.ways, wallMs())
     },
     admit: () => {
       if (shared.draining) throw new GovernorError('DRAINING')

@@ -1,6 +1,6 @@
 import type { WebSocket } from 'ws'
 
-import { authenticate, type Caller, endedKey } from './auth/authenticate.ts'
+import { authenticate, type Caller, endedKey, governorKeyId } from './auth/authenticate.ts'
 import { monotonicMs, wallMs } from './clock.ts'
 import { GovernorError } from './errors.ts'
 import type { Trail } from './exchange.ts'
@@ -30,16 +30,16 @@ export function createSocketStages(
   stages: GovernorStages,
   { world, shared, current }: { world: World; shared: Shared; current: StagesOf },
 ): SocketStages {
-  const { maximums, auth } = world.snapshot
-  const ways = { tokens: world.tokens, pod: auth.pod }
+  const { maximums } = world.snapshot
   return {
     ...stages,
     authenticate: (exchange, route) => {
-      return authenticate(callerOf(exchange, route.dialect.sockets!), shared.ring, ways, wallMs())
+      const caller = callerOf(exchange, route.dialect.sockets!)
+      return authenticate(caller, shared.ring, world.ways, wallMs())
     },
     forward: async (permit, exchange, trail) => {
       if (exchange.clientGone) throw new GovernorError('CLIENT_CLOSED')
-      const ended = shared.ring.ended(trail.principal!.keyId, wallMs())
+      const ended = shared.ring.ended(governorKeyId(trail.principal!), wallMs())
       if (ended !== null) throw endedKey(ended)
       const reader = permit.route.dialect.sockets!
       const { pool, dialect, credentialHeaders } = permit.upstream as RunningUpstream
@@ -99,8 +99,9 @@ function ourHeaders(trail: Trail): readonly string[] {
 }
 
 function callerOf(exchange: HttpExchange, reader: SocketReader): Caller {
-  const ip = limitAddress(exchange.incoming.socket.remoteAddress)
-  return { headers: withOfferedKey(exchange, reader), ip }
+  const { socket } = exchange.incoming
+  const ip = limitAddress(socket.remoteAddress)
+  return { headers: withOfferedKey(exchange, reader), socket, ip }
 }
 
 /** Browsers cannot set headers, so their clients put the key into a subprotocol. */

@@ -61,7 +61,6 @@ type CallingVerb = 'rewrite' | 'record' | 'forward' | 'fallback' | 'relay' | 're
 function checkingStages(world: World, shared: Shared): Omit<GovernorStages, CallingVerb> {
   const { snapshot } = world
   const { maximums, timeouts } = snapshot
-  const ways = { tokens: world.tokens, pod: snapshot.auth.pod }
   const mounts = world.upstreams.map(({ name, provider }) => ({ name, dialect: provider }))
   return {
     begin: (exchange) => {
@@ -79,7 +78,8 @@ function checkingStages(world: World, shared: Shared): Omit<GovernorStages, Call
     },
     authenticate: ({ incoming }) => {
       const ip = limitAddress(incoming.socket.remoteAddress)
-      return authenticate({ headers: incoming.headers, ip }, shared.ring, ways, wallMs())
+      const { headers, socket } = incoming
+      return authenticate({ headers, socket, ip }, shared.ring, world.ways, wallMs())
     },
     admit: (principal, route) => {
       if (shared.draining) throw new GovernorError('DRAINING')

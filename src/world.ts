@@ -1,5 +1,5 @@
+import type { Ways } from './auth/authenticate.ts'
 import { openIssuers } from './auth/issuers.ts'
-import type { Tokens } from './auth/jwt.ts'
 import { readPriceTable } from './config/price-table.ts'
 import type { Snapshot, UpstreamConfig } from './config/snapshot.ts'
 import type { Dialect, Upstream } from './exchange.ts'
@@ -58,8 +58,8 @@ export interface World {
   readonly headers: ReadonlyMap<string, DialectHeaders>
   /** Detectors that are services, by id. */
   readonly detectors: ReadonlyMap<string, RunningDetector>
-  /** Issuers of tokens; null without any. */
-  readonly tokens: Tokens | null
+  /** What is accepted beside Governor keys. */
+  readonly ways: Ways
   readonly prices: PriceBook
   /** The most any limit reserves for an answer, tokens. */
   readonly reserveOutput: number
@@ -102,12 +102,14 @@ export async function createWorld(snapshot: Snapshot, parts: WorldParts): Promis
   const prices = new PriceBook(snapshot.prices, readPriceTable().models, snapshot.aliases)
   const reserveOutput = Math.max(0, ...snapshot.limits.map((limit) => limit.reserveOutput))
   const tokens = openIssuers(snapshot.auth.jwt, {
-    former: parts.former?.tokens ?? null,
+    former: parts.former?.ways.tokens ?? null,
     metrics: parts.metrics,
     log: parts.log,
   })
+  const { certificate, pod } = snapshot.auth
+  const ways = { tokens, certificate, pod }
   const compiled = { policies, candidate, upstreams, headers, detectors }
-  return { snapshot, ...compiled, tokens, prices, reserveOutput }
+  return { snapshot, ...compiled, ways, prices, reserveOutput }
 }
 
 type Building = { -readonly [Key in keyof RunningUpstream]: RunningUpstream[Key] }
@@ -219,10 +221,10 @@ export interface Closable {
 }
 
 /** All the connections of a world. */
-export function poolsOf({ upstreams, detectors, candidate, tokens }: World): Closable[] {
+export function poolsOf({ upstreams, detectors, candidate, ways }: World): Closable[] {
   const services = [...detectors.values(), ...(candidate?.detectors.values() ?? [])]
   const pools = [...upstreams, ...services].map(({ pool }) => pool)
-  return [...new Set([...pools, ...(tokens?.keys ?? [])])]
+  return [...new Set([...pools, ...(ways.tokens?.keys ?? [])])]
 }
 
 /** The pools that only the former world uses. */

@@ -1,6 +1,9 @@
-import type { PodConfig } from '../config/snapshot.ts'
+import type { Socket } from 'node:net'
+
+import type { CertificateConfig, PodConfig } from '../config/snapshot.ts'
 import { GovernorError } from '../errors.ts'
 import type { Principal } from '../exchange.ts'
+import { certificatePrincipal } from './certificate.ts'
 import { TOKEN_CHARS_MAX, type Tokens } from './jwt.ts'
 import type { EndedKey, KeyRing } from './key-ring.ts'
 import { isGovernorShaped, type KeyRecord, parseKey } from './key.ts'
@@ -10,6 +13,8 @@ export type Headers = Readonly<Record<string, string | string[] | undefined>>
 
 export interface Caller {
   readonly headers: Headers
+  /** Where the call came in; its certificate counts where `Ways` says so. */
+  readonly socket: Socket
   /** Socket address as the limits see it. */
   readonly ip: string
 }
@@ -17,6 +22,7 @@ export interface Caller {
 /** What is accepted beside Governor keys; null where the configuration says nothing of it. */
 export interface Ways {
   readonly tokens: Tokens | null
+  readonly certificate: CertificateConfig | null
   readonly pod: PodConfig | null
 }
 
@@ -29,16 +35,17 @@ const KEY_HEADERS = ['api-key', 'x-api-key', 'x-goog-api-key']
 /**
  * Turns a credential into a principal. A valid Governor key always wins; a Governor-shaped key that
  * is wrong is refused even where a pod would be let in, and so is a wrong token of a known issuer; any
- * other credential is dropped unread. Throws AUTH_KEY_MISSING, AUTH_KEY_INVALID, AUTH_TOKEN_INVALID
- * (401), HEADER_INVALID (400), AUTH_BUSY (429), AUTH_UNAVAILABLE and AUTH_ISSUER_UNAVAILABLE (503): a
+ * other credential is dropped unread. Throws AUTH_KEY_MISSING, AUTH_KEY_INVALID, AUTH_TOKEN_INVALID,
+ * AUTH_CERTIFICATE_INVALID (401), HEADER_INVALID (400), AUTH_BUSY (429), AUTH_UNAVAILABLE and AUTH_ISSUER_UNAVAILABLE (503): a
  * store or an issuer that fails never makes a valid caller a 401.
  */
 export function authenticate(
-  { headers, ip }: Caller,
+  caller: Caller,
   ring: KeyRing,
   ways: Ways,
   nowMs: number,
 ): Principal | Promise<Principal> {
+  const { headers, ip } = caller
   const offered = credentials(headers)
   const ours = offered.filter(isGovernorShaped)
   if (ours.length > 1 && new Set(ours).size > 1) {
@@ -51,6 +58,9 @@ export function authenticate(
     const bearer =
       ways.tokens === null ? null : bearerOf(offered, ip, { tokens: ways.tokens, nowMs })
     if (bearer !== null) return bearer
+    const { certificate } = ways
+    const owner = certificate === null ? null : certificatePrincipal(caller, certificate, nowMs)
+    if (owner !== null) return owner
     if (ways.pod !== null) return podPrincipal(ways.pod, ip)
     throw missing(offered)
   }

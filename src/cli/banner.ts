@@ -13,9 +13,10 @@ export interface Listening {
 /** What `governor run` says of itself: where it listens, what it enforces, where it writes. */
 export function banner(snapshot: Snapshot, listening: Listening, recovered: number): string {
   const { upstreams, policies, limits, audit, auth } = snapshot
+  const proxy = `${snapshot.listen.tls === null ? 'http' : 'https'}://${at(listening.proxy)}`
   const lines: [string, string][] = [
     ['config', `${snapshot.file} (${snapshot.digest.slice(0, 12)})`],
-    ['proxy', `http://${at(listening.proxy)}  OPENAI_BASE_URL=http://${at(listening.proxy)}/v1`],
+    ['proxy', `${proxy}  OPENAI_BASE_URL=${proxy}/v1`],
     ['admin', listening.admin === null ? 'off' : `http://${at(listening.admin)}`],
     ['health', listening.health === null ? 'off' : `http://${at(listening.health)}`],
     ['upstreams', upstreams.map(({ name, url }) => `${name} → ${url}`).join(', ')],
@@ -36,9 +37,11 @@ export function banner(snapshot: Snapshot, listening: Listening, recovered: numb
   ].join('\n')
 }
 
-function callers({ pod, jwt }: Snapshot['auth']): string {
+function callers({ pod, jwt, certificate }: Snapshot['auth']): string {
   const tokens = jwt.map(({ name }) => name).join(', ')
-  const known = tokens === '' ? 'keys' : `keys, tokens of ${tokens}`
+  const known =
+    (tokens === '' ? 'keys' : `keys, tokens of ${tokens}`) +
+    (certificate === null ? '' : ', client certificates')
   return pod === null ? known : `${known}, or the pod as tenant ${pod.tenant}`
 }
 

@@ -1,6 +1,5 @@
 import { SqliteKeyStore } from '../auth/key-store-sqlite.ts'
 import { wallMs } from '../clock.ts'
-import type { Address } from '../config/snapshot.ts'
 import type { Facts, Principal } from '../exchange.ts'
 import type { Governor } from '../governor.ts'
 import { evaluate } from '../policy/evaluate.ts'
@@ -31,21 +30,24 @@ export async function tryOut(governor: Governor, key: string): Promise<string> {
   const { allowed, denied } = await modelsToTry(governor)
   const lines = [`\nA key for today:\n  ${key}\n`]
   if (allowed !== null) {
-    lines.push(`This answers 200:\n  ${curl(governor.proxy, key, allowed)}\n`)
+    lines.push(`This answers 200:\n  ${curl(governor, key, allowed)}\n`)
   } else {
     lines.push('No model is allowed to this key: add an allow policy and start again.\n')
   }
   if (denied !== null) {
-    lines.push(`This is refused with 403:\n  ${curl(governor.proxy, key, denied)}\n`)
+    lines.push(`This is refused with 403:\n  ${curl(governor, key, denied)}\n`)
   }
   return lines.join('\n')
 }
 
-function curl({ port }: Address, key: string, model: string): string {
+function curl({ proxy: { port }, snapshot }: Governor, key: string, model: string): string {
   const messages = [{ role: 'user', content: 'Say hello' }]
   const body = JSON.stringify({ model, messages })
+  const { tls } = snapshot.listen
+  // The certificate need not name the loopback address.
+  const start = tls === null ? 'curl -sS -i http' : 'curl -sS -k -i https'
   return (
-    `curl -sS -i http://127.0.0.1:${port}/v1/chat/completions ` +
+    `${start}://127.0.0.1:${port}/v1/chat/completions ` +
     `-H 'authorization: Bearer ${key}' -H 'content-type: application/json' -d '${body}'`
   )
 }

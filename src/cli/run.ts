@@ -142,7 +142,7 @@ function followed({ secretFiles, candidate }: Snapshot): string[] {
 function fixed(snapshot: Snapshot): [string, unknown][] {
   const { listen, auth, audit, timeouts } = snapshot
   return [
-    ['listen', listen],
+    ['listen', { ...listen, tls: tlsKind(listen) }],
     ['auth.keys', auth.keys],
     ['limit_store', snapshot.limitStore],
     ['sidecars', snapshot.sidecars],
@@ -154,6 +154,11 @@ function fixed(snapshot: Snapshot): [string, unknown][] {
     ['audit.ack', audit.ack],
     ['audit.ship', audit.ship?.kind ?? null],
   ]
+}
+
+/** Rotated files are taken; whether there is TLS at all, and who is asked for a certificate, is fixed. */
+function tlsKind({ tls }: Snapshot['listen']): unknown {
+  return tls === null ? null : [tls.clientCa !== null, tls.clientAuth]
 }
 
 function fixedChanges(former: Snapshot, next: Snapshot): string[] {

@@ -1,5 +1,24 @@
-import type { IssuerConfig } from './snapshot.ts'
+import type { CertificateConfig, IssuerConfig, TlsConfig } from './snapshot.ts'
 import { formatDuration } from './units.ts'
+
+/** TLS of the proxy listener as in `listen.tls`. */
+export function tls({ cert, key, clientCa, clientAuth }: TlsConfig) {
+  return {
+    cert_file: cert.file,
+    key_file: key.file,
+    ...(clientCa !== null && { client_ca_file: clientCa.file, client_auth: clientAuth }),
+  }
+}
+
+/** As in `auth.certificate`. */
+export function certificate({ tenant, userFrom, roles, labels }: CertificateConfig) {
+  return {
+    ...('fixed' in tenant ? { tenant: tenant.fixed } : { tenant_from: tenant.from }),
+    user_from: userFrom,
+    roles,
+    labels,
+  }
+}
 
 /** An issuer of tokens as in `auth.jwt`. */
 export function issuer({ name, issuer: iss, audience, algorithms, ...rest }: IssuerConfig) {

@@ -1,6 +1,6 @@
 import { stringify } from 'yaml'
 
-import { issuer } from './print-auth.ts'
+import { certificate, issuer, tls } from './print-auth.ts'
 import type {
   ExceptionConfig,
   DetectorConfig,
@@ -39,6 +39,7 @@ export function printConfig(snapshot: Snapshot): string {
     version: 1,
     listen: present({
       proxy: formatAddress(listen.proxy),
+      tls: listen.tls && tls(listen.tls),
       admin: listen.admin && formatAddress(listen.admin),
       health: listen.health && formatAddress(listen.health),
     }),
@@ -46,6 +47,7 @@ export function printConfig(snapshot: Snapshot): string {
     auth: present({
       keys: { store: auth.keys.store, path: auth.keys.path, bcrypt_cost: auth.keys.bcryptCost },
       pod: auth.pod,
+      certificate: auth.certificate && certificate(auth.certificate),
       ...(auth.jwt.length > 0 && { jwt: auth.jwt.map(issuer) }),
     }),
     limits: snapshot.limits.map(limit),

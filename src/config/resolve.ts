@@ -13,6 +13,7 @@ import { resolveSecret } from './resolve-secret.ts'
 import { resolveShip, shipFiles } from './resolve-ship.ts'
 import { resolveTests } from './resolve-tests.ts'
 import { patternProblem } from './resolve-texts.ts'
+import { resolveCertificate, resolveTls, tlsFiles } from './resolve-tls.ts'
 import { caOf, careOf, checkGroups } from './resolve-upstreams.ts'
 import type { FILE } from './schema.ts'
 import type { Address, DialectName, Snapshot, UpstreamConfig } from './snapshot.ts'
@@ -69,7 +70,7 @@ export function resolveFile(value: FileValue, report: Report, options: ResolveOp
     file: options.file,
     digest: options.digest,
     secretFiles: secretFilesOf(value, path),
-    listen: value.listen,
+    listen: { ...value.listen, tls: resolveTls(value, report, options) },
     upstreams,
     auth: {
       keys: {
@@ -79,6 +80,7 @@ export function resolveFile(value: FileValue, report: Report, options: ResolveOp
       },
       pod: value.auth.pod,
       jwt: resolveIssuers(value.auth, report, options),
+      certificate: resolveCertificate(value, report),
     },
     limits,
     limitStore: resolveStore(value, report),
@@ -243,16 +245,13 @@ function resolveUpstreams(
   })
 }
 
-function secretFilesOf(
-  { upstreams, detectors, audit, auth }: FileValue,
-  path: (relative: string) => string,
-): string[] {
+function secretFilesOf(value: FileValue, path: (relative: string) => string): string[] {
+  const { upstreams, detectors, audit, auth } = value
   const services = detectors.map((each) => each.presidio ?? each.openai_moderation)
   const named = [...upstreams, ...services].map((each) => each?.credential_file ?? null)
   const trusted = upstreams.map((each) => each.ca_file)
-  const files = [...named, ...trusted, ...shipFiles(audit), ...authFiles(auth)].flatMap((file) =>
-    file === null ? [] : path(file),
-  )
+  const more = [...trusted, ...shipFiles(audit), ...authFiles(auth), ...tlsFiles(value)]
+  const files = [...named, ...more].flatMap((file) => (file === null ? [] : path(file)))
   return [...new Set(files)]
 }
 

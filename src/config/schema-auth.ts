@@ -110,6 +110,40 @@ const issuer = map('auth.jwt', {
   ),
 })
 
+const SOURCES = [
+  'subject.CN',
+  'subject.O',
+  'subject.OU',
+  'san.uri',
+  'san.dns',
+  'san.email',
+] as const
+
+const certificate = map('auth.certificate', {
+  tenant: optional(text('a tenant'), 'The tenant of all its callers.'),
+  tenant_from: optional(
+    choice(SOURCES),
+    'The part of the certificate that names the tenant, instead; it must stand there exactly once.',
+  ),
+  user_from: defaulted(choice(SOURCES), 'subject.CN', 'The part that names the user.'),
+  roles: defaulted(roles, '[]', 'Their roles.'),
+  labels: defaulted(labels, '{}', 'Their labels.'),
+})
+
+/** The keys of `listen.tls`. */
+export const TLS = map('listen.tls', {
+  cert_file: required(path, 'The certificate and those between it and its authority, PEM.'),
+  key_file: required(path, 'Its private key, PEM, without a passphrase.'),
+  client_ca_file: optional(
+    path,
+    'Certificates of authorities (PEM): clients are asked for a certificate of one of them.',
+  ),
+  client_auth: optional(
+    choice(['required', 'optional']),
+    'With `client_ca_file`: whether a client without a certificate is let in to show a key instead. `required` when absent.',
+  ),
+})
+
 /** The keys of `auth`: who may call. */
 export const AUTH = map('auth', {
   keys: defaulted(
@@ -128,6 +162,10 @@ export const AUTH = map('auth', {
   pod: optional(
     pod,
     'Who a caller without a Governor key is; only when `listen.proxy` is a loopback address. Absent: such a caller gets 401.',
+  ),
+  certificate: optional(
+    certificate,
+    'Who a caller with a client certificate is: [certificates](#certificates-of-callers).',
   ),
   jwt: defaulted(
     list(issuer, { min: 0, max: 16 }),

@@ -1,6 +1,6 @@
 import { OPERATIONS, UNINSPECTABLE_KINDS } from '../exchange.ts'
 import { CHECKPOINTS } from './schema-audit.ts'
-import { AUTH } from './schema-auth.ts'
+import { AUTH, TLS } from './schema-auth.ts'
 import { DETECTOR_LIST } from './schema-detectors.ts'
 import { exceptionsSpec } from './schema-exceptions.ts'
 import { limitSpec, PRICES } from './schema-limits.ts'
@@ -178,6 +178,10 @@ export const FILE = map('governance.yaml', {
         address(),
         '127.0.0.1:4141',
         'Where clients call: `OPENAI_BASE_URL=http://127.0.0.1:4141/v1`. Port 0 takes a free one.',
+      ),
+      tls: optional(
+        TLS,
+        'TLS on `listen.proxy`; rotated files are taken without a restart. Absent: plain HTTP.',
       ),
       admin: defaulted(address(), '127.0.0.1:4142', '`/livez`, `/readyz`, `/metrics`.'),
       health: optional(

@@ -8,6 +8,38 @@ export interface PodConfig {
   readonly labels: Readonly<Record<string, string>>
 }
 
+/** A file that was read, with its path. */
+export interface PemFile {
+  readonly file: string
+  readonly pem: string
+}
+
+/** TLS of the proxy listener; `key.pem` is a secret. */
+export interface TlsConfig {
+  readonly cert: PemFile
+  readonly key: PemFile
+  /** Whose certificates clients are asked for; null where they are asked for none. */
+  readonly clientCa: PemFile | null
+  readonly clientAuth: 'required' | 'optional'
+}
+
+/** A part of a certificate that can name somebody. */
+export type CertificateSource =
+  | 'subject.CN'
+  | 'subject.O'
+  | 'subject.OU'
+  | 'san.uri'
+  | 'san.dns'
+  | 'san.email'
+
+/** Who a caller with a client certificate is. */
+export interface CertificateConfig {
+  readonly tenant: { readonly fixed: string } | { readonly from: CertificateSource }
+  readonly userFrom: CertificateSource
+  readonly roles: readonly string[]
+  readonly labels: Readonly<Record<string, string>>
+}
+
 /** Whose tokens are accepted, and who their bearers are. */
 export interface IssuerConfig {
   /** Unique id. */
@@ -28,7 +60,7 @@ export interface IssuerKeysConfig {
   readonly jwks: string | null
   readonly discovery: string | null
   /** Trusted instead of the usual ones, PEM; null is the usual ones. */
-  readonly ca: { readonly file: string; readonly pem: string } | null
+  readonly ca: PemFile | null
   /** Absolute path; read for every fetch. */
   readonly credentialFile: string | null
   readonly timeoutMs: number

@@ -1,7 +1,15 @@
 import type { Mode, Operation, Parameter, UninspectableKind } from '../exchange.ts'
-import type { IssuerConfig, PodConfig } from './snapshot-auth.ts'
+import type { CertificateConfig, IssuerConfig, PodConfig, TlsConfig } from './snapshot-auth.ts'
 
-export type { ClaimsConfig, IssuerConfig, IssuerKeysConfig, PodConfig } from './snapshot-auth.ts'
+export type {
+  CertificateConfig,
+  CertificateSource,
+  ClaimsConfig,
+  IssuerConfig,
+  IssuerKeysConfig,
+  PodConfig,
+  TlsConfig,
+} from './snapshot-auth.ts'
 
 /**
  * The effective configuration: everything resolved, every unit lost into a name that carries it,
@@ -16,6 +24,8 @@ export interface Snapshot {
   readonly secretFiles: readonly string[]
   readonly listen: {
     readonly proxy: Address
+    /** Of `proxy`; null is plain HTTP. */
+    readonly tls: TlsConfig | null
     readonly admin: Address | null
     readonly health: Address | null
   }
@@ -29,6 +39,7 @@ export interface Snapshot {
     }
     readonly pod: PodConfig | null
     readonly jwt: readonly IssuerConfig[]
+    readonly certificate: CertificateConfig | null
   }
   readonly limits: readonly LimitConfig[]
   /** `memory`, or a redis:// or rediss:// URL, which may hold a password. */

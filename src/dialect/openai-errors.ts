@@ -10,6 +10,7 @@ interface Wording {
 const WORDINGS: Readonly<Partial<Record<ErrorCode, Wording>>> = {
   AUTH_KEY_MISSING: { type: 'authentication_error', code: 'invalid_api_key' },
   AUTH_KEY_INVALID: { type: 'authentication_error', code: 'invalid_api_key' },
+  AUTH_CERTIFICATE_INVALID: { type: 'authentication_error', code: 'invalid_api_key' },
   AUTH_TOKEN_INVALID: { type: 'authentication_error', code: 'invalid_api_key' },
   AUTH_BUSY: { type: 'requests', code: 'rate_limit_exceeded' },
   POLICY_DENIED: { type: 'policy_violation', code: 'policy_denied' },

@@ -6,17 +6,22 @@ import {
   ServerResponse,
   STATUS_CODES,
 } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 
+import type { TlsConfig } from '../config/snapshot.ts'
 import { GovernorError, type ErrorCode } from '../errors.ts'
 import type { Dialect } from '../exchange.ts'
 import { HttpExchange } from './exchange.ts'
+import { tlsOptions } from './tls.ts'
 
 export interface ServerOptions {
   readonly headersMs: number
   readonly bodyMs: number
   readonly connectionsMax: number
+  /** Null is plain HTTP. */
+  readonly tls: TlsConfig | null
   onExchange(exchange: HttpExchange): void
   /** Whether a request opens a session; any other offer to upgrade is a request like all others. */
   opensSession(incoming: IncomingMessage): boolean
@@ -49,7 +54,7 @@ const PARSER_CODES: Readonly<Record<string, ErrorCode>> = {
  * before anything here runs; `Expect`, odd methods and upgrades all enter by `onExchange`.
  */
 export function createProxyServer(options: ServerOptions): Server {
-  const server = createServer({
+  const settings = {
     insecureHTTPParser: false,
     // Node would answer by itself, in no provider's shape; `checkHead` looks.
     requireHostHeader: false,
@@ -59,8 +64,13 @@ export function createProxyServer(options: ServerOptions): Server {
     connectionsCheckingInterval: 1000,
     keepAliveTimeout: KEEP_ALIVE_MS,
     noDelay: true,
-    shouldUpgradeCallback: (incoming) => options.opensSession(incoming),
-  })
+    shouldUpgradeCallback: (incoming: IncomingMessage) => options.opensSession(incoming),
+  }
+  const { tls, headersMs } = options
+  const server =
+    tls === null
+      ? createServer(settings)
+      : createTlsServer({ ...settings, ...tlsOptions(tls), handshakeTimeout: headersMs })
   server.maxConnections = options.connectionsMax
   const connections: Connections = new WeakMap()
   const accept = (awaitsContinue: boolean) => (incoming: IncomingMessage, outgoing: Outgoing) => {
@@ -102,7 +112,7 @@ function clientErrorHandler(connections: Connections, options: ServerOptions) {
   const refused = new WeakSet<Duplex>()
   return (error: NodeJS.ErrnoException, socket: Duplex): void => {
     if (refused.has(socket)) return
-    if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
+    if (isHopeless(error, socket)) return void socket.destroy()
     const connection = connections.get(socket) ?? new Connection(socket)
     const code = PARSER_CODES[error.code ?? ''] ?? 'REQUEST_MALFORMED'
     const { unread } = connection
@@ -119,6 +129,11 @@ function clientErrorHandler(connections: Connections, options: ServerOptions) {
     else refuseRaw(socket, code, options)
     options.onMalformed(code, (socket as Socket).remoteAddress)
   }
+}
+
+/** Whether nothing can be answered: the connection is gone, or its TLS handshake failed. */
+function isHopeless({ code = '' }: NodeJS.ErrnoException, socket: Duplex): boolean {
+  return code === 'ECONNRESET' || !socket.writable || /^ERR_(SSL|TLS)_/.test(code)
 }
 
 type Connections = WeakMap<Duplex, Connection>

@@ -134,9 +134,11 @@ function askedOf(
   }
 }
 
+const VIA = ['key', 'jwt', 'certificate', 'pod'] as const
+
 function principalOf(body: Json): Principal {
   return {
-    via: body['via'] === 'pod' || body['via'] === 'jwt' ? body['via'] : 'key',
+    via: VIA.find((via) => via === body['via']) ?? 'key',
     tenant: text(body['tenant']),
     keyId: text(body['key_id']),
     keyName: text(body['key_name']),

@@ -1,3 +1,4 @@
+import { Socket } from 'node:net'
 import { join } from 'node:path'
 
 import bcrypt from 'bcrypt'
@@ -8,6 +9,7 @@ import { KeyRing } from '../../src/auth/key-ring.ts'
 import { SqliteKeyStore } from '../../src/auth/key-store-sqlite.ts'
 import { generateKey } from '../../src/auth/key.ts'
 
+const socket = new Socket()
 const POD = { tenant: 'team-a', user: 'pod', roles: ['developer'], labels: {} }
 
 async function subject(t: Test) {
@@ -18,7 +20,12 @@ async function subject(t: Test) {
   store.create(spec, { keyId, hash: await bcrypt.hash(secret, 4), createdAtMs: 0 })
   const ring = new KeyRing(store)
   const ask = async (headers: Record<string, string>, pod: typeof POD | null) =>
-    authenticate({ headers, ip: '10.0.0.1' }, ring, { tokens: null, pod }, 1)
+    authenticate(
+      { headers, ip: '10.0.0.1', socket },
+      ring,
+      { tokens: null, certificate: null, pod },
+      1,
+    )
   const call = (headers: Record<string, string>, pod: typeof POD | null = null) =>
     ask(headers, pod).then(
       ({ tenant, via }) => `${via} ${tenant}`,
@@ -84,7 +91,13 @@ t.test('authenticate() says what to do with a provider key', async (t) => {
   t.teardown(() => store.close())
   const headers = { authorization: 'Bearer sk-proj-abc' }
   t.throws(
-    () => authenticate({ headers, ip: '' }, new KeyRing(store), { tokens: null, pod: null }, 0),
+    () =>
+      authenticate(
+        { headers, ip: '', socket },
+        new KeyRing(store),
+        { tokens: null, certificate: null, pod: null },
+        0,
+      ),
     {
       code: 'AUTH_KEY_INVALID',
       message: /This is a provider key\. Make a Governor key with: governor keys create$/,
