@@ -29,6 +29,7 @@ export function advise(snapshot: Snapshot): Advice[] {
     ...adviseStore(snapshot),
     ...adviseAudit(snapshot),
     ...adviseShipping(snapshot),
+    ...adviseIssuers(snapshot),
   ]
 }
 
@@ -102,6 +103,18 @@ function adviseShipping({ audit: { ship } }: Snapshot): Advice[] {
   const message =
     'Without TLS: entries and password can be read on the way, add ?sslmode=verify-full'
   return [{ path: ['audit', 'ship'], message }]
+}
+
+/** Claims that hold an address or a name of a person (OpenID Connect Core §5.1; Entra ID's `upn`). */
+const PERSONAL_CLAIM = /^(?:e?mail|upn|preferred_username|unique_name|name)$/i
+
+function adviseIssuers({ auth }: Snapshot): Advice[] {
+  return auth.jwt.flatMap(({ claims }, index) => {
+    if (!PERSONAL_CLAIM.test(claims.user)) return []
+    const message =
+      'Names a person: every entry keeps it as it is, and audit erase cannot take it out; use an id, like sub'
+    return [{ path: ['auth', 'jwt', index, 'claims', 'user'], message }]
+  })
 }
 
 /** Of the directory, or of the nearest one above that exists already. */

@@ -259,6 +259,17 @@ t.test('parseConfig() says of a file in another encoding how to save it', async 
   t.strictSame(mistake, lines(load(Buffer.from(windows))), 'and moves no column')
 })
 
+/** What is said of an issuer whose users are told by this claim. */
+function issuerNotes(user: string): string[] {
+  const issuer = `{ name: a, issuer: "https://a.example/", audience: [b], tenant: c, claims: { user: ${user} } }`
+  return lines(load(`${HEAD}auth: { jwt: [${issuer}] }\n`)).filter((line) => line.includes('jwt'))
+}
+
+t.test('loadConfig() notes an issuer whose users would be in every entry by name', async (t) => {
+  t.match(issuerNotes('email'), [/ auth\.jwt\[0\]\.claims\.user Names a person: every entry keeps/])
+  t.strictSame(issuerNotes('sub'), [])
+})
+
 /** What is said of one way to ship. */
 function shipNotes(section: string, url = ''): string[] {
   const said = lines(load(`${HEAD}audit: { ship: ${section} }\n`, { URL: url }))
