@@ -8,6 +8,8 @@
 export interface Automaton {
   readonly numClasses: number
   readonly latin1Class: ArrayLike<number>
+  /** First code points of the classes of runes, in order; class `n` ends before bound `n`. */
+  readonly classBounds: ArrayLike<number>
   runeClass(rune: number): number
   start(input: { context(at: number): number }, at: number): AutomatonState | null
   step(state: AutomatonState, kind: number, rune: number, anchor: number): AutomatonState | null
@@ -50,6 +52,10 @@ export class LongMatch {
   readonly #found: ((id: number) => void) | undefined
   #state: AutomatonState
   #work = 0
+  /** The class of the last character beyond Latin-1, and its range. */
+  #kind = 0
+  #from = 0
+  #to = 0
   #matched = false
 
   constructor(automaton: Automaton, found?: (id: number) => void) {
@@ -66,11 +72,12 @@ export class LongMatch {
   /** Reads the next piece. */
   *read(piece: string): Generator<undefined, void> {
     const automaton = this.#automaton
+    const { latin1Class } = automaton
     let state = this.#state
     for (let i = 0; i < piece.length && !this.isOver; i++) {
       const rune = piece.codePointAt(i) ?? END_OF_TEXT
       if (rune > 0xffff) i++
-      const kind = kindOf(automaton, rune)
+      const kind = latin1Class[rune] ?? this.#kindBeyond(rune)
       const known = state.next?.[kind] ?? null
       state = known ?? build(automaton, state, kind, rune)
       this.#work += known === null ? WORK_PER_BUILD : 1
@@ -91,6 +98,16 @@ export class LongMatch {
     this.#state = known ?? build(automaton, this.#state, kind, END_OF_TEXT)
     if (this.#state.isMatch) this.#take(this.#state)
     return this.#matched
+  }
+
+  /** Neighbours of a script are mostly of one class, so the range of the last one is remembered. */
+  #kindBeyond(rune: number): number {
+    if (rune >= this.#from && rune < this.#to) return this.#kind
+    const { classBounds } = this.#automaton
+    this.#kind = this.#automaton.runeClass(rune)
+    this.#from = classBounds[this.#kind - 1] ?? 0
+    this.#to = classBounds[this.#kind] ?? Infinity
+    return this.#kind
   }
 
   #take({ matchIDs }: AutomatonState): void {

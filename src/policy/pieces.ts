@@ -7,6 +7,7 @@ import { Normaliser } from './normalise.ts'
 export const SLICE_UNITS = 64 * 1024
 /** Slices of 256 units normalised between two breaths; each may take 0.1 ms where all are marks. */
 const NORMAL_SLICES = 32
+const NORMAL_SLICE_UNITS = 256
 
 /** Pieces of a text, none of which ends inside a pair, with an undefined where to breathe. */
 export function* piecesOf(text: string): Generator<undefined | string, void> {
@@ -26,11 +27,13 @@ export function* normalPiecesOf(
 ): Generator<undefined | string, void> {
   const normaliser = new Normaliser(text)
   let piece = normaliser.next()
-  for (let slices = 1; piece !== null; slices++) {
+  for (let slices = 0; piece !== null; piece = normaliser.next()) {
     made(piece.length)
     if (piece !== '') yield piece
-    if (slices % NORMAL_SLICES === 0) yield
-    piece = normaliser.next()
+    slices += Math.ceil((piece.length + 1) / NORMAL_SLICE_UNITS)
+    if (slices < NORMAL_SLICES) continue
+    slices = 0
+    yield
   }
 }
 

@@ -21,8 +21,8 @@ const GROWTH_UNITS_MAX = 16 * 1024 * 1024
 const TEXT_WORK = 16
 /** A run of an engine, in code units of the automaton over literals. */
 const RUN_WORK = 10
-/** Beyond this one pass of all patterns costs less than one each. */
-const SINGLES_MAX = 4
+/** One pass of all patterns costs what one of few does (100 KB: 0.75 to 0.87 ms at 20 and 200), so two are too many. */
+const RUNS_MAX = 1
 
 /** Thrown where texts grow beyond every measure when they are read as a reader would. */
 export class TextsTooLarge extends RangeError {
@@ -170,6 +170,11 @@ class Scan implements TextMatches, LiteralHits {
     return work + this.#matchShort(normal)
   }
 
+  /** Passes that the text needs beside the one over literals. */
+  #runs(): number {
+    return this.#candidates.size + (this.#rules.alwaysIndexes.length > 0 ? 1 : 0)
+  }
+
   #begin(text: string): Cursor {
     this.#text = text
     if (this.#candidates.size > 0) this.#candidates.clear()
@@ -178,21 +183,17 @@ class Scan implements TextMatches, LiteralHits {
 
   #matchShort(text: string): number {
     const { always, alwaysIndexes, all, patterns } = this.#rules
-    let runs = 0
-    if (alwaysIndexes.length > 0) {
-      runs += 1
-      for (const id of always.match(text)) this.#patterns[alwaysIndexes[id] ?? 0] = 1
-    }
-    if (this.#candidates.size > SINGLES_MAX) {
-      runs += 1
+    const runs = this.#runs()
+    if (runs > RUNS_MAX) {
       for (const id of all.match(text)) this.#patterns[id] = 1
+    } else if (alwaysIndexes.length > 0) {
+      for (const id of always.match(text)) this.#patterns[alwaysIndexes[id] ?? 0] = 1
     } else {
       for (const id of this.#candidates) {
-        runs += 1
         if (patterns[id]?.test(text) === true) this.#patterns[id] = 1
       }
     }
-    return text.length * (1 + RUN_WORK * runs)
+    return text.length * (1 + RUN_WORK * Math.min(runs, RUNS_MAX))
   }
 
   /**
@@ -224,12 +225,11 @@ class Scan implements TextMatches, LiteralHits {
     const seenUnits = yield* this.#longLiterals(pieces())
     const runs: LongMatch[] = []
     const single: number[] = []
-    if (alwaysIndexes.length > 0) {
+    if (this.#runs() > RUNS_MAX) {
+      runs.push(new LongMatch(all.dfa, (id) => (this.#patterns[id] = 1)))
+    } else if (alwaysIndexes.length > 0) {
       const found = (id: number) => (this.#patterns[alwaysIndexes[id] ?? 0] = 1)
       runs.push(new LongMatch(always.dfa, found))
-    }
-    if (this.#candidates.size > SINGLES_MAX) {
-      runs.push(new LongMatch(all.dfa, (id) => (this.#patterns[id] = 1)))
     } else {
       for (const id of this.#candidates) {
         const dfa = patterns[id]?.re2().dfa

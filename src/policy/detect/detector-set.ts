@@ -12,6 +12,9 @@ const SLICE_UNITS = 64 * 1024
 /** What is read again before a slice, so that every value sees what stands before it. */
 const LOOK_BACK = 512
 
+const ZERO = 0x30
+const NINE = 0x39
+
 const DIGIT = 1
 const SEPARATOR = 2
 const TOKEN = 4
@@ -147,13 +150,20 @@ export class DetectorSet {
   /** Calls number detectors for every run of digit groups. */
   #findNumbers(text: string, take: Take): void {
     const run = new Run()
+    let isIn = false
     for (let i = 0; i < text.length; i++) {
       const unit = text.charCodeAt(i)
-      const kind = unit < 128 ? (KINDS[unit] ?? 0) : 0
-      if ((kind & DIGIT) !== 0) run.digit(i)
-      else if (run.count > 0 && ((kind & SEPARATOR) === 0 || i - run.lastEnd >= GAP_MAX)) {
-        this.#numbersOf(text, run, take)
+      if (unit >= ZERO && unit <= NINE) {
+        run.digit(i)
+        isIn = true
+        continue
       }
+      // Most of a text is no number.
+      if (!isIn) continue
+      const kind = unit < 128 ? (KINDS[unit] ?? 0) : 0
+      if ((kind & SEPARATOR) !== 0 && i - run.lastEnd < GAP_MAX) continue
+      this.#numbersOf(text, run, take)
+      isIn = false
     }
     this.#numbersOf(text, run, take)
   }
