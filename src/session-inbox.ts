@@ -11,13 +11,19 @@ interface Source {
 export class Inbox<Message> {
   readonly #source: Source
   readonly #take: (message: Message) => void | Promise<void>
+  readonly #fail: (error: unknown) => void
   readonly #waiting: Message[] = []
   #isBusy = false
 
-  /** `take` never rejects. */
-  constructor(source: Source, take: (message: Message) => void | Promise<void>) {
+  /** What `take` fails with is told to `fail`; what came after it is still taken. */
+  constructor(
+    source: Source,
+    take: (message: Message) => void | Promise<void>,
+    fail: (error: unknown) => void,
+  ) {
     this.#source = source
     this.#take = take
+    this.#fail = fail
   }
 
   push(message: Message): void {
@@ -29,11 +35,15 @@ export class Inbox<Message> {
     this.#isBusy = true
     let isPaused = false
     for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
-      const work = this.#take(next)
-      if (work === undefined) continue
-      if (!isPaused) this.#source.pause()
-      isPaused = true
-      await work
+      try {
+        const work = this.#take(next)
+        if (work === undefined) continue
+        if (!isPaused) this.#source.pause()
+        isPaused = true
+        await work
+      } catch (error) {
+        this.#fail(error)
+      }
     }
     this.#isBusy = false
     if (isPaused) this.#source.resume()

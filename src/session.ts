@@ -105,7 +105,9 @@ export class Session implements Interruptible {
     take: (received: Received) => void | Promise<void>,
     side: 'client' | 'upstream',
   ): void {
-    const inbox = new Inbox<Received>(socket, take)
+    const inbox = new Inbox<Received>(socket, take, (error) => {
+      this.interrupt(GovernorError.from(error))
+    })
     const seen = (): void => {
       if (side === 'client') this.#clientSeenMs = monotonicMs()
       else this.#upstreamSeenMs = monotonicMs()
@@ -197,6 +199,9 @@ export class Session implements Interruptible {
 
   #tick(): void {
     const nowMs = monotonicMs()
+    // Whoever is not read cannot be heard.
+    if (this.#client.isPaused) this.#clientSeenMs = nowMs
+    if (this.#upstream.isPaused) this.#upstreamSeenMs = nowMs
     if (nowMs - this.#clientSeenMs > 3 * PING_MS) this.#client.terminate()
     if (nowMs - this.#upstreamSeenMs > 3 * PING_MS) this.#upstream.terminate()
     for (const socket of [this.#client, this.#upstream]) {

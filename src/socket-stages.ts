@@ -87,11 +87,18 @@ export function createSocketStages(
         shared.metrics.streamsOpen.inc(1)
         await session.run()
         shared.metrics.streamsOpen.inc(-1)
+        tellOf(trail, shared)
       } finally {
         if (upstream.readyState === upstream.OPEN) upstream.terminate()
       }
     },
   }
+}
+
+/** What is a bug here is the log's; the client was told no more than that there is one. */
+function tellOf({ refusal, requestId }: Trail, { log }: Shared): void {
+  if (refusal?.code !== 'INTERNAL') return
+  log.error({ request_id: requestId, err: refusal.cause }, refusal.message)
 }
 
 function ourHeaders(trail: Trail): readonly string[] {

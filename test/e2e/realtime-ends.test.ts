@@ -20,6 +20,8 @@ import { until } from '../support/until.ts'
  * Method: a provider that a test drives by hand.
  */
 
+t.setTimeout(180_000)
+
 const POLICIES = `
   - { id: sessions, allow: { operations: [realtime], uninspectable: [audio] } }
   - { id: codename, deny: { input: { words: [zeus] } } }
@@ -74,7 +76,11 @@ t.test('the real client: text, tools and a refusal', async (t) => {
   client.on('response.function_call_arguments.done', (event) => {
     calls = event.arguments
   })
-  await until('the session', () => upstream.sessions.length === 2)
+  let isOpen = false
+  client.on('session.created', () => {
+    isOpen = true
+  })
+  await until('the session', () => isOpen)
   client.send({
     type: 'session.update',
     session: {
