@@ -233,6 +233,15 @@ t.test('a stream that is read in no known way is refused', async (t) => {
   t.match(lines.failure?.message, /cannot be read/)
 })
 
+t.test('the name of a tool that comes in pieces is one text', async (t) => {
+  const rules = outputRules(t.testdir(), POLICIES)
+  const named = (name: string) => chunk(0, { tool_calls: [{ index: 0, function: { name } }] })
+  const guard = guardOf(rules)
+  const out = through(guard, [named('project-'), named('zeus'), chunk(0, {}, 'tool_calls'), DONE])
+  t.equal(guard.failure?.code, 'POLICY_DENIED')
+  t.notMatch(out, /project/)
+})
+
 t.test('what is held back has an end, however the text is stretched', async (t) => {
   const rules = outputRules(t.testdir(), POLICIES)
   const guard = guardOf(rules)

@@ -66,7 +66,9 @@ const wholeText: Belongs = ({ path }, key) => ({
 /** Everything in a choice but its structure goes on from chunk to chunk. */
 const chunkText: Belongs = ({ path, logprobs }, key) => {
   const choice = CHOICE.exec(path)
-  if (choice === null || (logprobs === -1 && STRUCTURE.has(key))) return COMPLETE
+  // SDKs join the name of a tool as they join its arguments.
+  const isStructure = STRUCTURE.has(key) && !(key === 'name' && path.endsWith('/function'))
+  if (choice === null || (logprobs === -1 && isStructure)) return COMPLETE
   if (logprobs !== -1) return { channel: `/choices/${choice[1]}/logprobs`, isSaid: false }
   const end = key === 'arguments' ? WHOLE : ''
   return { channel: `${path}/${key}${end}`, isSaid: true }
