@@ -116,7 +116,7 @@ export class Forwarding {
   }
 
   /** One try. Rejects with CLIENT_CLOSED, with why the key ended, and as `forward` does. */
-  async #send(
+  #send(
     call: PermittedCall,
     upstream: RunningUpstream,
     onEnd: (() => void) | null,
@@ -126,7 +126,7 @@ export class Forwarding {
     const ended = this.#shared.ring.ended(governorKeyId(trail.principal!), wallMs())
     if (exchange.clientGone || ended !== null) {
       onEnd?.()
-      throw ended === null ? new GovernorError('CLIENT_CLOSED') : endedKey(ended)
+      return Promise.reject(ended === null ? new GovernorError('CLIENT_CLOSED') : endedKey(ended))
     }
     trail.forwarded = true
     trail.tries += 1

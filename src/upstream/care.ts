@@ -54,15 +54,15 @@ export class UpstreamCare {
       gate?.leave()
       return { error: away(breaker!.waitMs(monotonicMs())) }
     }
-    const outcome = await outcomeOf(send(gate === null ? null : () => gate.leave()))
+    const outcome = await outcomeOf(() => send(gate === null ? null : () => gate.leave()))
     if (breaker !== null) tell(breaker, ticket, outcome)
     return outcome
   }
 }
 
-async function outcomeOf(sent: Promise<Answer>): Promise<Outcome> {
+async function outcomeOf(send: () => Promise<Answer>): Promise<Outcome> {
   try {
-    return { answer: await sent }
+    return { answer: await send() }
   } catch (thrown) {
     return { error: GovernorError.from(thrown) }
   }
