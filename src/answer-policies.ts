@@ -1,5 +1,5 @@
 import { AnswerGuard } from './answer-guard.ts'
-import type { GovernorError } from './errors.ts'
+import { GovernorError } from './errors.ts'
 import type { Trail } from './exchange.ts'
 import type { Guard } from './http/relay.ts'
 import { AnswerInspector } from './policy/answer-inspector.ts'
@@ -17,7 +17,7 @@ export function answerGuard(
 ): { readonly guard: Guard | null; readonly answerBytesMax: number } {
   const policies = policyGuard(world, trail)
   const values = restorable(trail)
-  const restores = values === null ? null : restoreGuard(world, trail, values)
+  const restores = values === null || isUnread(trail) ? null : restoreGuard(world, trail, values)
   const guard =
     policies === null || restores === null
       ? (policies ?? restores)
@@ -25,21 +25,29 @@ export function answerGuard(
   return { guard, answerBytesMax: world.snapshot.maximums.bodyBytes }
 }
 
-function policyGuard({ policies, snapshot }: World, trail: Trail): AnswerGuard | null {
+function policyGuard({ policies, snapshot }: World, trail: Trail): Guard | null {
   const { route, decision } = trail
   const { defaults, maximums } = snapshot
   const ids = decision?.answers
   const rules = policies.output
   if (ids === undefined || rules === null) return null
+  const masked = new AnswerPlaceholders(decision?.changes?.masked)
+  const inspector = new AnswerInspector(rules, ids, masked)
   const guard = new AnswerGuard({
-    inspector: new AnswerInspector(rules, ids, new AnswerPlaceholders(decision?.changes?.masked)),
+    inspector,
     reader: route!.dialect.answers,
     api: route!.endpoint.api,
     jsonDepth: maximums.jsonDepth,
     uninspectable: defaults.uninspectable,
   })
   trail.answer = guard
-  return guard
+  if (!isUnread(trail)) return guard
+  return new UnreadGuard(guard, inspector.enforces && defaults.uninspectable === 'deny')
+}
+
+/** A stream of a provider whose events are not read here. */
+function isUnread({ route, facts }: Trail): boolean {
+  return facts!.stream && route!.dialect.answers?.wholeOnly === true
 }
 
 function restorable({ decision }: Trail): ReadonlyMap<string, string> | null {
@@ -49,9 +57,10 @@ function restorable({ decision }: Trail): ReadonlyMap<string, string> | null {
 
 function restoreGuard(
   { snapshot }: World,
-  { route }: Trail,
+  trail: Trail,
   values: ReadonlyMap<string, string>,
 ): AnswerGuard {
+  const { route } = trail
   return new AnswerGuard({
     inspector: new RestoreInspector(values),
     reader: route!.dialect.answers,
@@ -60,6 +69,34 @@ function restoreGuard(
     uninspectable: 'allow',
     isLenient: true,
   })
+}
+
+/** A stream that nobody here can read passes or is refused, as other content is that cannot be read. */
+class UnreadGuard implements Guard {
+  readonly #inner: Guard
+  readonly #refuses: boolean
+  failure: GovernorError | null = null
+
+  /** `inner` looks at what comes whole after all, like an error. */
+  constructor(inner: Guard, refuses: boolean) {
+    this.#inner = inner
+    this.#refuses = refuses
+  }
+
+  whole(body: Buffer, contentType: string): Promise<Buffer> {
+    return this.#inner.whole(body, contentType)
+  }
+
+  chunk(bytes: Buffer): Buffer {
+    if (!this.#refuses) return bytes
+    const detail = 'A policy on the answer applies and this stream cannot be read here'
+    this.failure ??= new GovernorError('POLICY_DENIED', { detail })
+    return Buffer.alloc(0)
+  }
+
+  flush(): Buffer {
+    return Buffer.alloc(0)
+  }
 }
 
 /** Policies see an answer with its placeholders; what they let pass gets its values. */

@@ -39,6 +39,8 @@ export interface AnswerEvent extends AnswerContent {
 
 /** Finds the texts of answers. Throws BODY_INVALID for what is not strict JSON. */
 export interface AnswerReader {
+  /** Only whole answers are read: a policy on the answer refuses streams. */
+  readonly wholeOnly?: true
   /** A whole answer that is a JSON object; yields. */
   whole(body: Buffer, maximums: { readonly jsonDepth: number }): Generator<unknown, AnswerContent>
   /** The data of one event; the offsets are those of `data`. */

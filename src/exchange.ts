@@ -150,7 +150,9 @@ export interface Dialect {
   /** JSON text of an error answer in the provider's own shape. */
   errorBody(error: GovernorError, requestId: string): string
   /** Bytes that end a broken event stream as an error the SDK raises. */
-  errorFrame(error: GovernorError, requestId: string, api: string): string
+  errorFrame(error: GovernorError, requestId: string, api: string): string | Buffer
+  /** Headers of an error answer by which clients of this provider know it; absent where there are none. */
+  errorHeaders?(error: GovernorError): Readonly<Record<string, string>>
   /** How its answers are inspected; absent: a policy about answers refuses them. */
   readonly answers?: AnswerReader
   /** Sessions over WebSocket; absent where it has none. */
@@ -200,6 +202,8 @@ export interface Meter {
   /** Whether the stream reached the provider's own end mark. */
   readonly complete: boolean
   readonly usage: Usage
+  /** Why the stream cannot be read any further, and ends here; absent where any bytes pass. */
+  readonly failure?: GovernorError | null
 }
 
 /** Where a call goes. */

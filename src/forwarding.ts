@@ -145,12 +145,17 @@ export class Forwarding {
   /** What the client may say to a provider, then what only we say: nothing of ours can be dropped. */
   #headers(
     { permit, exchange, trail }: PermittedCall,
-    { dialect, credentialHeaders }: RunningUpstream,
+    { dialect, credentialHeaders, signer }: RunningUpstream,
   ): string[] {
-    const { headers } = exchange.incoming
+    const { headers, method = '' } = exchange.incoming
     const outgoing = forwardable(headers, this.#world.headers.get(dialect)!.request)
     if (permit.bytes.length > 0) outgoing.push('content-type', contentType(trail.body?.boundary))
     outgoing.push('accept-encoding', 'identity', ...credentialHeaders)
+    if (signer !== null) {
+      const { path } = permit.route
+      const bodySha256 = trail.forwardedSha256!
+      outgoing.push(...signer.sign({ method, path, bodySha256, wallMs: wallMs() }))
+    }
     return outgoing
   }
 }

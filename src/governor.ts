@@ -10,6 +10,7 @@ import { every, monotonicMs, wallMs } from './clock.ts'
 import type { Address, Snapshot } from './config/snapshot.ts'
 import { anthropic } from './dialect/anthropic.ts'
 import { azureOpenai } from './dialect/azure-openai.ts'
+import { bedrock } from './dialect/bedrock.ts'
 import { gemini } from './dialect/gemini.ts'
 import { ollama } from './dialect/ollama.ts'
 import { openai } from './dialect/openai.ts'
@@ -33,7 +34,7 @@ import { createStages, type GovernorStages, type Shared } from './stages.ts'
 import { EchoUpstream, parseEchoUrl } from './upstream/echo.ts'
 import { type Closable, createWorld, droppedPools, poolsOf, type World } from './world.ts'
 
-const DIALECTS = { openai, anthropic, 'azure-openai': azureOpenai, gemini, ollama }
+const DIALECTS = { openai, anthropic, 'azure-openai': azureOpenai, gemini, bedrock, ollama }
 /** A revoked key stops within a second: looked for four times as often. */
 const KEYS_REFRESH_MS = 250
 /** Whether the keys of an issuer of tokens are to be fetched anew. */

@@ -15,6 +15,7 @@ import { compileSelectors, NO_SELECTORS, type SelectorTest } from './policy/sele
 import { UpstreamCare } from './upstream/care.ts'
 import { UpstreamPool } from './upstream/forward.ts'
 import { Group, type Member } from './upstream/group.ts'
+import { AwsSigner } from './upstream/sigv4.ts'
 
 /** An upstream that is ready to be called. */
 export interface RunningUpstream extends Upstream, Member {
@@ -30,6 +31,8 @@ export interface RunningUpstream extends Upstream, Member {
   /** Fails for a call whose models this upstream does not serve. */
   readonly serves: SelectorTest
   readonly credentialHeaders: readonly string[]
+  /** Null where the credential is a header. */
+  readonly signer: AwsSigner | null
   /** What is taken out of its answers; null where the credential is no secret. */
   readonly secret: string | null
 }
@@ -123,19 +126,19 @@ async function openUpstream(
   },
 ): Promise<Building> {
   const { parts, serves } = given
-  const { name, dialect, credential, group, timeouts: own } = config
+  const { name, dialect, group, timeouts: own } = config
   const { connectMs, firstByteMs, idleMs } = given.snapshot.timeouts
   const provider = parts.dialects[dialect]!
   const care = careFor(config, parts.former)
+  const pool = await poolFor(config, own?.connectMs ?? connectMs, parts)
   return {
     name,
     dialect,
     config,
     provider,
-    pool: await poolFor(config, own?.connectMs ?? connectMs, parts),
+    pool,
     serves,
-    credentialHeaders:
-      credential === null ? [] : Object.entries(provider.credential(credential)).flat(),
+    ...credentialsOf(config, provider, pool),
     secret: secretOf(config),
     care,
     group: null,
@@ -145,6 +148,19 @@ async function openUpstream(
     firstByteMs: own?.firstByteMs ?? firstByteMs,
     idleMs: own?.idleMs ?? idleMs,
   }
+}
+
+/** What a provider knows us by: headers that are always the same, or a signature of each call. */
+function credentialsOf(
+  { credential, aws }: UpstreamConfig,
+  provider: Dialect,
+  { url }: UpstreamPool,
+): Pick<RunningUpstream, 'credentialHeaders' | 'signer'> {
+  if (credential === null) return { credentialHeaders: [], signer: null }
+  if (aws !== undefined) {
+    return { credentialHeaders: [], signer: new AwsSigner(url, credential, aws) }
+  }
+  return { credentialHeaders: Object.entries(provider.credential(credential)).flat(), signer: null }
 }
 
 function joinGroups(upstreams: readonly Building[]): void {

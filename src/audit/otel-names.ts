@@ -6,6 +6,7 @@ const OPERATIONS: Readonly<Record<string, string>> = {
 }
 const PROVIDERS: Readonly<Record<string, string>> = {
   'azure-openai': 'azure.ai.openai',
+  bedrock: 'aws.bedrock',
   gemini: 'gcp.gemini',
 }
 /** `openai.api.type`, which knows two endpoints. */

@@ -118,11 +118,18 @@ function shortTime(ms: number | null): string | null {
 }
 
 function upstream(config: UpstreamConfig) {
-  const { ca, group, retry, breaker, concurrency, timeouts, ...plain } = config
+  const { ca, aws, group, retry, breaker, concurrency, timeouts, ...plain } = config
   return present({
     ...plain,
     credential: config.credential === null ? null : MASK,
     ...(ca && { ca_file: ca.file }),
+    ...(aws && {
+      aws: present({
+        region: aws.region,
+        access_key_id: MASK,
+        session_token: aws.sessionToken === null ? null : MASK,
+      }),
+    }),
     ...(group && { group: group.name, priority: group.priority, weight: group.weight }),
     ...(retry && {
       retry: {

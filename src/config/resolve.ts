@@ -4,6 +4,7 @@ import { dirname, resolve } from 'node:path'
 import type { Path } from './problem.ts'
 import type { Report } from './report.ts'
 import { authFiles, resolveIssuers } from './resolve-auth.ts'
+import { awsFiles, resolveAws } from './resolve-aws.ts'
 import { resolveDetectors } from './resolve-detectors.ts'
 import { resolveExceptions } from './resolve-exceptions.ts'
 import { type ExpressionCheck, ExpressionChecker } from './resolve-expressions.ts'
@@ -241,7 +242,8 @@ function resolveUpstreams(
     const usage = upstream.usage ?? (asks ? 'ask' : 'observe')
     const context = { report, at, options }
     const care = { ...caOf(upstream, context), ...careOf(upstream, at, report) }
-    return { name, dialect, url, credential, models, usage, ...care }
+    const aws = resolveAws(upstream, credential, context)
+    return { name, dialect, url, credential, models, usage, ...aws, ...care }
   })
 }
 
@@ -249,9 +251,10 @@ function secretFilesOf(value: FileValue, path: (relative: string) => string): st
   const { upstreams, detectors, audit, auth } = value
   const services = detectors.map((each) => each.presidio ?? each.openai_moderation)
   const named = [...upstreams, ...services].map((each) => each?.credential_file ?? null)
+  const signing = upstreams.flatMap(({ aws }) => awsFiles(aws))
   const trusted = upstreams.map((each) => each.ca_file)
   const more = [...trusted, ...shipFiles(audit), ...authFiles(auth), ...tlsFiles(value)]
-  const files = [...named, ...more].flatMap((file) => (file === null ? [] : path(file)))
+  const files = [...named, ...signing, ...more].flatMap((file) => (file === null ? [] : path(file)))
   return [...new Set(files)]
 }
 

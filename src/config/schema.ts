@@ -1,6 +1,7 @@
 import { OPERATIONS, UNINSPECTABLE_KINDS } from '../exchange.ts'
 import { CHECKPOINTS } from './schema-audit.ts'
 import { AUTH, TLS } from './schema-auth.ts'
+import { AWS } from './schema-aws.ts'
 import { DETECTOR_LIST } from './schema-detectors.ts'
 import { exceptionsSpec } from './schema-exceptions.ts'
 import { limitSpec, PRICES } from './schema-limits.ts'
@@ -112,7 +113,7 @@ const upstream = map('upstreams', {
     'Unique, and not `v1`; the upstream is also mounted under `/<name>/…`.',
   ),
   dialect: required(
-    choice(['openai', 'anthropic', 'azure-openai', 'gemini', 'ollama'], ['bedrock']),
+    choice(['openai', 'anthropic', 'azure-openai', 'gemini', 'bedrock', 'ollama']),
     'The provider’s API.',
   ),
   url: required(
@@ -135,6 +136,10 @@ const upstream = map('upstreams', {
   usage: optional(
     choice(['ask', 'observe']),
     '`ask` (for `openai` and `azure-openai`, and what is taken there when absent) adds `stream_options.include_usage` to streamed calls that lack it and takes the extra chunk out again; `observe` changes nothing, and is all there is for providers that report usage unasked.',
+  ),
+  aws: optional(
+    AWS,
+    'Of `bedrock`: signs calls with `credential` as secret access key. Absent, `credential` is an API key of Bedrock.',
   ),
   ...UPSTREAM_CARE,
 })

@@ -104,7 +104,7 @@ export interface Address {
 }
 
 /** Provider APIs that are spoken. */
-export type DialectName = 'openai' | 'anthropic' | 'azure-openai' | 'gemini' | 'ollama'
+export type DialectName = 'openai' | 'anthropic' | 'azure-openai' | 'gemini' | 'bedrock' | 'ollama'
 
 export interface UpstreamConfig {
   readonly name: string
@@ -118,6 +118,12 @@ export interface UpstreamConfig {
   readonly usage: 'ask' | 'observe'
   /** Certificates to trust, PEM; absent: the usual. `file` is absolute. */
   readonly ca?: { readonly file: string; readonly pem: string }
+  /** Calls are signed with `credential` as the secret of this access key; absent: it is sent as a key. */
+  readonly aws?: {
+    readonly region: string
+    readonly accessKeyId: string
+    readonly sessionToken: string | null
+  }
   /** Its place among the upstreams that stand in for each other; absent: it stands alone. */
   readonly group?: GroupConfig
   /** Absent: a failure is the client's to try again. */

@@ -76,6 +76,11 @@ export async function inspect(
   return inspectBody(body, jsonDepth, (doc) => new Look(doc).found(api))
 }
 
+/** The same of a message whose model is named elsewhere, as in the path of another provider. */
+export function lookAtMessage(doc: JsonDocument): Inspected {
+  return new Look(doc, true).found('messages')
+}
+
 /** One look at one body. */
 class Look {
   readonly #doc: JsonDocument
@@ -83,10 +88,12 @@ class Look {
   readonly #prompts: number[] = []
   readonly #withKeys = new Set<number>()
   readonly #tools = new Set<string>()
+  readonly #isNamed: boolean
   #cap: number | null = null
 
-  constructor(doc: JsonDocument) {
+  constructor(doc: JsonDocument, isNamed = false) {
     this.#doc = doc
+    this.#isNamed = isNamed
     this.#marks = new Marks(doc)
   }
 
@@ -126,8 +133,7 @@ class Look {
   #message(root: number): void {
     const doc = this.#doc
     const model = doc.given(root, 'model')
-    if (model === -1) throw modelInvalid(`${doc.pointer(root)}/model`, 'must be given')
-    if (doc.kind(model) !== KIND.STRING) throw modelInvalid(doc.pointer(model), 'must be a string')
+    if (!this.#isNamed) this.#checkModel(root, model)
     for (const key of this.#members(root)) this.#member(key)
     const cap = readInteger(doc, root, 'max_tokens', 0)
     if (cap !== null && cap > (this.#cap ?? -1)) this.#cap = cap
@@ -135,6 +141,12 @@ class Look {
     const system = doc.given(root, 'system')
     if (system !== -1) this.#content(system)
     this.#toolsOf(root)
+  }
+
+  #checkModel(root: number, model: number): void {
+    const doc = this.#doc
+    if (model === -1) throw modelInvalid(`${doc.pointer(root)}/model`, 'must be given')
+    if (doc.kind(model) !== KIND.STRING) throw modelInvalid(doc.pointer(model), 'must be a string')
   }
 
   #member(key: number): void {

@@ -226,7 +226,10 @@ class Stream implements Interruptible {
       this.#remember(cleaned)
       return this.#send(cleaned)
     }
-    return this.#pass(this.#options.meter.chunk(cleaned))
+    const { meter } = this.#options
+    const wantsMore = this.#pass(meter.chunk(cleaned))
+    if (meter.failure != null) this.#refuse(meter.failure, 'upstream_failed')
+    return wantsMore
   }
 
   /** Events on their way to the client, past the policies on answers where there are any. */
@@ -239,8 +242,8 @@ class Stream implements Interruptible {
   }
 
   /** What follows is nobody's any more. */
-  #refuse(error: GovernorError): void {
-    this.#fail(error, 'refused')
+  #refuse(error: GovernorError, ending: Trail['ending'] = 'refused'): void {
+    this.#fail(error, ending)
     this.#answer.abort()
   }
 
@@ -274,7 +277,7 @@ class Stream implements Interruptible {
       // A frame that joined half a line would be read as malformed JSON instead of as our error.
       const before = this.#midEvent ? '\n\n' : ''
       const frame = route!.dialect.errorFrame(error, requestId, route!.endpoint.api)
-      outgoing.end(before + frame)
+      outgoing.end(typeof frame === 'string' ? before + frame : frame)
     } else {
       outgoing.destroy()
     }

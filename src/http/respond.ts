@@ -80,7 +80,8 @@ export function respond(
   ]
   if (error.policy !== undefined) headers.push('x-governor-policy', error.policy)
   const retry = RETRY_HEADERS[error.status] ?? {}
-  for (const [name, value] of Object.entries({ ...retry, ...error.headers })) {
+  const own = dialect.errorHeaders?.(error)
+  for (const [name, value] of Object.entries({ ...retry, ...own, ...error.headers })) {
     headers.push(name, value)
   }
   trail.answerBytes = body.length

@@ -1,3 +1,4 @@
+import type { GovernorError } from '../errors.ts'
 import type { Meter, Spent, Trail, Usage } from '../exchange.ts'
 import { tokensOfBytes } from './estimate.ts'
 import type { OutputCounter } from './output-counter.ts'
@@ -77,6 +78,10 @@ export class CountingMeter implements Meter {
 
   get usage(): Meter['usage'] {
     return this.#meter.usage
+  }
+
+  get failure(): GovernorError | null {
+    return this.#meter.failure ?? null
   }
 
   whole(body: Buffer): void {

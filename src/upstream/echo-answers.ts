@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 
 import { anthropicAnswer, anthropicModels, messageAnswer, messageStream } from './echo-anthropic.ts'
+import { bedrockAnswer } from './echo-bedrock.ts'
 import { chatAnswer, chatStream } from './echo-chat.ts'
 import { fileAnswer, transcriptAnswer, transcriptStream } from './echo-form.ts'
 import { geminiAnswer, geminiModels } from './echo-gemini.ts'
@@ -89,6 +90,7 @@ function openaiPath(path: string): string {
 
 function composeOther(method: string, path: string, query: string, body: EchoBody): Composed {
   if (path.startsWith('/api/')) return ollamaAnswer(path, body)
+  if (path.startsWith('/model/')) return bedrockAnswer(path, body)
   if (method === 'GET' && path.startsWith('/v1beta/models')) return geminiModels(path)
   return method === 'POST' ? geminiAnswer(path, body, query.includes('alt=sse')) : null
 }

@@ -2,7 +2,7 @@
 export type EchoBody = Readonly<Record<string, unknown>>
 
 /** An answer to send piece by piece. */
-export type Pieces = readonly string[]
+export type Pieces = readonly (string | Buffer)[]
 
 /** The echo's idea of a token: a run of characters without white space. */
 export function countTokens(text: string): number {

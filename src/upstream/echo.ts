@@ -95,6 +95,7 @@ export class EchoUpstream {
 
 /** Events, lines of JSON, or one array: what the first piece begins with tells. */
 function streamType([first = '']: Pieces): string {
+  if (typeof first !== 'string') return 'application/vnd.amazon.eventstream'
   if (first.startsWith('{')) return 'application/x-ndjson'
   return first.startsWith('[') ? 'application/json' : 'text/event-stream; charset=utf-8'
 }

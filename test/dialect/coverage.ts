@@ -1,5 +1,6 @@
 import { ANTHROPIC_ROWS } from '../../src/dialect/anthropic-table.ts'
 import { AZURE_ROWS } from '../../src/dialect/azure-openai.ts'
+import { BEDROCK_ROWS } from '../../src/dialect/bedrock-table.ts'
 import { GEMINI_ROWS } from '../../src/dialect/gemini-table.ts'
 import { OLLAMA_ROWS } from '../../src/dialect/ollama.ts'
 import { OPENAI_ROWS } from '../../src/dialect/openai-table.ts'
@@ -13,11 +14,14 @@ export const TABLES: Readonly<Record<string, readonly Row[]>> = {
   anthropic: ANTHROPIC_ROWS,
   'azure-openai': AZURE_ROWS,
   gemini: GEMINI_ROWS,
+  bedrock: BEDROCK_ROWS,
   ollama: OLLAMA_ROWS,
 }
 
 /** Endpoints that stream when asked. */
 const STREAMED: ReadonlySet<string> = new Set([
+  'converse_stream',
+  'invoke_stream',
   'chat.completions',
   'responses',
   'completions',
@@ -48,6 +52,10 @@ const REPORTING: ReadonlySet<string> = new Set([
   'threads.runs.create_both',
   'threads.runs.create',
   'threads.runs.submit',
+  'converse',
+  'converse_stream',
+  'invoke',
+  'invoke_stream',
   'messages',
   'generateContent',
   'streamGenerateContent',

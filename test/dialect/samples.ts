@@ -19,6 +19,9 @@ const input: Sample = ({ model, text }) => ({ model, input: text })
 const prompt: Sample = ({ model, text }) => ({ model, prompt: text })
 const named: Sample = ({ model, text }) => ({ model, instructions: text })
 const noted: Sample = ({ text }) => ({ metadata: { note: text } })
+const converse: Sample = ({ text }) => ({
+  messages: [{ role: 'user', content: [{ text }] }],
+})
 const contents: Sample = ({ text }) => ({ contents: [{ parts: [{ text }] }] })
 
 /** By dialect and `api`; a body that is the same everywhere stands without a dialect. */
@@ -82,6 +85,15 @@ const SAMPLES: Readonly<Record<string, Sample>> = {
   batchEmbedContents: ({ text, model }) => ({
     requests: [{ model, content: { parts: [{ text }] } }],
   }),
+  converse,
+  converse_stream: converse,
+  invoke: ({ text }) => ({ inputText: text }),
+  invoke_stream: ({ text }) => ({
+    anthropic_version: 'bedrock-2023-05-31',
+    max_tokens: 9,
+    messages: [{ role: 'user', content: text }],
+  }),
+  count_tokens: (wanted) => ({ input: { converse: converse(wanted) } }),
   'api.chat': messages,
   'api.generate': prompt,
   'api.embed': input,
@@ -138,7 +150,7 @@ function sampleBody({ endpoint }: Row, wanted: Wanted, streamed: boolean): objec
   if (sample === undefined) throw new Error(`no sample of ${endpoint.api}`)
   const body = sample(wanted)
   if (endpoint.api.startsWith('api.')) return { ...body, stream: streamed }
-  if (!streamed || endpoint.api === 'streamGenerateContent') return body
+  if (!streamed || /^streamGenerateContent$|_stream$/.test(endpoint.api)) return body
   return endpoint.api === 'audio.speech'
     ? { ...body, stream_format: 'sse' }
     : { ...body, stream: true }

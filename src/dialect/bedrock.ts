@@ -1,0 +1,108 @@
+/** Amazon Bedrock's runtime: conversations and invocations, whole and streamed. */
+import type { AnswerContent, AnswerReader } from '../answer.ts'
+import type { GovernorError } from '../errors.ts'
+import type { Dialect, Lookup, ParameterNames } from '../exchange.ts'
+import { answerContent, readings, STRUCTURE } from './answers.ts'
+import { writeFrame } from './bedrock-frames.ts'
+import { inspect } from './bedrock-inspect.ts'
+import { meter } from './bedrock-meter.ts'
+import { BEDROCK_ROWS } from './bedrock-table.ts'
+import { readJson } from './json.ts'
+import type { ParameterTable } from './set-members.ts'
+import { compileTable } from './table.ts'
+
+const TABLE = compileTable(BEDROCK_ROWS)
+
+/** AWS' names for a status; others are ValidationException below 500 and InternalServerException above. */
+const TYPES: Readonly<Record<number, string>> = {
+  401: 'AccessDeniedException',
+  403: 'AccessDeniedException',
+  404: 'ResourceNotFoundException',
+  408: 'ModelTimeoutException',
+  429: 'ThrottlingException',
+  503: 'ServiceUnavailableException',
+  504: 'ModelTimeoutException',
+}
+
+const within = (name: string): ParameterNames => ({ names: [`inferenceConfig.${name}`] })
+const CONVERSE: ParameterTable = {
+  max_output_tokens: within('maxTokens'),
+  temperature: within('temperature'),
+  top_p: within('topP'),
+}
+const SAID = /^\/(?:output|content|completion|generation|results|outputs|choices)(?:\/|$)/
+
+/** Whole answers; of streams nothing is read but their frames. */
+const answers: AnswerReader = {
+  wholeOnly: true,
+  *whole(body, { jsonDepth }): Generator<unknown, AnswerContent> {
+    return yield* answerContent(yield* readJson(body, jsonDepth), ({ path }, key) => ({
+      channel: null,
+      isSaid: !STRUCTURE.has(key) && SAID.test(`${path}/${key}`),
+    }))
+  },
+  event: () => {
+    throw new TypeError('streams of Bedrock are not read')
+  },
+  readings,
+}
+
+/** The dialect of Amazon Bedrock. The path names the model. */
+export const bedrock: Dialect = {
+  name: 'bedrock',
+  requestIdHeader: 'x-amzn-requestid',
+  requestHeaders: [
+    'accept',
+    'amz-sdk-invocation-id',
+    'amz-sdk-request',
+    'traceparent',
+    'user-agent',
+    'x-amz-user-agent',
+    'x-amzn-bedrock-*',
+  ],
+  responseHeaders: [
+    'content-type',
+    'retry-after',
+    'x-amzn-bedrock-*',
+    'x-amzn-errortype',
+    'x-amzn-requestid',
+  ],
+  lookup,
+  inspect,
+  parameters: (api) => (api.startsWith('converse') ? CONVERSE : {}),
+  credential: (secret) => ({ authorization: `Bearer ${secret}` }),
+  errorBody: (error, requestId) => JSON.stringify({ message: textOf(error, requestId) }),
+  errorHeaders: (error) => ({ 'x-amzn-errortype': typeOf(error) }),
+  errorFrame,
+  answers,
+  meter,
+}
+
+function lookup(method: string, path: string): Lookup {
+  const found = TABLE.find(method, path)
+  if (found !== null) return found
+  return path.startsWith('/model/') ? { kind: 'unknown' } : { kind: 'outside' }
+}
+
+function typeOf({ status }: GovernorError): string {
+  return TYPES[status] ?? (status < 500 ? 'ValidationException' : 'InternalServerException')
+}
+
+function textOf({ code, message }: GovernorError, requestId: string): string {
+  return code === 'INTERNAL' ? `${message} (request ${requestId})` : message
+}
+
+/** An exception as AWS sends it in the middle of a stream. */
+function errorFrame(error: GovernorError, requestId: string): Buffer {
+  const type = {
+    client: 'validationException',
+    upstream: 'modelStreamErrorException',
+    governor: 'internalServerException',
+  }[error.source]
+  const headers = {
+    ':exception-type': type,
+    ':content-type': 'application/json',
+    ':message-type': 'exception',
+  }
+  return writeFrame(headers, JSON.stringify({ message: textOf(error, requestId) }))
+}
