@@ -167,7 +167,8 @@ export class Session implements Interruptible {
 
   interrupt(error: GovernorError): void {
     if (error.code === 'CLIENT_CLOSED') this.#end({ ending: 'client_closed', code: 1001 })
-    else this.#end({ ending: 'incomplete', code: error.code === 'DRAINING' ? 1001 : 1008, error })
+    else if (error.code === 'DRAINING') this.#end({ ending: 'incomplete', code: 1001, error })
+    else this.#end({ ending: 'incomplete', code: error.source === 'client' ? 1008 : 1011, error })
   }
 
   drain(): void {
