@@ -6,6 +6,7 @@ import { freePort, PostgresServer } from '../support/postgres-server.ts'
 import { ROOT } from '../support/start-governor.ts'
 import { cannotTrace } from '../support/strace.ts'
 import { crashCampaign } from './crash.ts'
+import { faultMatrix } from './faults.ts'
 import { fuzzCampaign } from './fuzz.ts'
 import { mutationCampaign } from './mutate.ts'
 import { powerCampaign } from './power.ts'
@@ -16,6 +17,7 @@ import { powerCampaign } from './power.ts'
  * `npm run campaign mutate -- [--times 10000] [--seed 1]` alters a signed log at random and verifies it.
  * `npm run campaign power -- [--times 2000] [--seed 1] [--directory DIR]` traces a writer and rebuilds
  * the disk as a power loss may have left it; one that was ended goes on where it was, too.
+ * `npm run campaign faults` makes each system call of the writer fail in turn, or kills it there.
  * `npm run campaign fuzz -- [--times 50000] [--seed 1] [--directory DIR]` sends a sidecar what is nearly
  * HTTP, JSON, forms and event streams, from both sides; it goes on where it was, and keeps what went wrong.
  */
@@ -76,9 +78,15 @@ if (name === 'crash' && isNumbered) {
   const { problems, ...figures } = await fuzzCampaign({ directory, times, seed, say })
   say(JSON.stringify(figures))
   finish(problems, 'Nothing fell, hung or slipped through.')
+} else if (name === 'faults' && isNumbered) {
+  const why = cannotTrace()
+  if (why !== false) throw new Error(why)
+  const { problems, ...figures } = await faultMatrix({ directory, seed, fieldsMax: times, say })
+  say(JSON.stringify(figures))
+  finish(problems, 'The audit survived.')
 } else {
   stderr.write(
-    'Usage: npm run campaign crash|fuzz|mutate|power -- [--times N] [--seed 1] [--directory DIR]\n',
+    'Usage: npm run campaign crash|fuzz|mutate|power|faults -- [--times N] [--seed 1] [--directory DIR]\n',
   )
   process.exitCode = 2
 }
