@@ -89,6 +89,8 @@ export function openForAppend(options: AppendOptions): Database.Database {
     // WAL's default NORMAL loses acknowledged rows on power loss at almost every crash point.
     db.pragma('synchronous = FULL')
     db.pragma('wal_autocheckpoint = 0')
+    // Who appends comes back to the last pages only; better-sqlite3's own 16 MB would fill with the rest.
+    db.pragma('cache_size = -2000')
     assertPragma(db, 'journal_mode', 'wal')
     assertPragma(db, 'synchronous', 2)
     chmodSync(options.path, 0o600)
