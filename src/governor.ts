@@ -15,14 +15,15 @@ import { gemini } from './dialect/gemini.ts'
 import { ollama } from './dialect/ollama.ts'
 import { openai } from './dialect/openai.ts'
 import { GovernorError } from './errors.ts'
+import { setGauges } from './gauges.ts'
 import { ActiveCalls } from './http/active-calls.ts'
 import { createAdminServer } from './http/admin.ts'
 import { isCheck } from './http/check.ts'
 import { opensSession } from './http/match.ts'
 import { createProxyServer, listen } from './http/server.ts'
 import { renewTls } from './http/tls.ts'
-import { MemoryStore, RESTORED_WINDOW_MIN_MS } from './limit/memory-store.ts'
-import type { LimitStore } from './limit/store.ts'
+import { openLimits, restoreLimits } from './limit-store.ts'
+import { MemoryStore } from './limit/memory-store.ts'
 import type { Log } from './log.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
 import { handle } from './pipeline.ts'
@@ -293,7 +294,7 @@ export class Governor {
     return createAdminServer({
       registry: this.metrics.registry,
       unready: () => this.unready(),
-      beforeScrape: () => this.#gauges(),
+      beforeScrape: () => setGauges(this.#shared, this.#world, this.#delay),
       hosts,
     })
   }
@@ -310,35 +311,6 @@ export class Governor {
     }
   }
 
-  #gauges(): void {
-    const { metrics } = this
-    metrics.inflightRequests.set(this.#shared.active.size)
-    metrics.inflightBytes.set(this.#shared.inFlight.bytes)
-    metrics.limitStoreMode.reset()
-    metrics.limitStoreMode.set({ mode: this.#shared.limits.mode }, 1)
-    metrics.breakerState.reset()
-    for (const { pool, care } of this.#world.upstreams) {
-      const { size, running, queued } = pool.stats
-      const breaker = care?.breaker?.state(monotonicMs())
-      if (breaker !== undefined) metrics.breakerState.set({ upstream: pool.name }, breaker)
-      metrics.poolConnections.set({ pool: pool.name, state: 'open' }, size)
-      metrics.poolConnections.set({ pool: pool.name, state: 'in_use' }, running)
-      metrics.poolConnections.set(
-        { pool: pool.name, state: 'waiting' },
-        queued + (care?.gate?.waiting ?? 0),
-      )
-    }
-    for (const [quantile, percent] of [
-      ['0.5', 50],
-      ['0.99', 99],
-      ['1', 100],
-    ] as const) {
-      metrics.eventLoopDelay.set({ quantile }, this.#delay.percentile(percent) / 1e9)
-    }
-    this.#delay.reset()
-    this.#shared.recorder.gauges()
-  }
-
   async #echoUrl(url: string): Promise<string> {
     let echo = this.#echoes.get(url)
     if (echo === undefined) {
@@ -348,48 +320,6 @@ export class Governor {
     }
     return echo.url
   }
-}
-
-async function openLimits({ limitStore: url, sidecars }: Snapshot, log: Log): Promise<LimitStore> {
-  if (url === 'memory') return new MemoryStore([], () => false)
-  // 4 MB of a process that most run without it.
-  const { RedisStore } = await import('./limit/redis-store.ts')
-  const lost = 'The shared store of limits is lost: each limit does what on_store_loss says'
-  const store: InstanceType<typeof RedisStore> = new RedisStore({
-    url,
-    sidecars,
-    onChange: (usable) => {
-      if (usable) log.info('Limits are counted in Redis')
-      else log.error({ why: store.why }, lost)
-    },
-  })
-  await store.open()
-  // One that was never reached was never lost, and as much is amiss.
-  if (store.mode !== 'redis') log.error({ why: store.why }, lost)
-  return store
-}
-
-/** Long windows would begin anew with every restart; the log knows what was charged. */
-function restoreLimits({ limits, audit }: Snapshot, store: MemoryStore, log: Log): void {
-  const windowsMs = limits
-    .flatMap((limit) => [limit, ...limit.overrides])
-    .flatMap(({ requests, tokens, cost }) => [requests, tokens, cost])
-    .map((rate) => rate?.windowMs ?? 0)
-  const longestMs = Math.max(0, ...windowsMs)
-  if (longestMs < RESTORED_WINDOW_MIN_MS) return
-  const now = { wallMs: wallMs(), monotonicMs: monotonicMs() }
-  let restored = 0
-  const since = now.wallMs - longestMs * 1.1
-  const { damagedEntries, unreadableFiles } = Recorder.charges(audit.path, since, (charge) => {
-    if (store.restore(charge, now)) restored += 1
-  })
-  if (damagedEntries > 0 || unreadableFiles.length > 0) {
-    log.error(
-      { entries: damagedEntries, files: unreadableFiles },
-      'Entries of the audit are damaged and count in no limit: run governor audit verify',
-    )
-  }
-  log.info({ calls: restored }, 'Limit windows of an hour or more restored from the audit')
 }
 
 function pause(timeMs: number): Promise<void> {

@@ -1,12 +1,12 @@
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { env, getuid, platform } from 'node:process'
+import { env } from 'node:process'
 
 import { Redis } from 'ioredis'
 
+import { aptInstall, CAN_INSTALL } from './apt.ts'
 import { until } from './until.ts'
 
 /** A real Redis for tests: of one's own where it is to be killed, paused or emptied. */
@@ -30,12 +30,9 @@ function find(): string | null {
 export function redisServer(): string {
   const found = find()
   if (found !== null) return found
-  if (platform !== 'linux' || getuid?.() !== 0 || !existsSync('/etc/debian_version')) {
-    throw new Error(WAYS)
-  }
-  process.stderr.write('# no redis-server: apt-get install -y redis-server\n')
+  if (!CAN_INSTALL) throw new Error(WAYS)
   try {
-    execFileSync('apt-get', ['install', '-y', 'redis-server'], { stdio: 'ignore' })
+    aptInstall('redis-server')
   } catch (error) {
     throw new Error(WAYS, { cause: error })
   }

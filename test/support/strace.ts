@@ -1,6 +1,6 @@
-import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
-import { getuid, platform } from 'node:process'
+import { spawnSync } from 'node:child_process'
+
+import { aptInstall, CAN_INSTALL } from './apt.ts'
 
 /** strace for tests that see, or spoil, the system calls of a process. */
 
@@ -18,10 +18,9 @@ function works(): boolean {
  */
 export function cannotTrace(): string | false {
   if (works()) return false
-  if (platform !== 'linux' || getuid?.() !== 0 || !existsSync('/etc/debian_version')) return WAYS
-  process.stderr.write('# no strace: apt-get install -y strace\n')
+  if (!CAN_INSTALL) return WAYS
   try {
-    execFileSync('apt-get', ['install', '-y', 'strace'], { stdio: 'ignore' })
+    aptInstall('strace')
   } catch {
     return WAYS
   }

@@ -1,0 +1,217 @@
+import { existsSync } from 'node:fs'
+import process from 'node:process'
+
+import { type Command, Option } from 'commander'
+
+import { count, duration } from './arguments.ts'
+import type { QueryGiven, VerifyGiven } from './audit-given.ts'
+import {
+  type CommandContext,
+  type LoadedSnapshot,
+  sinceUsOf,
+  withConfig,
+  withConfigOption,
+} from './command-context.ts'
+
+/** Adds `governor audit` and what it does. */
+export function addAuditCommands(program: Command, context: CommandContext): void {
+  const audit = program.command('audit').description('read and verify the audit log')
+  addTail(audit, context)
+  addVerify(audit, context)
+  addQuery(audit, context)
+  addExport(audit, context)
+  addErase(audit, context)
+  addPrune(audit, context)
+  addRotateKey(audit, context)
+  addShip(audit, context)
+}
+
+function addTail(audit: Command, context: CommandContext): void {
+  const { write } = context
+  withConfigOption(audit.command('tail'))
+    .description('show the last entries')
+    .option('-n, --lines <count>', 'how many', count, 10)
+    .option('-f, --follow', 'and those to come', false)
+    .option('--json', 'one JSON object a line', false)
+    .action(async (given: { config: string; lines: number; follow: boolean; json: boolean }) => {
+      const { auditTail } = await import('./audit.ts')
+      const stop = new AbortController()
+      process.once('SIGINT', () => stop.abort()).once('SIGTERM', () => stop.abort())
+      const { lines, follow, json } = given
+      await withConfig(context, given.config, ({ snapshot }) =>
+        auditTail({ path: snapshot.audit.path, lines, follow, json, write, signal: stop.signal }),
+      )
+    })
+}
+
+function addVerify(audit: Command, context: CommandContext): void {
+  const { write, finish } = context
+  withConfigOption(audit.command('verify'))
+    .description(
+      'check every hash, link and signature; 0 it holds, 1 tampered or missing, 2 not enough evidence',
+    )
+    .option('--keys <file>', 'trust these public keys instead of the list beside the log')
+    .option('--checkpoints <file>', 'hold these published checkpoints against the log')
+    .option('--bundle <file>', 'verify what audit export --all wrote; needs no configuration')
+    .option('--url [url]', 'verify PostgreSQL: audit.ship.postgres, or this one')
+    .option('--strict', 'an end that nothing attests is not enough evidence', false)
+    .option('--json', 'the result as JSON', false)
+    .action(async (given: VerifyGiven) => {
+      const { auditVerify, auditVerifyBundle } = await import('./audit.ts')
+      const { strict, json, keys: list = null, checkpoints: published = null, bundle } = given
+      if (bundle !== undefined) {
+        finish(
+          await auditVerifyBundle({ path: bundle, strict, keys: list, published, json, write }),
+        )
+        return
+      }
+      if (given.url !== undefined) {
+        const { auditVerifyPostgres, databaseUrl } = await import('./audit-postgres.ts')
+        const named = given.url
+        await withConfig(context, given.config, ({ snapshot }) => {
+          const asked = { url: databaseUrl(named, snapshot), json, write }
+          return auditVerifyPostgres(asked, { strict, keys: list })
+        })
+        return
+      }
+      await withConfig(context, given.config, async ({ snapshot }) =>
+        auditVerify({
+          path: snapshot.audit.path,
+          strict,
+          keys: list,
+          published: published ?? publishedOf(snapshot),
+          json,
+          write,
+        }),
+      )
+    })
+}
+
+function addQuery(audit: Command, context: CommandContext): void {
+  const { write } = context
+  withConfigOption(audit.command('query'))
+    .description('show the newest decisions that match, oldest first')
+    .option('--tenant <tenant>', 'of this tenant')
+    .option('--key <key>', 'of this key, by id or name')
+    .option('--model <model>', 'for this model, as the call named it')
+    .option('--decision <decision>', 'allow or deny')
+    .option('--policy <id>', 'decided by this policy')
+    .option('--since <duration>', 'only of that long, such as 7d', duration)
+    .option('-n, --limit <count>', 'at most so many', count, 1000)
+    .option('--url [url]', 'ask PostgreSQL, for all pods: audit.ship.postgres, or this one')
+    .option('--json', 'one JSON object a line', false)
+    .action(async (given: QueryGiven) => {
+      const { auditQuery } = await import('./audit-query.ts')
+      const { tenant = null, key = null, model = null, decision = null, policy = null } = given
+      const filter = { tenant, key, model, decision, policy, limit: given.limit }
+      const sinceUs = sinceUsOf(given.since)
+      if (given.url !== undefined) {
+        const { auditQueryPostgres, databaseUrl } = await import('./audit-postgres.ts')
+        const { url: named, json } = given
+        await withConfig(context, given.config, ({ snapshot }) => {
+          const asked = { url: databaseUrl(named, snapshot), json, write }
+          return auditQueryPostgres(asked, { ...filter, sinceUs })
+        })
+        return
+      }
+      await withConfig(
+        context,
+        given.config,
+        async ({
+          snapshot: {
+            audit: { path },
+          },
+        }) => auditQuery({ path, filter: { ...filter, sinceUs }, json: given.json, write }),
+      )
+    })
+}
+
+function addExport(audit: Command, context: CommandContext): void {
+  const { write, writeError } = context
+  withConfigOption(audit.command('export'))
+    .description('write entries as JSON lines or CSV, or the whole log to verify elsewhere')
+    .addOption(new Option('--format <format>').choices(['jsonl', 'csv']).default('jsonl'))
+    .option('--since <duration>', 'only of that long, such as 30d', duration)
+    .option('--all', 'everything, as a bundle for audit verify --bundle', false)
+    .action(
+      async (given: { config: string; format: 'jsonl' | 'csv'; since?: number; all: boolean }) => {
+        const { auditExport } = await import('./audit-query.ts')
+        const sinceUs = sinceUsOf(given.since)
+        const format = given.all ? 'bundle' : given.format
+        await withConfig(
+          context,
+          given.config,
+          async ({
+            snapshot: {
+              audit: { path },
+            },
+          }) => auditExport({ path, format, sinceUs, write, writeError }),
+        )
+      },
+    )
+}
+
+function addErase(audit: Command, context: CommandContext): void {
+  const { version, write } = context
+  withConfigOption(audit.command('erase'))
+    .description('delete the personal values of a caller or of one call; entries stay and verify')
+    .option('--subject <subject>', 'a tenant and its user, or else its key id: acme/alice')
+    .option('--request <id>', 'one call')
+    .action(async (given: { config: string; subject?: string; request?: string }) => {
+      const { auditErase } = await import('./audit-erase.ts')
+      const { config: file, subject = null, request: requestId = null } = given
+      await withConfig(
+        context,
+        file,
+        async ({
+          snapshot: {
+            audit: { path },
+          },
+        }) => auditErase({ path, version, subject, requestId, write }),
+      )
+    })
+}
+
+function addPrune(audit: Command, context: CommandContext): void {
+  const { version, write } = context
+  withConfigOption(audit.command('prune'))
+    .description('remove entries older than audit.retention that a signed checkpoint covers')
+    .option('--older-than <duration>', 'instead of audit.retention, such as 180d', duration)
+    .action(async (given: { config: string; olderThan?: number }) => {
+      const { auditPrune } = await import('./audit-prune.ts')
+      const { config: file, olderThan: olderThanMs = null } = given
+      await withConfig(context, file, async ({ snapshot }) =>
+        auditPrune({ snapshot, version, olderThanMs, write }),
+      )
+    })
+}
+
+function addRotateKey(audit: Command, context: CommandContext): void {
+  const { version, write } = context
+  withConfigOption(audit.command('rotate-key'))
+    .description('sign checkpoints with a new key from now on; running sidecars notice')
+    .action(async (given: { config: string }) => {
+      const { auditRotateKey } = await import('./audit.ts')
+      await withConfig(context, given.config, async ({ snapshot }) =>
+        auditRotateKey({ path: snapshot.audit.path, version, write }),
+      )
+    })
+}
+
+function addShip(audit: Command, context: CommandContext): void {
+  const { write } = context
+  withConfigOption(audit.command('ship'))
+    .description('ship what is left in logs nobody writes any more; 1 when something cannot be')
+    .argument('[logs...]', 'audit.path by default')
+    .action(async (paths: string[], { config: file }: { config: string }) => {
+      const { auditShip } = await import('./audit-ship.ts')
+      await withConfig(context, file, ({ snapshot: { audit: log } }) =>
+        auditShip({ paths: paths.length > 0 ? paths : [log.path], sink: log.ship, write }),
+      )
+    })
+}
+
+/** The file checkpoints are published to, once there is one. */
+function publishedOf({ audit: { checkpoints } }: LoadedSnapshot): string | null {
+  return checkpoints.file !== null && existsSync(checkpoints.file) ? checkpoints.file : null
+}

@@ -1,0 +1,52 @@
+import type { Selectors } from './snapshot-policies.ts'
+
+/** The part of the snapshot about limits and prices. */
+
+export interface Rate {
+  /** At most `count` in any `windowMs`; for a calendar period `windowMs` is its longest length. */
+  readonly count: number
+  readonly windowMs: number
+  /** `day`, `week` and `month` are calendar periods in `timeZone`; null is a sliding window. */
+  readonly calendar: 'day' | 'week' | 'month' | null
+}
+
+/** Prices in pico-USD per token, which is micro-USD per million tokens: integers. */
+export interface PriceConfig {
+  readonly inputPico: number
+  readonly outputPico: number
+  readonly cachedPico: number
+  readonly reasoningPico: number
+  readonly batchInputPico: number
+  readonly batchOutputPico: number
+}
+
+export interface PricesConfig {
+  /** What becomes of a call that has no price under a limit on cost. */
+  readonly unknown: 'allow' | 'deny'
+  /** The file's own, by model as written; may hold `*`. */
+  readonly models: Readonly<Record<string, PriceConfig>>
+}
+
+export interface LimitFigures {
+  readonly requests: Rate | null
+  /** Bucket size; null is a sliding window. Never with a calendar rate. */
+  readonly burst: number | null
+  readonly concurrent: number | null
+  /** Tokens in a window. */
+  readonly tokens: Rate | null
+  /** Nano-USD in a window. */
+  readonly cost: Rate | null
+}
+
+export interface LimitConfig extends LimitFigures {
+  readonly id: string
+  readonly per: 'global' | 'tenant' | 'key' | 'user' | 'ip'
+  /** Selectors without `input`; null is every call. */
+  readonly for: Selectors | null
+  readonly timeZone: string
+  /** Tokens reserved for an answer at most. */
+  readonly reserveOutput: number
+  readonly onStoreLoss: 'local_share' | 'allow' | 'deny'
+  /** The first that matches replaces the figures. */
+  readonly overrides: readonly ({ readonly for: Selectors } & LimitFigures)[]
+}

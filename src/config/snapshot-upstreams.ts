@@ -1,0 +1,74 @@
+/** The part of the snapshot about what is called. */
+
+/** Provider APIs that are spoken. */
+export type DialectName = 'openai' | 'anthropic' | 'azure-openai' | 'gemini' | 'bedrock' | 'ollama'
+
+export interface UpstreamConfig {
+  readonly name: string
+  readonly dialect: DialectName
+  /** Without a trailing slash; `echo:` is the built-in upstream, with options as a query (`echo:?pace=20ms`). */
+  readonly url: string
+  /** Resolved secret; null for upstreams that need none. */
+  readonly credential: string | null
+  /** Patterns, `*` the only wildcard. */
+  readonly models: readonly string[]
+  readonly usage: 'ask' | 'observe'
+  /** Certificates to trust, PEM; absent: the usual. `file` is absolute. */
+  readonly ca?: { readonly file: string; readonly pem: string }
+  /** Calls are signed with `credential` as the secret of this access key; absent: it is sent as a key. */
+  readonly aws?: {
+    readonly region: string
+    readonly accessKeyId: string
+    readonly sessionToken: string | null
+  }
+  /** Its place among the upstreams that stand in for each other; absent: it stands alone. */
+  readonly group?: GroupConfig
+  /** Absent: a failure is the client's to try again. */
+  readonly retry?: RetryConfig
+  /** Absent: it is called whatever came of the calls before. */
+  readonly breaker?: BreakerConfig
+  /** Absent: as many calls at once as there are. */
+  readonly concurrency?: ConcurrencyConfig
+  /** Models that stand in, in this order; absent: none. */
+  readonly fallback?: { readonly models: readonly string[] }
+  /** Its own, where `timeouts` of the file do not hold. */
+  readonly timeouts?: {
+    readonly connectMs: number | null
+    readonly firstByteMs: number | null
+    readonly idleMs: number | null
+  }
+}
+
+export interface GroupConfig {
+  readonly name: string
+  /** Lower goes first. */
+  readonly priority: number
+  /** Its share among those of one priority. */
+  readonly weight: number
+}
+
+export interface RetryConfig {
+  /** Tries after the first one. */
+  readonly attempts: number
+  /** Statuses of answers that are tried again. */
+  readonly on: readonly number[]
+  readonly waitMsMax: number
+  /** Retries per call, in the long run; 0 to 1. */
+  readonly budget: number
+  /** Also tries again what the provider may have worked on. */
+  readonly maybeBilled: boolean
+}
+
+export interface BreakerConfig {
+  /** In a row, after which it is not called. */
+  readonly failures: number
+  /** For how long at first. */
+  readonly openMs: number
+}
+
+export interface ConcurrencyConfig {
+  readonly calls: number
+  /** Calls that wait for a place. */
+  readonly queue: number
+  readonly waitMsMax: number
+}
