@@ -13,6 +13,7 @@ import { createInterface } from 'node:readline'
 import type Database from 'better-sqlite3'
 
 import { epochFiles, epochPath, openForAppend, openForReading } from './file.ts'
+import { chainRows, everyRow } from './rows.ts'
 import { keyListPath } from './signing-key.ts'
 
 /**
@@ -22,29 +23,7 @@ import { keyListPath } from './signing-key.ts'
  */
 
 const FORMAT = 'governor-audit/1'
-const ROWS_A_READ = 500
 const ROWS_A_COMMIT = 5_000
-
-interface ChainRow {
-  readonly id: number
-  readonly writer_id: Buffer
-  readonly epoch: number
-  readonly role: string
-  readonly state: string
-  readonly opened_at: number
-}
-
-interface EntryRow {
-  readonly id: number
-  readonly chain: number
-  readonly seq: number
-  readonly occurred_at: number
-  readonly kind: string
-  readonly request_id: string
-  readonly awaits: number
-  readonly hash: Buffer
-  readonly body: Buffer
-}
 
 /** Writes the log at `path` as a bundle; returns how many entries. Throws when there is no log. */
 export function writeBundle(path: string, write: (text: string) => void): number {
@@ -71,25 +50,16 @@ export function writeBundle(path: string, write: (text: string) => void): number
 }
 
 function writeFile(db: Database.Database, say: (line: object) => void): number {
-  for (const row of db.prepare<[], ChainRow>('SELECT * FROM chains ORDER BY id').all()) {
+  for (const row of chainRows(db)) {
     const { id, writer_id, epoch, role, state, opened_at } = row
     say({ chain: id, writer: writer_id.toString('hex'), epoch, role, state, opened_at })
   }
-  const read = db.prepare<[number, number], EntryRow>(
-    'SELECT * FROM entries WHERE id > ? ORDER BY id LIMIT ?',
-  )
-  let id = Number.MIN_SAFE_INTEGER
   let entries = 0
-  for (;;) {
-    const rows = read.all(id, ROWS_A_READ)
-    for (const row of rows) {
-      const { hash, body, ...columns } = row
-      say({ ...columns, hash: hash.toString('hex'), ...coded(body) })
-      id = row.id
-    }
-    entries += rows.length
-    if (rows.length < ROWS_A_READ) return entries
+  for (const { hash, body, ...columns } of everyRow(db)) {
+    say({ ...columns, hash: hash.toString('hex'), ...coded(body) })
+    entries++
   }
+  return entries
 }
 
 /** As text where that keeps every byte. */

@@ -2,8 +2,8 @@ import type { Pool, PoolClient } from 'pg'
 
 import type { CallFilter } from './call-index.ts'
 import type { StoredEntry } from './query.ts'
+import type { EntryRow } from './rows.ts'
 import type { RowColumns } from './sink-rows.ts'
-import type { EntryRow } from './verify-chain.ts'
 
 /** Reading the audit in PostgreSQL: the calls that match a question, and every entry in order. */
 

@@ -3,6 +3,7 @@ import type { Database, Statement } from 'better-sqlite3'
 import { openForReading } from './file.ts'
 import type { EpochFile } from './file.ts'
 import { type Retention, retentionsOf } from './retention.ts'
+import { chainRows, type EntryRow, openingBody, rowsAfter } from './rows.ts'
 import type { ChainHead, ChainId, ShipRow } from './ship-types.ts'
 import { isHead, parseBody } from './verify-chain.ts'
 
@@ -22,20 +23,6 @@ export interface LocalRow {
   readonly row: ShipRow
 }
 
-interface Row {
-  readonly id: number
-  readonly chain: number
-  readonly seq: number
-  readonly occurred_at: number
-  readonly kind: string
-  readonly request_id: string
-  readonly awaits: number
-  readonly hash: Buffer
-  readonly body: Buffer
-}
-
-const COLUMNS = 'id, chain, seq, occurred_at, kind, request_id, awaits, hash, body'
-
 const STRAY = 'STRAY_ENTRY'
 
 /** Whether a file itself is broken, so that reading it again is in vain. */
@@ -51,7 +38,7 @@ export class LogFile {
   readonly epoch: number
   readonly #db: Database
   readonly #chains = new Map<number, LocalChain>()
-  readonly #after: Statement<[number, number], Row>
+  readonly #after: ReturnType<typeof rowsAfter>
   readonly #at: Statement<[number, number], { hash: Buffer }>
   readonly #next: Statement<[number], { id: number; occurred_at: number }>
 
@@ -59,9 +46,7 @@ export class LogFile {
     this.path = path
     this.epoch = epoch
     this.#db = openForReading(path)
-    this.#after = this.#db.prepare(
-      `SELECT ${COLUMNS} FROM entries WHERE id > ? ORDER BY id LIMIT ?`,
-    )
+    this.#after = rowsAfter(this.#db)
     this.#at = this.#db.prepare('SELECT hash FROM entries WHERE chain = ? AND seq = ?')
     this.#next = this.#db.prepare(
       'SELECT id, occurred_at FROM entries WHERE id > ? ORDER BY id LIMIT 1',
@@ -70,12 +55,7 @@ export class LogFile {
 
   /** Every chain begun in it so far. */
   chains(): LocalChain[] {
-    const rows = this.#db
-      .prepare<[], { id: number; writer_id: Buffer; epoch: number }>(
-        'SELECT id, writer_id, epoch FROM chains ORDER BY id',
-      )
-      .all()
-    for (const { id, writer_id: writerId, epoch } of rows) {
+    for (const { id, writer_id: writerId, epoch } of chainRows(this.#db)) {
       if (!this.#chains.has(id)) this.#chains.set(id, { id, writerId, epoch })
     }
     return [...this.#chains.values()]
@@ -83,12 +63,10 @@ export class LogFile {
 
   /** Where writers of former files say they were acknowledged last, by the chain's opening entry. */
   continued(): { readonly writer: string; readonly epoch: number; readonly seq: number }[] {
-    const first = this.#db.prepare<[number], { body: Buffer }>(
-      'SELECT body FROM entries WHERE chain = ? AND seq = 1',
-    )
+    const first = openingBody(this.#db)
     return this.chains().flatMap(({ id }) => {
-      const opening = first.get(id)
-      const head = opening === undefined ? null : parseBody(opening.body)?.continues
+      const opening = first(id)
+      const head = opening === null ? null : parseBody(opening)?.continues
       return isHead(head) ? [{ writer: head.writer_id, epoch: head.epoch, seq: head.seq }] : []
     })
   }
@@ -125,14 +103,9 @@ export class LogFile {
 
   /** What follows entry `id` of the file, at most `rowsMax` entries of at most `bytesMax` together. */
   read(id: number, rowsMax: number, bytesMax: number): LocalRow[] {
-    const found: LocalRow[] = []
-    let bytes = 0
-    for (const row of this.#after.iterate(id, rowsMax)) {
-      bytes += row.body.length
-      if (found.length > 0 && bytes > bytesMax) break
-      found.push({ id: row.id, chain: this.#chainOf(row.chain), row: toShipRow(row) })
-    }
-    return found
+    return this.#after(id, rowsMax, bytesMax).map((row) => {
+      return { id: row.id, chain: this.#chainOf(row.chain), row: toShipRow(row) }
+    })
   }
 
   /** How many entries follow entry `id`, and when the first of them occurred (0: there is none). */
@@ -160,7 +133,7 @@ export class LogFile {
   }
 }
 
-function toShipRow(row: Row): ShipRow {
+function toShipRow(row: EntryRow): ShipRow {
   return {
     seq: row.seq,
     occurredAtUs: row.occurred_at,

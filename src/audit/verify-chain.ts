@@ -1,21 +1,9 @@
 import { chainHasher, NO_HASH } from './chain.ts'
 import { originOf } from './note.ts'
 import type { Retention } from './retention.ts'
+import type { EntryRow } from './rows.ts'
 import { type Evidence, TreeCheck } from './verify-tree.ts'
 import type { Head } from './writer-body.ts'
-
-/** A row of `entries`, as verification reads it. */
-export interface EntryRow {
-  readonly id: number
-  readonly chain: number
-  readonly seq: number
-  readonly occurred_at: number
-  readonly kind: string
-  readonly request_id: string
-  readonly awaits: number
-  readonly hash: Buffer
-  readonly body: Buffer
-}
 
 /** The part of a body that columns repeat, and what `writer.open` refers to. */
 export interface ParsedBody {

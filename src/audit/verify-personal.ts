@@ -2,7 +2,8 @@ import type { Database, Statement } from 'better-sqlite3'
 
 import { redactedIn } from './erase.ts'
 import { commitment, hasPersonal, type PersonalRow } from './personal.ts'
-import type { ChainState, EntryRow, ParsedBody } from './verify-chain.ts'
+import type { EntryRow } from './rows.ts'
+import type { ChainState, ParsedBody } from './verify-chain.ts'
 
 const MISSING = 'Its personal values are missing, and no entry says that they were erased'
 const UNSAID = 'Personal values lie beside it, and it commits to none'

@@ -6,12 +6,12 @@ import { checkSchema, closePool, openPool } from './postgres.ts'
 import { readRow } from './sink-rows.ts'
 import type { RowColumns } from './sink-rows.ts'
 import { ChainState, isHead, parseBody } from './verify-chain.ts'
+import { Findings } from './verify-findings.ts'
 import { gatherEvidence, NO_EVIDENCE } from './verify-tree.ts'
 import type { Evidence } from './verify-tree.ts'
-import type { Finding, VerifyOptions, VerifyResult } from './verify-types.ts'
+import type { VerifyOptions, VerifyResult } from './verify-types.ts'
 import type { Head } from './writer-body.ts'
 
-const FINDINGS_MAX = 100
 const STATEMENT_MS = 60_000
 const PLACE = 'postgres'
 
@@ -57,17 +57,11 @@ class RemoteVerification {
   /** Calls of which a decision or an outcome has been seen, and the other not yet. */
   readonly #decided = new Map<string, { readonly chain: ChainState; readonly seq: number }>()
   readonly #ended = new Map<string, { readonly chain: ChainState; readonly seq: number }>()
-  readonly #problems: Finding[] = []
-  readonly #notes: Finding[] = []
-  #problemsTotal = 0
+  readonly #findings = new Findings()
   #entries = 0
-  #unreadable = 0
 
   constructor(options: VerifyOptions) {
-    const note = (file: string, why: string) => {
-      this.#unreadable++
-      this.#notes.push({ file, writer: '', seq: 0, what: `It cannot be read: ${why}` })
-    }
+    const note = (file: string, why: string) => this.#findings.cannotRead(file, why)
     // Each pod has keys of its own, so there is no list that would go without saying.
     this.#evidence = options.keys ? gatherEvidence('', options, note) : NO_EVIDENCE
   }
@@ -146,22 +140,23 @@ class RemoteVerification {
     const unchecked = chains.filter(({ tree }) => tree.unchecked > 0)
     if (unchecked.length > 0) {
       const what = `Signatures of ${unchecked.length} chains were not checked: give --keys`
-      this.#notes.push({ file: PLACE, writer: '', seq: 0, what })
+      this.#findings.note({ file: PLACE, writer: '', seq: 0 }, what)
     }
     const openCalls = this.#countCalls()
-    const enough = this.#entries > 0 && this.#unreadable === 0
+    const enough = this.#entries > 0 && this.#findings.unreadable === 0
+    const { problems, problemsTotal, notes } = this.#findings
     const holds = enough && (unchecked.length === 0 || !strict) ? 0 : 2
     return {
-      exitCode: this.#problemsTotal > 0 ? 1 : holds,
+      exitCode: problemsTotal > 0 ? 1 : holds,
       files: [PLACE],
       chains: chains.length,
       entries: this.#entries,
       unacknowledged: 0,
       openCalls,
       signed: chains.reduce((sum, { tree }) => sum + tree.signedSize, 0),
-      problems: this.#problems,
-      problemsTotal: this.#problemsTotal,
-      notes: this.#notes,
+      problems,
+      problemsTotal,
+      notes,
     }
   }
 
@@ -215,14 +210,11 @@ class RemoteVerification {
   }
 
   #note(chain: ChainState, what: string): void {
-    if (this.#notes.length >= FINDINGS_MAX) return
-    this.#notes.push({ file: PLACE, writer: chain.writer, seq: 1, what })
+    this.#findings.note({ file: PLACE, writer: chain.writer, seq: 1 }, what)
   }
 
-  #problem(chain: Pick<ChainState, 'writer'>, seq: number, what: string): void {
-    this.#problemsTotal++
-    if (this.#problems.length >= FINDINGS_MAX) return
-    this.#problems.push({ file: PLACE, writer: chain.writer, seq, what })
+  #problem({ writer }: Pick<ChainState, 'writer'>, seq: number, what: string): void {
+    this.#findings.problem({ file: PLACE, writer, seq }, what)
   }
 }
 

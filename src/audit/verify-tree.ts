@@ -2,8 +2,9 @@ import { existsSync, readFileSync, statSync } from 'node:fs'
 
 import { CompactRange } from './merkle.ts'
 import { fromBase64, isSignedBy, type Note, originOf, parseNote } from './note.ts'
+import type { EntryRow } from './rows.ts'
 import { keyListPath, type ListedKey, readKeyList } from './signing-key.ts'
-import type { EntryRow, ParsedBody } from './verify-chain.ts'
+import type { ParsedBody } from './verify-chain.ts'
 import type { VerifyOptions } from './verify-types.ts'
 
 /** What a verifier holds against a log from outside it. */

@@ -3,6 +3,8 @@ import type { Database } from 'better-sqlite3'
 import { BATCH_ENTRIES_MAX } from './batch.ts'
 import { epochFiles, openForReading, refuseStrangePlaces } from './file.ts'
 import { retentionsIn, retentionsOf } from './retention.ts'
+import { chainRows, type EntryRow, everyRow, openingBody } from './rows.ts'
+import { CallCheck } from './verify-calls.ts'
 import {
   absentOrigins,
   type Allowed,
@@ -15,26 +17,17 @@ import {
   unsignedGaps,
   upTo,
 } from './verify-chain.ts'
-import type { EntryRow, ParsedBody } from './verify-chain.ts'
+import type { ParsedBody } from './verify-chain.ts'
+import { Findings, type FoundAt } from './verify-findings.ts'
 import { PersonalCheck } from './verify-personal.ts'
 import { type Evidence, gatherEvidence, NO_EVIDENCE } from './verify-tree.ts'
-import type { Finding, VerifyOptions, VerifyResult } from './verify-types.ts'
+import type { VerifyOptions, VerifyResult } from './verify-types.ts'
 import type { Head } from './writer-body.ts'
 
 export type { Finding, VerifyOptions, VerifyResult } from './verify-types.ts'
 
-const FINDINGS_MAX = 100
 /** A checkpoint comes every 1,024 entries, and rides with the batch after them. */
 const UNSIGNED_ENTRIES_MAX = 4 * BATCH_ENTRIES_MAX
-/** Short reads, so that a running sidecar can go on reusing its write-ahead log. */
-const ROWS_A_READ = 500
-
-interface ChainRow {
-  readonly id: number
-  readonly writer_id: Buffer
-  readonly epoch: number
-}
-
 /**
  * Verifies the log at `path` with all its epochs: every hash and link, no gap, every chain opened
  * and followed where it says so, every checkpoint over exactly the entries before it, consistent with
@@ -87,26 +80,21 @@ class Verification {
   readonly #retentions: Allowed[] = []
   readonly #personal: PersonalCheck
   #evidence: Evidence = NO_EVIDENCE
-  readonly #open = new Map<string, { readonly chain: ChainState; readonly seq: number }>()
-  readonly #problems: Finding[] = []
-  readonly #notes: Finding[] = []
-  #problemsTotal = 0
+  readonly #findings = new Findings()
+  readonly #calls = new CallCheck(this.#findings)
   #entries = 0
   #unacknowledged = 0
-  #unreadable = 0
 
   constructor(isWhole: boolean) {
     this.#personal = new PersonalCheck(isWhole)
   }
 
   note(file: string, what: string, chain?: ChainState): void {
-    if (this.#notes.length >= FINDINGS_MAX) return
-    this.#notes.push({ file, writer: chain?.writer ?? '', seq: chain?.seq ?? 0, what })
+    this.#findings.note({ file, writer: chain?.writer ?? '', seq: chain?.seq ?? 0 }, what)
   }
 
   unreadable(file: string, why: string): void {
-    this.#unreadable++
-    this.note(file, `It cannot be read: ${why}`)
+    this.#findings.cannotRead(file, why)
   }
 
   /** Collects what the log is held against. */
@@ -126,14 +114,12 @@ class Verification {
 
   /** Learns first where writers went on in a later file, and what was pruned: neither is missing. */
   readCuts(db: Database): void {
-    const first = db.prepare<[number], { body: Buffer }>(
-      'SELECT body FROM entries WHERE chain = ? AND seq = 1',
-    )
+    const first = openingBody(db)
     const names = new Map<number, string>()
-    for (const row of db.prepare<[], ChainRow>('SELECT id, writer_id, epoch FROM chains').all()) {
+    for (const row of chainRows(db)) {
       names.set(row.id, keyOf(row.writer_id.toString('hex'), row.epoch))
-      const opening = first.get(row.id)
-      const head = opening === undefined ? null : parseBody(opening.body)?.continues
+      const opening = first(row.id)
+      const head = opening === null ? null : parseBody(opening)?.continues
       const by = keyOf(row.writer_id.toString('hex'), row.epoch)
       if (isHead(head)) this.#cuts.set(keyOf(head.writer_id, head.epoch), { head, by })
     }
@@ -146,29 +132,19 @@ class Verification {
 
   readFile(db: Database, file: string): void {
     refuseStrangePlaces(db)
-    const read = db.prepare<[number, number], EntryRow>(
-      `SELECT id, chain, seq, occurred_at, kind, request_id, awaits, hash, body
-       FROM entries WHERE id > ? ORDER BY id LIMIT ?`,
-    )
     const chains = new Map<number, ChainState | null>()
     this.#personal.open(db)
     this.#addChains(db, file, chains)
-    let id = Number.MIN_SAFE_INTEGER
     let before: ChainState | null = null
-    for (;;) {
-      const rows = read.all(id, ROWS_A_READ)
-      for (const row of rows) {
-        // A command may have begun a chain since.
-        if (!chains.has(row.chain)) this.#addChains(db, file, chains)
-        const chain = chains.get(row.chain) ?? null
-        if (chain === null) this.#stranger(file, row, chains)
-        else {
-          this.#entry(chain, row, before)
-          before = chain
-        }
-        id = row.id
+    for (const row of everyRow(db)) {
+      // A command may have begun a chain since.
+      if (!chains.has(row.chain)) this.#addChains(db, file, chains)
+      const chain = chains.get(row.chain) ?? null
+      if (chain === null) this.#stranger(file, row, chains)
+      else {
+        this.#entry(chain, row, before)
+        before = chain
       }
-      if (rows.length < ROWS_A_READ) return
     }
   }
 
@@ -179,26 +155,27 @@ class Verification {
     this.#ununsignedGaps()
     this.#unsignedRedactions()
     this.#tails()
-    const openCalls = this.#countOpen()
+    const openCalls = this.#calls.count((chain) => this.#isOver(chain), this.#pruned.size > 0)
     const absent = absentOrigins(this.#evidence, chains)
     for (const origin of absent) this.note('', `Published and not in this log: ${origin}`)
     if (files.length > 0 && this.#entries === 0) this.note(files.join(' '), 'It has no entries')
     const unchecked = chains.filter(({ tree }) => tree.unchecked > 0)
     const why = 'Its signatures were not checked: there is no key list'
     for (const chain of unchecked) this.note(chain.file, why, chain)
-    const enough = this.#entries > 0 && this.#unreadable === 0 && unchecked.length === 0
+    const enough = this.#entries > 0 && this.#findings.unreadable === 0 && unchecked.length === 0
+    const { problems, problemsTotal, notes } = this.#findings
     const holds = enough && (unattested.length + absent.length === 0 || !strict) ? 0 : 2
     return {
-      exitCode: this.#problemsTotal > 0 ? 1 : holds,
+      exitCode: problemsTotal > 0 ? 1 : holds,
       files,
       chains: chains.length,
       entries: this.#entries,
       unacknowledged: this.#unacknowledged,
       signed: chains.reduce((sum, { tree }) => sum + tree.signedSize, 0),
       openCalls,
-      problems: this.#problems,
-      problemsTotal: this.#problemsTotal,
-      notes: this.#notes,
+      problems,
+      problemsTotal,
+      notes,
     }
   }
 
@@ -245,25 +222,12 @@ class Verification {
     }
   }
 
-  #countOpen(): number {
-    let openCalls = 0
-    for (const { chain, seq } of this.#open.values()) {
-      if (!this.#isOver(chain)) openCalls++
-      // Who recovered the chain told the outcome, and that may have been pruned since.
-      else if (chain.recovered && this.#pruned.size > 0) continue
-      else this.#problem({ ...place(chain), seq }, 'The outcome of this call is missing')
-    }
-    return openCalls
-  }
-
-  #problem(at: Omit<Finding, 'what'>, what: string): void {
-    this.#problemsTotal++
-    if (this.#problems.length >= FINDINGS_MAX) return
-    this.#problems.push({ file: at.file, writer: at.writer, seq: at.seq, what })
+  #problem(at: FoundAt, what: string): void {
+    this.#findings.problem(at, what)
   }
 
   #addChains(db: Database, file: string, chains: Map<number, ChainState | null>): void {
-    for (const row of db.prepare<[], ChainRow>('SELECT id, writer_id, epoch FROM chains').all()) {
+    for (const row of chainRows(db)) {
       if (chains.get(row.id)) continue
       const at = { file, writer: row.writer_id.toString('hex'), seq: 0 }
       if (row.writer_id.length !== 16) {
@@ -305,22 +269,7 @@ class Verification {
     if (row.kind === 'retention') {
       this.#retentions.push({ chain, seq: row.seq, pruned: retentionsIn(row.body) })
     }
-    this.#call(chain, row)
-  }
-
-  /** One outcome for each forwarded call, and none without a decision. */
-  #call(chain: ChainState, row: EntryRow): void {
-    const at = { ...place(chain), seq: row.seq }
-    if (row.awaits === 1) {
-      if (this.#open.has(row.request_id)) {
-        this.#problem(at, 'A second decision for a call that has no outcome yet')
-      }
-      this.#open.set(row.request_id, { chain, seq: row.seq })
-    } else if (row.kind === 'outcome' && !this.#open.delete(row.request_id)) {
-      // Its decision may have been pruned; that nothing else is gone is what the links say.
-      if (this.#pruned.size > 0) return
-      this.#problem(at, 'An outcome without a decision, or a second one for its call')
-    }
+    this.#calls.take(chain, row, this.#pruned.size > 0)
   }
 
   /** What a new writer says about those before it pins their ends. */
@@ -338,7 +287,7 @@ class Verification {
     for (const head of Array.isArray(recovers) ? recovers : []) this.#recovery(at, head)
   }
 
-  #recovery(at: Omit<Finding, 'what'>, head: unknown): void {
+  #recovery(at: FoundAt, head: unknown): void {
     const left = isHead(head) ? this.#chains.get(keyOf(head.writer_id, head.epoch)) : undefined
     if (!isHead(head) || left === undefined || !left.standsAt(head)) {
       this.#problem(at, 'It names the end of a chain that does not end there')
