@@ -65,6 +65,8 @@ export interface Principal {
   readonly user: string
   readonly roles: readonly string[]
   readonly labels: Readonly<Record<string, string>>
+  /** Names of the upstreams its calls may go to; absent: all of them. */
+  readonly upstreams?: readonly string[]
   /** Socket address of the caller; IPv6 as its /64. */
   readonly ip: string
 }

@@ -168,7 +168,7 @@ export class Governor {
     // Calls may have taken all of the time; what they left is still sent where that is quick.
     const leastMs = Math.min(drainMs, SHIP_LEAST_MS)
     await this.#shared.recorder.close(Math.max(leastMs, deadlineMs - monotonicMs()))
-    this.#store.close()
+    await this.#store.close()
     const running = this.#world === undefined ? [] : poolsOf(this.#world)
     const pools = [...running, ...this.#retiring]
     await Promise.all(pools.map((pool) => pool.destroy()))

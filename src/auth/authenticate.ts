@@ -86,8 +86,9 @@ function keyPrincipal(record: KeyRecord | null, ip: string): Principal {
   }
   const known = principals.get(record)
   if (known !== undefined && known.ip === ip) return known
-  const { keyId, tenant, name: keyName, user, roles, labels } = record
-  const principal: Principal = { via: 'key', tenant, keyId, keyName, user, roles, labels, ip }
+  const { keyId, tenant, name: keyName, user, roles, labels, upstreams } = record
+  const base: Principal = { via: 'key', tenant, keyId, keyName, user, roles, labels, ip }
+  const principal = upstreams.length === 0 ? base : { ...base, upstreams }
   principals.set(record, principal)
   return principal
 }

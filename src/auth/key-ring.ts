@@ -1,15 +1,9 @@
 import bcrypt from 'bcrypt'
 
 import { GovernorError } from '../errors.ts'
+import type { KeySource } from './key-store.ts'
 import { isUsable, type KeyRecord } from './key.ts'
-import { VerifyCache } from './verify-cache.ts'
-
-/** Where keys come from; SQLite here, fleets elsewhere. Methods may throw: that is a 503, never a 401. */
-export interface KeyStore {
-  find(keyId: string): KeyRecord | null
-  /** Changes whenever any record may have changed. */
-  version(): string
-}
+import { type StoredHashes, VerifyCache } from './verify-cache.ts'
 
 export type CacheResult = (
   cache: 'key_records' | 'verified_secrets',
@@ -24,10 +18,13 @@ interface Unseen {
   readonly record: KeyRecord
   readonly secret: string
   readonly digest: string
-  readonly nowMs: number
+  /** Of the key, and of the former secret where that opens at this moment. */
+  readonly hashes: StoredHashes
 }
 
 const RECORDS_MAX = 10_000
+/** Keys whose last use waits to be kept; they are taken every few seconds. */
+const USES_MAX = 10_000
 /** Four bcrypt at once hold libuv's four threads, DNS and files with them; two leave them free. */
 const BCRYPT_AT_ONCE_MAX = 2
 const WAITING_PER_KEY_MAX = 8
@@ -38,17 +35,18 @@ const WAITING_MAX = 64
  * the store changes. Unknown ids and malformed keys never reach bcrypt.
  */
 export class KeyRing {
-  readonly #store: KeyStore
+  readonly #store: KeySource
   readonly #count: CacheResult
   readonly #records = new Map<string, KeyRecord>()
   readonly #verified = new VerifyCache()
-  readonly #comparing = new Map<string, Promise<boolean>>()
+  readonly #comparing = new Map<string, Promise<string | null>>()
+  readonly #uses = new Map<string, number>()
   readonly #waitingByKey = new Map<string, number>()
   readonly #turns: (() => void)[] = []
   #running = 0
   #version: string
 
-  constructor(store: KeyStore, count: CacheResult = () => {}) {
+  constructor(store: KeySource, count: CacheResult = () => {}) {
     this.#store = store
     this.#count = count
     this.#version = store.version()
@@ -94,18 +92,41 @@ export class KeyRing {
     const record = this.#record(keyId)
     if (record === null || !isUsable(record, nowMs)) return null
     const digest = this.#verified.digest(keyId, secret)
-    const known = this.#verified.get(digest, record.hash)
+    const formerHash = openFormer(record, nowMs)
+    const known = this.#verified.get(digest, record.hash, formerHash)
     this.#count('verified_secrets', known === null ? 'miss' : 'hit')
-    if (known !== null) return known === 'valid' ? record : null
-    return this.#verifyUnseen({ record, secret, digest, nowMs })
+    if (known === 'wrong') return null
+    if (known === 'valid') {
+      this.#note(keyId, nowMs)
+      return record
+    }
+    return this.#verifyUnseen({ record, secret, digest, hashes: [record.hash, formerHash] }, nowMs)
   }
 
-  async #verifyUnseen({ record, secret, digest, nowMs }: Unseen): Promise<KeyRecord | null> {
-    const { keyId } = record
-    const valid = await this.#compareOnce(digest, record, secret)
-    // The key may have been revoked while bcrypt ran.
+  /** When keys were last used, milliseconds since 1970 by key id, at most `max`; each is told once. */
+  takeUses(max: number): Map<string, number> {
+    const taken = new Map<string, number>()
+    for (const [keyId, usedAtMs] of this.#uses) {
+      if (taken.size >= max) break
+      taken.set(keyId, usedAtMs)
+      this.#uses.delete(keyId)
+    }
+    return taken
+  }
+
+  #note(keyId: string, nowMs: number): void {
+    if (this.#uses.size < USES_MAX || this.#uses.has(keyId)) this.#uses.set(keyId, nowMs)
+  }
+
+  async #verifyUnseen(unseen: Unseen, nowMs: number): Promise<KeyRecord | null> {
+    const { keyId } = unseen.record
+    const opens = await this.#compareOnce(unseen)
+    // The key may have been revoked, or have another secret, since bcrypt began.
     const now = this.#record(keyId)
-    return valid && now !== null && isUsable(now, nowMs) ? now : null
+    if (opens === null || now === null || !isUsable(now, nowMs)) return null
+    if (opens !== now.hash && opens !== openFormer(now, nowMs)) return null
+    this.#note(keyId, nowMs)
+    return now
   }
 
   #record(keyId: string): KeyRecord | null {
@@ -130,20 +151,22 @@ export class KeyRing {
   }
 
   /** A client that starts with a burst sends one secret many times: it is compared once. */
-  #compareOnce(digest: string, record: KeyRecord, secret: string): Promise<boolean> {
+  #compareOnce(unseen: Unseen): Promise<string | null> {
+    const { digest, hashes } = unseen
     const running = this.#comparing.get(digest)
     if (running !== undefined) return running
-    const comparing = this.#compare(record, secret)
-      .then((valid) => {
-        this.#verified.set(digest, record.hash, valid ? 'valid' : 'wrong')
-        return valid
+    const comparing = this.#compare(unseen)
+      .then((opens) => {
+        this.#verified.set(digest, opens, hashes)
+        return opens
       })
       .finally(() => this.#comparing.delete(digest))
     this.#comparing.set(digest, comparing)
     return comparing
   }
 
-  async #compare(record: KeyRecord, secret: string): Promise<boolean> {
+  /** The hash that the secret is the one behind; null where it is none's. */
+  async #compare({ record, secret, hashes }: Unseen): Promise<string | null> {
     const waiting = this.#waitingByKey.get(record.keyId) ?? 0
     if (waiting >= WAITING_PER_KEY_MAX || this.#turns.length >= WAITING_MAX) {
       throw new GovernorError('AUTH_BUSY', { headers: { 'retry-after': '1' } })
@@ -151,7 +174,10 @@ export class KeyRing {
     this.#waitingByKey.set(record.keyId, waiting + 1)
     try {
       await this.#turn()
-      return await bcrypt.compare(secret, record.hash)
+      for (const hash of hashes) {
+        if (hash !== null && (await bcrypt.compare(secret, hash))) return hash
+      }
+      return null
     } finally {
       this.#next()
       const left = this.#waitingByKey.get(record.keyId)! - 1
@@ -173,4 +199,9 @@ export class KeyRing {
     if (turn === undefined) this.#running -= 1
     else turn()
   }
+}
+
+/** The hash of the former secret while it opens. */
+function openFormer({ former }: KeyRecord, nowMs: number): string | null {
+  return former !== null && nowMs < former.untilMs ? former.hash : null
 }

@@ -3,7 +3,9 @@ import { hash, randomBytes } from 'node:crypto'
 /** What was found out about one secret: it is the one behind `keyHash`, or it is not. */
 export type Verdict = 'valid' | 'wrong'
 
-const ENTRIES_MAX = 10_000
+/** As many callers as a fleet may have through one sidecar; about 200 bytes each. */
+const VALID_MAX = 100_000
+const WRONG_MAX = 10_000
 
 /**
  * Remembers which secrets bcrypt accepted or refused, so that a key costs 63 ms once and 0.6 µs
@@ -20,20 +22,36 @@ export class VerifyCache {
     return hash('sha256', `${this.#processKey}${keyId}.${secret}`, 'base64')
   }
 
-  /** The verdict on this secret against the hash now stored, or null when it must be verified. */
-  get(digest: string, keyHash: string): Verdict | null {
-    if (this.#valid.get(digest) === keyHash) return 'valid'
-    if (this.#wrong.get(digest) === keyHash) return 'wrong'
-    return null
+  /**
+   * The verdict on this secret against the hash now stored, or against that of the former secret while
+   * it opens; null when it must be verified.
+   */
+  get(digest: string, keyHash: string, formerHash: string | null): Verdict | null {
+    const known = this.#valid.get(digest)
+    if (known !== undefined && (known === keyHash || known === formerHash)) return 'valid'
+    return this.#wrong.get(digest) === together(keyHash, formerHash) ? 'wrong' : null
   }
 
-  set(digest: string, keyHash: string, verdict: Verdict): void {
-    const table = verdict === 'valid' ? this.#valid : this.#wrong
-    if (table.size >= ENTRIES_MAX) table.delete(table.keys().next().value!)
-    table.set(digest, keyHash)
+  /** Keeps which of the stored hashes a secret is the one behind; null: of none of them. */
+  set(digest: string, opens: string | null, [keyHash, formerHash]: StoredHashes): void {
+    if (opens !== null) put(this.#valid, VALID_MAX, [digest, opens])
+    else put(this.#wrong, WRONG_MAX, [digest, together(keyHash, formerHash)])
   }
 
   get size(): number {
     return this.#valid.size + this.#wrong.size
   }
+}
+
+/** Of the secret of a key, and of the one before it while that opens. */
+export type StoredHashes = readonly [keyHash: string, formerHash: string | null]
+
+/** What a secret was wrong for: once another hash is stored, it has to be looked at again. */
+function together(keyHash: string, formerHash: string | null): string {
+  return formerHash === null ? keyHash : keyHash + formerHash
+}
+
+function put(table: Map<string, string>, max: number, [digest, value]: [string, string]): void {
+  if (table.size >= max) table.delete(table.keys().next().value!)
+  table.set(digest, value)
 }

@@ -42,6 +42,15 @@ export function lifetime(value: string): number {
   )
 }
 
+const OVERLAP_MS_MAX = 30 * 86_400_000
+
+/** Nothing to 30 days, milliseconds. */
+export function overlap(value: string): number {
+  const ms = duration(value)
+  if (ms <= OVERLAP_MS_MAX) return ms
+  throw new InvalidArgumentError('Expected 0s to 30d')
+}
+
 /** A number and a unit like `90d`, milliseconds. */
 export function duration(value: string): number {
   const parsed = parseDuration(value)

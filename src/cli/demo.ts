@@ -2,12 +2,11 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-import { SqliteKeyStore } from '../auth/key-store-sqlite.ts'
 import { Governor } from '../governor.ts'
+import { commandAdmin, createKey, openKeyStore } from '../key-admin.ts'
 import { loadConfig, renderProblems } from '../load-config.ts'
 import { silentLog } from '../log.ts'
 import { auditTail, auditVerify } from './audit.ts'
-import { createKey } from './keys.ts'
 
 export interface DemoOptions {
   readonly version: string
@@ -110,7 +109,7 @@ async function callAll(
   write: (text: string) => void,
 ): Promise<number> {
   const { snapshot } = governor
-  const store = SqliteKeyStore.open(snapshot.auth.keys.path)
+  const store = await openKeyStore(snapshot)
   const spec = {
     tenant: 'demo',
     name: 'demo',
@@ -119,7 +118,9 @@ async function callAll(
     labels: {},
     expiresAtMs: null,
   }
-  const { key } = await createKey(store, { snapshot, version }, spec).finally(() => store.close())
+  const admin = commandAdmin(store, { snapshot, version })
+  const { key } = await createKey(admin, spec)
+  await store.close()
   let failures = 0
   for (const step of STEPS) {
     const answer = await fetch(`http://127.0.0.1:${governor.proxy.port}${step.path}`, {

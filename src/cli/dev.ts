@@ -1,9 +1,9 @@
-import { SqliteKeyStore } from '../auth/key-store-sqlite.ts'
+import { allKeys } from '../auth/key-store.ts'
 import { wallMs } from '../clock.ts'
 import type { Facts, Principal } from '../exchange.ts'
 import type { Governor } from '../governor.ts'
+import { commandAdmin, createKey, openKeyStore } from '../key-admin.ts'
 import { evaluate } from '../policy/evaluate.ts'
-import { createKey } from './keys.ts'
 
 const DAY_MS = 86_400_000
 const DEV = { tenant: 'dev', name: 'dev', user: '', roles: ['developer'], labels: {} }
@@ -11,17 +11,16 @@ const DEV = { tenant: 'dev', name: 'dev', user: '', roles: ['developer'], labels
 /** Makes a key named `dev` for a day and revokes the ones made at former starts. */
 export async function devKey(governor: Governor, version: string): Promise<string> {
   const { snapshot } = governor
-  const store = SqliteKeyStore.open(snapshot.auth.keys.path)
+  const store = await openKeyStore(snapshot)
   try {
-    const former = store.list().filter(({ name, tenant, revokedAtMs }) => {
-      return name === DEV.name && tenant === DEV.tenant && revokedAtMs === null
-    })
-    for (const { keyId } of former) store.revoke(keyId, wallMs())
+    for await (const { keyId, name, revokedAtMs } of allKeys(store, DEV.tenant)) {
+      if (name === DEV.name && revokedAtMs === null) await store.revoke(keyId, wallMs())
+    }
     const spec = { ...DEV, expiresAtMs: wallMs() + DAY_MS }
-    const { key } = await createKey(store, { snapshot, version }, spec)
+    const { key } = await createKey(commandAdmin(store, { snapshot, version }), spec)
     return key
   } finally {
-    store.close()
+    await store.close()
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 
 import { wallMs } from '../clock.ts'
-import { append, label, lifetime } from './arguments.ts'
+import { append, label, lifetime, overlap } from './arguments.ts'
 import { type CommandContext, withConfig, withConfigOption } from './command-context.ts'
 
 interface CreateOptions {
@@ -11,12 +11,22 @@ interface CreateOptions {
   user: string
   role: string[]
   label: Record<string, string>
+  upstream: string[]
   expires?: number
 }
 
+interface RotateOptions {
+  config: string
+  overlap: number
+  expires?: number
+}
+
+/** Long enough to bring a new secret to where the old one is. */
+const DAY_MS = 86_400_000
+
 /** Adds `governor keys` and what it does. */
 export function addKeysCommands(program: Command, context: CommandContext): void {
-  const keys = program.command('keys').description('make, list and revoke keys')
+  const keys = program.command('keys').description('make, list, rotate and revoke keys')
 
   withConfigOption(keys.command('create'))
     .description('make a key; it is shown once, alone on the last line')
@@ -25,21 +35,43 @@ export function addKeysCommands(program: Command, context: CommandContext): void
     .option('--user <user>', 'the person or service behind it', '')
     .option('--role <role>', 'a role, repeatable', append, [])
     .option('--label <name=value>', 'a label, repeatable', label, {})
+    .option(
+      '--upstream <name>',
+      'an upstream its calls may go to, repeatable; all without',
+      append,
+      [],
+    )
     .option('--expires <duration>', 'how long it lives, such as 90d', lifetime)
     .action(async (given: CreateOptions) => {
       const { keysCreate } = await import('./keys.ts')
       const expiresAtMs = given.expires === undefined ? null : wallMs() + given.expires
-      const { tenant, name, user, role: roles, label: labels } = given
-      const spec = { tenant, name, user, roles, labels, expiresAtMs }
+      const { tenant, name, user, role: roles, label: labels, upstream: upstreams } = given
+      const spec = { tenant, name, user, roles, labels, upstreams, expiresAtMs }
       await withConfig(context, given.config, (loaded) => keysCreate(loaded, spec))
     })
 
   withConfigOption(keys.command('list'))
     .description('list all keys, never their secrets')
+    .option('--tenant <tenant>', 'only its keys')
     .option('--json', 'one JSON object a line', false)
-    .action(async (given: { config: string; json: boolean }) => {
+    .action(async (given: { config: string; json: boolean; tenant?: string }) => {
       const { keysList } = await import('./keys.ts')
-      await withConfig(context, given.config, (loaded) => keysList(loaded, given.json))
+      const { config, json, tenant = null } = given
+      await withConfig(context, config, (loaded) => keysList(loaded, { json, tenant }))
+    })
+
+  withConfigOption(keys.command('rotate'))
+    .description('give a key another secret; it is shown once, alone on the last line')
+    .argument('<key_id>', 'the part of the key before the dot')
+    .option('--overlap <duration>', 'how long the former secret opens, too', overlap, DAY_MS)
+    .option('--expires <duration>', 'how long the key lives from now; as before without', lifetime)
+    .action(async (keyId: string, given: RotateOptions) => {
+      const { keysRotate } = await import('./keys.ts')
+      const { config, overlap: overlapMs, expires } = given
+      const end = expires === undefined ? {} : { expiresAtMs: wallMs() + expires }
+      await withConfig(context, config, (loaded) =>
+        keysRotate(loaded, keyId, { overlapMs, ...end }),
+      )
     })
 
   withConfigOption(keys.command('revoke'))

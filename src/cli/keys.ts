@@ -1,14 +1,21 @@
 import { existsSync } from 'node:fs'
 
-import bcrypt from 'bcrypt'
-
-import { appendOnce } from '../audit/append-once.ts'
-import { adminBody } from '../audit/entry.ts'
 import { escapeText } from '../audit/format.ts'
-import { aboutStore, SqliteKeyStore } from '../auth/key-store-sqlite.ts'
-import { generateKey, type KeyRecord, type KeySpec } from '../auth/key.ts'
+import { allKeys, type KeyStore } from '../auth/key-store.ts'
+import type { KeySpec } from '../auth/key.ts'
 import { wallMs } from '../clock.ts'
 import type { Snapshot } from '../config/snapshot.ts'
+import {
+  commandAdmin,
+  createKey,
+  keyLine,
+  openKeyStore,
+  revokeKey,
+  rotateKey,
+  type RotationSpec,
+  shownKey,
+  specProblem,
+} from '../key-admin.ts'
 
 /** Where a key command works: the store and the log of one configuration. */
 export interface KeysContext {
@@ -17,66 +24,62 @@ export interface KeysContext {
   readonly write: (text: string) => void
 }
 
-/**
- * Makes a key and returns it; this is the only time its secret exists outside its hash. The audit
- * entry comes first: an act that cannot be recorded does not happen. Throws what store or log throw.
- */
-export async function createKey(
-  store: SqliteKeyStore,
-  { snapshot, version }: Omit<KeysContext, 'write'>,
-  spec: KeySpec,
-): Promise<{ readonly keyId: string; readonly key: string }> {
-  const { keyId, secret } = generateKey()
-  const hash = await bcrypt.hash(secret, snapshot.auth.keys.bcryptCost)
-  const nowMs = wallMs()
-  const about = { key_id: keyId, tenant: spec.tenant, name: spec.name, roles: spec.roles.join(' ') }
-  const body = adminBody('keys.create', about, nowMs)
-  appendOnce(snapshot.audit.path, version, [{ kind: 'admin', body }])
-  store.create(spec, { keyId, hash, createdAtMs: nowMs })
-  return { keyId, key: `${keyId}.${secret}` }
-}
-
 /** `governor keys create`: prints the key once, alone on the last line. */
 export async function keysCreate(context: KeysContext, spec: KeySpec): Promise<number> {
-  const problem = specProblem(spec)
+  const problem = specProblem(spec) ?? upstreamProblem(context.snapshot, spec)
   if (problem !== null) {
     context.write(`${problem}\n`)
     return 2
   }
   return withStore(context, async (store) => {
-    const { keyId, key } = await createKey(store, context, spec)
-    const until =
-      spec.expiresAtMs === null
-        ? 'never expires'
-        : `expires ${new Date(spec.expiresAtMs).toISOString()}`
-    context.write(`Key ${keyId} of tenant ${spec.tenant}, named ${spec.name}, ${until}.\n`)
+    const { keyId, key } = await createKey(commandAdmin(store, context), spec)
+    context.write(
+      `Key ${keyId} of tenant ${spec.tenant}, named ${spec.name}, ${end(spec.expiresAtMs)}.\n`,
+    )
     context.write(`It is shown this once:\n${key}\n`)
     return 0
   })
 }
 
+/** A name that no upstream has would refuse every call of the key. */
+function upstreamProblem({ upstreams }: Snapshot, { upstreams: given = [] }: KeySpec) {
+  const names = upstreams.map(({ name }) => name)
+  const unknown = given.find((name) => !names.includes(name))
+  if (unknown === undefined) return null
+  return `Cannot take --upstream ${JSON.stringify(unknown)}: the configuration has ${names.join(', ')}`
+}
+
+function end(expiresAtMs: number | null): string {
+  return expiresAtMs === null ? 'never expires' : `expires ${new Date(expiresAtMs).toISOString()}`
+}
+
 const NO_KEYS = 'No keys yet. Make one with: governor keys create --tenant NAME --name NAME\n'
 
+/** Which keys are listed, and how. */
+export interface ListOptions {
+  readonly json: boolean
+  readonly tenant: string | null
+}
+
 /** `governor keys list`: every key, newest last, never a secret or its hash. */
-export async function keysList(context: KeysContext, json: boolean): Promise<number> {
+export async function keysList(
+  context: KeysContext,
+  { json, tenant }: ListOptions,
+): Promise<number> {
   // Looking must not make a store, where a path is mistyped least of all.
-  if (!existsSync(context.snapshot.auth.keys.path)) {
+  if (missing(context.snapshot)) {
     if (!json) context.write(NO_KEYS)
     return 0
   }
   return withStore(context, async (store) => {
-    const records = store.list()
-    if (json) {
-      for (const record of records) {
-        const { hash: _secret, ...shown } = record
-        context.write(`${JSON.stringify(shown)}\n`)
-      }
-      return 0
+    const nowMs = wallMs()
+    let listed = 0
+    for await (const record of allKeys(store, tenant)) {
+      listed += 1
+      const line = json ? JSON.stringify(shownKey(record)) : escapeText(keyLine(record, nowMs))
+      context.write(`${line}\n`)
     }
-    if (records.length === 0) {
-      context.write(NO_KEYS)
-    }
-    for (const record of records) context.write(`${escapeText(line(record, wallMs()))}\n`)
+    if (listed === 0 && !json) context.write(NO_KEYS)
     return 0
   })
 }
@@ -84,37 +87,78 @@ export async function keysList(context: KeysContext, json: boolean): Promise<num
 /** A key id is shorter; whoever pastes a whole key must not find its secret in a terminal's log. */
 const SHOWN_CHARS_MAX = 36
 
-/** `governor keys revoke`: at once for new calls; a running sidecar sees it within a second. */
-export async function keysRevoke(context: KeysContext, keyId: string): Promise<number> {
-  const { snapshot, version, write } = context
-  const shown = escapeText(keyId.slice(0, SHOWN_CHARS_MAX))
-  if (!existsSync(snapshot.auth.keys.path)) {
-    write(`No key ${shown}: there is no key store ${snapshot.auth.keys.path} (auth.keys.path)\n`)
-    return 1
-  }
+function shown(keyId: string): string {
+  return escapeText(keyId.slice(0, SHOWN_CHARS_MAX))
+}
+
+/** `governor keys rotate`: another secret for the same key, shown once, alone on the last line. */
+export async function keysRotate(
+  context: KeysContext,
+  keyId: string,
+  spec: RotationSpec,
+): Promise<number> {
+  if (noStore(context, keyId)) return 1
   return withStore(context, async (store) => {
-    const record = store.find(keyId)
-    if (record === null || record.revokedAtMs !== null) {
-      write(record === null ? `No key ${shown}\n` : `Key ${shown} was revoked before\n`)
+    const admin = commandAdmin(store, context)
+    const rotated = await rotateKey(admin, { keyId, tenant: null }, spec)
+    if (rotated.outcome !== 'rotated') {
+      context.write(`${NOT_ROTATED[rotated.outcome](shown(keyId))}\n`)
       return 1
     }
-    const nowMs = wallMs()
-    const about = { key_id: keyId, tenant: record.tenant, name: record.name }
-    const body = adminBody('keys.revoke', about, nowMs)
-    appendOnce(snapshot.audit.path, version, [{ kind: 'admin', body }])
-    store.revoke(keyId, nowMs)
-    write(`Revoked ${keyId} of tenant ${record.tenant}, named ${record.name}.\n`)
+    const { former } = rotated.record
+    const until =
+      former === null
+        ? 'The former secret opens nothing any more'
+        : `The former secret opens until ${new Date(former.untilMs).toISOString()}, too`
+    context.write(`Rotated ${keyId}, ${end(rotated.record.expiresAtMs)}. ${until}.\n`)
+    context.write(`It is shown this once:\n${rotated.key}\n`)
     return 0
   })
 }
 
+const NOT_ROTATED = {
+  unknown: (keyId: string) => `No key ${keyId}`,
+  revoked: (keyId: string) => `Key ${keyId} was revoked: make another with governor keys create`,
+  expired: (keyId: string) => `Key ${keyId} has expired: give it another end with --expires`,
+  changed: (keyId: string) => `Key ${keyId} was changed by somebody else just now: try again`,
+}
+
+/** `governor keys revoke`: at once for new calls; a running sidecar sees it within a second. */
+export async function keysRevoke(context: KeysContext, keyId: string): Promise<number> {
+  if (noStore(context, keyId)) return 1
+  return withStore(context, async (store) => {
+    const revoked = await revokeKey(commandAdmin(store, context), { keyId, tenant: null })
+    if (revoked.outcome !== 'revoked') {
+      const before = `Key ${shown(keyId)} was revoked before\n`
+      context.write(revoked.outcome === 'unknown' ? `No key ${shown(keyId)}\n` : before)
+      return 1
+    }
+    const { tenant, name } = revoked.record
+    context.write(`Revoked ${keyId} of tenant ${tenant}, named ${name}.\n`)
+    return 0
+  })
+}
+
+function missing({ auth: { keys } }: Snapshot): boolean {
+  return !existsSync(keys.path)
+}
+
+/** Says that there is no such key, for want of a store. */
+function noStore({ snapshot, write }: KeysContext, keyId: string): boolean {
+  if (!missing(snapshot)) return false
+  write(
+    `No key ${shown(keyId)}: there is no key store ${snapshot.auth.keys.path} (auth.keys.path)\n`,
+  )
+  return true
+}
+
 async function withStore(
   { snapshot, write }: KeysContext,
-  act: (store: SqliteKeyStore) => Promise<number>,
+  act: (store: KeyStore) => Promise<number>,
 ): Promise<number> {
-  let store: SqliteKeyStore
+  let store: KeyStore
   try {
-    store = SqliteKeyStore.open(snapshot.auth.keys.path)
+    store = await openKeyStore(snapshot)
   } catch (error) {
     write(`${escapeText((error as Error).message)}\n`)
     return 2
@@ -122,34 +166,9 @@ async function withStore(
   try {
     return await act(store)
   } catch (error) {
-    const { message } = aboutStore(snapshot.auth.keys.path, error)
-    write(`Nothing was changed: ${escapeText(message)}\n`)
+    write(`Nothing was changed: ${escapeText((error as Error).message)}\n`)
     return 2
   } finally {
-    store.close()
+    await store.close()
   }
-}
-
-const NAME = /^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$/
-
-function specProblem({ tenant, name, user, roles, labels }: KeySpec): string | null {
-  const given: [string, string][] = [
-    ['--tenant', tenant],
-    ['--name', name],
-    ...(user === '' ? [] : [['--user', user] as [string, string]]),
-    ...roles.map((role): [string, string] => ['--role', role]),
-    ...Object.entries(labels)
-      .flat()
-      .map((part): [string, string] => ['--label', part]),
-  ]
-  const wrong = given.find(([, value]) => !NAME.test(value))
-  if (wrong === undefined) return null
-  return `Cannot take ${wrong[0]} ${JSON.stringify(wrong[1])}: expected a letter or digit, then up to 62 of letters, digits, . _ @ -`
-}
-
-function line(record: KeyRecord, nowMs: number): string {
-  const { keyId, tenant, name, roles, expiresAtMs, revokedAtMs } = record
-  const expired = expiresAtMs !== null && expiresAtMs <= nowMs
-  const state = revokedAtMs !== null ? 'revoked' : expired ? 'expired' : 'active'
-  return `${keyId}  ${state.padEnd(7)}  ${tenant}  ${name}  ${roles.join(',') || '-'}`
 }

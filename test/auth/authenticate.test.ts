@@ -8,6 +8,7 @@ import { authenticate } from '../../src/auth/authenticate.ts'
 import { KeyRing } from '../../src/auth/key-ring.ts'
 import { SqliteKeyStore } from '../../src/auth/key-store-sqlite.ts'
 import { generateKey } from '../../src/auth/key.ts'
+import { keyRecord } from '../support/key-record.ts'
 
 const socket = new Socket()
 const POD = { tenant: 'team-a', user: 'pod', roles: ['developer'], labels: {} }
@@ -16,8 +17,7 @@ async function subject(t: Test) {
   const store = SqliteKeyStore.open(join(t.testdir(), 'keys.db'))
   t.teardown(() => store.close())
   const { keyId, secret } = generateKey()
-  const spec = { tenant: 'acme', name: 'ci', user: 'u', roles: [], labels: {}, expiresAtMs: null }
-  store.create(spec, { keyId, hash: await bcrypt.hash(secret, 4), createdAtMs: 0 })
+  await store.create(keyRecord({ keyId, hash: await bcrypt.hash(secret, 4) }))
   const ring = new KeyRing(store)
   const ask = async (headers: Record<string, string>, pod: typeof POD | null) =>
     authenticate(

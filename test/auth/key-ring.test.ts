@@ -7,6 +7,7 @@ import { KeyRing } from '../../src/auth/key-ring.ts'
 import { SqliteKeyStore } from '../../src/auth/key-store-sqlite.ts'
 import { generateKey } from '../../src/auth/key.ts'
 import type { GovernorError } from '../../src/errors.ts'
+import { keyRecord } from '../support/key-record.ts'
 
 const NOW_MS = 1_700_000_000_000
 
@@ -15,13 +16,10 @@ async function subject(t: Test, expiresAtMs: number | null = null) {
   const path = join(t.testdir(), 'keys.db')
   const writer = SqliteKeyStore.open(path)
   const reader = SqliteKeyStore.open(path)
-  t.teardown(() => {
-    writer.close()
-    reader.close()
-  })
+  t.teardown(() => Promise.all([writer.close(), reader.close()]))
   const { keyId, secret } = generateKey()
-  const spec = { tenant: 'acme', name: 'ci', user: '', roles: ['dev'], labels: {}, expiresAtMs }
-  writer.create(spec, { keyId, hash: await bcrypt.hash(secret, 4), createdAtMs: NOW_MS })
+  const hash = await bcrypt.hash(secret, 4)
+  await writer.create(keyRecord({ keyId, hash, expiresAtMs }))
   const looked: string[] = []
   const ring = new KeyRing(reader, (cache, result) => looked.push(`${cache}:${result}`))
   const verify = async (id: string, given: string, nowMs: number) => ring.verify(id, given, nowMs)
@@ -51,20 +49,19 @@ t.test('refresh() sees a key revoked by another process and forgets it', async (
   const { verify, ring, writer, keyId, secret } = await subject(t)
   t.ok(await verify(keyId, secret, NOW_MS))
   t.strictSame([...ring.refresh([keyId], NOW_MS)], [], 'nothing changed yet')
-  t.equal(writer.revoke(keyId, NOW_MS), true)
+  t.equal(await writer.revoke(keyId, NOW_MS), true)
   t.strictSame([...ring.refresh([keyId], NOW_MS)], [[keyId, 'revoked']])
   t.equal(await verify(keyId, secret, NOW_MS), null)
-  t.equal(writer.revoke(keyId, NOW_MS), false, 'revoking twice is not an act')
+  t.equal(await writer.revoke(keyId, NOW_MS), false, 'revoking twice is not an act')
 })
 
 t.test('refresh() finds a revoked key also after another change of the store', async (t) => {
   const { verify, ring, writer, keyId, secret } = await subject(t)
   t.ok(await verify(keyId, secret, NOW_MS))
-  const spec = { tenant: 'acme', name: 'x', user: '', roles: [], labels: {}, expiresAtMs: null }
-  writer.create(spec, { keyId: generateKey().keyId, hash: '', createdAtMs: NOW_MS })
+  await writer.create(keyRecord())
   t.strictSame([...ring.refresh([keyId, ''], NOW_MS)], [])
   t.equal(ring.ended(keyId, NOW_MS), null)
-  writer.revoke(keyId, NOW_MS)
+  await writer.revoke(keyId, NOW_MS)
   t.strictSame([...ring.refresh([keyId, ''], NOW_MS)], [[keyId, 'revoked']])
   t.strictSame([...ring.refresh([keyId], NOW_MS)], [[keyId, 'revoked']], 'as often as it is asked')
   t.equal(ring.ended(keyId, NOW_MS), 'revoked')
@@ -99,27 +96,61 @@ t.test('verify() answers AUTH_BUSY beyond eight unverified secrets of one key', 
 
 t.test('verify() is AUTH_UNAVAILABLE, never a refusal, when the store fails', async (t) => {
   const { verify, reader, keyId, secret } = await subject(t)
-  reader.close()
+  await reader.close()
   await t.rejects(verify(keyId, secret, NOW_MS), { code: 'AUTH_UNAVAILABLE', status: 503 })
 })
 
-t.test('SqliteKeyStore keeps what was given, through a reopening', async (t) => {
-  const { path, keyId } = await subject(t)
-  const again = SqliteKeyStore.open(path)
-  t.teardown(() => again.close())
-  const { hash, ...record } = again.find(keyId)!
-  t.match(hash, /^\$2b\$04\$/)
-  t.strictSame(record, {
-    keyId,
-    tenant: 'acme',
-    name: 'ci',
-    user: '',
-    roles: ['dev'],
-    labels: {},
-    createdAtMs: NOW_MS,
-    expiresAtMs: null,
-    revokedAtMs: null,
-  })
-  t.equal(again.find("x' OR '1'='1"), null)
-  t.equal(again.list().length, 1)
+/** Puts another secret in the place of the first, which opens until `untilMs`. */
+async function rotated(writer: SqliteKeyStore, keyId: string, untilMs: number): Promise<string> {
+  const { secret } = generateKey()
+  const { hash: old } = writer.find(keyId)!
+  const hash = await bcrypt.hash(secret, 4)
+  const former = untilMs > NOW_MS ? { hash: old, untilMs } : null
+  t.equal(await writer.rotate(keyId, old, { hash, former, expiresAtMs: null }), true)
+  return secret
+}
+
+t.test('verify() takes both secrets of a rotated key, until the overlap ends', async (t) => {
+  const { verify, ring, writer, keyId, secret } = await subject(t)
+  t.ok(await verify(keyId, secret, NOW_MS))
+  const next = await rotated(writer, keyId, NOW_MS + 1000)
+  ring.refresh([], NOW_MS)
+  for (const nowMs of [NOW_MS, NOW_MS + 999]) {
+    t.ok(await verify(keyId, secret, nowMs), 'the former')
+    t.ok(await verify(keyId, next, nowMs), 'the new one')
+    t.equal(await verify(keyId, `${next}x`, nowMs), null)
+  }
+  t.equal(await verify(keyId, secret, NOW_MS + 1000), null)
+  t.equal(await verify(keyId, secret, NOW_MS + 1000), null, 'also when it is remembered')
+  t.ok(await verify(keyId, next, NOW_MS + 1000))
+})
+
+t.test('verify() refuses a former secret at once where there is no overlap', async (t) => {
+  const { verify, ring, writer, keyId, secret } = await subject(t)
+  t.ok(await verify(keyId, secret, NOW_MS))
+  const next = await rotated(writer, keyId, NOW_MS)
+  ring.refresh([], NOW_MS)
+  t.equal(await verify(keyId, secret, NOW_MS), null)
+  t.ok(await verify(keyId, next, NOW_MS))
+})
+
+t.test('a wrong secret that a rotation makes right is right', async (t) => {
+  const { verify, ring, writer, keyId } = await subject(t)
+  const { secret } = generateKey()
+  t.equal(await verify(keyId, secret, NOW_MS), null)
+  const { hash: old } = writer.find(keyId)!
+  const hash = await bcrypt.hash(secret, 4)
+  await writer.rotate(keyId, old, { hash, former: null, expiresAtMs: null })
+  ring.refresh([], NOW_MS)
+  t.ok(await verify(keyId, secret, NOW_MS))
+})
+
+t.test('takeUses() tells of each use once, and of none that was refused', async (t) => {
+  const { verify, ring, keyId, secret } = await subject(t)
+  await verify(keyId, `${secret}x`, NOW_MS)
+  t.equal(ring.takeUses(10).size, 0)
+  await verify(keyId, secret, NOW_MS + 1)
+  await verify(keyId, secret, NOW_MS + 2)
+  t.strictSame([...ring.takeUses(10)], [[keyId, NOW_MS + 2]])
+  t.equal(ring.takeUses(10).size, 0)
 })

@@ -90,7 +90,58 @@ t.test('a key store of a newer version is left alone, and the way out said', asy
     t.equal(ran.code, 2, command.join(' '))
     t.match(
       ran.stdout,
-      `Cannot open ${site.keysPath}: it was written by a newer Governor (schema 9, this one knows 1). Use that version, or another auth.keys.path\n`,
+      `Cannot open ${site.keysPath}: it was written by a newer Governor (schema 9, this one knows 2). Use that version, or another auth.keys.path\n`,
     )
   }
+})
+
+t.test(
+  'keys rotate gives a key another secret, and the former one opens for a while',
+  async (t) => {
+    const site = new Site(t.testdir(), configText())
+    const key = await site.createKey()
+    const [keyId = ''] = key.split('.')
+    const rotated = await site.cli('keys', 'rotate', keyId, '--overlap=1h')
+    t.equal(rotated.code, 0, rotated.stdout)
+    const next = rotated.stdout.trim().split('\n').at(-1)!
+    t.match(next, new RegExp(`^${keyId}\\.[A-Za-z0-9_-]{43}$`))
+    t.not(next, key)
+    t.match(rotated.stdout, /The former secret opens until \d{4}-/)
+    const listed = await site.cli('keys', 'list')
+    t.match(listed.stdout, new RegExp(`^${keyId}  rotating  acme  test  -  never used\n$`))
+    const json = await site.cli('keys', 'list', '--json')
+    t.notMatch(json.stdout, /hash|\$2b/, 'no hash is shown')
+    t.strictSame(await site.cli('keys', 'list', '--tenant=other', '--json'), {
+      code: 0,
+      stdout: '',
+      stderr: '',
+    })
+    const at = await site.cli('keys', 'rotate', keyId, '--overlap=0s')
+    t.match(at.stdout, 'The former secret opens nothing any more')
+    t.equal((await site.cli('keys', 'revoke', keyId)).code, 0)
+    const late = await site.cli('keys', 'rotate', keyId)
+    t.strictSame(
+      [late.code, late.stdout],
+      [1, `Key ${keyId} was revoked: make another with governor keys create\n`],
+    )
+    t.strictSame(
+      site
+        .entries()
+        .filter(({ kind }) => kind === 'admin')
+        .map(({ body }) => body['action']),
+      ['keys.create', 'keys.rotate', 'keys.rotate', 'keys.revoke'],
+    )
+    const wrong = await site.cli('keys', 'rotate', keyId, '--overlap=31d')
+    t.strictSame([wrong.code, wrong.stdout], [2, ''])
+    t.match(wrong.stderr, 'Expected 0s to 30d')
+  },
+)
+
+t.test('keys create refuses an upstream that there is not', async (t) => {
+  const site = new Site(t.testdir(), configText())
+  const made = await site.cli('keys', 'create', '--tenant=a', '--name=b', '--upstream=down')
+  t.strictSame(
+    [made.code, made.stdout],
+    [2, 'Cannot take --upstream "down": the configuration has up\n'],
+  )
 })

@@ -7,10 +7,9 @@ import { fileURLToPath } from 'node:url'
 
 import { epochFiles, openForReading } from '../../src/audit/file.ts'
 import { LogReader } from '../../src/audit/query.ts'
-import { SqliteKeyStore } from '../../src/auth/key-store-sqlite.ts'
-import { createKey } from '../../src/cli/keys.ts'
 import type { Snapshot } from '../../src/config/snapshot.ts'
 import { Governor } from '../../src/governor.ts'
+import { commandAdmin, createKey, openKeyStore } from '../../src/key-admin.ts'
 import { loadConfig, renderProblems } from '../../src/load-config.ts'
 import { createLog } from '../../src/log.ts'
 import { type Answered, send, type Sent } from './client.ts'
@@ -164,11 +163,11 @@ export class Site {
   }
 
   async createKey(name = 'test', roles: readonly string[] = []): Promise<string> {
-    const store = SqliteKeyStore.open(this.keysPath)
+    const store = await openKeyStore(this.load())
     const spec = { tenant: 'acme', name, user: '', roles, labels: {}, expiresAtMs: null }
-    const made = await createKey(store, { snapshot: this.load(), version: 'test' }, spec).finally(
-      () => store.close(),
-    )
+    const admin = commandAdmin(store, { snapshot: this.load(), version: 'test' })
+    const made = await createKey(admin, spec)
+    await store.close()
     return made.key
   }
 
