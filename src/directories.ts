@@ -1,4 +1,12 @@
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, statSync } from 'node:fs'
+import {
+  accessSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  statSync,
+} from 'node:fs'
 import { dirname } from 'node:path'
 
 /** Deeper is a mistake, not a place for a file. */
@@ -47,5 +55,23 @@ export function syncDirectory(directory: string): void {
     if (!CANNOT_SYNC.includes(String((error as NodeJS.ErrnoException).code))) throw error
   } finally {
     if (descriptor !== null) closeSync(descriptor)
+  }
+}
+
+/** What better-sqlite3 throws wherever access(2) of the directory fails, whatever the reason. */
+const NO_DIRECTORY = /^Cannot open database because the directory does not exist$/
+
+/**
+ * Opens the SQLite file at `path` by `open`. Where that says that there is no directory, though the
+ * system said another thing (no permission, no directory but a file, a disk that fails), throws what
+ * the system says; an error that is over by then is not one, so `open` is tried once more.
+ */
+export function openWithin<Opened>(path: string, open: () => Opened): Opened {
+  try {
+    return open()
+  } catch (error) {
+    if (!(error instanceof TypeError) || !NO_DIRECTORY.test(error.message)) throw error
+    accessSync(dirname(path))
+    return open()
   }
 }

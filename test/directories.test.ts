@@ -1,9 +1,10 @@
 import { statSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 
+import Database from 'better-sqlite3'
 import t from 'tap'
 
-import { makeDirectories } from '../src/directories.ts'
+import { makeDirectories, openWithin } from '../src/directories.ts'
 
 t.test('makeDirectories() makes what is missing, for its owner alone', async (t) => {
   const dir = t.testdir()
@@ -23,3 +24,26 @@ t.test('makeDirectories() throws where none can be made, and ends', async (t) =>
   t.throws(() => makeDirectories(join(dir, 'dangling')), { code: 'EEXIST' })
   t.throws(() => makeDirectories(join(dir, 'a/'.repeat(40))), /more than 32 directories/)
 })
+
+t.test('openWithin() says why a directory cannot be looked at', async (t) => {
+  const dir = t.testdir({ file: '' })
+  const open = (path: string) => openWithin(path, () => new Database(path))
+  t.throws(() => open(join(dir, 'missing/x.db')), { code: 'ENOENT', message: /missing/ })
+  t.throws(() => open(join(dir, 'file/sub/x.db')), { code: 'ENOTDIR', message: /file/ })
+  t.throws(() => open(join(dir, 'x'.repeat(300), 'x.db')), { code: 'ENAMETOOLONG' })
+  open(join(dir, 'x.db')).close()
+})
+
+t.test(
+  'openWithin() takes a fault that is over for none, and other errors for theirs',
+  async (t) => {
+    const path = join(t.testdir(), 'x.db')
+    let tries = 0
+    const opened = openWithin(path, () => {
+      if (++tries > 1) return 'opened'
+      throw new TypeError('Cannot open database because the directory does not exist')
+    })
+    t.strictSame([opened, tries], ['opened', 2])
+    t.throws(() => openWithin(path, () => new Database('')['nothing' as 'exec']('')), TypeError)
+  },
+)

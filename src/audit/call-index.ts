@@ -2,6 +2,7 @@ import { closeSync, openSync, rmSync } from 'node:fs'
 
 import Database from 'better-sqlite3'
 
+import { openWithin } from '../directories.ts'
 import { type EpochFile, epochFiles, openForReading } from './file.ts'
 import { type StoredEntry, toEntry, type EntryColumns } from './query.ts'
 
@@ -65,7 +66,10 @@ export class CallIndex {
 
   static #openOnce(path: string): CallIndex {
     closeSync(openSync(indexPath(path), 'a', 0o600))
-    const db = new Database(indexPath(path), { timeout: BUSY_MS })
+    const db = openWithin(
+      indexPath(path),
+      () => new Database(indexPath(path), { timeout: BUSY_MS }),
+    )
     try {
       db.pragma('journal_mode = WAL')
       // What a crash takes from it, the next question adds again.

@@ -3,7 +3,7 @@ import { basename, dirname, join, resolve } from 'node:path'
 
 import Database from 'better-sqlite3'
 
-import { makeDirectories, syncDirectory } from '../directories.ts'
+import { makeDirectories, openWithin, syncDirectory } from '../directories.ts'
 import { createPersonal } from './personal.ts'
 
 /**
@@ -82,7 +82,7 @@ export function openForAppend(options: AppendOptions): Database.Database {
   makeDirectories(dirname(options.path))
   // Made by us first, so that there is no moment in which the umask decides who may read it.
   closeSync(openSync(options.path, 'a', 0o600))
-  const db = new Database(options.path, { timeout: options.busyMs })
+  const db = openWithin(options.path, () => new Database(options.path, { timeout: options.busyMs }))
   try {
     refuseNewerSchema(db, options.path)
     db.pragma('journal_mode = WAL')
@@ -151,7 +151,10 @@ export function isEmpty(path: string): boolean {
 export function openForReading(path: string): Database.Database {
   let db: Database.Database | null = null
   try {
-    db = new Database(path, { readonly: true, fileMustExist: true, timeout: 1000 })
+    db = openWithin(
+      path,
+      () => new Database(path, { readonly: true, fileMustExist: true, timeout: 1000 }),
+    )
     refuseNewerSchema(db, path)
     if (version(db) === 0) throw new Error(`Cannot read ${path}: it is not an audit log`)
   } catch (error) {

@@ -3,7 +3,7 @@ import { dirname } from 'node:path'
 
 import Database from 'better-sqlite3'
 
-import { makeDirectories } from '../directories.ts'
+import { makeDirectories, openWithin } from '../directories.ts'
 
 /**
  * One sidecar a log. The lock is an open write transaction on a small database beside the log: the
@@ -25,7 +25,7 @@ export function takeLock(path: string, sinceMs: number): Lock {
   const file = `${path}.lock`
   makeDirectories(dirname(file))
   closeSync(openSync(file, 'a', 0o600))
-  const db = new Database(file, { timeout: RIVAL_MS })
+  const db = openWithin(file, () => new Database(file, { timeout: RIVAL_MS }))
   try {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       if (tryLock(db, sinceMs)) return { release: () => db.close() }

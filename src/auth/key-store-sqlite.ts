@@ -3,7 +3,7 @@ import { dirname } from 'node:path'
 
 import Database from 'better-sqlite3'
 
-import { makeDirectories } from '../directories.ts'
+import { makeDirectories, openWithin } from '../directories.ts'
 import {
   addResult,
   KEY_COLUMNS,
@@ -197,7 +197,7 @@ export class SqliteKeyStore implements KeyStore, KeySource {
 function open(
   path: string,
 ): [Database.Database, Database.Statement<[string], KeyRow>, Database.Statement<[], number>] {
-  const db = new Database(path, { timeout: 1000 })
+  const db = openWithin(path, () => new Database(path, { timeout: 1000 }))
   try {
     prepare(db, path)
   } catch (error) {
