@@ -340,6 +340,8 @@ export class Trail {
   decisionQueued = false
   /** The decision entry is durable. */
   recorded = false
+  /** The log did not take the decision, and the call goes on all the same (`audit.required: false`). */
+  unrecorded = false
   /** The request was handed to the upstream. */
   forwarded = false
   /** What follows when this pass failed; null where nothing does. */

@@ -143,9 +143,12 @@ export class Governor {
   unready(): string[] {
     const reasons = []
     if (this.#shared.draining) reasons.push('shutting down')
-    if (!this.#shared.recorder.healthy) reasons.push('the audit log cannot be written')
-    if (this.#shared.recorder.full) reasons.push('the audit log has reached audit.local_max')
-    if (this.#shared.recorder.unacknowledged) {
+    // Without a record calls go on there, so traffic need not go elsewhere.
+    const { recorder } = this.#shared
+    const isRequired = this.snapshot.audit.required
+    if (isRequired && !recorder.healthy) reasons.push('the audit log cannot be written')
+    if (isRequired && recorder.full) reasons.push('the audit log has reached audit.local_max')
+    if (recorder.unacknowledged) {
       reasons.push('PostgreSQL does not take entries (audit.ack)')
     }
     if (this.#keysFault !== null) reasons.push('the key store cannot be read')

@@ -130,7 +130,7 @@ function upstreamFor(
 function sending(...[stages, world, shared, session]: Parts): Pick<TurnStages, SendingVerb> {
   return {
     rewrite: (body, trail) => stages.rewrite(body, trail),
-    record: (trail) => shared.recorder.record(trail),
+    record: (trail) => shared.recorder.record(trail, world.snapshot.audit.required),
     forward: async (permit, turn, trail) => {
       trail.forwarded = true
       if (trail.route!.endpoint.generates) turn.guard = eventGuard(world, trail)

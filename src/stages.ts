@@ -147,7 +147,7 @@ function callingStages(world: World, shared: Shared): Pick<GovernorStages, Calli
       trail.forwardedSha256 = same ? receivedSha256 : hash('sha256', outgoing)
       return outgoing
     },
-    record: (trail) => shared.recorder.record(trail),
+    record: (trail) => shared.recorder.record(trail, world.snapshot.audit.required),
     forward: (permit, exchange, trail) => forwarding.run({ permit, exchange, trail }),
     fallback: async (exchange, former) => {
       const trail = await nextPass(world, former)

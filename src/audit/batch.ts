@@ -82,6 +82,8 @@ export interface TextEntry {
   readonly body: string
   /** Personal values for the table beside the entries; see `Committed.side`. */
   readonly side?: string
+  /** Its call went on without waiting any longer, and now it is durable after all. */
+  readonly onLate?: () => void
 }
 
 /** Writes entry number `index` at byte `at`; returns where the next begins, -1 when it is full. */

@@ -4,6 +4,7 @@ import type { ErrorCode } from '../errors.ts'
 import type { Trail } from '../exchange.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
+import type { TextEntry } from './batch.ts'
 import { type Charge, Charges } from './charges.ts'
 import { countCall } from './count.ts'
 import {
@@ -19,6 +20,7 @@ import { commitPersonal, type Committed, subjectOf, withCommitments } from './pe
 import { Publisher } from './publish.ts'
 import { scanCalls } from './query.ts'
 import { Shipping } from './ship.ts'
+import { Unrecorded } from './unrecorded.ts'
 import { unavailable } from './wal-types.ts'
 import { Wal } from './wal.ts'
 import { lostOutcomeBody } from './writer-body.ts'
@@ -54,6 +56,7 @@ export class Recorder {
   readonly #shipping: Shipping | null
   /** Whether a decision counts only once it was shipped, and how long that may take; 0 is no. */
   readonly #shippedWithinMs: number
+  readonly #unrecorded: Unrecorded
   readonly #stopFolding: () => void
   /** Of the snapshots that the log was told of last; calls under way may have begun with another. */
   readonly #digests = { live: '', candidate: '' }
@@ -67,10 +70,12 @@ export class Recorder {
     this.#shippedWithinMs = audit.ack === 'postgres' ? timeouts.commitMs : 0
     this.#metrics = options.metrics
     this.#localBytesMax = audit.localBytesMax
+    this.#unrecorded = new Unrecorded(wal, options.log)
     this.#stopFolding = every(FOLD_MS, () => {
       const nowMs = wallMs()
       this.#queueFolded(this.#fold.due(nowMs))
       this.#queueFolded(this.#exceptions.due(nowMs))
+      this.#unrecorded.tell(this.healthy && !this.full)
     })
   }
 
@@ -92,7 +97,8 @@ export class Recorder {
         metrics.commitSeconds.observe(durationMs / 1000)
         if (ack === 'postgres') shipping?.wake()
       },
-      onDeath: (error) => log.fatal({ err: error }, 'The audit thread died; every call is refused'),
+      onDeath: (error) =>
+        log.fatal({ err: error }, 'The audit thread died; nothing can be recorded any more'),
     })
     if (ship !== null) {
       shipping = Shipping.start({ path, sink: ship, writerId: wal.writerId, metrics, log })
@@ -151,8 +157,11 @@ export class Recorder {
     })
   }
 
-  /** Resolves when the decision is on the disk. Rejects with AUDIT_UNAVAILABLE. */
-  async record(trail: Trail): Promise<void> {
+  /**
+   * Resolves when the decision is on the disk. Where it cannot be, rejects with AUDIT_UNAVAILABLE when it is
+   * `required`, and else resolves all the same: `trail.unrecorded` and the counters say so.
+   */
+  async record(trail: Trail, required = true): Promise<void> {
     const { refusal, principal } = trail
     trail.decisionQueued = true
     if (refusal !== null) {
@@ -161,16 +170,9 @@ export class Recorder {
     }
     const forward = refusal === null && trail.checked === null
     if (this.unacknowledged) throw unavailable('PostgreSQL does not take entries (audit.ack)')
-    const body = decisionBody(trail, contextOf(trail, forward))
-    const committed = trail.client === null ? null : commitClient(trail)
-    await this.#wal.record({
-      kind: 'decision',
-      requestId: trail.requestId,
-      occurredAtUs: trail.occurredAtMs * 1000,
-      body: committed === null ? body : withCommitments(body, committed),
-      awaitsOutcome: forward,
-      ...(committed !== null && { side: committed.side }),
-    })
+    const entry = decisionEntry(trail, forward)
+    if (required) await this.#wal.record(entry)
+    else if (!(await this.#unrecorded.record(trail, entry))) return
     if (this.#shippedWithinMs > 0) await this.#shipped(trail, forward)
     trail.recorded = true
   }
@@ -205,28 +207,31 @@ export class Recorder {
       return
     }
     const nowMs = monotonicMs()
-    const letThrough = trail.recorded && trail.lease !== null && trail.checked === null
+    const wasDecided = trail.recorded || trail.unrecorded
+    const letThrough = wasDecided && trail.lease !== null && trail.checked === null
     if (letThrough) {
       if (trail.ending === 'refused') trail.ending = endingOf(trail)
       const endedAtMs = wallMs()
       const used = trail.decision?.exceptions
       if (used !== undefined) this.#exceptions.used(trail, used, endedAtMs)
-      this.#wal.queue({
+      const entry: TextEntry = {
         kind: 'outcome',
         requestId: trail.requestId,
         occurredAtUs: endedAtMs * 1000,
         body: outcomeBody(trail, endedAtMs, nowMs),
         awaitsOutcome: false,
-      })
+      }
+      if (trail.recorded) this.#wal.queue(entry)
+      else this.#unrecorded.outcome(trail, entry)
     }
     countCall(this.#metrics, trail, nowMs)
   }
 
   /** Brings gauges up to date before a scrape. */
   gauges(): void {
-    const { lostTotal } = this.#wal.stats
-    this.#metrics.auditLost.inc(lostTotal - this.#lostSeen)
-    this.#lostSeen = lostTotal
+    const lost = Math.max(this.#lostSeen, this.#unrecorded.total)
+    this.#metrics.auditLost.inc(lost - this.#lostSeen)
+    this.#lostSeen = lost
     if (this.#shipping === null) return
     const { entries, oldestUs, forks } = this.#shipping.state
     const ageMs = oldestUs === 0 ? 0 : Math.max(0, wallMs() - oldestUs / 1000)
@@ -241,12 +246,27 @@ export class Recorder {
     const nowMs = wallMs()
     this.#queueFolded(this.#fold.drain(nowMs))
     this.#queueFolded(this.#exceptions.drain(nowMs))
+    this.#unrecorded.tell(this.healthy, true)
     await this.#wal.close()
+    this.#unrecorded.finish()
     await Promise.all([this.#publisher.close(), this.#shipping?.drain(shipMs)])
   }
 
   #queueFolded(entries: readonly FoldedEntry[]): void {
     for (const entry of entries) this.#wal.queue({ ...entry, requestId: '', awaitsOutcome: false })
+  }
+}
+
+function decisionEntry(trail: Trail, forward: boolean): TextEntry {
+  const body = decisionBody(trail, contextOf(trail, forward))
+  const committed = trail.client === null ? null : commitClient(trail)
+  return {
+    kind: 'decision',
+    requestId: trail.requestId,
+    occurredAtUs: trail.occurredAtMs * 1000,
+    body: committed === null ? body : withCommitments(body, committed),
+    awaitsOutcome: forward,
+    ...(committed !== null && { side: committed.side }),
   }
 }
 

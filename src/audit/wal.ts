@@ -280,7 +280,7 @@ export class Wal {
     let calls = 0
     for (const waiting of batch) {
       if (waiting.resolve !== null) calls++
-      if (waiting.expired) this.#notForwarded(waiting.entry)
+      if (waiting.expired) this.#landedLate(waiting.entry)
       else waiting.resolve?.()
     }
     this.#hadCompany = calls > 1
@@ -289,8 +289,9 @@ export class Wal {
     else this.#settle()
   }
 
-  /** Nobody forwarded this call: it was answered 503 before its decision landed. */
-  #notForwarded(entry: TextEntry): void {
+  /** Nobody forwarded this call, unless it goes on without a record: it was told so before its decision landed. */
+  #landedLate(entry: TextEntry): void {
+    if (entry.onLate !== undefined) return entry.onLate()
     if (!entry.awaitsOutcome) return
     const occurredAtUs = wallMs() * 1000
     this.queue({

@@ -28,6 +28,7 @@ export function advise(snapshot: Snapshot): Advice[] {
     ...advisePolicies(snapshot),
     ...adviseStore(snapshot),
     ...adviseAudit(snapshot),
+    ...adviseUnrecorded(snapshot),
     ...adviseShipping(snapshot),
     ...adviseIssuers(snapshot),
   ]
@@ -84,6 +85,12 @@ function adviseAudit({ audit }: Snapshot): Advice[] {
   if (type === null || !MEMORY_FILESYSTEMS.has(type)) return []
   const message = 'The log would be kept in memory (tmpfs): a restart loses it, use a disk'
   return [{ path: ['audit', 'path'], message }]
+}
+
+function adviseUnrecorded({ audit }: Snapshot): Advice[] {
+  if (audit.required) return []
+  const message = 'While the log cannot be written calls go on without a record'
+  return [{ path: ['audit', 'required'], message }]
 }
 
 /** Hosts for which nobody is on the way; an empty one is a socket of this machine. */

@@ -34,7 +34,6 @@ export class Reader {
     if (shape.kind === 'list') return this.#list(node, shape, path)
     if (shape.kind === 'names') return this.#names(node, shape, path)
     if (shape.kind === 'texts') return this.#texts(node, shape, path)
-    if (shape.kind === 'flag') return this.#scalars.flag(node, shape.only, path)
     if (shape.kind === 'boolean') return this.#scalars.boolean(node, path)
     if (shape.kind === 'integer') return this.#scalars.integer(node, shape, path)
     return this.#scalars.text(node, shape, path)
@@ -210,7 +209,6 @@ export function fallback(field: Field<unknown>): unknown {
 function placeholder(shape: Shape): unknown {
   if (shape.kind === 'map') return complete({}, shape.fields)
   if (shape.kind === 'choice') return shape.values[0]
-  if (shape.kind === 'flag') return shape.only
   if (shape.kind === 'integer' || shape.kind === 'number') return shape.min
   return PLACEHOLDERS[shape.kind]
 }

@@ -67,7 +67,6 @@ function takes({ spec: { shape } }: Field<unknown>): string {
     return shape.item.shape.kind === 'map' ? `list of ${link(shape.item.shape.name)}` : 'list'
   }
   if (shape.kind === 'choice') return shape.values.map((value) => `\`${value}\``).join(' ')
-  if (shape.kind === 'flag') return `\`${shape.only}\``
   if (shape.kind === 'integer' && shape.min === shape.max) return `\`${shape.min}\``
   if (shape.kind === 'integer') return `${shape.min} – ${shape.max}`
   if (shape.kind === 'duration' || shape.kind === 'size') {
@@ -133,7 +132,6 @@ function shapeSchema(shape: Shape): Readonly<Record<string, unknown>> {
     const items = { type: 'string' }
     return { anyOf: [items, { type: 'array', maxItems: shape.max, items }] }
   }
-  if (shape.kind === 'flag') return { const: shape.only }
   if (shape.kind === 'integer') {
     return { anyOf: [{ type: 'integer', minimum: shape.min, maximum: shape.max }, VARIABLE] }
   }

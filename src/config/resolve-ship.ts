@@ -7,7 +7,7 @@ type AuditValue = FileValue['audit']
 
 /** Where entries are shipped to; null where the file names no place, or a variable for it is empty. */
 export function resolveShip(
-  { ship, ack }: AuditValue,
+  { ship, ack, required }: AuditValue,
   report: Report,
   options: ResolveOptions,
 ): ShipConfig | null {
@@ -17,6 +17,11 @@ export function resolveShip(
     ['audit', 'ack'],
     ack === 'disk' || config?.kind === 'postgres' || postgresUnset,
     '"postgres" needs audit.ship.postgres: name the database there, or use "disk"',
+  )
+  report.check(
+    ['audit', 'required'],
+    required || ack === 'disk',
+    'With `ack: postgres` a call waits for its record, so it cannot go on without: use `ack: disk`, or leave this out',
   )
   return config
 }

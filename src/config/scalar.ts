@@ -49,20 +49,6 @@ export class ScalarReader {
     this.#options = options
   }
 
-  /** A switch that has one position. */
-  flag(node: unknown, wanted: boolean, path: Path): unknown {
-    if (!isScalar(node) || node.value === null)
-      return this.#report.unexpected(node, path, String(wanted))
-    if (node.value === wanted) return wanted
-    const value = shownScalar(node)
-    const known = typeof node.value === 'boolean'
-    return this.#report.at(
-      node,
-      path,
-      known ? `Value ${value} ${NOT_BUILT}: use ${wanted}` : `Expected ${wanted}, found ${value}`,
-    )
-  }
-
   /** `true` or `false`. */
   boolean(node: unknown, path: Path): boolean | undefined {
     if (isScalar(node) && typeof node.value === 'boolean') return node.value

@@ -22,7 +22,6 @@ import {
   list,
   map,
   names,
-  only,
   optional,
   orExpression,
   record,
@@ -265,7 +264,11 @@ export const FILE = map('governance.yaml', {
   audit: defaulted(
     map('audit', {
       path: defaulted(text('a path', undefined, 4096), 'data/audit.db', 'The log’s file.'),
-      required: defaulted(only(true), 'true', 'No record, no call.'),
+      required: defaulted(
+        boolean(),
+        'true',
+        'No record, no call. `false`: while the log cannot be written calls go on without a record, with `x-governor-audit: lost` in the answer; they are counted, and an entry says how many once it can.',
+      ),
       ack: defaulted(
         choice(['disk', 'postgres']),
         'disk',

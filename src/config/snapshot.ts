@@ -101,7 +101,8 @@ export interface Snapshot {
   readonly audit: {
     /** Absolute path. */
     readonly path: string
-    readonly required: true
+    /** False: calls go on without a record while the log does not take entries. */
+    readonly required: boolean
     readonly ack: 'disk' | 'postgres'
     readonly localBytesMax: number
     readonly content: 'none' | 'commitment'

@@ -41,7 +41,6 @@ export type Shape =
       readonly values: readonly string[]
       readonly later: readonly string[]
     }
-  | { readonly kind: 'flag'; readonly only: boolean }
   | { readonly kind: 'boolean' }
   /** A text or a list of them, of any characters. */
   | {
@@ -123,11 +122,6 @@ export function choice<const All extends readonly string[]>(
   notBuilt: readonly string[] = [],
 ): Spec<All[number]> {
   return { shape: { kind: 'choice', values, later: notBuilt } }
-}
-
-/** A switch of which this version has only one position. */
-export function only<const Value extends boolean>(value: Value): Spec<Value> {
-  return { shape: { kind: 'flag', only: value } }
 }
 
 /** A switch. */

@@ -29,6 +29,7 @@ export function governorHeaders(trail: Trail): string[] {
   if (changes.length > 0) headers.push('x-governor-changed', changes.join(', '))
   if (trail.follows !== null) headers.push('x-governor-model', trail.follows.model)
   for (const id of trail.decision?.warnings ?? []) headers.push('x-governor-warning', id)
+  if (trail.unrecorded) headers.push('x-governor-audit', 'lost')
   if (trail.answer !== null) warnOf(trail.answer, headers)
   return headers
 }

@@ -248,6 +248,22 @@ t.test('record() refuses at local_max while outcomes still fit', async (t) => {
   t.equal(verifyLog(path, { strict: true }).exitCode, 0)
 })
 
+t.test('a decision whose call went on without it is told of when it lands late', async (t) => {
+  const path = join(t.testdir(), 'audit.db')
+  const wal = await openWal(path, { commitMs: 400 })
+  const blocker = new Database(path)
+  blocker.exec('BEGIN IMMEDIATE')
+  let landed = 0
+  await t.rejects(wal.record({ ...decision('late'), onLate: () => landed++ }))
+  t.equal(landed, 0)
+  blocker.exec('COMMIT')
+  blocker.close()
+  await until(() => landed === 1)
+  wal.queue(outcome('late'))
+  await wal.close()
+  t.strictSame(story(path), ['writer.open', 'decision late', 'outcome late', 'writer.close'])
+})
+
 t.test('a decision the disk took too long for is refused and gets not_forwarded', async (t) => {
   const path = join(t.testdir(), 'audit.db')
   const wal = await openWal(path, { commitMs: 400 })

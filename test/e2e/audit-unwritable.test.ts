@@ -8,7 +8,12 @@ import t from 'tap'
 import { decision, openWal } from '../audit/support/log.ts'
 import { chat } from '../support/client.ts'
 import { FakeUpstream } from '../support/fake-upstream.ts'
-import { type InProcess, startGovernor } from '../support/start-governor.ts'
+import {
+  configText,
+  type InProcess,
+  startGovernor,
+  writeConfig,
+} from '../support/start-governor.ts'
 import { until } from '../support/until.ts'
 
 /**
@@ -17,6 +22,11 @@ import { until } from '../support/until.ts'
  */
 
 const CALLS_MAX = 5000
+const PAD = 'x'.repeat(60_000)
+
+interface Test {
+  teardown(then: () => unknown): void
+}
 
 /** Calls until one is refused; answers how many passed. */
 async function callUntilRefused(site: InProcess): Promise<number> {
@@ -60,14 +70,20 @@ function fill(path: string): void {
   }
 }
 
-t.test('a full disk refuses all calls, and heals', async (t) => {
+/** A disk of 4 MB; null without the right to mount one. */
+function smallDisk(t: Test): string | null {
   const directory = mkdtempSync(join(tmpdir(), 'governor-full-'))
   const { status } = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', directory])
   t.teardown(() => {
     if (status === 0) spawnSync('umount', ['-l', directory])
     rmSync(directory, { recursive: true, force: true })
   })
-  if (status !== 0) {
+  return status === 0 ? directory : null
+}
+
+t.test('a full disk refuses all calls, and heals', async (t) => {
+  const directory = smallDisk(t)
+  if (directory === null) {
     t.comment('Without the right to mount, the next test alone says what a full log does')
     return
   }
@@ -102,6 +118,59 @@ t.test('a full disk refuses all calls, and heals', async (t) => {
   t.equal(outcomes.length, decisions.length, 'and its outcome')
 })
 
+t.test('required: false goes on without a record, and tells what is missing', async (t) => {
+  const directory = smallDisk(t)
+  if (directory === null) {
+    t.comment('Without the right to mount, the next test alone says it of a full log')
+    return
+  }
+  const upstream = await FakeUpstream.start(t)
+  const audit = `{ path: '${directory}/audit.db', required: false }`
+  const site = await startGovernor(t, { upstream: upstream.url, audit })
+  const whole = await site.send({ body: chat('hi') })
+  t.notMatch(whole.headers, { 'x-governor-audit': /./ })
+
+  const ballast = join(directory, 'ballast')
+  fill(ballast)
+  await until('an answer that says it is lost', async () => {
+    const { status, headers } = await site.send({ body: chat('x') })
+    t.equal(status, 200)
+    return headers['x-governor-audit'] === 'lost'
+  })
+  const denied = await site.send({ body: chat('denied', { model: 'gpt-5' }) })
+  t.match([denied.status, denied.headers['x-governor-audit']], [403, 'lost'])
+  const streamed = await site.send({ body: chat('s', { stream: true }) })
+  t.match([streamed.status, streamed.headers['x-governor-audit']], [200, 'lost'])
+  t.equal((await site.admin('/readyz')).status, 200)
+  t.ok((await site.metric('governor_audit_lost_total')) >= 1)
+  t.match(site.logLines.join(''), /calls go on without a record/)
+
+  unlinkSync(ballast)
+  // A disk that is nearly full may take some in between, and each time it is told.
+  const told = () =>
+    site
+      .entries()
+      .filter(({ body }) => body['action'] === 'audit.lost')
+      .map(({ body }) => body['about'] as { entries: number; calls: number; since: string })
+  await until('entries that say what is missing', async () => {
+    const entries = told().reduce((sum, each) => sum + each.entries, 0)
+    return entries > 0 && entries === (await site.metric('governor_audit_lost_total'))
+  })
+  t.match(site.logLines.join(''), /takes entries again/)
+  const after = await site.send({ body: chat('after') })
+  t.notMatch(after.headers, { 'x-governor-audit': /./ })
+  await site.entriesOf(String(after.headers['x-governor-request-id']), 2)
+  await site.governor.stop()
+  const verified = await site.cli('audit', 'verify', '--strict')
+  t.equal(verified.code, 0, verified.stdout)
+  const open = site.entries().filter(({ body }) => body['forward'] === true)
+  const outcomes = site.entries().filter(({ kind }) => kind === 'outcome')
+  t.equal(outcomes.length, open.length, 'no outcome without its decision')
+  const unrecorded = told().reduce((sum, { calls }) => sum + calls, 0)
+  const denials = site.entries().filter(({ body }) => body.code === 'POLICY_DENIED').length
+  t.equal(unrecorded, upstream.received.length + 1 - open.length - denials, 'all are accounted for')
+})
+
 t.test('a log that has reached local_max refuses all calls', async (t) => {
   const upstream = await FakeUpstream.start(t)
   const directory = mkdtempSync(join(tmpdir(), 'governor-full-'))
@@ -124,4 +193,27 @@ t.test('a log that has reached local_max refuses all calls', async (t) => {
   const unready = await site.admin('/readyz')
   t.equal(unready.status, 503)
   t.match(unready.json, { reasons: ['the audit log has reached audit.local_max'] })
+})
+
+t.test('with required: false a log that has reached local_max refuses nothing', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'governor-full-'))
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+  const path = join(directory, 'full.db')
+  const log = await openWal(path)
+  const entries = Array.from({ length: 340 }, (_, index) => decision(`r${index}`, PAD))
+  await Promise.all(entries.map((entry) => log.record(entry)))
+  await log.close()
+  const audit = `{ path: '${path}', local_max: 16MiB, required: false }`
+  const site = await startGovernor(t, { audit })
+  const { status, headers } = await site.send({ body: chat('hi') })
+  t.match([status, headers['x-governor-audit']], [200, 'lost'])
+  t.equal((await site.admin('/readyz')).status, 200)
+  const check = await site.send({ path: '/v1/check', body: { operation: 'chat', model: 'gpt-4o' } })
+  t.match([check.status, check.headers['x-governor-audit']], [200, 'lost'])
+  // A reload to the safe value is for the next call.
+  const text = configText({ audit: `{ path: '${path}', local_max: 16MiB }` })
+  writeConfig(site.file, text)
+  await site.governor.reload(site.load())
+  t.equal((await site.send({ body: chat('hi') })).status, 503)
+  t.equal((await site.admin('/readyz')).status, 503)
 })
