@@ -25,9 +25,12 @@ t.test('makeDirectories() throws where none can be made, and ends', async (t) =>
   t.throws(() => makeDirectories(join(dir, 'a/'.repeat(40))), /more than 32 directories/)
 })
 
+function open(path: string): Database.Database {
+  return openWithin(path, () => new Database(path))
+}
+
 t.test('openWithin() says why a directory cannot be looked at', async (t) => {
   const dir = t.testdir({ file: '' })
-  const open = (path: string) => openWithin(path, () => new Database(path))
   t.throws(() => open(join(dir, 'missing/x.db')), { code: 'ENOENT', message: /missing/ })
   t.throws(() => open(join(dir, 'file/sub/x.db')), { code: 'ENOTDIR', message: /file/ })
   t.throws(() => open(join(dir, 'x'.repeat(300), 'x.db')), { code: 'ENAMETOOLONG' })
