@@ -52,6 +52,8 @@ export interface Route {
   readonly path: string
   /** Model named by the path (`/v1/models/{model}`), decoded once; null when there is none. */
   readonly pathModel: string | null
+  /** How the session that is opened is read; absent for calls. */
+  readonly socket?: SocketReader
 }
 
 /** Who calls. Identity comes from the credential only, never from a header that claims it. */
@@ -158,7 +160,7 @@ export interface Dialect {
   /** How its answers are inspected; absent: a policy about answers refuses them. */
   readonly answers?: AnswerReader
   /** Sessions over WebSocket; absent where it has none. */
-  readonly sockets?: SocketReader
+  readonly sockets?: readonly SocketReader[]
   /** A fresh meter for one answer; `asked` when `facts.askUsage` was spliced into the request. */
   meter(route: Route, facts: Facts, asked: boolean): Meter
 }

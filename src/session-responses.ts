@@ -1,9 +1,12 @@
 import type { SessionTurn, TurnEnd } from './session-turn.ts'
+import type { ServerEvent } from './socket-events.ts'
 
 /** Responses that one session may have asked for and not got yet. */
 const EXPECTED_MAX = 16
 /** Responses of which nothing passes that may go on at once; the oldest is forgotten. */
 const MUTED_MAX = 64
+/** Responses of a session that it may go on from; the oldest is forgotten. */
+const OWN_MAX = 256
 
 /** Which response of a session belongs to which event that asked for it. */
 export class SessionResponses {
@@ -11,6 +14,7 @@ export class SessionResponses {
   readonly #expected: SessionTurn[] = []
   readonly #open = new Map<string, SessionTurn>()
   readonly #muted = new Set<string>()
+  readonly #own = new Set<string>()
 
   get isFull(): boolean {
     return this.#expected.length + this.#open.size >= EXPECTED_MAX
@@ -29,9 +33,20 @@ export class SessionResponses {
     this.#expected.push(turn)
   }
 
-  /** The turn whose response begins now; null when nobody asked for one. */
-  expected(): SessionTurn | null {
-    return this.#expected.shift() ?? null
+  /**
+   * The turn whose response begins now: the oldest of its lane, or with `all` the last of them, which
+   * answers the others, too. Null when nobody asked for one.
+   */
+  expected(lane: string | undefined, all: boolean): SessionTurn | null {
+    if (!all) return this.#take((turn) => turn.event?.lane === lane)
+    const turn = this.#expected.pop() ?? null
+    for (const answered of this.#expected.splice(0)) answered.end({ ending: 'complete' })
+    return turn
+  }
+
+  #take(isIt: (turn: SessionTurn) => boolean): SessionTurn | null {
+    const index = this.#expected.findIndex(isIt)
+    return index === -1 ? null : (this.#expected.splice(index, 1)[0] ?? null)
   }
 
   begin(id: string, turn: SessionTurn): void {
@@ -47,13 +62,24 @@ export class SessionResponses {
    * The provider refused an event. Where it does not say which, it was the oldest that waits: should it
    * not have been, its response is decided anew when it begins.
    */
-  fail(eventId: string | null): void {
-    const index =
-      eventId === null ? 0 : this.#expected.findIndex(({ event }) => event?.eventId === eventId)
-    const [turn] = index === -1 ? [] : this.#expected.splice(index, 1)
-    if (turn === undefined) return
+  fail({ eventId, lane }: Pick<ServerEvent, 'eventId' | 'lane'>): void {
+    const turn = this.#take(({ event }) =>
+      eventId === null ? event?.lane === lane : event?.eventId === eventId,
+    )
+    if (turn === null) return
     turn.trail!.upstreamStatus = 400
     turn.end({ ending: 'upstream_failed' })
+  }
+
+  /** A response that passed to its end. */
+  own(id: string): void {
+    const [oldest] = this.#own
+    if (oldest !== undefined && this.#own.size >= OWN_MAX) this.#own.delete(oldest)
+    this.#own.add(id)
+  }
+
+  isOwn(id: string): boolean {
+    return this.#own.has(id)
   }
 
   mute(id: string): void {

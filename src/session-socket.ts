@@ -4,18 +4,30 @@ import type { WebSocket } from 'ws'
 const BUFFERED_BYTES_MAX = 1024 * 1024
 const CLOSE_MS = 1_000
 const TEXT = { binary: false }
+const BINARY = { binary: true }
+
+/** One message of a socket. */
+export interface Message {
+  readonly bytes: Buffer
+  readonly isBinary: boolean
+}
 
 /**
- * Sends a text message. Where much waits already it resolves when there is room again; a socket that
+ * Sends a message. Where much waits already it resolves when there is room again; a socket that
  * takes nothing for `stalledMs` is given up. One that is closing takes nothing and says nothing: that
  * is heard of as `close`.
  */
-export function sendText(to: WebSocket, bytes: Buffer, stalledMs: number): void | Promise<void> {
+export function sendMessage(
+  to: WebSocket,
+  { bytes, isBinary }: Message,
+  stalledMs: number,
+): void | Promise<void> {
   if (to.readyState !== to.OPEN) return
-  if (to.bufferedAmount < BUFFERED_BYTES_MAX) return to.send(bytes, TEXT, ignore)
+  const how = isBinary ? BINARY : TEXT
+  if (to.bufferedAmount < BUFFERED_BYTES_MAX) return to.send(bytes, how, ignore)
   return new Promise((resolve) => {
     const stalled = setTimeout(() => to.terminate(), stalledMs)
-    to.send(bytes, TEXT, () => {
+    to.send(bytes, how, () => {
       clearTimeout(stalled)
       resolve()
     })

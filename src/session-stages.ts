@@ -5,7 +5,7 @@ import { besideCandidate } from './candidate.ts'
 import { monotonicMs, wallMs } from './clock.ts'
 import { decide } from './decide.ts'
 import { GovernorError } from './errors.ts'
-import { type Body, type Facts, type Lease, type Route, Trail } from './exchange.ts'
+import { type Body, type Endpoint, type Facts, type Lease, type Route, Trail } from './exchange.ts'
 import { spentBy } from './limit/spent.ts'
 import { eventGuard } from './session-guard.ts'
 import type { SessionTurn } from './session-turn.ts'
@@ -49,7 +49,7 @@ type Parts = [stages: GovernorStages, world: World, shared: Shared, session: Ses
 function deciding(...[stages, world, shared, session]: Parts): Omit<TurnStages, SendingVerb> {
   const { trail: opening, reader } = session
   const unread: Route = { ...opening.route!, endpoint: reader.eventEndpoint(null) }
-  const routes = new Map<string, Route>()
+  const routes = new Map<Endpoint, Route>()
   const turns = new WeakMap<Body, SessionTurn>()
   const decided = besideCandidate(world, (facts, trail, turn) => decide(world, facts, trail, turn))
   return {
@@ -81,17 +81,17 @@ function deciding(...[stages, world, shared, session]: Parts): Omit<TurnStages, 
     inspect: async (body) => {
       const { event, fault, trail } = turns.get(body)!
       if (event === null) throw fault ?? new GovernorError('BODY_INVALID')
-      let route = routes.get(event.type)
+      const endpoint = reader.eventEndpoint(event)
+      let route = routes.get(endpoint)
       if (route === undefined) {
-        const endpoint = reader.eventEndpoint(event)
         const inspect = async (_: Route, bytes: Buffer) =>
-          session.withModels((await reader.read(bytes, world.snapshot.maximums)).facts)
+          session.factsOf(await reader.read(bytes, world.snapshot.maximums))
         // What a policy has changed is read again: as an event of this session.
         route = { ...unread, endpoint, dialect: { ...unread.dialect, inspect } }
-        routes.set(event.type, route)
+        routes.set(endpoint, route)
       }
       trail!.route = route
-      return session.withModels(event.facts)
+      return session.factsOf(event)
     },
     route: (facts, trail) => upstreamFor(world, session, facts, trail),
     decide: async (facts, trail, turn) => {

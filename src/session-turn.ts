@@ -1,6 +1,6 @@
 import type { GovernorError } from './errors.ts'
 import type { Trail, Usage } from './exchange.ts'
-import type { ClientEvent } from './socket-events.ts'
+import type { ClientEvent, ServerEvent } from './socket-events.ts'
 
 /** How what an event brought about came to its end. */
 export interface TurnEnd {
@@ -64,10 +64,10 @@ export class SessionTurn {
   }
 
   /** Counts what a model wrote, for a response that never says what it took. */
-  count(type: string, event: Buffer): void {
+  count({ isText }: ServerEvent, event: Buffer): void {
     const { counts } = this.trail!
     this.trail!.answerBytes += event.length
-    if (counts === null || !type.endsWith('.delta') || type.endsWith('audio.delta')) return
+    if (counts === null || !isText) return
     const { output } = counts
     if ('push' in output && typeof output.push === 'function') output.push(event)
   }

@@ -1,32 +1,37 @@
 import type { RawData, WebSocket } from 'ws'
 
 import type { Caller } from './auth/authenticate.ts'
-import { every, monotonicMs } from './clock.ts'
+import { monotonicMs } from './clock.ts'
 import { GovernorError } from './errors.ts'
 import type { Facts, Trail } from './exchange.ts'
 import type { Interruptible } from './http/exchange.ts'
 import { handle, type Stages } from './pipeline.ts'
 import { Inbox } from './session-inbox.ts'
+import { SessionModels } from './session-models.ts'
+import { Pulse } from './session-pulse.ts'
 import { SessionResponses } from './session-responses.ts'
-import { closeSocket, sendText } from './session-socket.ts'
+import { closeSocket, type Message, sendMessage } from './session-socket.ts'
 import { SessionTurn, type TurnEnd, type TurnGuard } from './session-turn.ts'
-import type { ServerEvent, SocketReader } from './socket-events.ts'
+import type {
+  AnswerEvents,
+  ClientEvent,
+  ErrorContext,
+  ServerEvent,
+  SocketReader,
+} from './socket-events.ts'
 
 export type TurnStages = Stages<SessionTurn, void>
 
 /** How long audio passes by what was decided of the piece before it. */
 const AUDIO_DECIDED_MS = 10_000
-/** Both sides are asked this often whether they are there; three silences are an answer. */
-const PING_MS = 15_000
-/** The provider ends its own sessions after an hour. */
-const SESSION_MS_MAX = 2 * 3_600_000
-const MODELS_MAX = 16
 
 export interface SessionOptions {
   /** Of the request that opened it. */
   readonly trail: Trail
   readonly client: WebSocket
   readonly upstream: WebSocket
+  /** What the client said before the session began, and nobody has heard yet. */
+  readonly heard: readonly Message[]
   readonly reader: SocketReader
   /** Asked again with every event: a token may have run out since. */
   readonly caller: Caller
@@ -51,7 +56,7 @@ interface End {
 }
 
 /** A message, or that there will be no more. */
-type Received = { readonly bytes: Buffer; readonly isBinary: boolean } | { readonly closed: number }
+type Received = Message | { readonly closed: number }
 
 /**
  * One session: two sockets, and every event between them on its way through the pipeline. Events of
@@ -70,15 +75,13 @@ export class Session implements Interruptible {
   readonly #running = new Set<Promise<void>>()
   readonly #ending = new AbortController()
   readonly #finished = Promise.withResolvers<void>()
-  readonly #startedMs = monotonicMs()
-  /** Every model the session was ever asked for: which of them answers is the provider's to know. */
-  #models: readonly string[]
+  readonly #pulse: Pulse
+  readonly #answers: AnswerEvents
+  readonly #models: SessionModels
   #audio: { readonly untilMs: number; readonly by: TurnStages } | null = null
-  #activeMs = monotonicMs()
-  #clientSeenMs = monotonicMs()
-  #upstreamSeenMs = monotonicMs()
+  /** How the provider sends its events. */
+  #isBinary = false
   #isEnded = false
-  #stopTicking: () => void = () => {}
 
   constructor(options: SessionOptions) {
     this.#options = options
@@ -88,12 +91,14 @@ export class Session implements Interruptible {
     this.caller = options.caller
     this.#client = options.client
     this.#upstream = options.upstream
-    this.#models = [options.trail.route!.pathModel!]
+    this.#models = new SessionModels(options.trail.facts!.models, options.reader.keepsModels)
+    this.#answers = options.reader.answers()
+    const { client, upstream, idleMs } = options
+    this.#pulse = new Pulse({ client, upstream, idleMs, over: (why) => this.#over(why) })
   }
 
   async run(): Promise<void> {
-    const { idleMs } = this.#options
-    this.#stopTicking = every(Math.min(PING_MS, idleMs / 2), () => this.#tick())
+    this.#pulse.start()
     this.#listen(this.#client, (received) => this.#fromClient(received), 'client')
     this.#listen(this.#upstream, (received) => this.#fromUpstream(received), 'upstream')
     await this.#finished.promise
@@ -108,13 +113,9 @@ export class Session implements Interruptible {
     const inbox = new Inbox<Received>(socket, take, (error) => {
       this.interrupt(GovernorError.from(error))
     })
-    const seen = (): void => {
-      if (side === 'client') this.#clientSeenMs = monotonicMs()
-      else this.#upstreamSeenMs = monotonicMs()
-    }
+    const seen = (): void => this.#pulse.seen(side)
     socket.on('message', (data: RawData, isBinary: boolean) => {
-      seen()
-      this.#activeMs = monotonicMs()
+      this.#pulse.said(side)
       inbox.push({ bytes: data as Buffer, isBinary })
     })
     socket.on('pong', seen)
@@ -126,16 +127,18 @@ export class Session implements Interruptible {
       if (side === 'upstream') inbox.push({ closed })
       else void take({ closed })
     })
-    if (socket.readyState === socket.OPEN) socket.resume()
-    else inbox.push({ closed: 1006 })
+    const isOpen = socket.readyState === socket.OPEN
+    // Before the inbox has something to do, which is when it pauses it.
+    if (isOpen) socket.resume()
+    if (side === 'client') for (const message of this.#options.heard) inbox.push(message)
+    if (!isOpen) inbox.push({ closed: 1006 })
   }
 
   // --- what the pipeline asks of it ---
 
-  /** Facts of an event, with the models that the session was asked for before. */
-  withModels(facts: Facts): Facts {
-    const models = [...new Set([...facts.models, ...this.#models])]
-    return { ...facts, model: facts.model === '' ? this.#models.at(-1)! : facts.model, models }
+  /** Facts of an event, with what is known of the session. */
+  factsOf(event: ClientEvent): Facts {
+    return this.#models.factsOf(event, (id) => this.#responses.isOwn(id))
   }
 
   /** Throws OVERLOADED where too many responses are asked for at once. */
@@ -150,13 +153,16 @@ export class Session implements Interruptible {
     if (this.#isEnded) throw new GovernorError('CLIENT_CLOSED')
     if (turn.event?.produces === true && !turn.isImplied) this.#responses.expect(turn)
     this.#remember(turn)
-    if (!turn.isImplied) await this.#send(this.#upstream, bytes)
+    if (!turn.isImplied) await this.#toUpstream(bytes)
   }
 
   /** Tells the client of an event that was not let through. */
   refuse(turn: SessionTurn, error: GovernorError): void {
     const { trail, event } = turn
-    if (error.code !== 'CLIENT_CLOSED') this.#tell(error, trail!.requestId, event?.eventId ?? null)
+    if (error.code !== 'CLIENT_CLOSED') {
+      const endsTurn = event?.produces === true && !turn.isImplied
+      this.#tell(error, { requestId: trail!.requestId, eventId: event?.eventId ?? null, endsTurn })
+    }
     // The client believes it talks to another model from here on.
     const isOtherModel = event?.type === 'session.update' && event.facts.models.length > 0
     if (isOtherModel && error.code === 'POLICY_DENIED') this.#end({ ending: 'refused', code: 1008 })
@@ -178,10 +184,10 @@ export class Session implements Interruptible {
   #end({ ending, code, error }: End): void {
     if (this.#isEnded) return
     this.#isEnded = true
-    this.#stopTicking()
+    this.#pulse.stop()
     this.trail.ending = ending
     this.trail.refusal = error ?? null
-    if (error !== undefined) this.#tell(error, this.trail.requestId, null)
+    if (error !== undefined) this.#tellOfEnd(error)
     const how: TurnEnd = {
       ending: ending === 'complete' ? 'client_closed' : ending,
       ...(error !== undefined && { error }),
@@ -193,29 +199,21 @@ export class Session implements Interruptible {
     this.#finished.resolve()
   }
 
-  #tell(error: GovernorError, requestId: string, eventId: string | null): void {
-    const event = this.reader.errorEvent(error, requestId, eventId)
-    void this.#send(this.#client, Buffer.from(event))
+  #tell(error: GovernorError, about: ErrorContext): void {
+    void this.#toClient(Buffer.from(this.reader.errorEvent(error, about)))
   }
 
-  #tick(): void {
-    const nowMs = monotonicMs()
-    // Whoever is not read cannot be heard.
-    if (this.#client.isPaused) this.#clientSeenMs = nowMs
-    if (this.#upstream.isPaused) this.#upstreamSeenMs = nowMs
-    if (nowMs - this.#clientSeenMs > 3 * PING_MS) this.#client.terminate()
-    if (nowMs - this.#upstreamSeenMs > 3 * PING_MS) this.#upstream.terminate()
-    for (const socket of [this.#client, this.#upstream]) {
-      if (socket.readyState === socket.OPEN) socket.ping()
+  #tellOfEnd(error: GovernorError): void {
+    this.#tell(error, { requestId: this.trail.requestId, eventId: null, endsTurn: true })
+  }
+
+  /** Whoever waits for an answer that does not come hears of it. */
+  #over(why: 'idle' | 'old'): void {
+    if (why === 'old' || this.#responses.isIdle) {
+      return this.#end({ ending: 'complete', code: 1001 })
     }
-    if (nowMs - this.#activeMs > this.#options.idleMs) {
-      if (this.#responses.isIdle) this.#end({ ending: 'complete', code: 1001 })
-      else {
-        const error = new GovernorError('UPSTREAM_TIMEOUT')
-        this.#end({ ending: 'upstream_failed', code: 1011, error })
-      }
-    }
-    if (nowMs - this.#startedMs > SESSION_MS_MAX) this.#end({ ending: 'complete', code: 1001 })
+    const error = new GovernorError('UPSTREAM_TIMEOUT')
+    this.#end({ ending: 'upstream_failed', code: 1011, error })
   }
 
   // --- client to provider ---
@@ -244,7 +242,7 @@ export class Session implements Interruptible {
     const stages = this.#options.stages(this)
     const audio = this.#audio
     if (isAudio && audio !== null && audio.by === stages && monotonicMs() < audio.untilMs) {
-      return this.#send(this.#upstream, bytes)
+      return this.#toUpstream(bytes)
     }
     await this.#handle(turn, stages)
     if (!isAudio) return
@@ -264,12 +262,8 @@ export class Session implements Interruptible {
   }
 
   #remember({ event }: SessionTurn): void {
-    if (event?.type !== 'session.update') return
-    this.#audio = null
-    this.#models = [...new Set([...this.#models, ...event.facts.models])]
-    if (this.#models.length > MODELS_MAX) {
-      throw new GovernorError('MODEL_INVALID', { detail: 'too many models in one session' })
-    }
+    if (event?.type === 'session.update') this.#audio = null
+    if (event !== null) this.#models.remember(event)
   }
 
   // --- provider to client ---
@@ -278,19 +272,24 @@ export class Session implements Interruptible {
     if (this.#isEnded) return
     if ('closed' in received) return this.#upstreamClosed(received.closed)
     const bytes = this.#options.filter?.whole(received.bytes) ?? received.bytes
-    const event = received.isBinary ? null : this.reader.answer(bytes.toString('utf8'))
+    const event = this.#read(bytes, received.isBinary)
     if (event === null) {
       const error = new GovernorError('UPSTREAM_FAILED', { detail: 'it sent what is no event' })
       return this.#end({ ending: 'upstream_failed', code: 1011, error })
     }
+    this.#isBinary = received.isBinary
     this.trail.answerBytes += bytes.length
-    if (event.kind === 'begins') return this.#begin(event, bytes)
-    if (event.kind === 'fails') {
+    if (event.begins) return this.#begin(event, bytes)
+    if (event.fails) {
       // Too late to stop a response: nothing the client asked for.
-      if (event.eventId === this.reader.cancelEventId) return
-      this.#responses.fail(event.eventId)
+      if (event.eventId !== null && event.eventId === this.reader.cancelEventId) return
+      if (!event.ends) this.#responses.fail(event)
     }
     return this.#deliver(event, bytes)
+  }
+
+  #read(bytes: Buffer, isBinary: boolean): ServerEvent | null {
+    return isBinary && !this.reader.sendsBinary ? null : this.#answers(bytes.toString('utf8'))
   }
 
   #upstreamClosed(code: number): void {
@@ -302,15 +301,15 @@ export class Session implements Interruptible {
   /** A response nobody asked for is asked about now; until it was decided nothing is read on. */
   async #begin(event: ServerEvent, bytes: Buffer): Promise<void> {
     const id = event.responseId ?? ''
-    let turn = this.#responses.expected()
+    let turn = this.#responses.expected(event.lane, this.reader.answersAll)
     if (turn === null) {
-      turn = new SessionTurn(IMPLIED, this.#ending.signal, true)
-      turn.event = await this.reader.read(IMPLIED, this.#options)
+      turn = new SessionTurn(this.reader.implied, this.#ending.signal, true)
+      turn.event = await this.reader.read(this.reader.implied, this.#options)
       await this.#handle(turn, this.#options.stages(this))
       if (this.#isEnded) return
       if (turn.isRefused) {
-        this.#responses.mute(id)
-        return this.#send(this.#upstream, Buffer.from(this.reader.cancel(id)))
+        if (!event.ends) return this.#mute(id)
+        return
       }
     }
     this.#responses.begin(id, turn)
@@ -322,14 +321,14 @@ export class Session implements Interruptible {
   #deliver(event: ServerEvent, bytes: Buffer): void | Promise<void> {
     const turn = this.#responses.of(event.responseId)
     if (this.#responses.isMuted(event.responseId)) {
-      if (event.kind === 'ends') this.#endResponse(turn, event)
+      if (event.ends) this.#endResponse(turn, event)
       return
     }
-    turn?.count(event.type, bytes)
+    turn?.count(event, bytes)
     const guard = this.#guardOf(turn, event)
     if (guard !== null) return this.#deliverGuarded({ event, bytes, turn, guard })
-    if (event.kind === 'ends') this.#endResponse(turn, event)
-    return this.#send(this.#client, bytes)
+    if (event.ends) this.#endResponse(turn, event)
+    return this.#toClient(bytes)
   }
 
   /** An event of no response stands behind those of the one that is under way. */
@@ -341,37 +340,51 @@ export class Session implements Interruptible {
   async #deliverGuarded({ event, bytes, turn, guard }: Delivery): Promise<void> {
     const about = turn ?? this.#responses.latest
     const messages = [...guard.pass(bytes)]
-    const isLast = event.kind === 'ends' || guard !== about?.guard
+    const isLast = event.ends || guard !== about?.guard
     if (isLast && guard.failure === null) messages.push(...guard.flush())
-    for (const message of messages) await this.#send(this.#client, message)
+    for (const message of messages) await this.#toClient(message)
     const { failure } = guard
     if (failure !== null) await this.#refuseAnswer(about, failure, event)
-    if (event.kind === 'ends') this.#endResponse(turn, event)
+    if (event.ends) this.#endResponse(turn, event)
   }
 
-  #endResponse(turn: SessionTurn | null, { responseId, usage }: ServerEvent): void {
+  #endResponse(turn: SessionTurn | null, { responseId, usage, fails }: ServerEvent): void {
     this.#responses.unmute(responseId ?? '')
     const error = turn?.refusal ?? null
-    if (error === null) turn?.end({ ending: 'complete', usage })
-    else turn?.end({ ending: 'refused', usage, error })
+    if (error !== null) turn?.end({ ending: 'refused', usage, error })
+    else if (fails) turn?.end({ ending: 'upstream_failed', usage })
+    else {
+      if (turn !== null) this.#responses.own(turn.responseId)
+      turn?.end({ ending: 'complete', usage })
+    }
+  }
+
+  /** Nothing of it passes any more, and the provider is told to stop, where it can be. */
+  #mute(responseId: string): void | Promise<void> {
+    this.#responses.mute(responseId)
+    const cancel = this.reader.cancel(responseId)
+    if (cancel !== null) return this.#toUpstream(Buffer.from(cancel))
   }
 
   /** What a policy refuses of an answer is not sent, and the provider told to stop. */
   async #refuseAnswer(
     turn: SessionTurn | null,
     error: GovernorError,
-    { kind }: ServerEvent,
+    { ends }: ServerEvent,
   ): Promise<void> {
-    this.#tell(error, turn?.trail?.requestId ?? this.trail.requestId, turn?.event?.eventId ?? null)
+    const requestId = turn?.trail?.requestId ?? this.trail.requestId
+    this.#tell(error, { requestId, eventId: turn?.event?.eventId ?? null, endsTurn: true })
     if (turn === null) return
     turn.refusal = error
-    if (kind === 'ends') return
-    this.#responses.mute(turn.responseId)
-    await this.#send(this.#upstream, Buffer.from(this.reader.cancel(turn.responseId)))
+    if (!ends) await this.#mute(turn.responseId)
   }
 
-  #send(to: WebSocket, bytes: Buffer): void | Promise<void> {
-    return sendText(to, bytes, this.#options.idleMs)
+  #toUpstream(bytes: Buffer): void | Promise<void> {
+    return sendMessage(this.#upstream, { bytes, isBinary: false }, this.#options.idleMs)
+  }
+
+  #toClient(bytes: Buffer): void | Promise<void> {
+    return sendMessage(this.#client, { bytes, isBinary: this.#isBinary }, this.#options.idleMs)
   }
 }
 
@@ -381,6 +394,3 @@ interface Delivery {
   readonly turn: SessionTurn | null
   readonly guard: TurnGuard
 }
-
-/** What the provider decides to answer by itself, as if the client had asked for it. */
-const IMPLIED = Buffer.from('{"type":"response.create"}')

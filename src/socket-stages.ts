@@ -1,18 +1,21 @@
 import type { WebSocket } from 'ws'
 
-import { authenticate, type Caller, endedKey, governorKeyId } from './auth/authenticate.ts'
+import { authenticate, endedKey, governorKeyId } from './auth/authenticate.ts'
 import { monotonicMs, wallMs } from './clock.ts'
 import { GovernorError } from './errors.ts'
 import type { Trail } from './exchange.ts'
 import type { HttpExchange } from './http/exchange.ts'
-import { forwardable, limitAddress } from './http/headers.ts'
+import { forwardable } from './http/headers.ts'
 import { governorHeaders } from './http/respond.ts'
 import { acceptSocket, offeredSubprotocols } from './http/socket.ts'
 import { ratelimitHeaders } from './limit/headers.ts'
-import type { Stages } from './pipeline.ts'
+import { openingStages } from './opening-stages.ts'
+import type { Permit, Stages } from './pipeline.ts'
 import { eventGuard } from './session-guard.ts'
+import type { Opening } from './session-opening.ts'
 import type { StagesOf } from './session-stages.ts'
 import { Session } from './session.ts'
+import { callerOf, withOfferedKey } from './socket-caller.ts'
 import type { SocketReader } from './socket-events.ts'
 import type { GovernorStages, Shared } from './stages.ts'
 import { Scrubber } from './upstream/scrub.ts'
@@ -31,48 +34,36 @@ export function createSocketStages(
   { world, shared, current }: { world: World; shared: Shared; current: StagesOf },
 ): SocketStages {
   const { maximums } = world.snapshot
+  const openings = new WeakMap<HttpExchange, Opening>()
   return {
     ...stages,
+    ...openingStages(stages, { world, openings }),
     authenticate: (exchange, route) => {
-      const caller = callerOf(exchange, route.dialect.sockets!)
+      const caller = callerOf(exchange, route.socket!)
       return authenticate(caller, shared.ring, world.ways, wallMs())
     },
-    forward: async (permit, exchange, trail) => {
-      if (exchange.clientGone) throw new GovernorError('CLIENT_CLOSED')
-      const ended = shared.ring.ended(governorKeyId(trail.principal!), wallMs())
-      if (ended !== null) throw endedKey(ended)
-      const reader = permit.route.dialect.sockets!
-      const { pool, dialect, credentialHeaders } = permit.upstream as RunningUpstream
-      // The offered key among them: what repeats it is left out.
-      const headers = withOfferedKey(exchange, reader)
-      const passing = forwardable(headers, world.headers.get(dialect)!.request)
-      trail.forwarded = true
-      return openSocket(permit, {
-        pool,
-        headers: [...passing, ...credentialHeaders],
-        subprotocols: offeredSubprotocols(headers).filter((name) =>
-          reader.subprotocols.includes(name),
-        ),
-        faults: shared.metrics.upstreamErrors,
-        exchange,
-      })
-    },
+    forward: (permit, exchange, trail) =>
+      forwardSession({ world, shared }, permit, exchange, trail),
     relay: async (upstream, exchange, trail) => {
       trail.firstByteMs = monotonicMs()
       trail.upstreamStatus = trail.status = 101
-      const reader = trail.route!.dialect.sockets!
-      const { requestIdHeader } = trail.route!.dialect
+      const reader = trail.route!.socket!
       const { secret, idleMs } = trail.upstream as RunningUpstream
+      const opening = openings.get(exchange)
       try {
-        const client = await acceptSocket(exchange, {
-          messageBytesMax: maximums.bodyBytes,
-          headers: [requestIdHeader, trail.requestId, ...ourHeaders(trail)],
-          subprotocol: chosen(upstream.protocol, exchange, reader),
-        })
+        const client =
+          opening?.client ??
+          (await acceptSocket(exchange, {
+            messageBytesMax: maximums.bodyBytes,
+            headers: [...idHeaders(trail), ...governorHeaders(trail), ...limitHeaders(trail)],
+            subprotocol: chosen(upstream.protocol, exchange, reader),
+          }))
+        const [first, ...others] = opening?.release() ?? []
         const session = new Session({
           trail,
           client,
           upstream,
+          heard: first === undefined || reader.first === 'setup' ? others : [first, ...others],
           reader,
           caller: callerOf(exchange, reader),
           peer: exchange.incoming.socket.remoteAddress,
@@ -95,35 +86,44 @@ export function createSocketStages(
   }
 }
 
+async function forwardSession(
+  { world, shared }: { readonly world: World; readonly shared: Shared },
+  permit: Permit,
+  exchange: HttpExchange,
+  trail: Trail,
+): Promise<WebSocket> {
+  if (exchange.clientGone) throw new GovernorError('CLIENT_CLOSED')
+  const ended = shared.ring.ended(governorKeyId(trail.principal!), wallMs())
+  if (ended !== null) throw endedKey(ended)
+  const reader = permit.route.socket!
+  const { pool, dialect, credentialHeaders } = permit.upstream as RunningUpstream
+  // The offered key among them: what repeats it is left out.
+  const headers = withOfferedKey(exchange, reader)
+  const passing = forwardable(headers, world.headers.get(dialect)!.request)
+  trail.forwarded = true
+  const upstream = await openSocket(permit, {
+    pool,
+    headers: [...passing, ...credentialHeaders],
+    subprotocols: offeredSubprotocols(headers).filter((name) => reader.subprotocols.includes(name)),
+    faults: shared.metrics.upstreamErrors,
+    exchange,
+  })
+  if (reader.first === 'setup') upstream.send(permit.bytes, { binary: false }, () => {})
+  return upstream
+}
+
 /** What is a bug here is the log's; the client was told no more than that there is one. */
 function tellOf({ refusal, requestId }: Trail, { log }: Shared): void {
   if (refusal?.code !== 'INTERNAL') return
   log.error({ request_id: requestId, err: refusal.cause }, refusal.message)
 }
 
-function ourHeaders(trail: Trail): readonly string[] {
-  return [...governorHeaders(trail), ...ratelimitHeaders(trail.lease!)]
+function idHeaders({ requestId, route }: Trail): readonly string[] {
+  return [route!.dialect.requestIdHeader, requestId]
 }
 
-function callerOf(exchange: HttpExchange, reader: SocketReader): Caller {
-  const { socket } = exchange.incoming
-  const ip = limitAddress(socket.remoteAddress)
-  return { headers: withOfferedKey(exchange, reader), socket, ip }
-}
-
-/** Browsers cannot set headers, so their clients put the key into a subprotocol. */
-function withOfferedKey(
-  { incoming }: HttpExchange,
-  { keySubprotocol }: SocketReader,
-): HttpExchange['incoming']['headers'] {
-  const { headers } = incoming
-  const offered = offeredSubprotocols(headers).find((name) => name.startsWith(keySubprotocol))
-  if (offered === undefined) return headers
-  const key = offered.slice(keySubprotocol.length)
-  const other = headers['x-goog-api-key']
-  if (other === undefined || other === key) return { ...headers, 'x-goog-api-key': key }
-  const detail = 'two different keys in one request'
-  throw new GovernorError('HEADER_INVALID', { detail, param: 'sec-websocket-protocol' })
+function limitHeaders({ lease }: Trail): readonly string[] {
+  return ratelimitHeaders(lease!)
 }
 
 /** The one the provider speaks; a client that offered some takes none for a failure. */

@@ -63,11 +63,13 @@ export const azureOpenai: Dialect = {
   ],
   lookup,
   inspect,
-  sockets: {
-    ...openaiRealtime,
-    lookup: (path) => (SESSIONS.has(path) ? SESSION : null),
-    modelParameters: ['model', 'deployment'],
-  },
+  sockets: [
+    {
+      ...openaiRealtime,
+      lookup: (path) => (SESSIONS.has(path) ? SESSION : null),
+      modelParameters: ['model', 'deployment'],
+    },
+  ],
   credential: (secret) => ({ 'api-key': secret }),
 }
 

@@ -114,7 +114,8 @@ function factsOf(doc: JsonDocument, found: Found, { texts, inputChars }: Collect
   }
 }
 
-function inspectTree(
+/** Models, tools, settings, where the prompt is and what cannot be read. Throws FIELD_INVALID, MODEL_INVALID. */
+export function inspectTree(
   doc: JsonDocument,
   route: Pick<Route, 'endpoint' | 'pathModel'>,
   jsonDepth: number,

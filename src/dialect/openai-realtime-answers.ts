@@ -3,11 +3,6 @@ import type { Usage } from '../exchange.ts'
 import type { ServerEvent } from '../socket-events.ts'
 import { asObject, type Json, NO_USAGE, parseObject, readCount, readName } from './openai-usage.ts'
 
-const KINDS: Readonly<Record<string, ServerEvent['kind']>> = {
-  'response.created': 'begins',
-  'response.done': 'ends',
-  error: 'fails',
-}
 /** Events about the session and its limits; nothing in them was said by a model. */
 const OF_SESSION = /^(?:error$|session\.|input_audio_buffer\.|output_audio_buffer\.|rate_limits\.)/
 /** Items of these roles, and results of tools, are the client's own. */
@@ -21,12 +16,20 @@ export function readServerEvent(text: string): ServerEvent | null {
   const response = asObject(event['response'])
   return {
     type,
-    kind: KINDS[type] ?? 'other',
+    begins: type === 'response.created',
+    ends: type === 'response.done',
+    fails: type === 'error',
+    isText: isTextDelta(type),
     responseId: readName(response?.['id']) ?? readName(event['response_id']),
     eventId: type === 'error' ? readName(asObject(event['error'])?.['event_id']) : null,
     isEcho: OF_SESSION.test(type) || isOwnItem(event),
     usage: type === 'response.done' && response !== null ? usageOf(response) : null,
   }
+}
+
+/** Whether an event of this type brings the next piece of a text, as all but those of audio do. */
+export function isTextDelta(type: string): boolean {
+  return type.endsWith('.delta') && !type.endsWith('audio.delta')
 }
 
 function isOwnItem({ item }: Json): boolean {

@@ -75,15 +75,20 @@ export const openaiRealtime: SocketReader = {
   lookup: (path) => (path === '/v1/realtime' ? REALTIME : null),
   modelParameters: ['model'],
   subprotocols: ['realtime', 'openai-beta.realtime-v1'],
+  keyParameter: '',
   keySubprotocol: 'openai-insecure-api-key.',
   eventEndpoint: (event) => ENDPOINTS.get(event?.type ?? 'event')!,
   read,
-  answer: readServerEvent,
-  errorEvent: (error, requestId, eventId) => {
+  keepsModels: true,
+  answers: () => readServerEvent,
+  answersAll: false,
+  sendsBinary: false,
+  errorEvent: (error, { requestId, eventId }) => {
     const { message, type, code, param } = errorObject(error, requestId)
     const about = { type, code, message, param, event_id: eventId }
     return JSON.stringify({ type: 'error', event_id: `event_${requestId}`, error: about })
   },
+  implied: Buffer.from('{"type":"response.create"}'),
   cancelEventId: CANCEL_ID,
   cancel: (responseId) =>
     JSON.stringify({ type: 'response.cancel', event_id: CANCEL_ID, response_id: responseId }),

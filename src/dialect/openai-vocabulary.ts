@@ -63,6 +63,10 @@ export const TOP_FIELDS: Readonly<Record<string, ReadonlySet<string>>> = {
     'reasoning',
     'text',
     'truncation',
+    // Of the event that asks for a response in a session.
+    'generate',
+    'stream_id',
+    'type',
   ]),
   embeddings: new Set([...COMMON, 'dimensions', 'encoding_format', 'input', 'stream']),
 }

@@ -7,6 +7,7 @@ import { inspect } from './openai-inspect.ts'
 import { meter } from './openai-meter.ts'
 import { parameters } from './openai-parameters.ts'
 import { openaiRealtime } from './openai-realtime.ts'
+import { openaiResponsesSocket } from './openai-responses-socket.ts'
 import { lookup } from './openai-routes.ts'
 
 /** The dialect of OpenAI and of the many servers that speak its API. */
@@ -40,7 +41,7 @@ export const openai: Dialect = {
   errorBody,
   errorFrame,
   answers: openaiAnswers,
-  sockets: openaiRealtime,
+  sockets: [openaiRealtime, openaiResponsesSocket],
   meter,
 }
 

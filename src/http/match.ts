@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 
 import { GovernorError } from '../errors.ts'
 import type { Dialect, Lookup, Route } from '../exchange.ts'
+import type { SocketReader } from '../socket-events.ts'
 import { foreignHint } from './foreign.ts'
 
 /** An upstream as match sees it. */
@@ -27,9 +28,10 @@ const TARGET_CHARACTERS_MAX = 2048
  * UPGRADE_REFUSED (403), MODEL_INVALID (400), ROUTE_UNKNOWN (404), METHOD_NOT_ALLOWED (405).
  */
 export function match({ method, target, headers }: RequestHead, mounts: readonly Mount[]): Route {
-  const { path, query } = splitTarget(target)
+  const offers = offersWebSocket(method, headers)
+  const { path, query } = splitTarget(offers ? plainTarget(target) : target)
   const { mount, below } = findMount(path, mounts)
-  if (offersWebSocket(method, headers)) {
+  if (offers) {
     const session = matchSession(below, query, mount === null ? mounts : [mount])
     if (session !== null) return { ...session, mount: nameOf(mount) }
   }
@@ -95,32 +97,56 @@ function offersWebSocket(method: string, headers: IncomingHttpHeaders): boolean 
 /** Whether a request opens a session, so that its connection is no longer HTTP afterwards. */
 export function opensSession(head: RequestHead, mounts: readonly Mount[]): boolean {
   if (!offersWebSocket(head.method, head.headers)) return false
-  const { path } = targetParts(head.target)
+  const { path } = targetParts(plainTarget(head.target))
   const { mount, below } = findMount(path, mounts)
   const about = mount === null ? mounts : [mount]
-  return about.some(({ dialect }) => (dialect.sockets?.lookup(below) ?? null) !== null)
+  return about.some(({ dialect }) => readerOf(dialect, below) !== null)
 }
 
-/** The first dialect that opens a session at this path; its query names one model. */
+/** Google's own client puts a slash too many before the path of its sessions. */
+function plainTarget(target: string): string {
+  return target.startsWith('//ws/') ? target.slice(1) : target
+}
+
+function readerOf({ sockets = [] }: Dialect, path: string): SocketReader | null {
+  return sockets.find((reader) => reader.lookup(path) !== null) ?? null
+}
+
+/** The key that a client puts into its query, as `reader` says; null where there is none. */
+export function offeredInQuery(target: string, { keyParameter }: SocketReader): string | null {
+  if (keyParameter === '') return null
+  const pairs = targetParts(target).query.split('&')
+  const given = pairs.find((pair) => pair.startsWith(`${keyParameter}=`))
+  return given === undefined ? null : given.slice(keyParameter.length + 1)
+}
+
+/** The first dialect that opens a session at this path; its query names one model, if any. */
 function matchSession(
   path: string,
   query: string,
   mounts: readonly Mount[],
 ): Omit<Route, 'mount'> | null {
   for (const { dialect } of mounts) {
-    const endpoint = dialect.sockets?.lookup(path) ?? null
-    if (endpoint === null) continue
-    checkQuery(query, endpoint.query)
-    const names = dialect.sockets!.modelParameters
-    const given = query.split('&').filter((pair) => names.includes(pair.split('=')[0]!))
-    const model = given[0]?.slice(given[0].indexOf('=') + 1) ?? ''
-    if (given.length !== 1 || model === '' || !given[0]!.includes('=')) {
-      const detail = `a session names one model, as ?${names.join('= or ?')}=`
-      throw new GovernorError('MODEL_INVALID', { detail, param: 'model' })
-    }
-    return { endpoint, dialect, path: `${path}?${query}`, pathModel: model }
+    const socket = readerOf(dialect, path)
+    if (socket === null) continue
+    const endpoint = socket.lookup(path)!
+    const { keyParameter } = socket
+    checkQuery(query, keyParameter === '' ? endpoint.query : [...endpoint.query, keyParameter])
+    // The key is the caller's, and goes no further.
+    const kept = query.split('&').filter((pair) => pair.split('=')[0] !== keyParameter)
+    const pathModel = socket.first === undefined ? queryModel(kept, socket.modelParameters) : null
+    const sent = kept.join('&')
+    return { endpoint, dialect, socket, path: sent === '' ? path : `${path}?${sent}`, pathModel }
   }
   return null
+}
+
+function queryModel(pairs: readonly string[], names: readonly string[]): string {
+  const given = pairs.filter((pair) => names.includes(pair.split('=')[0]!))
+  const model = given[0]?.slice(given[0].indexOf('=') + 1) ?? ''
+  if (given.length === 1 && model !== '' && given[0]!.includes('=')) return model
+  const detail = `a session names one model, as ?${names.join('= or ?')}=`
+  throw new GovernorError('MODEL_INVALID', { detail, param: 'model' })
 }
 
 /** A path that two dialects share is that one's whose mark the client sends, else the first upstream's. */

@@ -101,7 +101,7 @@ t.test('who is not let in hears so before the upgrade, and the provider nothing'
   await t.rejects(open(parts, '/v1/realtime'), { message: '400' })
   await t.rejects(open(parts, '/v1/realtime?model=gpt-realtime&model=gpt-4o'), { message: '400' })
   await t.rejects(open(parts, '/v1/realtime?call_id=rtc_1'), { message: '400' })
-  await t.rejects(open(parts, '/v1/responses'), { message: '405' })
+  await t.rejects(open(parts, '/v1/embeddings'), { message: '405' })
   t.equal(upstream.sessions.length, 0)
   const plain = await site.send({ method: 'GET', path: PATH })
   t.equal(plain.status, 403)

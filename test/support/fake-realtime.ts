@@ -89,7 +89,8 @@ export class FakeRealtime {
     this.#server = server
   }
 
-  static async start(t: Test): Promise<FakeRealtime> {
+  /** `greets`: a session begins with an event of the provider. */
+  static async start(t: Test, { greets = true } = {}): Promise<FakeRealtime> {
     const server = createServer((_, outgoing) => outgoing.writeHead(404).end())
     const sockets = new WebSocketServer({
       server,
@@ -100,7 +101,8 @@ export class FakeRealtime {
     sockets.on('connection', (socket: WebSocket, head: IncomingMessage) => {
       const session = new FakeSession(socket, head, (who, event) => fake.script(who, event))
       fake.sessions.push(session)
-      session.send({ type: 'session.created', session: { id: 'sess_1', model: 'gpt-realtime' } })
+      const created = { id: 'sess_1', model: 'gpt-realtime' }
+      if (greets) session.send({ type: 'session.created', session: created })
     })
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
