@@ -70,6 +70,27 @@ export class LiteralAutomaton {
     cursor.row = row
     cursor.seenUnits = seen
   }
+
+  /** The same of `count` units that follow each other from the cursor on. */
+  scanUnits(units: Uint16Array, count: number, cursor: Cursor, hits: LiteralHits): void {
+    const columnOf = this.#columnOf
+    const table = this.#table
+    const base = cursor.at
+    let seen = cursor.seenUnits
+    let row = cursor.row
+    for (let i = 0; i < count; i++) {
+      const unit = units[i] ?? 0
+      seen |= unit
+      row = table[row + (columnOf[unit] ?? 0)] ?? 0
+      if (row < 0) {
+        row = ~row
+        for (const index of this.#ends.get(row) ?? []) hits.hit(index, base + i + 1)
+      }
+    }
+    cursor.at = base + count
+    cursor.row = row
+    cursor.seenUnits = seen
+  }
 }
 
 /** A column for every letter that occurs; column 0 is every other. */

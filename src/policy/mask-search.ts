@@ -54,10 +54,10 @@ export class MaskSearch {
   *find(text: string): Generator<undefined, Place[]> {
     const places: Place[] = []
     if (this.#detectorSet !== null) {
-      for (const { id, start, end } of yield* this.#detectorSet.find(text)) {
+      yield* this.#detectorSet.find(text, ({ id, start, end }) => {
         const label = this.#detects.get(id)
         if (label !== undefined) places.push({ label, start, end })
-      }
+      })
     }
     if (this.#patterns.size + this.#words.length > 0) yield* this.#findSlices(text, places)
     return places

@@ -1,5 +1,7 @@
 import { CHANGES, CONTINUES, flagsOf, isPlainBefore, OTHERWISE } from './character-flags.ts'
 import { normaliseText } from './normalise.ts'
+import { SimpleUnits } from './simple-units.ts'
+import { Units } from './units.ts'
 
 /** A text as it reads, for detectors, and the way back to the text as it was sent. */
 export interface NormalText {
@@ -28,6 +30,15 @@ const KNOWN_MAX = 4096
  * changes its length, so time and memory are linear in the text.
  */
 export function normaliseWithIndex(text: string): NormalText {
+  const units = new Units(text.length)
+  const count = units.fill(text, 0, text.length)
+  if (FOLDED.stay(units.values, count)) return same(text)
+  // Where all is simple, places stay.
+  if (FOLDED.read(units.values, 0, count) === count) return same(units.text(0, count))
+  return byCluster(text)
+}
+
+function byCluster(text: string): NormalText {
   let writer: Writer | null = null
   for (let at = 0; at < text.length;) {
     const next = at + 1 < text.length ? text.charCodeAt(at + 1) : 0
@@ -128,10 +139,17 @@ class Writer {
 }
 
 function remembered<Key>(known: Map<Key, string>, key: Key, cluster: string): string {
-  const normal = normaliseText(cluster).replace(FOLDS, asciiOf)
+  const normal = foldedOf(cluster)
   if (known.size < KNOWN_MAX) known.set(key, normal)
   return normal
 }
+
+/** As `NormalText` has it. */
+function foldedOf(cluster: string): string {
+  return normaliseText(cluster).replace(FOLDS, asciiOf)
+}
+
+const FOLDED = new SimpleUnits(foldedOf)
 
 /** Behind the last character from `at` on that may merge with the one before. */
 function clusterEnd(text: string, at: number): number {

@@ -38,9 +38,9 @@ export function* findPlaces(
   const found: Place[] = []
   if (!texts.empty && texts.prefilter.mayMatch([text])) yield* searched(rules, text, found)
   if (texts.detectorSet !== null) {
-    for (const { id, start, end } of yield* texts.detectorSet.find(text)) {
+    yield* texts.detectorSet.find(text, ({ id, start, end }) => {
       found.push({ start, end, key: detectorKey(id) })
-    }
+    })
   }
   if (found.length > FOUND_MAX) return everywhere(found, text)
   found.sort((a, b) => a.start - b.start || b.end - a.end)

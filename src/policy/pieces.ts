@@ -1,5 +1,6 @@
 import type { LongMatch } from './long-match.ts'
 import { Normaliser } from './normalise.ts'
+import type { Units } from './units.ts'
 
 /** Long texts piece by piece, so that neither time nor memory is spent on the whole at once. */
 
@@ -26,11 +27,13 @@ export function* normalPiecesOf(
   made: (units: number) => void,
 ): Generator<undefined | string, void> {
   const normaliser = new Normaliser(text)
-  let piece = normaliser.next()
-  for (let slices = 0; piece !== null; piece = normaliser.next()) {
+  let slices = 0
+  for (let piece = normaliser.next(); piece !== null; piece = normaliser.next()) {
     made(piece.length)
     if (piece !== '') yield piece
-    slices += Math.ceil((piece.length + 1) / NORMAL_SLICE_UNITS)
+    slices += normaliser.isQuick
+      ? (piece.length / SLICE_UNITS) * NORMAL_SLICES
+      : Math.ceil((piece.length + 1) / NORMAL_SLICE_UNITS)
     if (slices < NORMAL_SLICES) continue
     slices = 0
     yield
@@ -41,10 +44,11 @@ export function* normalPiecesOf(
 export function* readAll(
   runs: readonly LongMatch[],
   pieces: Generator<undefined | string, void>,
+  units: Units,
 ): Generator<undefined, void> {
   for (const piece of pieces) {
     if (piece === undefined) yield
-    else for (const run of runs) yield* run.read(piece)
+    else for (const run of runs) yield* run.read(piece, units)
     if (runs.every((run) => run.isOver)) return
   }
 }

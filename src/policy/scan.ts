@@ -1,7 +1,7 @@
 import { Cursor, type LiteralHits } from './automaton.ts'
 import type { Detection } from './detect/detector-set.ts'
 import { LongMatch } from './long-match.ts'
-import { normaliseText } from './normalise.ts'
+import { normaliseText, READS } from './normalise.ts'
 import { normalPiecesOf, piecesOf, readAll, SLICE_UNITS } from './pieces.ts'
 import { startOf } from './spaces.ts'
 import type { Literal, TextRules } from './text-rules.ts'
@@ -14,15 +14,15 @@ import { isWordAt, isWordBefore } from './word-boundary.ts'
  */
 
 /** Texts up to this are matched in one go; longer ones in slices. */
-const SHORT_UNITS_MAX = 4096
+export const SHORT_UNITS_MAX = 4096
+/** What reading a short text in two ways costs, in passes over literals. */
+const SHORT_NORMAL_WORK = 8
 /** What texts may grow by when normalised, all of a call together: U+FDFA is 18 characters. */
 const GROWTH_UNITS_MAX = 16 * 1024 * 1024
 /** A text without units is work, too. */
 const TEXT_WORK = 16
-/** A run of an engine, in code units of the automaton over literals. */
-const RUN_WORK = 10
-/** One pass of all patterns costs what one of few does (100 KB: 0.75 to 0.87 ms at 20 and 200), so two are too many. */
-const RUNS_MAX = 1
+/** One pass of all patterns costs what one of few does, so three are too many. */
+const RUNS_MAX = 2
 
 /** Thrown where texts grow beyond every measure when they are read as a reader would. */
 export class TextsTooLarge extends RangeError {
@@ -60,7 +60,7 @@ export const NOTHING: TextMatches = {
 }
 
 /** What detectors cost beside the rest, in code units of the automaton over literals. */
-const DETECT_WORK = 12
+const DETECT_WORK = 4
 
 /**
  * Looks for everything in all texts, with `detects` also by detectors. Yields after about a millisecond
@@ -81,7 +81,7 @@ export function* scanTexts(
     units += TEXT_WORK
     if (searches) units += text.length > SHORT_UNITS_MAX ? yield* scan.long(text) : scan.short(text)
     if (detectorSet !== null) {
-      scan.found(yield* detectorSet.find(text))
+      yield* detectorSet.find(text, scan.found)
       units += (text.length % SLICE_UNITS) * DETECT_WORK
     }
     if (units < SLICE_UNITS) continue
@@ -141,8 +141,9 @@ class Scan implements TextMatches, LiteralHits {
     }
   }
 
-  found(detections: readonly Detection[]): void {
-    for (const { id } of detections) this.#counts.set(id, (this.#counts.get(id) ?? 0) + 1)
+  /** Counts a value; where it stands is nobody's business here. */
+  readonly found = ({ id }: Detection): void => {
+    this.#counts.set(id, (this.#counts.get(id) ?? 0) + 1)
   }
 
   hit(index: number, end: number): void {
@@ -159,20 +160,16 @@ class Scan implements TextMatches, LiteralHits {
   /** Scans a short text in one go; returns the work done, in code units. */
   short(text: string): number {
     if (text === '') return 0
-    const cursor = this.#begin(text)
-    this.#rules.automaton.scan(text, text.length, cursor, this)
-    const work = this.#matchShort(text)
-    if (cursor.seenUnits <= 0x7f) return work
-    const normal = normaliseText(text)
-    if (normal === text) return work
+    const { units } = this.#rules
+    const count = units.fill(text, 0, text.length)
+    const cursor = this.#matchShort(text, count)
+    if (cursor.seenUnits <= 0x7f || READS.stay(units.values, count)) return count
+    const isSimple = READS.read(units.values, 0, count) === count
+    const normal = isSimple ? units.text(0, count) : normaliseText(text)
+    if (normal === text) return count * SHORT_NORMAL_WORK
     if (normal.length > text.length) this.#grow(normal.length - text.length)
-    this.#rules.automaton.scan(normal, normal.length, this.#begin(normal), this)
-    return work + this.#matchShort(normal)
-  }
-
-  /** Passes that the text needs beside the one over literals. */
-  #runs(): number {
-    return this.#candidates.size + (this.#rules.alwaysIndexes.length > 0 ? 1 : 0)
+    this.#matchShort(normal, isSimple ? count : units.fill(normal, 0, normal.length))
+    return count * SHORT_NORMAL_WORK
   }
 
   #begin(text: string): Cursor {
@@ -181,19 +178,42 @@ class Scan implements TextMatches, LiteralHits {
     return new Cursor()
   }
 
-  #matchShort(text: string): number {
-    const { always, alwaysIndexes, all, patterns } = this.#rules
-    const runs = this.#runs()
-    if (runs > RUNS_MAX) {
-      for (const id of all.match(text)) this.#patterns[id] = 1
-    } else if (alwaysIndexes.length > 0) {
-      for (const id of always.match(text)) this.#patterns[alwaysIndexes[id] ?? 0] = 1
-    } else {
-      for (const id of this.#candidates) {
-        if (patterns[id]?.test(text) === true) this.#patterns[id] = 1
-      }
+  /** Matches the units in hand, which are those of `text`. */
+  #matchShort(text: string, count: number): Cursor {
+    const { always, automaton, units } = this.#rules
+    const cursor = this.#begin(text)
+    automaton.scanUnits(units.values, count, cursor, this)
+    if (always !== null) {
+      const run = new LongMatch(always, this.#foundAlways)
+      runWhole(run, units.values, count)
+      run.end()
     }
-    return text.length * (1 + RUN_WORK * Math.min(runs, RUNS_MAX))
+    for (const { run, id } of this.#candidateRuns()) {
+      runWhole(run, units.values, count)
+      if (run.end() && id !== null) this.#patterns[id] = 1
+    }
+    return cursor
+  }
+
+  readonly #foundAlways = (id: number): void => {
+    this.#patterns[this.#rules.alwaysIndexes[id] ?? 0] = 1
+  }
+
+  readonly #foundAny = (id: number): void => {
+    this.#patterns[id] = 1
+  }
+
+  /** Passes for the patterns that may match: one each where they are few, else one for all there are. */
+  #candidateRuns(): readonly CandidateRun[] {
+    const { all, singles } = this.#rules
+    if (this.#candidates.size === 0) return NO_RUNS
+    if (this.#candidates.size > RUNS_MAX) {
+      return [{ run: new LongMatch(all, this.#foundAny), id: null }]
+    }
+    return [...this.#candidates].flatMap((id) => {
+      const single = singles(id)
+      return single === null ? [] : { run: new LongMatch(single), id }
+    })
   }
 
   /**
@@ -203,7 +223,7 @@ class Scan implements TextMatches, LiteralHits {
   *long(text: string): Generator<undefined, number> {
     const isAscii = yield* this.#longPieces(() => piecesOf(text))
     const work = Math.min(text.length, SLICE_UNITS)
-    if (isAscii) return work
+    if (isAscii || (yield* this.#stays(text))) return work
     let sent = text.length
     const made = (units: number) => {
       const grown = Math.max(0, units - sent)
@@ -219,51 +239,74 @@ class Scan implements TextMatches, LiteralHits {
     if (this.#grown > GROWTH_UNITS_MAX) throw new TextsTooLarge()
   }
 
+  /** Whether a long text reads as it is written, as most in Chinese, Russian or French do. */
+  *#stays(text: string): Generator<undefined, boolean> {
+    const { units } = this.#rules
+    for (const piece of piecesOf(text)) {
+      if (piece === undefined) yield
+      else if (!READS.stay(units.values, units.fill(piece, 0, piece.length))) return false
+    }
+    return true
+  }
+
   /** Says whether the text was plain ASCII. */
   *#longPieces(pieces: () => Generator<undefined | string, void>): Generator<undefined, boolean> {
-    const { always, alwaysIndexes, all, patterns } = this.#rules
     const seenUnits = yield* this.#longLiterals(pieces())
-    const runs: LongMatch[] = []
-    const single: number[] = []
-    if (this.#runs() > RUNS_MAX) {
-      runs.push(new LongMatch(all.dfa, (id) => (this.#patterns[id] = 1)))
-    } else if (alwaysIndexes.length > 0) {
-      const found = (id: number) => (this.#patterns[alwaysIndexes[id] ?? 0] = 1)
-      runs.push(new LongMatch(always.dfa, found))
-    } else {
-      for (const id of this.#candidates) {
-        const dfa = patterns[id]?.re2().dfa
-        if (dfa !== undefined) single[runs.push(new LongMatch(dfa)) - 1] = id
-      }
-    }
-    if (runs.length > 0) yield* readAll(runs, pieces())
-    for (const [index, run] of runs.entries()) {
-      const id = single[index]
-      if (run.end() && id !== undefined) this.#patterns[id] = 1
+    const runs = this.#candidateRuns()
+    if (runs.length > 0) {
+      const { units } = this.#rules
+      yield* readAll(
+        runs.map(({ run }) => run),
+        pieces(),
+        units,
+      )
+      for (const { run, id } of runs) if (run.end() && id !== null) this.#patterns[id] = 1
     }
     return seenUnits <= 0x7f
   }
 
   /** Runs the automaton over pieces; each is seen with the end of what came before it. */
   *#longLiterals(pieces: Generator<undefined | string, void>): Generator<undefined, number> {
-    const { automaton, longestLiteral } = this.#rules
+    const { always } = this.#rules
+    const run = always === null ? null : new LongMatch(always, this.#foundAlways)
     const cursor = this.#begin('')
     for (const piece of pieces) {
       if (piece === undefined) {
         yield
         continue
       }
-      const kept = Math.max(0, cursor.at - longestLiteral - BOUNDARY_UNITS)
+      const kept = Math.max(0, cursor.at - this.#rules.longestLiteral - BOUNDARY_UNITS)
       this.#text = this.#text.slice(kept) + piece
       cursor.at -= kept
       // Whether a word ends at the end of a piece is told by what follows it.
-      const end = this.#text.length - BOUNDARY_UNITS
-      if (end > cursor.at) automaton.scan(this.#text, end, cursor, this)
+      this.#scanTo(this.#text.length - BOUNDARY_UNITS, cursor)
+      if (run !== null) yield* run.read(piece, this.#rules.units)
     }
-    automaton.scan(this.#text, this.#text.length, cursor, this)
+    this.#scanTo(this.#text.length, cursor)
+    run?.end()
     this.#text = ''
     return cursor.seenUnits
   }
+
+  #scanTo(end: number, cursor: Cursor): void {
+    const { automaton, units } = this.#rules
+    while (cursor.at < end) {
+      const count = units.fill(this.#text, cursor.at, end)
+      automaton.scanUnits(units.values, count, cursor, this)
+    }
+  }
+}
+
+/** A pass over a text; `id` is its pattern where it has only one. */
+interface CandidateRun {
+  readonly run: LongMatch
+  readonly id: number | null
+}
+
+const NO_RUNS: readonly CandidateRun[] = []
+
+function runWhole(run: LongMatch, units: Uint16Array, count: number): void {
+  for (let at = 0; at < count;) at = run.readUnits(units, at, count)
 }
 
 /** One character may be two units. */

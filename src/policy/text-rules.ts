@@ -1,14 +1,16 @@
 import { RE2JS, RE2Set } from 're2js'
 
 import { LiteralAutomaton } from './automaton.ts'
+import { DenseAutomaton } from './dense-automaton.ts'
 import { DetectorSet } from './detect/detector-set.ts'
 import { REGISTRY } from './detect/registry.ts'
 import { foldText } from './fold.ts'
 import { requiredLiterals } from './literals.ts'
 import { normaliseText } from './normalise.ts'
 import { Prefilter } from './prefilter.ts'
-import { scanTexts } from './scan.ts'
+import { scanTexts, SHORT_UNITS_MAX } from './scan.ts'
 import { singleSpaced } from './spaces.ts'
+import { Units } from './units.ts'
 import { isWordAt, isWordBefore } from './word-boundary.ts'
 
 /** A detector that a policy uses; `pattern` is an index where it is one of the file's own. */
@@ -25,9 +27,12 @@ export interface TextRules {
   /** Whether there is anything to look for. */
   readonly empty: boolean
   readonly patterns: readonly RE2JS[]
-  readonly all: RE2Set
-  /** Patterns without a literal, which every text has to be matched with, as a set and by index. */
-  readonly always: RE2Set
+  /** All of them at once. */
+  readonly all: DenseAutomaton
+  /** Each by itself, made when it is first asked for; null where there is none. */
+  readonly singles: (index: number) => DenseAutomaton | null
+  /** Patterns without a literal, which every text has to be matched with: null when there are none, and by index. */
+  readonly always: DenseAutomaton | null
   readonly alwaysIndexes: readonly number[]
   readonly automaton: LiteralAutomaton
   readonly prefilter: Prefilter
@@ -38,7 +43,12 @@ export interface TextRules {
   readonly detectors: readonly DetectorUse[]
   /** The built-in ones among them; null when there are none. */
   readonly detectorSet: DetectorSet | null
+  /** Memory that texts take turns in. */
+  readonly units: Units
 }
+
+/** U+FDFA reads as 18 characters, which is the most. */
+const GROWTH_MAX = 18
 
 /**
  * A pattern that is to refuse, whose `.` takes line ends, too: a text is not another text when it is
@@ -88,7 +98,11 @@ export function compileTextRules(
     empty: patterns.length === 0 && wordLists.length === 0 && detectors.length === 0,
     patterns: compiled,
     all: setOf(patterns),
-    always: setOf(alwaysIndexes.map((index) => patterns[index] ?? '')),
+    singles: singlesOf(compiled),
+    always:
+      alwaysIndexes.length === 0
+        ? null
+        : setOf(alwaysIndexes.map((index) => patterns[index] ?? '')),
     alwaysIndexes,
     automaton,
     prefilter: new Prefilter([...literals.keys()], automaton, alwaysIndexes.length > 0),
@@ -101,6 +115,7 @@ export function compileTextRules(
     wordLists: wordLists.length,
     detectors,
     detectorSet: detectorSetOf(detectors),
+    units: new Units(SHORT_UNITS_MAX * GROWTH_MAX),
   }
   warm(rules)
   return rules
@@ -120,11 +135,22 @@ function entry<Value>(
   return found
 }
 
-function setOf(patterns: readonly string[]): RE2Set {
+function setOf(patterns: readonly string[]): DenseAutomaton {
   const set = new RE2Set()
   for (const pattern of patterns) set.add(pattern)
   set.compile()
-  return set
+  return new DenseAutomaton(set.dfa)
+}
+
+function singlesOf(patterns: readonly RE2JS[]): (index: number) => DenseAutomaton | null {
+  const made = new Map<number, DenseAutomaton>()
+  return (index) => {
+    const pattern = patterns[index]
+    if (pattern === undefined) return null
+    const known = made.get(index) ?? new DenseAutomaton(pattern.re2().dfa)
+    made.set(index, known)
+    return known
+  }
 }
 
 /** What calls look like, for the automata that grow with the texts they see. */
@@ -141,7 +167,7 @@ const TYPICAL = [
 /** The first match of an engine costs 10 to 90 ms: paid here instead of by the first caller. */
 function warm(rules: TextRules): void {
   for (const text of [...TYPICAL, TYPICAL.join('\n')]) {
-    rules.all.match(text)
+    rules.all.warm(rules.units.values, rules.units.fill(text, 0, text.length))
     for (const pattern of rules.patterns) pattern.test(text)
     for (const round of [text, text.toUpperCase()]) drain(scanTexts(rules, [round]))
   }

@@ -1,5 +1,6 @@
 import { Cursor, LiteralAutomaton } from '../automaton.ts'
 import { normaliseWithIndex } from '../normalise-index.ts'
+import { Units } from '../units.ts'
 import { beginsAt, type Detector, type Match, type NumberRun } from './detector.ts'
 
 /** A value that was found in a text as it was sent; offsets are UTF-16 units of that text. */
@@ -11,9 +12,10 @@ export interface Detection extends Match {
 const SLICE_UNITS = 64 * 1024
 /** What is read again before a slice, so that every value sees what stands before it. */
 const LOOK_BACK = 512
+/** What is read beyond a slice: the longest token, and more than any number is. */
+const LOOK_AHEAD = 768
 
 const ZERO = 0x30
-const NINE = 0x39
 
 const DIGIT = 1
 const SEPARATOR = 2
@@ -45,7 +47,13 @@ const GROUPS_MIN = 4
 /** Takes what a detector said of a place. */
 type Take = (detector: Detector, match: Match | null | undefined) => void
 
-const NOT_ASCII = /\P{ASCII}/u
+/** Units of `text` from `offset` on, `count` of them. */
+interface Part {
+  readonly text: string
+  readonly offset: number
+  readonly units: Uint16Array
+  readonly count: number
+}
 
 /** The detectors of one snapshot, ready to run. */
 export class DetectorSet {
@@ -56,8 +64,9 @@ export class DetectorSet {
   readonly #numbers: readonly Detector[]
   readonly #tokens: readonly Detector[]
   readonly #words: readonly Detector[]
-  readonly #joined: readonly Detector[]
-  readonly #hasLiterals: boolean
+  /** What is read beyond a slice. */
+  readonly #ahead: number
+  readonly #units: Units
   /** Longest match of all detectors. */
   readonly charsMax: number
 
@@ -71,125 +80,125 @@ export class DetectorSet {
     this.#automaton = new LiteralAutomaton([...literals.keys()])
     this.#byLiteral = [...literals.values()]
     this.#literals = [...literals.keys()]
-    this.#hasLiterals = literals.size > 0
     this.#numbers = detectors.filter(({ atNumbers }) => atNumbers !== undefined)
     this.#tokens = detectors.filter(({ atToken }) => atToken !== undefined)
     this.#words = detectors.filter(({ atCountryWord }) => atCountryWord !== undefined)
-    this.#joined = detectors.filter(({ join }) => join !== undefined)
     this.charsMax = Math.max(0, ...detectors.map(({ charsMax }) => charsMax))
+    const joined = detectors.filter(({ join }) => join !== undefined)
+    this.#ahead = Math.max(LOOK_AHEAD, ...joined.map(({ charsMax }) => charsMax))
+    this.#units = new Units(LOOK_BACK + SLICE_UNITS + this.#ahead)
   }
 
   /**
-   * Every value in `text`, in order of place; values of one detector do not overlap. The text is
-   * searched as it was sent and as it reads. Yields between slices of 64 K units.
+   * Hands over every value in `text`, slice by slice in order of place; values of one detector do not
+   * overlap. The text is searched as it was sent and as it reads. Yields between slices of 64 K units.
    */
-  *find(text: string): Generator<undefined, readonly Detection[]> {
-    const found: Detection[] = []
+  *find(text: string, take: (detection: Detection) => void): Generator<undefined, void> {
     for (let from = 0; from === 0 || from < text.length; from += SLICE_UNITS) {
       if (from > 0) yield
-      const start = Math.max(0, from - LOOK_BACK)
-      const slice =
-        start === 0 && text.length <= SLICE_UNITS
-          ? text
-          : text.slice(start, from + SLICE_UNITS + this.charsMax)
-      for (const { id, start: at, end } of this.#inSlice(slice)) {
-        const place = start + at
-        if (place >= from && place < from + SLICE_UNITS)
-          found.push({ id, start: place, end: start + end })
+      const to = Math.min(text.length, from + SLICE_UNITS)
+      for (const each of this.#inSlice(text, from, to)) {
+        if (each.start >= from && each.start < to) take(each)
       }
     }
-    return found
   }
 
-  #inSlice(text: string): readonly Detection[] {
-    const found = this.#search(text)
-    if (!NOT_ASCII.test(text)) return apart(found)
-    const normal = normaliseWithIndex(text)
-    if (normal.text === text) return apart(found)
-    const more = this.#search(normal.text).map(({ id, start, end }) => ({
-      id,
-      ...normal.original(start, end),
-    }))
-    return apart([...found, ...more])
+  /** Values that begin in a slice, and some around it, in order of place. */
+  #inSlice(text: string, from: number, to: number): readonly Detection[] {
+    const start = Math.max(0, from - LOOK_BACK)
+    const end = Math.min(text.length, to + this.#ahead)
+    const count = this.#units.fill(text, start, end)
+    const finds = new Finds(end)
+    const sent = { text, offset: start, units: this.#units.values, count }
+    const isPlain = this.#search(sent, finds)
+    const isOpen = end < text.length && finds.openAt < to
+    const found = finds.found()
+    if (isPlain && !isOpen) return apart(found)
+    if (!isOpen) {
+      const more = this.#asItReads(text, start, end)
+      if (more.openAt >= to || end === text.length) return apart([...found, ...more.found])
+    }
+    // Of long values only the beginning was there; few texts have what they begin with.
+    return apart([...found, ...this.#asItReads(text, start, end + this.charsMax).found])
   }
 
-  #search(text: string): Detection[] {
-    const found: Detection[] = []
-    const clues = new Map<Detector, Match[]>()
-    const take: Take = (detector, match) => {
-      if (match === null || match === undefined) return
-      if (detector.join === undefined)
-        found.push({ id: detector.id, start: match.start, end: match.end })
-      else {
-        const known = clues.get(detector)
-        if (known === undefined) clues.set(detector, [match])
-        else known.push(match)
-      }
-    }
-    if (this.#hasLiterals) {
-      this.#automaton.scan(text, text.length, new Cursor(), {
-        hit: (index, end) => {
-          const literal = this.#literals[index] ?? ''
-          for (const detector of this.#byLiteral[index] ?? []) {
-            take(detector, detector.atLiteral?.(text, end - literal.length, literal))
-          }
-        },
-      })
-    }
-    if (this.#numbers.length > 0) this.#findNumbers(text, take)
-    if (this.#tokens.length > 0) this.#findTokens(text, take)
-    if (this.#words.length > 0) this.#findWords(text, take)
-    for (const detector of this.#joined) {
-      for (const match of detector.join?.(sorted(clues.get(detector) ?? [])) ?? []) {
-        found.push({ id: detector.id, ...match })
-      }
-    }
-    return found
+  /** Values in a part of `text` as it reads; and where in `text` the first begins that may go on behind it. */
+  #asItReads(text: string, start: number, end: number): { found: Detection[]; openAt: number } {
+    const sent = start === 0 && end >= text.length ? text : text.slice(start, end)
+    const normal = normaliseWithIndex(sent)
+    if (normal.text === sent) return { found: [], openAt: Infinity }
+    const { length } = normal.text
+    const units = length <= this.#units.values.length ? this.#units : new Units(length)
+    const count = units.fill(normal.text, 0, length)
+    const finds = new Finds(length)
+    this.#search({ text: normal.text, offset: 0, units: units.values, count }, finds)
+    const { openAt: open } = finds
+    const found = finds.found().map(({ id, start: first, end: last }) => {
+      const place = normal.original(first, last)
+      return { id, start: start + place.start, end: start + place.end }
+    })
+    const openAt = open === Infinity ? open : start + normal.original(open, open + 1).start
+    return { found, openAt }
+  }
+
+  /** Looks for everything in a part of a text; says whether it is plain ASCII. */
+  #search(part: Part, finds: Finds): boolean {
+    const { text, offset, units, count } = part
+    const take: Take = (detector, match) => finds.take(detector, match)
+    const cursor = new Cursor()
+    cursor.at = offset
+    this.#automaton.scanUnits(units, count, cursor, {
+      hit: (index, end) => {
+        const literal = this.#literals[index] ?? ''
+        const start = end - literal.length
+        for (const detector of this.#byLiteral[index] ?? []) {
+          finds.begins(detector, start)
+          take(detector, detector.atLiteral?.(text, start, literal))
+        }
+      },
+    })
+    if (this.#numbers.length > 0) this.#findNumbers(part, take)
+    if (this.#tokens.length > 0) this.#findTokens(part, take)
+    if (this.#words.length > 0) this.#findWords(part, take)
+    return cursor.seenUnits < 0x80
   }
 
   /** Calls number detectors for every run of digit groups. */
-  #findNumbers(text: string, take: Take): void {
+  #findNumbers({ text, offset, units, count }: Part, take: Take): void {
     const run = new Run()
-    let isIn = false
-    for (let i = 0; i < text.length; i++) {
-      const unit = text.charCodeAt(i)
-      if (unit >= ZERO && unit <= NINE) {
-        run.digit(i)
-        isIn = true
-        continue
-      }
+    for (let i = nextDigit(units, 0, count); i < count; i = nextDigit(units, i, count)) {
       // Most of a text is no number.
-      if (!isIn) continue
-      const kind = unit < 128 ? (KINDS[unit] ?? 0) : 0
-      if ((kind & SEPARATOR) !== 0 && i - run.lastEnd < GAP_MAX) continue
+      for (; i < count; i++) {
+        const kind = kindOf(units[i] ?? 0)
+        if ((kind & DIGIT) !== 0) run.digit(offset + i)
+        else if ((kind & SEPARATOR) === 0 || offset + i - run.lastEnd >= GAP_MAX) break
+      }
       this.#numbersOf(text, run, take)
-      isIn = false
     }
-    this.#numbersOf(text, run, take)
   }
 
   /** Calls token detectors for every run of token characters that is neither short nor long. */
-  #findTokens(text: string, take: Take): void {
+  #findTokens({ text, offset, units, count }: Part, take: Take): void {
     let start = 0
-    for (let i = 0; i <= text.length; i++) {
-      const unit = text.charCodeAt(i)
-      if (unit < 128 && ((KINDS[unit] ?? 0) & TOKEN) !== 0) continue
+    for (let i = 0; i <= count; i++) {
+      if (i < count && (kindOf(units[i] ?? 0) & TOKEN) !== 0) continue
       if (i - start >= TOKEN_MIN && i - start <= TOKEN_MAX) {
-        for (const detector of this.#tokens) take(detector, detector.atToken?.(text, start, i))
+        for (const detector of this.#tokens) {
+          take(detector, detector.atToken?.(text, offset + start, offset + i))
+        }
       }
       start = i + 1
     }
   }
 
   /** Calls detectors for every word that begins with two letters and two digits. */
-  #findWords(text: string, take: Take): void {
+  #findWords({ text, offset, units, count }: Part, take: Take): void {
     let start = 0
-    for (let i = 0; i < text.length; i++) {
-      const unit = text.charCodeAt(i)
-      const kind = unit < 128 ? (KINDS[unit] ?? 0) : 0
+    for (let i = 0; i < count; i++) {
+      const kind = kindOf(units[i] ?? 0)
       if ((kind & (LETTER | DIGIT)) === 0) start = i + 1
       else if ((kind & DIGIT) !== 0 && i - start >= 3 && i - start <= 4)
-        this.#word(text, i - 3, take)
+        this.#word(text, offset + i - 3, take)
     }
   }
 
@@ -210,6 +219,55 @@ export class DetectorSet {
     if (!isCountry || !beginsAt(text, start)) return
     for (const detector of this.#words) take(detector, detector.atCountryWord?.(text, start))
   }
+}
+
+/** What was found in a part of a text. */
+class Finds {
+  readonly #found: Detection[] = []
+  readonly #clues = new Map<Detector, Match[]>()
+  readonly #end: number
+  /** Where the first literal stands whose value may go on behind the end. */
+  openAt = Infinity
+
+  /** `end` is that of what is searched. */
+  constructor(end: number) {
+    this.#end = end
+  }
+
+  take(detector: Detector, match: Match | null | undefined): void {
+    if (match === null || match === undefined) return
+    if (detector.join === undefined) {
+      this.#found.push({ id: detector.id, start: match.start, end: match.end })
+      return
+    }
+    const known = this.#clues.get(detector)
+    if (known === undefined) this.#clues.set(detector, [match])
+    else known.push(match)
+  }
+
+  /** A literal of `detector` stands at `start`. */
+  begins({ charsMax }: Detector, start: number): void {
+    if (start + charsMax > this.#end && start < this.openAt) this.openAt = start
+  }
+
+  found(): Detection[] {
+    for (const [detector, clues] of this.#clues) {
+      for (const match of detector.join?.(sorted(clues)) ?? []) {
+        this.#found.push({ id: detector.id, ...match })
+      }
+    }
+    return this.#found
+  }
+}
+
+function nextDigit(units: Uint16Array, from: number, to: number): number {
+  let i = from
+  while (i < to && ((units[i] ?? 0) - ZERO) >>> 0 > 9) i++
+  return i
+}
+
+function kindOf(unit: number): number {
+  return unit < 128 ? (KINDS[unit] ?? 0) : 0
 }
 
 function isKind(text: string, at: number, kind: number): boolean {

@@ -10,11 +10,10 @@ export function setOf(ids: readonly string[] = [...REGISTRY.keys()]): DetectorSe
 
 /** Everything a set finds in a text. */
 export function findIn(set: DetectorSet, text: string): readonly Detection[] {
-  const steps = set.find(text)
-  for (;;) {
-    const { done, value } = steps.next()
-    if (done === true) return value
-  }
+  const found: Detection[] = []
+  const steps = set.find(text, (each) => found.push(each))
+  while (steps.next().done !== true);
+  return found
 }
 
 /** CPU time of this thread that `task` takes, milliseconds; other processes do not count. */
