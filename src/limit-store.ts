@@ -7,15 +7,15 @@ import type { Log } from './log.ts'
 
 /** Opens the store that counts limits. Throws where its URL cannot be used. */
 export async function openLimits(
-  { limitStore: url, sidecars }: Snapshot,
+  { limitStore: place, sidecars }: Snapshot,
   log: Log,
 ): Promise<LimitStore> {
-  if (url === 'memory') return new MemoryStore([], () => false)
+  if (place === 'memory') return new MemoryStore([], () => false)
   // 4 MB of a process that most run without it.
   const { RedisStore } = await import('./limit/redis-store.ts')
   const lost = 'The shared store of limits is lost: each limit does what on_store_loss says'
   const store: InstanceType<typeof RedisStore> = new RedisStore({
-    url,
+    place,
     sidecars,
     onChange: (usable) => {
       if (usable) log.info('Limits are counted in Redis')

@@ -51,7 +51,10 @@ function at({ host, port }: Address): string {
 
 /** Never the URL, which may hold a password. */
 function storeText({ limitStore }: Snapshot): string {
-  return limitStore === 'memory' ? 'memory: not shared' : `redis at ${new URL(limitStore).host}`
+  if (limitStore === 'memory') return 'memory: not shared'
+  if (typeof limitStore === 'string') return `redis at ${new URL(limitStore).host}`
+  const { kind, nodes } = limitStore
+  return `redis ${kind} at ${nodes.map(at).join(', ')}`
 }
 
 function byMode(policies: Snapshot['policies']): string {

@@ -1,6 +1,7 @@
 import { stringify } from 'yaml'
 
 import { certificate, issuer, tls } from './print-auth.ts'
+import { store } from './print-store.ts'
 import type {
   ExceptionConfig,
   DetectorConfig,
@@ -51,7 +52,7 @@ export function printConfig(snapshot: Snapshot): string {
       ...(auth.jwt.length > 0 && { jwt: auth.jwt.map(issuer) }),
     }),
     limits: snapshot.limits.map(limit),
-    limit_store: maskedUrl(snapshot.limitStore),
+    limit_store: store(snapshot.limitStore, MASK),
     sidecars: snapshot.sidecars,
     prices: prices(snapshot),
     defaults: {
@@ -202,11 +203,6 @@ function limit(config: LimitConfig) {
             ...figures(override),
           })),
   })
-}
-
-function maskedUrl(written: string): string {
-  const url = URL.canParse(written) ? new URL(written) : null
-  return url === null || url.password === '' ? written : written.replace(/:[^:@/]*@/, `:${MASK}@`)
 }
 
 function hasCalendar({ requests, tokens, cost }: LimitFigures): boolean {

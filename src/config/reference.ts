@@ -58,7 +58,8 @@ function row(cells: readonly string[]): string {
 function initial({ presence, spec }: Field<unknown>): string {
   if (presence === 'required') return '**required**'
   if (presence === 'optional') return '–'
-  return spec.shape.kind === 'map' ? 'each its own' : `\`${presence.written}\``
+  const isMap = spec.shape.kind === 'map' && spec.shape.orValue === undefined
+  return isMap ? 'each its own' : `\`${presence.written}\``
 }
 
 function takes({ spec: { shape } }: Field<unknown>): string {

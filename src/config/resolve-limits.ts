@@ -103,24 +103,6 @@ function checkReserve(
   report.check([...at, 'reserve_output'], reserve === null || spends, message)
 }
 
-// --- store ---
-
-/** Never shows the URL: it may hold a password. */
-export function resolveStore({ limit_store: written }: FileValue, report: Report): string {
-  const at = ['limit_store']
-  if (written === 'memory' || written.includes('${')) return written
-  const url = URL.canParse(written) ? new URL(written) : null
-  const isRedis = url !== null && /^rediss?:\/\/[^/]/i.test(written) && url.hostname !== ''
-  report.check(at, isRedis, 'Expected memory or a URL like redis://host:6379 or rediss://host:6380')
-  if (url === null || !isRedis) return written
-  const plain = /^(?:|\/|\/\d{1,3})$/.test(url.pathname) && !/[?#]/.test(written)
-  report.check(at, plain, 'Only the number of a database may follow the host, like redis://host/1')
-  const isLiteral = !/(?<!\$)\$\{[A-Za-z_]/.test(report.source.raw(at) ?? '')
-  const message = 'A literal password is not accepted: write ${NAME} for it or for the whole URL'
-  report.check(at, url.password === '' || !isLiteral, message)
-  return written
-}
-
 // --- prices ---
 
 /** The file's own prices. */

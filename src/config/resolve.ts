@@ -8,10 +8,11 @@ import { awsFiles, resolveAws } from './resolve-aws.ts'
 import { resolveDetectors } from './resolve-detectors.ts'
 import { resolveExceptions } from './resolve-exceptions.ts'
 import { type ExpressionCheck, ExpressionChecker } from './resolve-expressions.ts'
-import { resolveLimits, resolvePrices, resolveStore } from './resolve-limits.ts'
+import { resolveLimits, resolvePrices } from './resolve-limits.ts'
 import { checkUnique, resolvePolicies } from './resolve-policies.ts'
 import { resolveSecret } from './resolve-secret.ts'
 import { resolveShip, shipFiles } from './resolve-ship.ts'
+import { resolveStore } from './resolve-store.ts'
 import { resolveTests } from './resolve-tests.ts'
 import { patternProblem } from './resolve-texts.ts'
 import { resolveCertificate, resolveTls, tlsFiles } from './resolve-tls.ts'
@@ -84,7 +85,7 @@ export function resolveFile(value: FileValue, report: Report, options: ResolveOp
       certificate: resolveCertificate(value, report),
     },
     limits,
-    limitStore: resolveStore(value, report),
+    limitStore: resolveStore(value, report, options),
     sidecars: value.sidecars,
     prices: resolvePrices(value, report),
     defaults: {

@@ -7,6 +7,7 @@ import { exceptionsSpec } from './schema-exceptions.ts'
 import { limitSpec, PRICES } from './schema-limits.ts'
 import { SET } from './schema-set.ts'
 import { SHIP } from './schema-ship.ts'
+import { STORE } from './schema-store.ts'
 import { TESTS } from './schema-tests.ts'
 import { answerFields, output, searchFields } from './schema-texts.ts'
 import { UPSTREAM_CARE } from './schema-upstreams.ts'
@@ -204,9 +205,9 @@ export const FILE = map('governance.yaml', {
     'Every limit whose `for` matches applies, and all are charged or none.',
   ),
   limit_store: defaulted(
-    text('memory or a redis:// URL', undefined, 2048),
+    STORE,
     'memory',
-    'Where counters live. `memory` is this process alone. `redis://host:6379` (`rediss://` with TLS, `redis://${USER}:${PASSWORD}@host` with a user) is shared; a change needs a restart.',
+    'Where counters live. `memory` is this process alone. `redis://host:6379` (`rediss://` with TLS, `redis://${USER}:${PASSWORD}@host` with a user) is shared, and so is what the keys name; a change needs a restart.',
   ),
   sidecars: defaulted(
     integer(1, 100_000),

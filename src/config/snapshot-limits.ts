@@ -50,3 +50,23 @@ export interface LimitConfig extends LimitFigures {
   /** The first that matches replaces the figures. */
   readonly overrides: readonly ({ readonly for: Selectors } & LimitFigures)[]
 }
+
+/** A shared store that takes more words than a URL; secrets are resolved. */
+export interface RedisPlace {
+  readonly kind: 'server' | 'sentinel' | 'cluster'
+  /** The one server, or some of the Sentinels or of the nodes: the others are asked for. */
+  readonly nodes: readonly { readonly host: string; readonly port: number }[]
+  /** An ACL user; null is Redis' own default. */
+  readonly user: string | null
+  readonly password: string | null
+  /** 0 in a Cluster. */
+  readonly database: number
+  /** `ca`: certificates to trust instead of the usual; `file` is absolute. */
+  readonly tls: { readonly ca: { readonly file: string; readonly pem: string } | null } | null
+  /** How the Sentinels call the primary, and what they ask for themselves; null for others. */
+  readonly sentinel: {
+    readonly name: string
+    readonly user: string | null
+    readonly password: string | null
+  } | null
+}

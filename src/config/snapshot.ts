@@ -1,7 +1,7 @@
 import type { Mode } from '../exchange.ts'
 import type { CertificateConfig, IssuerConfig, PodConfig, TlsConfig } from './snapshot-auth.ts'
 import type { DetectorConfig } from './snapshot-detectors.ts'
-import type { LimitConfig, PricesConfig } from './snapshot-limits.ts'
+import type { LimitConfig, PricesConfig, RedisPlace } from './snapshot-limits.ts'
 import type { ExceptionConfig, PolicyConfig } from './snapshot-policies.ts'
 import type { TestConfig } from './snapshot-tests.ts'
 import type { UpstreamConfig } from './snapshot-upstreams.ts'
@@ -28,6 +28,7 @@ export type {
   PriceConfig,
   PricesConfig,
   Rate,
+  RedisPlace,
 } from './snapshot-limits.ts'
 export type {
   ExceptionConfig,
@@ -78,8 +79,8 @@ export interface Snapshot {
     readonly certificate: CertificateConfig | null
   }
   readonly limits: readonly LimitConfig[]
-  /** `memory`, or a redis:// or rediss:// URL, which may hold a password. */
-  readonly limitStore: string
+  /** `memory`, a redis:// or rediss:// URL, which may hold a password, or more than a URL says. */
+  readonly limitStore: string | RedisPlace
   readonly sidecars: number
   readonly prices: PricesConfig
   readonly defaults: {

@@ -1,21 +1,25 @@
 import { hash } from 'node:crypto'
 
-import { Redis } from 'ioredis'
+import { Cluster, type Redis } from 'ioredis'
 
 import { monotonicMs } from '../clock.ts'
+import type { RedisPlace } from '../config/snapshot.ts'
+import { openClient, type RedisClient } from './redis-client.ts'
 import { PRESENT, RENEW, RESERVE, SETTLE } from './redis-scripts.ts'
+import { Shards } from './redis-shards.ts'
 
 /** The longest a call waits for Redis. */
 const COMMAND_MS = 100
 /** How long a start waits for the first answer; it goes on without. */
 const START_MS = 1_000
-const RECONNECT_MS_MAX = 2_000
 /** So many failures in a row, or a closed connection, and Redis is left alone for a while. */
 const FAILURES_MAX = 3
 const REST_MS = 500
 const REST_MS_MAX = 8_000
 /** A Redis that fails again within this time of coming back rests twice as long. */
 const SETTLED_MS = 30_000
+/** An answer that is so much older than thought comes from a clock that went back. */
+const CLOCK_STEP_MS = 1_000
 const WHY_CHARS_MAX = 200
 
 const SCRIPTS = { RESERVE, SETTLE, RENEW, PRESENT } as const
@@ -23,13 +27,15 @@ export type ScriptName = keyof typeof SCRIPTS
 
 /** What a script is called with. */
 export interface ScriptCall {
+  /** Of all its keys: names the node of a cluster. */
+  readonly tag: string
   readonly keys: readonly string[]
   readonly args: readonly (string | number)[]
 }
 
 export interface LinkOptions {
-  /** redis:// or rediss://, with user and password where needed. */
-  readonly url: string
+  /** A redis:// or rediss:// URL, with user and password where needed, or more than a URL says. */
+  readonly place: string | RedisPlace
   readonly onChange: (usable: boolean) => void
   /** The longest an answer is waited for; 100 ms. */
   readonly waitMs?: number
@@ -38,14 +44,18 @@ export interface LinkOptions {
 /**
  * A connection to Redis that never makes anybody wait for longer than 100 ms: what cannot be asked now
  * fails at once, nothing is queued or sent again. After failures it rests, then asks for itself
- * before calls may again (a circuit breaker; the rest grows while Redis comes and goes).
+ * before calls may again (a circuit breaker; the rest grows while Redis comes and goes). Of a cluster
+ * only the keys whose node fails are left alone, and a call tries it for the others.
  */
 export class RedisLink {
-  readonly #redis: Redis
+  readonly #redis: RedisClient
+  /** Null where there is one node. */
+  readonly #shards: Shards | null
   readonly #waitMs: number
   readonly #onChange: (usable: boolean) => void
   readonly #shas: Readonly<Record<ScriptName, string>>
   #usable = false
+  #said = false
   #closed = false
   #failures = 0
   #restMs = REST_MS
@@ -54,22 +64,17 @@ export class RedisLink {
   #why = ''
   /** Time of Redis less our monotonic time, at least. */
   #offsetMs = 0
+  /** Held back until the end of the turn, to be written at once. */
+  #corked: Redis['stream'] | null = null
 
-  /** Connects by itself. */
-  constructor({ url, onChange, waitMs = COMMAND_MS }: LinkOptions) {
+  /** Connects by itself. Throws where a URL cannot be used. */
+  constructor({ place, onChange, waitMs = COMMAND_MS }: LinkOptions) {
     this.#onChange = onChange
     this.#waitMs = waitMs
     const shas = Object.entries(SCRIPTS).map(([name, lua]) => [name, hash('sha1', lua)])
     this.#shas = Object.fromEntries(shas) as Record<ScriptName, string>
-    this.#redis = new Redis(url, {
-      enableOfflineQueue: false,
-      maxRetriesPerRequest: 0,
-      autoResendUnfulfilledCommands: false,
-      commandTimeout: waitMs,
-      connectTimeout: START_MS,
-      enableAutoPipelining: true,
-      retryStrategy: (times) => Math.min(RECONNECT_MS_MAX, times * 100),
-    })
+    this.#redis = openClient(place, waitMs)
+    this.#shards = this.#redis instanceof Cluster ? new Shards() : null
     // Every failure is met where it matters; an unheard 'error' event would end the process.
     this.#redis.on('error', (error) => this.#note(error))
     this.#redis.on('close', () => this.#rest())
@@ -86,6 +91,16 @@ export class RedisLink {
     return this.#usable
   }
 
+  /** Whether all calls may be made now: of a cluster every node that was asked answers. */
+  get whole(): boolean {
+    return this.#usable && this.#shards?.areAway !== true
+  }
+
+  /** Whether keys of several tags cannot be in one call. */
+  get splits(): boolean {
+    return this.#shards !== null
+  }
+
   /** The last moment, by the time of Redis, at which a call made now may still take effect, ms. */
   get deadlineMs(): number {
     return Math.floor(monotonicMs() + this.#offsetMs + this.#waitMs)
@@ -99,6 +114,17 @@ export class RedisLink {
     this.#offsetMs = Math.max(this.#offsetMs, redisMs - monotonicMs())
   }
 
+  /**
+   * Redis answered a call at its time `redisMs`. Where its clock went back, calls that were given up
+   * would be in time for hours. The nodes of a cluster differ: there the latest of them counts.
+   */
+  answered(redisMs: number): void {
+    const offsetMs = redisMs - monotonicMs()
+    if (this.#shards === null && offsetMs < this.#offsetMs - CLOCK_STEP_MS) {
+      this.#offsetMs = offsetMs
+    }
+  }
+
   /** Resolves when Redis has answered, or after a second without. */
   async open(): Promise<void> {
     const deadlineMs = monotonicMs() + START_MS
@@ -106,28 +132,60 @@ export class RedisLink {
   }
 
   /** Runs a script. Rejects when Redis does not answer in time or is resting. */
-  async run(name: ScriptName, { keys, args }: ScriptCall): Promise<unknown> {
+  async run(name: ScriptName, call: ScriptCall): Promise<unknown> {
     if (!this.#usable) throw new Error('Redis is not usable')
+    const beganMs = monotonicMs()
+    if (this.#shards?.allow(call.tag, beganMs) === false) throw new Error('A node is not usable')
+    this.#cork()
     try {
+      const { keys, args } = call
       const answer = await this.#redis.evalsha(this.#shas[name], keys.length, ...keys, ...args)
-      this.#failures = 0
+      this.#answered(call)
       return answer
     } catch (error) {
-      this.#note(error)
-      this.#fail(error)
-      throw error
+      const isForgotten = String(error).includes('NOSCRIPT')
+      if (isForgotten && monotonicMs() - beganMs < this.#waitMs / 4) return this.#teach(name, call)
+      throw this.#failed(error, call)
     }
+  }
+
+  /** A Redis that was restarted or has taken over does not know the script. */
+  async #teach(name: ScriptName, call: ScriptCall): Promise<unknown> {
+    try {
+      const { keys, args } = call
+      const answer = await this.#redis.eval(SCRIPTS[name], keys.length, ...keys, ...args)
+      this.#answered(call)
+      return answer
+    } catch (error) {
+      throw this.#failed(error, call)
+    }
+  }
+
+  /** Forgets nodes of a cluster that nobody asks for any more. */
+  sweep(): void {
+    this.#shards?.sweep(monotonicMs())
+    this.#say()
   }
 
   /** What was sent before is on its way; waits for it as long as for any answer. */
   async close(): Promise<void> {
     this.#closed = true
     clearTimeout(this.#probe)
-    // Scripts are written together at the end of a turn; QUIT, at once, would overtake them.
-    await new Promise((resolve) => setImmediate(resolve))
     if (this.#usable) await this.#redis.quit().catch(() => null)
     this.#usable = false
     this.#redis.disconnect()
+  }
+
+  /** What is written to one node within a turn of the loop leaves in one system call. */
+  #cork(): void {
+    if (this.#corked !== null || this.#redis instanceof Cluster) return
+    const { stream } = this.#redis
+    this.#corked = stream
+    stream.cork()
+    setImmediate(() => {
+      this.#corked = null
+      stream.uncork()
+    })
   }
 
   /** The message alone: the error of a script or of AUTH also has what was sent. */
@@ -137,19 +195,36 @@ export class RedisLink {
     this.#why = why.slice(0, WHY_CHARS_MAX)
   }
 
-  #fail(error: unknown): void {
-    this.#failures++
-    const isForgotten = String(error).includes('NOSCRIPT')
-    if (isForgotten || this.#failures >= FAILURES_MAX) this.#rest()
+  #answered({ tag }: ScriptCall): void {
+    this.#failures = 0
+    this.#shards?.answered(tag)
+    if (!this.#said) this.#say()
+  }
+
+  #failed(error: unknown, { tag }: ScriptCall): unknown {
+    this.#note(error)
+    if (this.#shards !== null) {
+      this.#shards.failed(tag, monotonicMs())
+      this.#say()
+    } else if (++this.#failures >= FAILURES_MAX) this.#rest()
+    return error
+  }
+
+  /** Tells when it is lost, wholly or in part, and when it is whole again. */
+  #say(): void {
+    if (this.#closed || this.#said === this.whole) return
+    this.#said = this.whole
+    this.#onChange(this.#said)
   }
 
   /** Leaves Redis alone; the next to ask is the link itself. */
   #rest(): void {
     if (this.#closed || !this.#usable) return
     this.#usable = false
+    this.#shards?.clear()
     const wasSettled = monotonicMs() - this.#usableSinceMs > SETTLED_MS
     this.#restMs = wasSettled ? REST_MS : Math.min(REST_MS_MAX, this.#restMs * 2)
-    this.#onChange(false)
+    this.#say()
     this.#later()
   }
 
@@ -163,18 +238,29 @@ export class RedisLink {
   async #ask(): Promise<void> {
     if (this.#usable || this.#closed || this.#redis.status !== 'ready') return
     try {
-      for (const lua of Object.values(SCRIPTS)) await this.#redis.script('LOAD', lua)
+      await this.#load()
       const [seconds = 0, micros = 0] = await this.#redis.time()
       // Taken after the answer, so that a deadline is rather too early than too late.
       this.#offsetMs = seconds * 1000 + micros / 1000 - monotonicMs()
       this.#failures = 0
       this.#usable = true
       this.#usableSinceMs = monotonicMs()
-      this.#onChange(true)
+      this.#say()
     } catch (error) {
       this.#note(error)
+      // Connected, and no answer: it may be another one by now.
+      if (!this.#closed && this.#redis.status === 'ready') this.#redis.disconnect(true)
       this.#later()
     }
+  }
+
+  /** A node of a cluster that is away learns the scripts when it is asked for them. */
+  async #load(): Promise<void> {
+    const nodes = this.#redis instanceof Cluster ? this.#redis.nodes('master') : [this.#redis]
+    const loads = nodes.map(async (node) => {
+      for (const lua of Object.values(SCRIPTS)) await node.script('LOAD', lua)
+    })
+    await (this.#shards === null ? Promise.all(loads) : Promise.any(loads))
   }
 }
 

@@ -19,9 +19,12 @@ export interface Account {
   readonly spendIndex: number
   /** Ends the names of its keys: another window counts anew. */
   readonly suffix: string
+  /** What the scripts are told of it that never changes. */
+  readonly fixed: string
   readonly calendar: Calendar | null
   /** Starts of the period before this one, of this one and of the two after it, wall ms. */
   periods: readonly [number, number, number, number]
+  periodsText: string
 }
 
 const NO_PERIODS = [0, 0, 0, 0] as const
@@ -33,18 +36,27 @@ export function accountsOf(tier: Tier, timeZone: string): readonly Account[] {
   if (requests !== null) {
     const kind = burst === null ? 'count' : 'bucket'
     const own = { kind, what: 'requests', burst: burst ?? 0, spendIndex: -1 } as const
-    accounts.push({ tier, ...own, ...windowOf(requests, timeZone, `r${burst ?? ''}`) })
+    accounts.push(accountOf(tier, own, windowOf(requests, timeZone, `r${burst ?? ''}`)))
   }
   if (concurrent !== null) {
     const rate = { count: concurrent, windowMs: 1, calendar: null }
     const own = { kind: 'slots', what: 'concurrent', burst: 0, spendIndex: -1 } as const
-    accounts.push({ tier, ...own, ...windowOf(rate, timeZone, 'c') })
+    accounts.push(accountOf(tier, own, windowOf(rate, timeZone, 'c')))
   }
   for (const [spendIndex, { what, rate }] of tier.spending.entries()) {
     const own = { kind: 'spend', what, burst: 0, spendIndex } as const
-    accounts.push({ tier, ...own, ...windowOf(rate, timeZone, what) })
+    accounts.push(accountOf(tier, own, windowOf(rate, timeZone, what)))
   }
   return accounts
+}
+
+function accountOf(
+  tier: Tier,
+  own: Pick<Account, 'kind' | 'what' | 'burst' | 'spendIndex'>,
+  window: ReturnType<typeof windowOf>,
+): Account {
+  const fixed = `${own.kind},${window.limit},${window.windowMs},${own.burst}`
+  return { tier, ...own, ...window, fixed, periodsText: NO_PERIODS.join(',') }
 }
 
 function windowOf({ count, windowMs, calendar }: Rate, timeZone: string, name: string) {
@@ -58,15 +70,17 @@ function windowOf({ count, windowMs, calendar }: Rate, timeZone: string, name: s
   }
 }
 
-/** The periods around `wallMs`; asked for anew only when one has passed. */
-export function periodsAt(account: Account, wallMs: number): Account['periods'] {
+/** An account as the scripts are told of it, at `wallMs`: its periods are looked up only when one has passed. */
+export function accountText(account: Account, need: number, wallMs: number): string {
   const { calendar, periods } = account
-  if (calendar === null || (wallMs >= periods[1] && wallMs < periods[2])) return periods
-  const { startMs, endMs } = calendar.period(wallMs)
-  const before = calendar.period(startMs - 1).startMs
-  const after = calendar.period(endMs).endMs
-  account.periods = [before, startMs, endMs, after]
-  return account.periods
+  if (calendar !== null && (wallMs < periods[1] || wallMs >= periods[2])) {
+    const { startMs, endMs } = calendar.period(wallMs)
+    const before = calendar.period(startMs - 1).startMs
+    const after = calendar.period(endMs).endMs
+    account.periods = [before, startMs, endMs, after]
+    account.periodsText = account.periods.join(',')
+  }
+  return `${account.fixed},${account.periodsText},${need}`
 }
 
 /** What a call asks of an account: 1, or what it is expected to spend; null without a price. */
@@ -75,25 +89,46 @@ export function asked({ kind, tier, spendIndex }: Account, call: LimitCall): num
   return call.forecast == null ? 0 : needOf(tier.spending[spendIndex]!, call.forecast)
 }
 
-/** Names of keys: `{…}` puts those of one tenant in one slot of a cluster. */
-export class KeyNames {
-  /** A caller's principal is the same object from call to call. */
-  readonly #cache = new WeakMap<Principal, Map<Tier, { prefix: string; digest: string }>>()
+/** The keys of one subject under one tier. */
+export interface Names {
+  /** `{…}`: keys with the same live on the same node of a cluster. */
+  readonly tag: string
+  readonly digest: string
+  /** State and holders of each account, in the order of `accountsOf`. */
+  readonly keys: readonly string[]
+}
 
-  of(tier: Tier, principal: Principal): { readonly prefix: string; readonly digest: string } {
+/** Names of keys, made once for each caller. A subject of no tenant has a tag of its own. */
+export class KeyNames {
+  readonly #accounts: ReadonlyMap<Tier, readonly Account[]>
+  /** A caller's principal is the same object from call to call. */
+  readonly #cache = new WeakMap<Principal, Map<Tier, Names>>()
+
+  constructor(accounts: ReadonlyMap<Tier, readonly Account[]>) {
+    this.#accounts = accounts
+  }
+
+  of(tier: Tier, principal: Principal): Names {
     let known = this.#cache.get(principal)
-    if (known === undefined) {
-      known = new Map()
-      this.#cache.set(principal, known)
-    }
+    if (known === undefined) this.#cache.set(principal, (known = new Map()))
     let names = known.get(tier)
-    if (names === undefined) {
-      const digest = bucketDigest(tier, principal)
-      const isShared = tier.per === 'global' || tier.per === 'ip'
-      const tag = isShared ? 'all' : hash('sha256', principal.tenant).slice(0, 16)
-      names = { prefix: `governor:{${tag}}:${digest}:`, digest }
-      known.set(tier, names)
-    }
+    if (names === undefined) known.set(tier, (names = this.#make(tier, principal)))
     return names
   }
+
+  #make(tier: Tier, principal: Principal): Names {
+    const digest = bucketDigest(tier, principal)
+    const tag = `governor:{${tagOf(tier, principal, digest)}}`
+    const accounts = this.#accounts.get(tier) ?? []
+    const keys = accounts.flatMap(({ suffix }) => {
+      const state = `${tag}:${digest}:${suffix}`
+      return [state, `${state}:h`]
+    })
+    return { tag, digest, keys }
+  }
+}
+
+function tagOf({ per }: Tier, { tenant }: Principal, digest: string): string {
+  if (per === 'global') return 'all'
+  return per === 'ip' ? digest : hash('sha256', tenant).slice(0, 16)
 }

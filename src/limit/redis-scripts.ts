@@ -61,6 +61,16 @@ local function forget(account)
   end
 end
 
+-- The clock went back: what was used later than now was used now, so that it lasts one window more.
+local function turn_back(account)
+  local groups, moved = account.groups, 0
+  while #groups > 0 and groups[#groups][3] > now do
+    moved = moved + table.remove(groups)[2]
+  end
+  account.used = account.used - moved
+  add(account, moved, now)
+end
+
 local function open_window(account, rest)
   account.width = math.max(1, math.ceil(account.window / 10))
   account.groups, account.used = {}, 0
@@ -68,6 +78,7 @@ local function open_window(account, rest)
     table.insert(account.groups, {tonumber(sub), tonumber(amount), tonumber(last)})
     account.used = account.used + tonumber(amount)
   end
+  turn_back(account)
   forget(account)
 end
 
@@ -80,7 +91,8 @@ local function open_period(account, rest)
   if not start then return end
   account.used = tonumber(used)
   local passed = account.start - tonumber(start)
-  if passed < 0 then
+  -- The clock went back into the period before: still the later one. By more, it is this one's.
+  if passed < 0 and tonumber(start) <= account.finish then
     account.start = tonumber(start)
   elseif passed > 0 then
     local length = account.finish - account.start
@@ -96,10 +108,8 @@ local function open_bucket(account, rest)
   if level then
     local passed = math.max(0, now - tonumber(filled))
     account.level = math.min(full, tonumber(level) + passed * account.limit)
-    account.filled = math.max(now, tonumber(filled))
-  else
-    account.filled = now
   end
+  account.filled = now
 end
 
 -- Gives back what nobody has renewed.
@@ -112,13 +122,19 @@ local function expire(account)
   if #late > 0 then redis.call('ZREMRANGEBYSCORE', account.holders, '-inf', now) end
 end
 
-local function open(index, at)
+-- After a clock that went back by far, what nobody renews would be held until it has caught up.
+local function shorten(account, life)
+  local far = redis.call('ZRANGEBYSCORE', account.holders, text(now + 2 * life + 1000), '+inf', 'LIMIT', 0, 500)
+  for _, member in ipairs(far) do redis.call('ZADD', account.holders, 'XX', text(now + life), member) end
+end
+
+local function open(index, written)
+  local kind, limit, window, burst, p1, p2, p3, p4, need, spent = string.match(written,
+    '^(%a+),(%d+),(%d+),(%d+),(%d+),(%d+),(%d+),(%d+),(%d+),?(%d*)$')
   local account = {
-    state = KEYS[index * 2 - 1], holders = KEYS[index * 2],
-    kind = ARGV[at], limit = tonumber(ARGV[at + 1]), window = tonumber(ARGV[at + 2]),
-    need = tonumber(ARGV[at + 3]), burst = tonumber(ARGV[at + 4]),
-    periods = {tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6]), tonumber(ARGV[at + 7]), tonumber(ARGV[at + 8])},
-    used = 0, held = 0
+    state = KEYS[index * 2 - 1], holders = KEYS[index * 2], kind = kind, limit = tonumber(limit),
+    window = tonumber(window), need = tonumber(need), spent = tonumber(spent), burst = tonumber(burst),
+    periods = {tonumber(p1), tonumber(p2), tonumber(p3), tonumber(p4)}, used = 0, held = 0
   }
   if account.kind == 'slots' then
     redis.call('ZREMRANGEBYSCORE', account.holders, '-inf', now)
@@ -178,16 +194,17 @@ end
  * Checks all accounts, then charges all; a refusal charges nothing.
  *
  * KEYS: state and holders of each account. ARGV: lease id, its life (ms), the last moment at which
- * this may still happen (ms, 0 is any), then for each account kind, limit, window, need, burst and the
- * starts of four calendar periods (0 where there are none). Answers `{-1, now}` when it is too late, else
- * `{refused, now, used, held, wait, reset, …}`; `refused` is 0 or 1, and `wait` is 0 for accounts
- * that would let the call pass.
+ * this may still happen (ms, 0 is any), then each account as `kind,limit,window,burst,`, the starts of
+ * four calendar periods (0 where there are none) and `need`. Answers `-1,now` when it is too late, else
+ * `refused,now,used,held,wait,reset,…`, the last four for each account; `refused` is 0 or 1, and `wait`
+ * is 0 for accounts that would let the call pass.
  */
 export const RESERVE = `${COMMON}
-if tonumber(ARGV[3]) > 0 and now > tonumber(ARGV[3]) then return {-1, text(now)} end
+local life = tonumber(ARGV[2])
+if tonumber(ARGV[3]) > 0 and now > tonumber(ARGV[3]) then return '-1,' .. text(now) end
 local accounts, refused, answer = {}, 0, {0, text(now)}
 for index = 1, #KEYS / 2 do
-  local account = open(index, 4 + (index - 1) * 9)
+  local account = open(index, ARGV[3 + index])
   local wait = 0
   if account.kind == 'bucket' then
     local missing = account.window - account.level
@@ -195,6 +212,7 @@ for index = 1, #KEYS / 2 do
   elseif account.need > 0 and account.used + account.held + account.need > account.limit then
     wait = wait_for(account, account.limit - account.need)
     if wait == 0 then wait = -1 end
+    if account.kind == 'slots' or account.held > 0 then shorten(account, life) end
   end
   if wait ~= 0 then refused = 1 end
   account.wait = wait
@@ -203,13 +221,13 @@ end
 for index, account in ipairs(accounts) do
   if refused == 0 then
     if account.kind == 'slots' then
-      redis.call('ZADD', account.holders, now + tonumber(ARGV[2]), ARGV[1])
+      redis.call('ZADD', account.holders, text(now + life), ARGV[1])
       redis.call('PEXPIRE', account.holders, ${KEPT_MS})
       account.used = account.used + 1
     elseif account.kind == 'spend' then
       if account.need > 0 then
         account.held = account.held + account.need
-        redis.call('ZADD', account.holders, now + tonumber(ARGV[2]), ARGV[1] .. ':' .. text(account.need))
+        redis.call('ZADD', account.holders, text(now + life), ARGV[1] .. ':' .. text(account.need))
         redis.call('PEXPIRE', account.holders, ${KEPT_MS})
       end
       save(account)
@@ -237,32 +255,54 @@ for index, account in ipairs(accounts) do
   table.insert(answer, text(reset))
 end
 answer[1] = refused
-return answer
+return table.concat(answer, ',')
 `
 
 /**
  * Gives back places and reservations of one lease and charges what was spent; doing it again changes
- * nothing. KEYS: the lease's mark, then state and holders of each account. ARGV: lease id, then for
- * each account kind, limit, window, what was reserved, what was spent, and the four periods.
+ * nothing. KEYS: the lease's mark, then state and holders of each account. ARGV: lease id, when it was
+ * granted if the call is to be as if it had never been (ms, else 0), then each account as in RESERVE with
+ * what was reserved as its `need`, and `,` with what was spent.
  */
 export const SETTLE = `
 local mark = table.remove(KEYS, 1)
 ${COMMON}
-local first = redis.call('SET', mark, '1', 'NX', 'PX', 600000)
-for index = 1, #KEYS / 2 do
-  local at = 2 + (index - 1) * 9
-  if ARGV[at] == 'slots' then
-    redis.call('ZREM', KEYS[index * 2], ARGV[1])
+-- Takes one request back out of the tenth of the window, or the period, it was counted in.
+local function take_back(account, at)
+  if account.kind == 'bucket' then
+    account.level = math.min(account.burst * account.window, account.level + account.window)
+  elseif account.periods[1] > 0 then
+    if at >= account.start then account.used = math.max(0, account.used - 1) end
   else
-    local reserved, spent = ARGV[at + 3], tonumber(ARGV[at + 4])
-    local account = open(index, at)
+    local sub = math.floor(at / account.width)
+    for index, group in ipairs(account.groups) do
+      if group[1] == sub then
+        group[2], account.used = group[2] - 1, account.used - 1
+        if group[2] <= 0 then table.remove(account.groups, index) end
+        return
+      end
+    end
+  end
+end
+
+local first = redis.call('SET', mark, '1', 'NX', 'PX', 600000)
+local undone = tonumber(ARGV[2])
+for index = 1, #KEYS / 2 do
+  local account = open(index, ARGV[2 + index])
+  if account.kind == 'slots' then
+    redis.call('ZREM', account.holders, ARGV[1])
+  elseif account.kind == 'spend' then
+    local reserved, spent = text(account.need), account.spent
     if redis.call('ZREM', account.holders, ARGV[1] .. ':' .. reserved) == 1 then
-      account.held = math.max(0, account.held - tonumber(reserved))
+      account.held = math.max(0, account.held - account.need)
     end
     if first and spent > 0 then
       spent = math.min(spent, 4e15 - account.used)
       if account.periods[1] > 0 then account.used = account.used + spent else add(account, spent, now) end
     end
+    save(account)
+  elseif first and undone > 0 then
+    take_back(account, undone)
     save(account)
   end
 end

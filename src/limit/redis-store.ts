@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 
 import { every, monotonicMs } from '../clock.ts'
-import type { LimitConfig, LimitFigures } from '../config/snapshot.ts'
+import type { LimitConfig, RedisPlace } from '../config/snapshot.ts'
 import type { Instant, Lease, LimitState, Spent } from '../lease.ts'
 import { amountOf } from './account.ts'
 import {
@@ -14,15 +14,14 @@ import {
 } from './bucket.ts'
 import { MemoryStore } from './memory-store.ts'
 import { RedisLink, type ScriptCall } from './redis-link.ts'
-import { type Account, accountsOf, asked, KeyNames, periodsAt } from './redis-plan.ts'
+import { type Account, accountsOf, accountText, asked, KeyNames } from './redis-plan.ts'
+import { longest, shareOf, type Standing, stateOf } from './redis-states.ts'
 import type { LimitStore, Refusal } from './store.ts'
 
 /** A place or a reservation nobody renews is free again after this. */
 const LEASE_MS = 30_000
 /** Members renewed in one call. */
 const RENEWED_MAX = 500
-/** When a slot or a reservation will be free is not known; this is what clients are told. */
-const UNKNOWN_WAIT_MS = 1_000
 /** What could not be settled is tried again every second; the mark of a lease lives 10 minutes. */
 const RESETTLE_MS = 1_000
 const UNSETTLED_MAX = 10_000
@@ -30,8 +29,8 @@ const UNSETTLED_MS_MAX = 9 * 60_000
 const PRESENT_KEY = 'governor:sidecars'
 
 export interface RedisStoreOptions {
-  /** redis:// or rediss://, with user and password where needed. */
-  readonly url: string
+  /** A redis:// or rediss:// URL, with user and password where needed, or more than a URL says. */
+  readonly place: string | RedisPlace
   /** How many sidecars share it at least: what a lost store is divided by. */
   readonly sidecars: number
   /** The longest a call waits for Redis; 100 ms. */
@@ -42,16 +41,25 @@ export interface RedisStoreOptions {
   readonly onChange?: (usable: boolean) => void
 }
 
-/** What a lease holds in Redis. */
-interface Holding {
+/** What one script call is about: all of a call, or in a cluster the part of it that has one tag. */
+interface Part {
   readonly id: string
   readonly tag: string
-  readonly accounts: readonly Account[]
+  readonly accounts: Account[]
   /** State and holders of each account. */
-  readonly keys: readonly string[]
-  readonly needs: readonly number[]
+  readonly keys: string[]
+  readonly needs: number[]
+  /** Each account as the scripts are told of it. */
+  readonly texts: string[]
   /** Of each account's bucket. */
-  readonly digests: readonly string[]
+  readonly digests: string[]
+}
+
+/** How a part stands once Redis has answered at its time `atMs`. */
+interface Answered {
+  readonly atMs: number
+  readonly standings: readonly Standing[]
+  readonly refusal: Refusal | null
 }
 
 /**
@@ -62,11 +70,11 @@ interface Holding {
 export class RedisStore implements LimitStore {
   readonly #link: RedisLink
   readonly #local = new MemoryStore([], () => false, { mode: 'local_share' })
-  readonly #names = new KeyNames()
   readonly #id = randomUUID()
   readonly #leaseMs: number
   readonly #sidecarsMin: number
-  readonly #live = new Map<string, Holding>()
+  /** What calls under way hold. */
+  readonly #live = new Set<Part>()
   readonly #unsettled: { readonly call: ScriptCall; readonly atMs: number }[] = []
   readonly #timers: readonly (() => void)[]
   #configs: readonly LimitConfig[] = []
@@ -74,6 +82,7 @@ export class RedisStore implements LimitStore {
   #matches: Matches = () => false
   #spends = false
   #accounts = new Map<Tier, readonly Account[]>()
+  #names = new KeyNames(this.#accounts)
   /** Ids of limits that refuse while the store is lost. */
   #denying = new Set<string>()
   #sidecars: number
@@ -90,6 +99,7 @@ export class RedisStore implements LimitStore {
     })
     this.#timers = [
       every(leaseMs / 3, () => this.#renew()),
+      every(leaseMs / 3, () => this.#link.sweep()),
       every(leaseMs / 3, () => void this.#count()),
       every(RESETTLE_MS, () => this.#resettle()),
     ]
@@ -105,7 +115,7 @@ export class RedisStore implements LimitStore {
   }
 
   get mode(): 'redis' | 'local_share' {
-    return this.#link.usable ? 'redis' : 'local_share'
+    return this.#link.whole ? 'redis' : 'local_share'
   }
 
   /** What went wrong with Redis last; '' when nothing has. */
@@ -128,6 +138,7 @@ export class RedisStore implements LimitStore {
         this.#accounts.set(tier, accountsOf(tier, limits[index]!.timeZone))
       }
     }
+    this.#names = new KeyNames(this.#accounts)
     this.#spends = [...this.#accounts.keys()].some(({ spending }) => spending.length > 0)
     const denying = limits.filter(({ onStoreLoss }) => onStoreLoss === 'deny')
     this.#denying = new Set(denying.map(({ id }) => id))
@@ -140,12 +151,17 @@ export class RedisStore implements LimitStore {
     for (const limit of this.#limits) addTiers(tiers, limit, about)
     if (tiers.length === 0) return NO_LEASE
     if (!this.#link.usable) return this.#lost(call, tiers, now)
-    const asking = this.#asking(call, tiers, now)
-    if ('kind' in asking) return asking
-    const { holding, args } = asking
-    return this.#link.run('RESERVE', { keys: holding.keys, args }).then(
-      (answer) => this.#answered(answer as number[], holding) ?? this.#lost(call, tiers, now),
-      () => this.#lost(call, tiers, now),
+    const parts = this.#parts(call, tiers, now)
+    if ('kind' in parts) return parts
+    const [only] = parts
+    if (parts.length === 1) {
+      return this.#ask(only!).then((answer) => {
+        if (answer === null) return this.#lost(call, tiers, now)
+        return answer.refusal ?? this.#granted(parts, answer.standings)
+      })
+    }
+    return Promise.all(parts.map((part) => this.#ask(part))).then(
+      (answers) => this.#together(parts, answers) ?? this.#lost(call, tiers, now),
     )
   }
 
@@ -161,61 +177,82 @@ export class RedisStore implements LimitStore {
     await this.#link.close()
   }
 
-  /** Names and figures of every account of a call. */
-  #asking(
-    call: LimitCall,
-    tiers: readonly Tier[],
-    { wallMs }: Instant,
-  ): { readonly holding: Holding; readonly args: (string | number)[] } | Refusal {
+  /** Names and figures of every account of a call, by the node that has them. */
+  #parts(call: LimitCall, tiers: readonly Tier[], { wallMs }: Instant): Part[] | Refusal {
     const id = randomUUID()
-    const accounts: Account[] = []
-    const keys: string[] = []
-    const needs: number[] = []
-    const digests: string[] = []
-    const args: (string | number)[] = [id, this.#leaseMs, this.#link.deadlineMs]
-    let tag = ''
+    const parts: Part[] = []
     for (const tier of tiers) {
-      const { prefix, digest } = this.#names.of(tier, call.principal)
-      tag = prefix
-      for (const account of this.#accounts.get(tier) ?? []) {
+      const names = this.#names.of(tier, call.principal)
+      let part = this.#link.splits ? parts.find(({ tag }) => tag === names.tag) : parts[0]
+      if (part === undefined) {
+        const { tag } = names
+        parts.push((part = { id, tag, accounts: [], keys: [], needs: [], texts: [], digests: [] }))
+      }
+      for (const [index, account] of this.#accounts.get(tier)!.entries()) {
         if (call.isPart === true && account.kind === 'slots') continue
         const need = asked(account, call)
         if (need === null) return { kind: 'unpriced', id: tier.id }
-        accounts.push(account)
-        needs.push(need)
-        digests.push(digest)
-        keys.push(prefix + account.suffix, `${prefix}${account.suffix}:h`)
-        const { kind, limit, windowMs, burst } = account
-        args.push(kind, limit, windowMs, need, burst, ...periodsAt(account, wallMs))
+        part.accounts.push(account)
+        part.needs.push(need)
+        part.texts.push(accountText(account, need, wallMs))
+        part.digests.push(names.digest)
+        part.keys.push(names.keys[index * 2]!, names.keys[index * 2 + 1]!)
       }
     }
-    tag = tag.slice(0, tag.indexOf('}'))
-    return { holding: { id, tag, accounts, keys, needs, digests }, args }
+    return parts
   }
 
-  /** Null when it was too late for Redis to do anything. */
-  #answered(answer: readonly number[], holding: Holding): Lease | Refusal | null {
-    if (Number(answer[0]) === -1) {
-      this.#link.late(Number(answer[1]))
+  /** Null when it was too late for Redis to do anything, or it said nothing in time. */
+  async #ask(part: Part): Promise<Answered | null> {
+    const { id, tag, keys, texts } = part
+    const args = [id, this.#leaseMs, this.#link.deadlineMs, ...texts]
+    let answer: string
+    try {
+      answer = (await this.#link.run('RESERVE', { tag, keys, args })) as string
+    } catch {
       return null
     }
-    const figures = answer.slice(2).map(Number)
-    const states = holding.accounts.map((account, index) => {
-      const [used = 0, held = 0, wait = 0, reset = 0] = figures.slice(index * 4, index * 4 + 4)
-      const state = stateOf(account, { used: used + held, reset, digest: holding.digests[index]! })
-      return { state, wait, account }
+    const figures = answer.split(',').map(Number)
+    const [refused, atMs = 0] = figures
+    if (refused === -1) {
+      this.#link.late(atMs)
+      return null
+    }
+    this.#link.answered(atMs)
+    const standings = part.accounts.map((account, index) => {
+      const at = 2 + index * 4
+      const used = figures[at]! + figures[at + 1]!
+      const digest = part.digests[index]!
+      const state = stateOf(account, { used, reset: figures[at + 3]!, digest })
+      return { state, wait: figures[at + 2]!, account }
     })
-    if (Number(answer[0]) === 1) return longest(states)
-    const granted = states.map(({ state, account }, index) =>
-      account.kind === 'spend' ? { ...state, reserved: holding.needs[index]! } : state,
+    return { atMs, standings, refusal: refused === 1 ? longest(standings) : null }
+  }
+
+  /** All parts or none: where one is refused or lost, the others are taken back. Null when one is lost. */
+  #together(parts: readonly Part[], answers: readonly (Answered | null)[]): Lease | Refusal | null {
+    const standings = answers.flatMap((answer) => answer?.standings ?? [])
+    const isLost = answers.includes(null)
+    if (!isLost && answers.every((answer) => answer?.refusal === null)) {
+      return this.#granted(parts, standings)
+    }
+    for (const [index, answer] of answers.entries()) {
+      if (answer?.refusal === null) this.#undo(parts[index]!, answer.atMs)
+    }
+    return isLost ? null : longest(standings)
+  }
+
+  #granted(parts: readonly Part[], standings: readonly Standing[]): Lease {
+    const needs = parts.length === 1 ? parts[0]!.needs : parts.flatMap((part) => part.needs)
+    const states = standings.map(({ state, account: { kind } }, index) =>
+      kind === 'spend' ? { ...state, reserved: needs[index]! } : state,
     )
-    const holds = holding.accounts.some(
-      ({ kind }, index) => kind === 'slots' || (kind === 'spend' && holding.needs[index]! > 0),
-    )
-    const lease = new RedisLease(granted, (spent) => this.#settle(holding, spent))
-    if (!holds) return lease
-    this.#live.set(holding.id, holding)
-    return lease
+    const holding = parts.filter(holds)
+    if (holding.length === 0) return new RedisLease(states, null)
+    for (const part of holding) this.#live.add(part)
+    return new RedisLease(states, (spent) => {
+      for (const part of holding) this.#settle(part, spent)
+    })
   }
 
   #lost(call: LimitCall, tiers: readonly Tier[], now: Instant): Lease | Refusal {
@@ -223,19 +260,24 @@ export class RedisStore implements LimitStore {
     return this.#local.reserve(call, now)
   }
 
-  #settle({ id, tag, accounts, keys, needs }: Holding, spent: Spent | null): void {
-    if (!this.#live.delete(id)) return
-    const settled: string[] = [`${tag}}:lease:${id}`]
-    const args: (string | number)[] = [id]
-    for (const [index, account] of accounts.entries()) {
-      const { kind, limit, windowMs, what, periods } = account
-      const need = needs[index]!
+  #settle(part: Part, spent: Spent | null): void {
+    if (!this.#live.delete(part)) return
+    const { id, tag, accounts, keys, texts } = part
+    const settled: string[] = [`${tag}:lease:${id}`]
+    const args: string[] = [id, '0']
+    for (const [index, { kind, what }] of accounts.entries()) {
       if (kind !== 'slots' && kind !== 'spend') continue
       const used = what === 'tokens' || what === 'cost' ? amountOf(what, spent) : 0
       settled.push(keys[index * 2]!, keys[index * 2 + 1]!)
-      args.push(kind, limit, windowMs, need, used, ...periods)
+      args.push(`${texts[index]!},${used}`)
     }
-    this.#send({ keys: settled, args }, monotonicMs())
+    this.#send({ tag, keys: settled, args }, monotonicMs())
+  }
+
+  /** As if it had never been asked for. */
+  #undo({ id, tag, keys, texts }: Part, atMs: number): void {
+    const args = [id, atMs, ...texts.map((text) => `${text},0`)]
+    this.#send({ tag, keys: [`${tag}:lease:${id}`, ...keys], args }, monotonicMs())
   }
 
   /** Not waited for; what fails is kept, up to a bound, and sent again: it is charged once. */
@@ -265,7 +307,7 @@ export class RedisStore implements LimitStore {
   #renew(): void {
     if (!this.#link.usable) return
     const byTag = new Map<string, { keys: string[]; members: string[] }>()
-    for (const { id, tag, accounts, keys, needs } of this.#live.values()) {
+    for (const { id, tag, accounts, keys, needs } of this.#live) {
       let group = byTag.get(tag)
       if (group === undefined) byTag.set(tag, (group = { keys: [], members: [] }))
       for (const [index, { kind }] of accounts.entries()) {
@@ -275,17 +317,17 @@ export class RedisStore implements LimitStore {
         group.members.push(kind === 'slots' ? id : `${id}:${need}`)
       }
     }
-    for (const { keys, members } of byTag.values()) {
+    for (const [tag, { keys, members }] of byTag) {
       for (let at = 0; at < keys.length; at += RENEWED_MAX) {
         const args = [this.#leaseMs, ...members.slice(at, at + RENEWED_MAX)]
-        const call = { keys: keys.slice(at, at + RENEWED_MAX), args }
+        const call = { tag, keys: keys.slice(at, at + RENEWED_MAX), args }
         void this.#link.run('RENEW', call).catch(() => {})
       }
     }
   }
 
   async #count(): Promise<void> {
-    const call = { keys: [PRESENT_KEY], args: [this.#id, this.#leaseMs] }
+    const call = { tag: PRESENT_KEY, keys: [PRESENT_KEY], args: [this.#id, this.#leaseMs] }
     const count = await this.#link.run('PRESENT', call).catch(() => null)
     const sidecars = Math.max(this.#sidecarsMin, Number(count ?? this.#sidecars))
     if (sidecars === this.#sidecars) return
@@ -303,54 +345,11 @@ export class RedisStore implements LimitStore {
   }
 }
 
-function stateOf(
-  { tier, what, limit, burst, kind }: Account,
-  { used, reset, digest }: { readonly used: number; reset: number; readonly digest: string },
-): LimitState {
-  const size = kind === 'bucket' ? burst : limit
-  const isFree = kind === 'slots' && used < limit
-  return {
-    id: tier.id,
-    what,
-    limit: size,
-    remaining: Math.max(0, size - used),
-    resetMs: isFree ? 0 : reset < 0 ? UNKNOWN_WAIT_MS : reset,
-    bucket: digest,
-  }
-}
-
-/** A limit ÷ `sidecars`. */
-function shareOf(limit: LimitConfig, sidecars: number): LimitConfig {
-  const part = (count: number) => Math.ceil(count / sidecars)
-  const figures = ({ requests, burst, concurrent, tokens, cost }: LimitFigures) => ({
-    requests: requests && { ...requests, count: part(requests.count) },
-    burst: burst && part(burst),
-    concurrent: concurrent && part(concurrent),
-    tokens: tokens && { ...tokens, count: part(tokens.count) },
-    cost: cost && { ...cost, count: part(cost.count) },
-  })
-  return {
-    ...limit,
-    ...figures(limit),
-    overrides: limit.overrides.map((override) => ({ for: override.for, ...figures(override) })),
-  }
-}
-
-interface Standing {
-  readonly state: LimitState
-  readonly wait: number
-  readonly account: Account
-}
-
-/** The refusal of the limit with the longest wait. */
-function longest(standings: readonly Standing[]): Refusal {
-  const refusing = standings.filter(({ wait }) => wait !== 0)
-  const waitOf = ({ wait, account }: Standing) => {
-    if (wait < 0) return UNKNOWN_WAIT_MS
-    return account.kind === 'spend' ? Math.max(UNKNOWN_WAIT_MS, wait) : wait
-  }
-  const found = refusing.reduce((one, other) => (waitOf(other) > waitOf(one) ? other : one))
-  return { kind: 'over', state: found.state, waitMs: waitOf(found), tier: found.account.tier }
+/** Whether there is anything to give back. */
+function holds({ accounts, needs }: Part): boolean {
+  return accounts.some(
+    ({ kind }, index) => kind === 'slots' || (kind === 'spend' && needs[index]! > 0),
+  )
 }
 
 /** What one call holds; settled once. */
@@ -359,7 +358,7 @@ class RedisLease implements Lease {
   readonly states: readonly LimitState[]
   #onSettle: ((spent: Spent | null) => void) | null
 
-  constructor(states: readonly LimitState[], onSettle: (spent: Spent | null) => void) {
+  constructor(states: readonly LimitState[], onSettle: ((spent: Spent | null) => void) | null) {
     this.states = states
     this.#onSettle = onSettle
   }

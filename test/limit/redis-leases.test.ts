@@ -54,7 +54,7 @@ t.test('several sidecars under load admit exactly N, as an oracle counts', async
 
 t.test('a long call keeps its place and its reservation', async (t) => {
   const server = await RedisServer.start(t)
-  const store = new RedisStore({ url: server.url, sidecars: 1, waitMs: 10_000, leaseMs: 3_000 })
+  const store = new RedisStore({ place: server.url, sidecars: 1, waitMs: 10_000, leaseMs: 3_000 })
   store.reconfigure([limitOf({ concurrent: 1, tokens: rate(1_000, HOUR_MS) })], matches)
   await store.open()
   const forecast = { inputTokens: 100, outputTokensMax: 0, price: null, allowsUnpriced: true }

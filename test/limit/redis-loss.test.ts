@@ -1,6 +1,3 @@
-import { once } from 'node:events'
-import { type AddressInfo, connect, createServer } from 'node:net'
-
 import { Redis } from 'ioredis'
 import t from 'tap'
 
@@ -8,6 +5,7 @@ import { RedisServer } from '../support/redis.ts'
 import { until } from '../support/until.ts'
 import { callBy, rate } from './limits.ts'
 import { ask, HOUR_MS, now, passing, remainingOf, storeAt } from './redis-stores.ts'
+import { saying } from './wrong-clock.ts'
 
 /**
  * Goal: a Redis that is gone, stuck or empty costs nobody a call that the operator did not choose.
@@ -93,17 +91,19 @@ t.test('what was settled while Redis was away is settled when it is back, once',
   t.equal(left, 690)
 })
 
-t.test('scripts that Redis has forgotten are loaded again', async (t) => {
-  const server = await RedisServer.start(t)
-  const store = await storeAt(t, server.url, [{ requests: rate(5, HOUR_MS) }])
-  const client = new Redis(server.url)
-  t.teardown(() => client.disconnect())
-  t.equal(await passing(store, 1), 1)
-  await client.script('FLUSH')
-  t.match(await ask(store), { how: 'local_share' })
-  await until('Redis to be used again', () => store.mode === 'redis')
-  t.equal(await passing(store, 9), 4)
-})
+t.test(
+  'scripts that Redis has forgotten are taught again, by the call that finds out',
+  async (t) => {
+    const server = await RedisServer.start(t)
+    const store = await storeAt(t, server.url, [{ requests: rate(5, HOUR_MS) }])
+    const client = new Redis(server.url)
+    t.teardown(() => client.disconnect())
+    t.equal(await passing(store, 1), 1)
+    await client.script('FLUSH')
+    t.match(await ask(store), { how: 'redis' })
+    t.equal(await passing(store, 9), 3)
+  },
+)
 
 t.test('a sidecar that never reached Redis starts, and takes its share', async (t) => {
   const store = await storeAt(t, 'redis://127.0.0.1:1', [{ requests: rate(10, HOUR_MS) }], {
@@ -147,36 +147,9 @@ t.test('a Redis that is slow for a moment', async (t) => {
   t.ok(remainingOf(await ask(store)) >= 89, 'calls that were late did nothing')
 })
 
-/** A way to Redis on which it says that it is an hour earlier than it is; the address of it. */
-async function anHourEarlier(
-  t: { teardown(then: () => unknown): void },
-  { port }: RedisServer,
-): Promise<string> {
-  const timeAnswer = /^\*2\r\n\$10\r\n(\d{10})/
-  const server = createServer((client) => {
-    const redis = connect(port, '127.0.0.1')
-    for (const [one, other] of [
-      [client, redis],
-      [redis, client],
-    ] as const) {
-      one.on('error', () => {})
-      one.on('close', () => other.destroy())
-    }
-    client.on('data', (chunk) => redis.write(chunk))
-    redis.on('data', (chunk) => {
-      const text = chunk.toString('latin1')
-      const said = text.replace(timeAnswer, (_, s) => `*2\r\n$10\r\n${Number(s) - 3600}`)
-      client.write(said, 'latin1')
-    })
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => server.close())
-  return `redis://127.0.0.1:${(server.address() as AddressInfo).port}`
-}
-
 t.test('a Redis whose clock goes forward is asked again, not held for too late', async (t) => {
   const server = await RedisServer.start(t)
-  const url = await anHourEarlier(t, server)
+  const url = await saying(t, server, -HOUR_MS)
   const store = await storeAt(t, url, [{ requests: rate(10, HOUR_MS) }])
   t.match(await ask(store), { how: 'local_share' }, 'the first call cannot know')
   t.match(await ask(store), { how: 'redis' })

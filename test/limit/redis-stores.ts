@@ -1,4 +1,4 @@
-import type { LimitConfig } from '../../src/config/snapshot.ts'
+import type { LimitConfig, RedisPlace } from '../../src/config/snapshot.ts'
 import type { Lease } from '../../src/lease.ts'
 import type { LimitCall } from '../../src/limit/bucket.ts'
 import { RedisStore } from '../../src/limit/redis-store.ts'
@@ -12,11 +12,11 @@ export const now = () => ({ wallMs: Date.now(), monotonicMs: performance.now() }
 
 export async function storeAt(
   t: { teardown(then: () => unknown): void },
-  url: string,
+  place: string | RedisPlace,
   limits: readonly Partial<LimitConfig>[],
   { sidecars = 1, waitMs = 10_000 }: { sidecars?: number; waitMs?: number } = {},
 ): Promise<RedisStore> {
-  const store = new RedisStore({ url, sidecars, waitMs })
+  const store = new RedisStore({ place, sidecars, waitMs })
   t.teardown(() => store.close())
   store.reconfigure(limits.map(limitOf), matches)
   await store.open()

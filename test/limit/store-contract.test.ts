@@ -1,15 +1,16 @@
 import t, { type Test } from 'tap'
 
-import type { LimitConfig } from '../../src/config/snapshot.ts'
+import type { LimitConfig, RedisPlace } from '../../src/config/snapshot.ts'
 import type { Instant, Lease } from '../../src/lease.ts'
 import type { LimitCall } from '../../src/limit/bucket.ts'
 import { MemoryStore } from '../../src/limit/memory-store.ts'
 import { RedisStore } from '../../src/limit/redis-store.ts'
 import type { LimitStore, Refusal } from '../../src/limit/store.ts'
+import { RedisCluster, RedisSentinels } from '../support/redis-fleet.ts'
 import { RedisServer } from '../support/redis.ts'
 import { callBy, limitOf, matches, rate, selecting } from './limits.ts'
 
-/** One contract, two stores. Time is real, so windows are long and nothing waits for their end. */
+/** One contract, every store. Time is real, so windows are long and nothing waits for their end. */
 
 const NO_FIGURES = { burst: null, concurrent: null, tokens: null, cost: null }
 
@@ -20,18 +21,26 @@ interface Kind {
   readonly make: (t: Test) => Promise<LimitStore>
 }
 
+/** Servers are started once, for the first test that asks, and empty for each. */
+function sharing(start: () => Promise<{ empty(): Promise<void>; place: string | RedisPlace }>) {
+  let started: ReturnType<typeof start> | null = null
+  return async (t: Test) => {
+    started ??= start()
+    const servers = await started
+    await servers.empty()
+    const store = new RedisStore({ place: servers.place, sidecars: 1, waitMs: 10_000 })
+    t.teardown(() => store.close())
+    await store.open()
+    t.equal(store.mode, 'redis')
+    return store
+  }
+}
+
 const KINDS: readonly Kind[] = [
   { name: 'memory', make: async () => new MemoryStore([], matches) },
-  {
-    name: 'redis',
-    make: async (t) => {
-      const server = await RedisServer.start(t)
-      const store = new RedisStore({ url: server.url, sidecars: 1, waitMs: 10_000 })
-      t.teardown(() => store.close())
-      await store.open()
-      return store
-    },
-  },
+  { name: 'redis', make: sharing(() => RedisServer.start(t)) },
+  { name: 'redis named by Sentinels', make: sharing(() => RedisSentinels.start(t)) },
+  { name: 'redis cluster', make: sharing(() => RedisCluster.start(t)) },
 ]
 
 function spending(inputTokens: number, outputTokensMax: number): LimitCall {
@@ -170,6 +179,31 @@ for (const { name, make } of KINDS) {
     t.equal(await passing(store, 9), 3)
     use(store, { requests: rate(5, 3_600_000) })
     t.equal(await passing(store, 9), 2)
+  })
+
+  test('what a limit of all refuses is not charged to a tenant, nor the other way round', async (t, store) => {
+    use(
+      store,
+      { id: 'all', per: 'global', requests: rate(5, 3_600_000), concurrent: 4 },
+      { id: 'all-tokens', per: 'global', tokens: rate(1_000, 3_600_000), reserveOutput: 0 },
+      { id: 'own', per: 'tenant', requests: rate(3, 3_600_000), burst: 3 },
+      { id: 'day', per: 'tenant', requests: rate(50, 86_400_000, 'day') },
+    )
+    const held = []
+    for (const tenant of ['a', 'a', 'a', 'a', 'b', 'c', 'c']) {
+      const outcome = await store.reserve({ ...spending(100, 0), ...callBy({ tenant }) }, now())
+      if ('states' in outcome) held.push(outcome)
+    }
+    t.equal(held.length, 4, 'three of a, one of b; then all places are taken')
+    held.pop()?.settle(spent(100), now())
+    const another = { ...spending(100, 0), ...callBy({ tenant: 'c' }) }
+    t.match((await lease(store, another)).states, [
+      { id: 'all', what: 'requests', remaining: 0 },
+      { id: 'all', what: 'concurrent', remaining: 0 },
+      { id: 'all-tokens', remaining: 500 },
+      { id: 'own', remaining: 2 },
+      { id: 'day', remaining: 49 },
+    ])
   })
 
   test('a call no limit is about holds nothing', async (t, store) => {

@@ -42,16 +42,19 @@ export function redisServer(): string {
 /** A server on a port of its own, that keeps nothing. */
 export class RedisServer {
   readonly port: number
-  readonly #args: readonly string[]
+  /** What it was started with, beside what all are. */
+  readonly args: readonly string[]
   #process!: ChildProcess
 
   private constructor(port: number, args: readonly string[]) {
     this.port = port
-    this.#args = args
+    this.args = args
   }
 
-  static async start(t: Test, args: readonly string[] = []): Promise<RedisServer> {
-    const server = new RedisServer(await freePort(), args)
+  /** `file`: its configuration, which it may write to. */
+  static async start(t: Test, args: readonly string[] = [], file?: string): Promise<RedisServer> {
+    const own = file === undefined ? [] : [file]
+    const server = new RedisServer(await freePort(), [...own, ...args])
     await server.open()
     t.teardown(() => server.kill())
     return server
@@ -64,8 +67,20 @@ export class RedisServer {
   /** Starts it, empty. */
   async open(): Promise<void> {
     const fixed = ['--port', String(this.port), '--save', '', '--dir', tmpdir()]
-    this.#process = spawn(redisServer(), [...fixed, ...this.#args], { stdio: 'ignore' })
+    this.#process = spawn(redisServer(), [...this.args, ...fixed], { stdio: 'ignore' })
     await until('Redis to answer', () => this.#answers(), 20_000)
+  }
+
+  /** Where a store finds it. */
+  get place(): string {
+    return this.url
+  }
+
+  /** As if it had just been started. */
+  async empty(): Promise<void> {
+    const client = new Redis(this.url)
+    await client.flushall()
+    client.disconnect()
   }
 
   signal(name: NodeJS.Signals): void {
@@ -101,7 +116,8 @@ export async function redisUrl(t: Test): Promise<string> {
   return given
 }
 
-async function freePort(): Promise<number> {
+/** A port nobody listens on. */
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as { port: number }

@@ -1,0 +1,190 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+import { Redis } from 'ioredis'
+
+import type { RedisPlace } from '../../src/config/snapshot.ts'
+import { freePort, RedisServer } from './redis.ts'
+import { until } from './until.ts'
+
+/** Several real Redis servers that belong together: a Cluster, or a primary that Sentinels watch. */
+
+interface Test {
+  teardown(then: () => unknown): void
+  testdir(fixtures?: Record<string, string>): string
+}
+
+const SLOTS = 16_384
+
+/** A place without anything that is not asked for. */
+export function placeOf(
+  kind: RedisPlace['kind'],
+  servers: readonly RedisServer[],
+  some: Partial<RedisPlace> = {},
+): RedisPlace {
+  return {
+    kind,
+    nodes: servers.map(({ port }) => ({ host: '127.0.0.1', port })),
+    user: null,
+    password: null,
+    database: 0,
+    tls: null,
+    sentinel: null,
+    ...some,
+  }
+}
+
+/** Asks one server; the connection is closed again. */
+export async function command(server: RedisServer, ...words: readonly string[]): Promise<unknown> {
+  const client = new Redis(server.url, { retryStrategy: null, lazyConnect: true })
+  client.on('error', () => {})
+  try {
+    await client.connect()
+    return await client.call(words[0]!, ...words.slice(1))
+  } finally {
+    client.disconnect()
+  }
+}
+
+/** Three nodes with a third of the slots each and, when asked for, a replica of each. */
+export class RedisCluster {
+  readonly primaries: readonly RedisServer[]
+  readonly replicas: readonly RedisServer[]
+
+  private constructor(primaries: readonly RedisServer[], replicas: readonly RedisServer[]) {
+    this.primaries = primaries
+    this.replicas = replicas
+  }
+
+  static async start(t: Test, hasReplicas = false): Promise<RedisCluster> {
+    const directory = t.testdir()
+    const open = async (name: string) => {
+      const file = join(directory, `${name}.conf`)
+      const args = ['--cluster-enabled', 'yes', '--cluster-config-file', file]
+      const bus = ['--cluster-port', String(await freePort()), '--cluster-node-timeout', '1000']
+      const apart = ['--cluster-require-full-coverage', 'no', '--repl-diskless-sync-delay', '0']
+      return RedisServer.start(t, [...args, ...bus, ...apart])
+    }
+    const names = ['a', 'b', 'c']
+    const primaries = await Promise.all(names.map((name) => open(name)))
+    const replicas = hasReplicas ? await Promise.all(names.map((name) => open(`${name}2`))) : []
+    for (const [index, server] of primaries.entries()) {
+      const share = (part: number) => String(Math.floor((SLOTS * part) / 3))
+      const last = String(Number(share(index + 1)) - 1)
+      await command(server, 'CLUSTER', 'ADDSLOTSRANGE', share(index), last)
+      await command(server, 'CLUSTER', 'SET-CONFIG-EPOCH', String(index + 1))
+    }
+    const cluster = new RedisCluster(primaries, replicas)
+    const first = primaries[0]!
+    for (const { port, args } of [...primaries.slice(1), ...replicas]) {
+      const bus = args[args.indexOf('--cluster-port') + 1]!
+      await command(first, 'CLUSTER', 'MEET', '127.0.0.1', String(port), bus)
+    }
+    await cluster.#ready(primaries.length + replicas.length)
+    for (const [index, replica] of replicas.entries()) {
+      const id = String(await command(primaries[index]!, 'CLUSTER', 'MYID'))
+      await command(replica, 'CLUSTER', 'REPLICATE', id)
+    }
+    for (const replica of replicas) {
+      await until(
+        'a replica to follow',
+        async () => {
+          return String(await command(replica, 'INFO', 'replication')).includes('link_status:up')
+        },
+        30_000,
+      )
+    }
+    return cluster
+  }
+
+  get place(): RedisPlace {
+    return placeOf('cluster', this.primaries)
+  }
+
+  /** As if it had just been made. */
+  async empty(): Promise<void> {
+    for (const server of this.primaries) await command(server, 'FLUSHALL')
+  }
+
+  /** The one that has the slot of a key. */
+  async nodeOf(key: string): Promise<RedisServer> {
+    const slot = Number(await command(this.primaries[0]!, 'CLUSTER', 'KEYSLOT', key))
+    return this.primaries[Math.min(2, Math.floor((slot * 3) / SLOTS))]!
+  }
+
+  async #ready(count: number): Promise<void> {
+    for (const server of [...this.primaries, ...this.replicas]) {
+      await until(
+        'the cluster to be whole',
+        async () => {
+          const info = String(await command(server, 'CLUSTER', 'INFO'))
+          return info.includes('cluster_state:ok') && info.includes(`cluster_known_nodes:${count}`)
+        },
+        30_000,
+      )
+    }
+  }
+}
+
+/** A primary with a replica, and three Sentinels that agree on the replica soon after it is gone. */
+export class RedisSentinels {
+  readonly primary: RedisServer
+  readonly replica: RedisServer
+  readonly sentinels: readonly RedisServer[]
+
+  private constructor(
+    primary: RedisServer,
+    replica: RedisServer,
+    sentinels: readonly RedisServer[],
+  ) {
+    this.primary = primary
+    this.replica = replica
+    this.sentinels = sentinels
+  }
+
+  static async start(t: Test): Promise<RedisSentinels> {
+    const directory = t.testdir()
+    const primary = await RedisServer.start(t)
+    const replica = await RedisServer.start(t, ['--replicaof', '127.0.0.1', String(primary.port)])
+    await until(
+      'the replica to follow',
+      async () => {
+        return String(await command(replica, 'INFO', 'replication')).includes('link_status:up')
+      },
+      30_000,
+    )
+    const sentinels = []
+    for (let index = 0; index < 3; index++) {
+      const file = join(directory, `sentinel-${index}.conf`)
+      const lines = [
+        `sentinel monitor limits 127.0.0.1 ${primary.port} 2`,
+        'sentinel down-after-milliseconds limits 500',
+        'sentinel failover-timeout limits 3000',
+      ]
+      writeFileSync(file, `${lines.join('\n')}\n`)
+      sentinels.push(await RedisServer.start(t, ['--sentinel'], file))
+    }
+    const fleet = new RedisSentinels(primary, replica, sentinels)
+    for (const sentinel of sentinels) {
+      await until(
+        'the Sentinels to know all',
+        async () => {
+          const said = String(await command(sentinel, 'INFO', 'sentinel'))
+          return said.includes('slaves=1,sentinels=3')
+        },
+        30_000,
+      )
+    }
+    return fleet
+  }
+
+  /** As if it had just been made. */
+  async empty(): Promise<void> {
+    await command(this.primary, 'FLUSHALL')
+  }
+
+  get place(): RedisPlace {
+    const sentinel = { name: 'limits', user: null, password: null }
+    return placeOf('sentinel', this.sentinels, { sentinel })
+  }
+}
