@@ -33,10 +33,10 @@ export const highEntropy: Detector = {
   },
 }
 
-/** Behind `NAME=`, which belongs to the same run of characters. */
+/** Behind `NAME=`, which belongs to the same run of characters; nothing beyond the run is searched. */
 function afterName(text: string, start: number, end: number): number {
-  const equals = text.indexOf('=', start)
-  return equals !== -1 && equals < end - 2 ? equals + 1 : start
+  const equals = text.slice(start, end).indexOf('=')
+  return equals !== -1 && equals < end - start - 2 ? start + equals + 1 : start
 }
 
 const ORDERED = /abcdef|ABCDEF|12345|uvwxyz|UVWXYZ/

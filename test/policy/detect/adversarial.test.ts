@@ -69,6 +69,7 @@ const PIECES = [
   'authorization: Basic ',
   'aB3',
   'aB3 ',
+  'AKIAIOSFODNN7EXAMPL3 ',
   'x=',
   'ignore ',
   'ignore all the ',
