@@ -353,9 +353,12 @@ export class Session implements Interruptible {
     const error = turn?.refusal ?? null
     if (error !== null) turn?.end({ ending: 'refused', usage, error })
     else if (fails) turn?.end({ ending: 'upstream_failed', usage })
-    else {
-      if (turn !== null) this.#responses.own(turn.responseId)
-      turn?.end({ ending: 'complete', usage })
+    else if (turn !== null) {
+      this.#responses.own(turn.responseId)
+      turn.end({ ending: 'complete', usage })
+    } else if (responseId === null) {
+      // Nothing came of what was asked.
+      this.#responses.expected(undefined, true)?.end({ ending: 'complete', usage })
     }
   }
 

@@ -20,11 +20,35 @@ export const geminiAnswers: AnswerReader = {
     return yield* answerContent(yield* readJson(body, jsonDepth), wholeText)
   },
   event(data, api, maximums) {
+    if (api.startsWith('live')) return liveEvent(runSteps(readJson(data, maximums.jsonDepth)))
     if (!OWN.has(api)) return openaiAnswers.event(data, api, maximums)
     return candidatesEvent(runSteps(readJson(data, maximums.jsonDepth)))
   },
   readings,
 }
+
+const LIVE_LANE = 'live'
+
+/** Pieces of what is spoken, written and heard; a call of a tool is whole. */
+function liveEvent(doc: JsonDocument): AnswerEvent {
+  const content = runSteps(
+    answerContent(doc, ({ path }, key) => {
+      if (!path.startsWith('/serverContent/') && !path.startsWith('/toolCall/')) return COMPLETE
+      if (STRUCTURE.has(key)) return COMPLETE
+      const isPiece = path.startsWith('/serverContent/') && !AT_ONCE.test(path) && key === 'text'
+      return { channel: isPiece ? `${path}/${key}` : null, isSaid: true }
+    }),
+  )
+  const server = doc.given(0, 'serverContent')
+  const isEnd = ENDS.some((name) => {
+    const node = server === -1 ? -1 : doc.given(server, name)
+    return node !== -1 && doc.kind(node) === KIND.TRUE
+  })
+  return { ...content, closes: isEnd ? [''] : [], lanes: [LIVE_LANE] }
+}
+
+/** What ends all that is being said. */
+const ENDS = ['turnComplete', 'generationComplete', 'interrupted']
 
 const SAID = /^\/(?:candidates|choices|output)(?:\/|$)/
 const wholeText: Belongs = ({ path }, key) => ({

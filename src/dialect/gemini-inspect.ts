@@ -9,29 +9,33 @@ import { Marks } from './openai-marks.ts'
 import { MessageRuns } from './openai-prompt.ts'
 
 /** Google reads a field in camelCase and in snake_case: here both are one name. */
-function plain(name: string): string {
+export function plain(name: string): string {
   return name.replaceAll('_', '').toLowerCase()
 }
 
 /** Names by which something is decided, as `plain` spells them → as they have to be spelled. */
-const DECISIVE: ReadonlyMap<string, string> = new Map(
-  [
-    'cachedContent',
-    'content',
-    'contents',
-    'generateContentRequest',
-    'generationConfig',
-    'inlineData',
-    'fileData',
-    'maxOutputTokens',
-    'model',
-    'parts',
-    'requests',
-    'systemInstruction',
-    'text',
-    'tools',
-  ].map((name) => [plain(name), name]),
-)
+const DECISIVE = decisive([
+  'cachedContent',
+  'content',
+  'contents',
+  'generateContentRequest',
+  'generationConfig',
+  'inlineData',
+  'fileData',
+  'maxOutputTokens',
+  'model',
+  'parts',
+  'requests',
+  'systemInstruction',
+  'text',
+  'tools',
+])
+
+/** Names by which something is decided, by what `plain` makes of them. */
+export function decisive(names: readonly string[]): ReadonlyMap<string, string> {
+  return new Map(names.map((name) => [plain(name), name]))
+}
+
 const PROMPTS: ReadonlySet<string> = new Set([
   'contents',
   'content',
@@ -89,15 +93,27 @@ const NEEDS: Readonly<Record<string, readonly string[]>> = {
   batchEmbedContents: ['requests'],
 }
 
+/** What a message of a session brings beside what a body does. */
+export interface MoreNames {
+  /** Names by which something is decided; `turns` are contents. */
+  readonly decisive: ReadonlyMap<string, string>
+  /** Members whose value nobody can read here, by `plain` name; null: what its media type says. */
+  readonly opaque: ReadonlyMap<string, UninspectableKind | null>
+}
+
+const NO_MORE: MoreNames = { decisive: new Map(), opaque: new Map() }
+
 /** One look at one body. */
-class Look {
+export class Look {
   readonly #doc: JsonDocument
   readonly #marks: Marks
+  readonly #more: MoreNames
   readonly #tools = new Set<string>()
   #cap: number | null = null
 
-  constructor(doc: JsonDocument) {
+  constructor(doc: JsonDocument, more: MoreNames = NO_MORE) {
     this.#doc = doc
+    this.#more = more
     this.#marks = new Marks(doc)
   }
 
@@ -107,19 +123,24 @@ class Look {
     if (!needs.some((name) => doc.given(0, name) !== -1)) {
       throw fieldInvalid(doc, 0, `must have ${needs.join(' or ')}`)
     }
+    return { ...this.below(0), stream: api === 'streamGenerateContent' }
+  }
+
+  /** What is found, with the prompt in the members of `root`. */
+  below(root: number): Inspected {
+    const doc = this.#doc
     const prompts: number[] = []
     const withKeys = new Set<number>()
-    const end = doc.next(0)
-    for (let key = 1; key < end; key = doc.next(key + 1)) {
-      const name = plain(doc.word(key))
-      if (PROMPTS.has(name) || name === 'tools') prompts.push(key + 1)
-      if (name === 'tools') withKeys.add(key + 1)
+    for (const value of doc.children(root)) {
+      const name = plain(doc.word(value - 1))
+      if (PROMPTS.has(name) || name === 'tools') prompts.push(value)
+      if (name === 'tools') withKeys.add(value)
     }
     this.#walk()
     const { uninspectable, payloads, runs } = this.#marks
     return {
       models: walkModels(doc),
-      stream: api === 'streamGenerateContent',
+      stream: false,
       maxOutputTokens: this.#cap,
       tools: [...this.#tools],
       uninspectable,
@@ -151,7 +172,7 @@ class Look {
 
   /** Camel case and snake case are taken; both at once, or another spelling, could be read two ways. */
   #checkName(key: number, name: string): void {
-    const known = DECISIVE.get(name)
+    const known = DECISIVE.get(name) ?? this.#more.decisive.get(name)
     if (known === undefined) return
     const doc = this.#doc
     const snake = known.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
@@ -170,12 +191,27 @@ class Look {
     if (doc.kind(value) === KIND.NULL) return
     if (name === 'cachedcontent') this.#marks.add('reference', value)
     else if (name === 'parts') this.#parts(value)
-    else if (name === 'contents') this.#turns(value)
+    else if (name === 'contents' || this.#isTurns(name)) this.#turns(value)
     else if (name === 'tools') this.#toolsOf(value)
-    else if (name === 'maxoutputtokens') {
-      const cap = readInteger(doc, doc.parent(value), doc.word(value - 1), 0)
-      if (cap !== null && cap > (this.#cap ?? -1)) this.#cap = cap
-    }
+    else if (name === 'maxoutputtokens') this.#capOf(value)
+    else if (this.#more.opaque.has(name)) this.#unread(value, this.#more.opaque.get(name) ?? null)
+  }
+
+  #capOf(value: number): void {
+    const doc = this.#doc
+    const cap = readInteger(doc, doc.parent(value), doc.word(value - 1), 0)
+    if (cap !== null && cap > (this.#cap ?? -1)) this.#cap = cap
+  }
+
+  #isTurns(name: string): boolean {
+    return name === 'turns' && this.#more.decisive.has(name)
+  }
+
+  /** One piece that nobody can read, or a list of them. */
+  #unread(value: number, kind: UninspectableKind | null): void {
+    const doc = this.#doc
+    const pieces = doc.kind(value) === KIND.ARRAY ? [...doc.children(value)] : [value]
+    for (const piece of pieces) this.#opaque(piece, kind)
   }
 
   /** Turns of one role that follow each other, between which a word may be cut; without one it is the user's. */
@@ -218,9 +254,9 @@ class Look {
     }
   }
 
-  #opaque(value: number): void {
+  #opaque(value: number, kind: UninspectableKind | null = null): void {
     const doc = this.#doc
-    this.#marks.add(this.#media(value), value)
+    this.#marks.add(kind ?? this.#media(value), value)
     const data = doc.given(value, 'data')
     if (data !== -1 && doc.kind(data) === KIND.STRING) this.#marks.payload(data, true)
   }

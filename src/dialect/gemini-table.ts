@@ -1,7 +1,7 @@
 /**
  * Every endpoint of the Gemini API that is known here, in both versions, and OpenAI's paths below
  * `/v1beta/openai`. Refused as unknown: uploads, caches, tuned models, predictions, interactions,
- * batches, and everything spoken over a socket.
+ * batches, music. Sessions over a socket are not calls: `gemini-live.ts`.
  */
 import type { Endpoint, Operation } from '../exchange.ts'
 import { OPENAI_ROWS } from './openai-table.ts'

@@ -45,11 +45,14 @@ class MemberEdit {
     this.#doc = doc
   }
 
-  /** The value of `name`, or of `outer.inner`; -1 when it is absent or null. */
+  /** The value of `name`, or of `outer.inner` and so on; -1 when it is absent or null. */
   find(name: string): number {
-    const [first = '', inner] = name.split('.')
-    const node = this.#doc.given(0, first)
-    return node === -1 || inner === undefined ? node : this.#doc.given(node, inner)
+    let node = 0
+    for (const each of name.split('.')) {
+      node = this.#doc.given(node, each)
+      if (node === -1) break
+    }
+    return node
   }
 
   /** A number, or what else stands there as a text. */
@@ -64,22 +67,23 @@ class MemberEdit {
     if (put !== null && put !== this.value(node)) this.#replace(node, JSON.stringify(put))
   }
 
-  /** Puts a member where there is none, or null. */
+  /** Puts a member where there is none, or null, with the objects that lead to it. */
   add(name: string, json: string): void {
     const doc = this.#doc
-    const [first = '', inner] = name.split('.')
-    const there = doc.member(0, first)
-    const outer = `{${JSON.stringify(inner)}:${json}}`
-    if (inner === undefined || there === -1) {
-      this.#put(0, first, { there, json: inner === undefined ? json : outer })
-    } else if (doc.kind(there) === KIND.NULL) this.#replace(there, outer)
-    else if (doc.kind(there) === KIND.OBJECT) {
-      this.#put(there, inner, { there: doc.member(there, inner), json })
+    const path = name.split('.')
+    let object = 0
+    for (const [index, each] of path.entries()) {
+      const there = doc.member(object, each)
+      const rest = path.slice(index + 1)
+      const wrapped = rest.reduceRight((inner, key) => `{${JSON.stringify(key)}:${inner}}`, json)
+      if (there === -1) return this.#put(object, each, wrapped)
+      if (rest.length === 0 || doc.kind(there) === KIND.NULL) return this.#replace(there, wrapped)
+      if (doc.kind(there) !== KIND.OBJECT) return
+      object = there
     }
   }
 
-  #put(object: number, name: string, { there, json }: { there: number; json: string }): void {
-    if (there !== -1) return this.#replace(there, json)
+  #put(object: number, name: string, json: string): void {
     const members = this.#added.get(object) ?? []
     members.push(`${JSON.stringify(name)}:${json}`)
     this.#added.set(object, members)

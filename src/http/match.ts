@@ -65,7 +65,7 @@ function matchCall(
       headers: { allow },
     })
   }
-  refuseUpgrade(headers)
+  refuseUpgrade(headers, 'hint' in found ? found.hint : undefined)
   if (found.kind === 'unknown') {
     throw new GovernorError('OPERATION_UNKNOWN', {
       headers: { 'x-should-retry': 'false' },
@@ -225,10 +225,13 @@ function findMount(path: string, mounts: readonly Mount[]): { mount: Mount | nul
  * A client that asks for HTTP/2 on the way (Java's does by default) is answered in HTTP/1.1, as
  * RFC 9110 §7.8 allows; any other upgrade would leave the walk and is refused.
  */
-function refuseUpgrade(headers: IncomingHttpHeaders): void {
+function refuseUpgrade(headers: IncomingHttpHeaders, hint: string | undefined): void {
   const { upgrade } = headers
   if (upgrade !== undefined && upgrade.toLowerCase() !== 'h2c') {
-    throw new GovernorError('UPGRADE_REFUSED', { headers: { 'x-should-retry': 'false' } })
+    throw new GovernorError('UPGRADE_REFUSED', {
+      headers: { 'x-should-retry': 'false' },
+      ...hinted(hint),
+    })
   }
 }
 
