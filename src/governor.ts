@@ -4,7 +4,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { Recorder } from './audit/record.ts'
 import { endedKey, governorKeyId } from './auth/authenticate.ts'
 import { type EndedKey, KeyRing } from './auth/key-ring.ts'
-import { SqliteKeyStore } from './auth/key-store-sqlite.ts'
+import type { KeySource } from './auth/key-store.ts'
 import { createCheckStages } from './check-stages.ts'
 import { every, monotonicMs, wallMs } from './clock.ts'
 import type { Address, Snapshot } from './config/snapshot.ts'
@@ -22,6 +22,7 @@ import { isCheck } from './http/check.ts'
 import { opensSession } from './http/match.ts'
 import { createProxyServer, listen } from './http/server.ts'
 import { renewTls } from './http/tls.ts'
+import { openKeySource } from './key-source.ts'
 import { openLimits, restoreLimits } from './limit-store.ts'
 import { MemoryStore } from './limit/memory-store.ts'
 import type { Log } from './log.ts'
@@ -38,6 +39,9 @@ import { type Closable, createWorld, droppedPools, poolsOf, type World } from '.
 const DIALECTS = { openai, anthropic, 'azure-openai': azureOpenai, gemini, bedrock, ollama }
 /** A revoked key stops within a second: looked for four times as often. */
 const KEYS_REFRESH_MS = 250
+/** When keys were last used is known to the minute; so many keys take about 10 ms. */
+const USES_KEPT_MS = 60_000
+const USES_MAX = 2_000
 /** Whether the keys of an issuer of tokens are to be fetched anew. */
 const ISSUERS_LOOK_MS = 1000
 const RETIRE_LOOK_MS = 250
@@ -58,7 +62,7 @@ export interface GovernorOptions {
 export class Governor {
   readonly metrics: Metrics
   readonly #shared: Shared
-  readonly #store: SqliteKeyStore
+  readonly #store: KeySource
   readonly #echoes = new Map<string, EchoUpstream>()
   readonly #servers: Server[] = []
   /** Pools of former snapshots, until the calls that began with them have ended. */
@@ -75,7 +79,7 @@ export class Governor {
   admin: Address | null = null
   health: Address | null = null
 
-  private constructor(shared: Shared, store: SqliteKeyStore) {
+  private constructor(shared: Shared, store: KeySource) {
     this.#shared = shared
     this.#store = store
     this.metrics = shared.metrics
@@ -85,7 +89,7 @@ export class Governor {
 
   static async start({ snapshot, log, version }: GovernorOptions): Promise<Governor> {
     const metrics = createMetrics()
-    const store = SqliteKeyStore.open(snapshot.auth.keys.path)
+    const store = await openKeySource(snapshot, log)
     const ring = new KeyRing(store, (cache, result) => metrics.cacheRequests.inc({ cache, result }))
     const recorder = await Recorder.open({ snapshot, metrics, log, version })
     const limits = await openLimits(snapshot, log)
@@ -102,6 +106,7 @@ export class Governor {
       throw error
     }
     governor.#timers.push(every(KEYS_REFRESH_MS, () => governor.#refreshKeys()))
+    governor.#timers.push(every(USES_KEPT_MS, () => void governor.#keepUses(USES_MAX)))
     governor.#timers.push(every(ISSUERS_LOOK_MS, () => governor.#world.ways.tokens?.tick()))
     return governor
   }
@@ -152,6 +157,8 @@ export class Governor {
       reasons.push('PostgreSQL does not take entries (audit.ack)')
     }
     if (this.#keysFault !== null) reasons.push('the key store cannot be read')
+    const { fault = null } = this.#store
+    if (fault !== null) reasons.push(fault)
     return reasons
   }
 
@@ -171,6 +178,7 @@ export class Governor {
     // Calls may have taken all of the time; what they left is still sent where that is quick.
     const leastMs = Math.min(drainMs, SHIP_LEAST_MS)
     await this.#shared.recorder.close(Math.max(leastMs, deadlineMs - monotonicMs()))
+    await this.#keepUses(Infinity)
     await this.#store.close()
     const running = this.#world === undefined ? [] : poolsOf(this.#world)
     const pools = [...running, ...this.#retiring]
@@ -311,6 +319,16 @@ export class Governor {
       if (this.#keysFault === null)
         this.#shared.log.error({ err: error }, 'Cannot read the key store')
       this.#keysFault = String(error)
+    }
+  }
+
+  /** When keys were last used goes to their store in batches; what fails is lost, and matters little. */
+  async #keepUses(max: number): Promise<void> {
+    try {
+      const uses = this.#shared.ring.takeUses(max)
+      if (uses.size > 0) await this.#store.used?.(uses)
+    } catch (error) {
+      this.#shared.log.debug({ err: error }, 'Cannot keep when keys were last used')
     }
   }
 

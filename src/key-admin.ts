@@ -2,6 +2,7 @@ import bcrypt from 'bcrypt'
 
 import { appendOnce } from './audit/append-once.ts'
 import { adminBody } from './audit/entry.ts'
+import { PostgresKeyStore } from './auth/key-store-postgres.ts'
 import { SqliteKeyStore } from './auth/key-store-sqlite.ts'
 import type { KeyStore, StoredKey } from './auth/key-store.ts'
 import {
@@ -33,7 +34,10 @@ export interface KeyAdmin {
 
 /** The store that the configuration names. Throws an Error that names it, where it cannot be opened. */
 export async function openKeyStore({ auth: { keys } }: Snapshot): Promise<KeyStore> {
-  return SqliteKeyStore.open(keys.path)
+  const { postgres, path } = keys
+  if (postgres === undefined) return SqliteKeyStore.open(path)
+  if (postgres.url === '') throw new Error('The key store is unknown: auth.keys.url is not set')
+  return PostgresKeyStore.open(postgres.url)
 }
 
 /** For a command: each act is appended to the log of the configuration, beside a running sidecar. */

@@ -137,16 +137,17 @@ program
   })
 
 withConfigOption(program.command('migrate'))
-  .description('make the tables of the audit in PostgreSQL, or bring them to this version')
-  .option('--url <url>', 'the database, instead of audit.ship.postgres')
+  .description('make the tables of audit and keys in PostgreSQL, or bring them to this version')
+  .option('--url <url>', 'a database for both, instead of audit.ship.postgres and auth.keys.url')
   .action(async ({ config: file, url }: { config: string; url?: string }) => {
     const { runMigrate } = await import('./cli/migrate.ts')
     const nowMs = wallMs()
-    if (url !== undefined) finish(await runMigrate({ url, nowMs, write }))
+    if (url !== undefined) finish(await runMigrate({ url, keysUrl: url, nowMs, write }))
     else {
-      await withConfig(context, file, ({ snapshot: { audit: log } }) => {
+      await withConfig(context, file, ({ snapshot: { audit: log, auth } }) => {
         return runMigrate({
           url: log.ship?.kind === 'postgres' ? log.ship.url : null,
+          keysUrl: auth.keys.postgres?.url || null,
           nowMs,
           write,
         })

@@ -90,12 +90,13 @@ export class KeyRing {
     nowMs: number,
   ): KeyRecord | null | Promise<KeyRecord | null> {
     const record = this.#record(keyId)
-    if (record === null || !isUsable(record, nowMs)) return null
+    if (record === null) return this.#unknown()
+    if (!isUsable(record, nowMs)) return null
     const digest = this.#verified.digest(keyId, secret)
     const formerHash = openFormer(record, nowMs)
     const known = this.#verified.get(digest, record.hash, formerHash)
     this.#count('verified_secrets', known === null ? 'miss' : 'hit')
-    if (known === 'wrong') return null
+    if (known === 'wrong') return this.#unknown()
     if (known === 'valid') {
       this.#note(keyId, nowMs)
       return record
@@ -123,10 +124,17 @@ export class KeyRing {
     const opens = await this.#compareOnce(unseen)
     // The key may have been revoked, or have another secret, since bcrypt began.
     const now = this.#record(keyId)
-    if (opens === null || now === null || !isUsable(now, nowMs)) return null
-    if (opens !== now.hash && opens !== openFormer(now, nowMs)) return null
+    if (now !== null && !isUsable(now, nowMs)) return null
+    const isRight = opens !== null && (opens === now?.hash || opens === openFormer(now, nowMs))
+    if (!isRight || now === null) return this.#unknown()
     this.#note(keyId, nowMs)
     return now
+  }
+
+  /** No such key; where that may only not be known yet, nobody is told that his key is wrong. */
+  #unknown(): null {
+    if (this.#store.isCurrent !== false) return null
+    throw unavailable('The store of keys is not followed at the moment')
   }
 
   #record(keyId: string): KeyRecord | null {
@@ -140,7 +148,7 @@ export class KeyRing {
     try {
       found = this.#store.find(keyId)
     } catch (cause) {
-      throw new GovernorError('AUTH_UNAVAILABLE', { cause, headers: { 'retry-after': '1' } })
+      throw unavailable(cause)
     }
     if (found === null) return null
     if (this.#records.size >= RECORDS_MAX) {
@@ -202,6 +210,11 @@ export class KeyRing {
 }
 
 /** The hash of the former secret while it opens. */
-function openFormer({ former }: KeyRecord, nowMs: number): string | null {
+function openFormer(record: KeyRecord | null, nowMs: number): string | null {
+  const former = record?.former ?? null
   return former !== null && nowMs < former.untilMs ? former.hash : null
+}
+
+function unavailable(cause: unknown): GovernorError {
+  return new GovernorError('AUTH_UNAVAILABLE', { cause, headers: { 'retry-after': '1' } })
 }

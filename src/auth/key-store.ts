@@ -8,8 +8,18 @@ export interface KeySource {
   find(keyId: string): KeyRecord | null
   /** Changes whenever any record may have changed. */
   version(): string
+  /**
+   * False while what it knows may be behind its store: a key that is unknown or wrong may be new then.
+   * Absent where there is nothing to be behind of.
+   */
+  readonly isCurrent?: boolean
+  /** Why calls with keys cannot be served, in words; null or absent when they can. */
+  readonly fault?: string | null
+  /** Since it was last compared with its store; absent where there is nothing to compare. */
+  readonly ageMs?: number
   /** Keeps when keys were last used, milliseconds since 1970 by key id; what fails is lost. */
   used?(uses: ReadonlyMap<string, number>): void | Promise<void>
+  close(): Promise<void>
 }
 
 /** A key as it is listed. */

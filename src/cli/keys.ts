@@ -140,7 +140,7 @@ export async function keysRevoke(context: KeysContext, keyId: string): Promise<n
 }
 
 function missing({ auth: { keys } }: Snapshot): boolean {
-  return !existsSync(keys.path)
+  return keys.store === 'sqlite' && !existsSync(keys.path)
 }
 
 /** Says that there is no such key, for want of a store. */

@@ -1,5 +1,8 @@
-import type { CertificateConfig, IssuerConfig, TlsConfig } from './snapshot.ts'
+import type { CertificateConfig, IssuerConfig, KeysConfig, TlsConfig } from './snapshot.ts'
 import { formatDuration } from './units.ts'
+
+/** What stands for a secret. */
+export const MASK = '***'
 
 /** TLS of the proxy listener as in `listen.tls`. */
 export function tls({ cert, key, clientCa, clientAuth }: TlsConfig) {
@@ -7,6 +10,20 @@ export function tls({ cert, key, clientCa, clientAuth }: TlsConfig) {
     cert_file: cert.file,
     key_file: key.file,
     ...(clientCa !== null && { client_ca_file: clientCa.file, client_auth: clientAuth }),
+  }
+}
+
+/** As in `auth.keys`, its URLs masked. */
+export function keyStore({ store, path, bcryptCost, postgres }: KeysConfig) {
+  return {
+    store,
+    path,
+    ...(postgres !== undefined && {
+      url: MASK,
+      ...(postgres.directUrl !== null && { direct_url: MASK }),
+      max_stale: formatDuration(postgres.maxStaleMs),
+    }),
+    bcrypt_cost: bcryptCost,
   }
 }
 

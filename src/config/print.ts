@@ -1,6 +1,6 @@
 import { stringify } from 'yaml'
 
-import { certificate, issuer, tls } from './print-auth.ts'
+import { certificate, issuer, keyStore, MASK, tls } from './print-auth.ts'
 import { store } from './print-store.ts'
 import type {
   ExceptionConfig,
@@ -28,7 +28,6 @@ import {
 } from './units.ts'
 
 /** Stands where a secret was. */
-const MASK = '***'
 
 /**
  * The effective configuration as a governance.yaml: defaults filled in, sets and variables resolved,
@@ -46,7 +45,7 @@ export function printConfig(snapshot: Snapshot): string {
     }),
     upstreams: snapshot.upstreams.map(upstream),
     auth: present({
-      keys: { store: auth.keys.store, path: auth.keys.path, bcrypt_cost: auth.keys.bcryptCost },
+      keys: keyStore(auth.keys),
       pod: auth.pod,
       certificate: auth.certificate && certificate(auth.certificate),
       ...(auth.jwt.length > 0 && { jwt: auth.jwt.map(issuer) }),

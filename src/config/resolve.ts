@@ -8,6 +8,7 @@ import { awsFiles, resolveAws } from './resolve-aws.ts'
 import { resolveDetectors } from './resolve-detectors.ts'
 import { resolveExceptions } from './resolve-exceptions.ts'
 import { type ExpressionCheck, ExpressionChecker } from './resolve-expressions.ts'
+import { keysFiles, resolveKeys } from './resolve-keys.ts'
 import { resolveLimits, resolvePrices } from './resolve-limits.ts'
 import { checkUnique, resolvePolicies } from './resolve-policies.ts'
 import { resolveSecret } from './resolve-secret.ts'
@@ -63,7 +64,8 @@ export function resolveFile(value: FileValue, report: Report, options: ResolveOp
   checkSets(value, report)
   checkListeners(value, report)
   checkMaximums(value, report)
-  checkFiles(path(value.auth.keys.path), path(value.audit.path), report)
+  const keys = resolveKeys(value, report, options)
+  checkFiles(keys.path, path(value.audit.path), report)
   const limits = resolveLimits(value, scope)
   const policies = resolvePolicies(value, scope)
   const exceptions = resolveExceptions(value, scope)
@@ -75,11 +77,7 @@ export function resolveFile(value: FileValue, report: Report, options: ResolveOp
     listen: { ...value.listen, tls: resolveTls(value, report, options) },
     upstreams,
     auth: {
-      keys: {
-        store: value.auth.keys.store,
-        path: path(value.auth.keys.path),
-        bcryptCost: value.auth.keys.bcrypt_cost,
-      },
+      keys,
       pod: value.auth.pod,
       jwt: resolveIssuers(value.auth, report, options),
       certificate: resolveCertificate(value, report),
@@ -105,7 +103,7 @@ export function resolveFile(value: FileValue, report: Report, options: ResolveOp
     }),
     tests: resolveTests(value, report),
     audit: {
-      ...resolveAudit(value, path, report),
+      ...resolveAudit(value, { path, keysPath: keys.path }, report),
       ship: resolveShip(value.audit, report, options),
     },
     ...figuresOf(value),
@@ -113,14 +111,13 @@ export function resolveFile(value: FileValue, report: Report, options: ResolveOp
 }
 
 function resolveAudit(
-  { audit, auth }: FileValue,
-  path: (relative: string) => string,
+  { audit }: FileValue,
+  { path, keysPath }: { path: (relative: string) => string; keysPath: string },
   report: Report,
 ): Omit<Snapshot['audit'], 'ship'> {
   const { checkpoints } = audit
   const file = checkpoints?.file ?? null
-  const isOwn =
-    file === null || ![audit.path, auth.keys.path].some((each) => path(each) === path(file))
+  const isOwn = file === null || ![path(audit.path), keysPath].includes(path(file))
   const message = 'It is the file of the log or of the keys: give checkpoints their own'
   report.check(['audit', 'checkpoints', 'file'], isOwn, message)
   return {
@@ -254,7 +251,13 @@ function secretFilesOf(value: FileValue, path: (relative: string) => string): st
   const named = [...upstreams, ...services].map((each) => each?.credential_file ?? null)
   const signing = upstreams.flatMap(({ aws }) => awsFiles(aws))
   const trusted = upstreams.map((each) => each.ca_file)
-  const more = [...trusted, ...shipFiles(audit), ...authFiles(auth), ...tlsFiles(value)]
+  const more = [
+    ...trusted,
+    ...shipFiles(audit),
+    ...authFiles(auth),
+    ...keysFiles(auth),
+    ...tlsFiles(value),
+  ]
   const files = [...named, ...signing, ...more].flatMap((file) => (file === null ? [] : path(file)))
   return [...new Set(files)]
 }

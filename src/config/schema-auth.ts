@@ -1,15 +1,5 @@
-import {
-  choice,
-  defaulted,
-  duration,
-  integer,
-  list,
-  map,
-  optional,
-  record,
-  required,
-  text,
-} from './spec.ts'
+import { KEYS } from './schema-keys.ts'
+import { choice, defaulted, duration, list, map, optional, record, required, text } from './spec.ts'
 
 /** Signature algorithms that may be pinned: public keys only, so never `none` and never HS*. */
 export const ALGORITHMS = [
@@ -146,19 +136,7 @@ export const TLS = map('listen.tls', {
 
 /** The keys of `auth`: who may call. */
 export const AUTH = map('auth', {
-  keys: defaulted(
-    map('auth.keys', {
-      store: defaulted(choice(['sqlite'], ['postgres', 'file']), 'sqlite', 'Where keys are kept.'),
-      path: defaulted(path, 'data/keys.db', 'The database file.'),
-      bcrypt_cost: defaulted(
-        integer(10, 14),
-        '10',
-        'Work to verify a key for the first time: 10 takes about 60 ms, each step doubles it.',
-      ),
-    }),
-    '{}',
-    'The store of Governor keys.',
-  ),
+  keys: defaulted(KEYS, '{}', 'The store of Governor keys.'),
   pod: optional(
     pod,
     'Who a caller without a Governor key is; only when `listen.proxy` is a loopback address. Absent: such a caller gets 401.',

@@ -81,3 +81,21 @@ export interface ClaimsConfig {
     readonly claims: Readonly<Record<string, string>>
   }
 }
+
+/** Where Governor keys are kept. */
+export interface KeysConfig {
+  readonly store: 'sqlite' | 'postgres'
+  /** Absolute; of the database, or of the copy of one elsewhere. */
+  readonly path: string
+  readonly bcryptCost: number
+  /** With that store only. */
+  readonly postgres?: PostgresKeysConfig
+}
+
+/** How keys in PostgreSQL are reached; the URLs are secrets, '' where it is not set yet. */
+export interface PostgresKeysConfig {
+  readonly url: string
+  /** Of the server itself, where changes are told; null: they are asked for. */
+  readonly directUrl: string | null
+  readonly maxStaleMs: number
+}

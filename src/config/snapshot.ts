@@ -1,5 +1,11 @@
 import type { Mode } from '../exchange.ts'
-import type { CertificateConfig, IssuerConfig, PodConfig, TlsConfig } from './snapshot-auth.ts'
+import type {
+  CertificateConfig,
+  IssuerConfig,
+  KeysConfig,
+  PodConfig,
+  TlsConfig,
+} from './snapshot-auth.ts'
 import type { DetectorConfig } from './snapshot-detectors.ts'
 import type { LimitConfig, PricesConfig, RedisPlace } from './snapshot-limits.ts'
 import type { ExceptionConfig, PolicyConfig } from './snapshot-policies.ts'
@@ -12,7 +18,9 @@ export type {
   ClaimsConfig,
   IssuerConfig,
   IssuerKeysConfig,
+  KeysConfig,
   PodConfig,
+  PostgresKeysConfig,
   TlsConfig,
 } from './snapshot-auth.ts'
 export type {
@@ -68,12 +76,7 @@ export interface Snapshot {
   }
   readonly upstreams: readonly UpstreamConfig[]
   readonly auth: {
-    /** `path` is absolute. */
-    readonly keys: {
-      readonly store: 'sqlite'
-      readonly path: string
-      readonly bcryptCost: number
-    }
+    readonly keys: KeysConfig
     readonly pod: PodConfig | null
     readonly jwt: readonly IssuerConfig[]
     readonly certificate: CertificateConfig | null

@@ -3,9 +3,12 @@ import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import t, { type Test } from 'tap'
 
+import { migrateKeys } from '../../src/auth/key-migrate.ts'
+import { PostgresKeyStore } from '../../src/auth/key-store-postgres.ts'
 import { SqliteKeyStore } from '../../src/auth/key-store-sqlite.ts'
 import { allKeys, type KeyStore } from '../../src/auth/key-store.ts'
 import { keyRecord } from '../support/key-record.ts'
+import { freshDatabase } from '../support/postgres.ts'
 
 /** Goal: every store keeps keys alike. */
 
@@ -16,6 +19,11 @@ const STORES: Readonly<Record<string, (t: Test) => Promise<Opener>>> = {
   sqlite: async (t) => {
     const path = join(t.testdir(), 'keys.db')
     return async () => SqliteKeyStore.open(path)
+  },
+  postgres: async (t) => {
+    const url = await freshDatabase(t)
+    await migrateKeys(url)
+    return () => PostgresKeyStore.open(url)
   },
 }
 
@@ -134,6 +142,12 @@ for (const [kind, make] of Object.entries(STORES)) {
     ])
     t.equal((await store.get(FULL.keyId))?.tenant, FULL.tenant)
     t.strictSame(await store.add([]), [])
+    const three = keyRecord()
+    t.strictSame(await store.add([three, { ...three, user: 'x' }, three]), [
+      'added',
+      'conflict',
+      'same',
+    ])
   })
 }
 

@@ -25,6 +25,7 @@ t.test('printConfig() reads back to the same snapshot', async (t) => {
     const snapshot = load(yaml)
     const printed = printConfig(snapshot)
       .replaceAll('credential: "***"', 'credential: ${KEY}')
+      .replaceAll(/\b(url|direct_url): "\*\*\*"/g, '$1: ${DATABASE_URL}')
       .replaceAll('postgres: "***"', 'postgres: ${DATABASE_URL}')
     const again = load(printed)
     const upstreams = snapshot.upstreams.map((upstream) => ({

@@ -106,6 +106,12 @@ export class PostgresServer {
     rmSync(join(this.#data, 'postmaster.pid'), { force: true })
   }
 
+  /** SIGSTOP or SIGCONT to the server and to each of its connections. */
+  signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
+    const pid = Number(/^pid (\d+)$/m.exec(this.#output)?.[1])
+    for (const each of [pid, ...childrenOf(pid)]) process.kill(each, signal)
+  }
+
   async stop(): Promise<void> {
     const child = this.#process
     if (child === null || child.exitCode !== null) return

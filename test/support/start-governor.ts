@@ -38,6 +38,8 @@ export interface Sections {
   readonly upstreams?: readonly string[]
   readonly listen?: string
   readonly pod?: string
+  /** `auth.keys` */
+  readonly keys?: string
   /** `auth.jwt` */
   readonly jwt?: string
   readonly usage?: 'ask' | 'observe'
@@ -90,7 +92,7 @@ export function configText(sections: Sections = {}): string {
     'upstreams:',
     ...upstreamLines(sections),
     'auth:',
-    '  keys: { store: sqlite, path: keys.db, bcrypt_cost: 10 }',
+    `  keys: ${sections.keys ?? '{ store: sqlite, path: keys.db, bcrypt_cost: 10 }'}`,
     ...optional('  pod', sections.pod),
     ...optional('  jwt', sections.jwt),
     `limits: ${sections.limits ?? '[]'}`,

@@ -1,0 +1,308 @@
+import { monotonicMs, wallMs } from '../clock.ts'
+import type { Log } from '../log.ts'
+import { type CopyState, KeyCopy } from './key-copy.ts'
+import { KEYS_CHANNEL } from './key-postgres-schema.ts'
+import {
+  type Connection,
+  connect,
+  isRefusal,
+  KeySchemaError,
+  keysMessage,
+  keysPlace,
+  storeId,
+} from './key-postgres.ts'
+import { type KeyRow, keyOfRow } from './key-row.ts'
+import { KEY_SELECTED } from './key-store-postgres.ts'
+import type { KeySource } from './key-store.ts'
+import type { KeyRecord } from './key.ts'
+
+/** Where keys are followed, and how long they go on without. */
+export interface SyncOptions {
+  readonly url: string
+  /** Reaches the server itself, not a pool in front of it, so that it can tell of changes. */
+  readonly directUrl: string | null
+  /** File of the copy. */
+  readonly path: string
+  readonly maxStaleMs: number
+  readonly log: Log
+}
+
+/** How often changes are asked for where nothing tells of them. */
+const POLL_MS = 500
+/** And where something does: a connection that is silently gone is found by asking. */
+const POLL_TOLD_MS = 2_000
+/** Asked longer ago than this, a key that is not known may be a new one. */
+const CURRENT_MS = 6_000
+const TIMES = { connectMs: 2_000, statementMs: 2_000 }
+const PAGE_MAX = 1000
+const PAUSE_MS = { first: 250, max: 5_000 }
+/** After so long on the other URL, the direct one is tried again. */
+const DIRECT_RETRY_MS = 60_000
+/** How long the start waits for the first comparison, with a copy at hand and without. */
+const START_MS = { copy: 2_000, none: 10_000 }
+const STATE_KEPT_MS = 5_000
+
+const CHANGES = `SELECT ${KEY_SELECTED}, changed_at::text AS position FROM governor_keys.keys
+  WHERE changed_at > $1::timestamptz ORDER BY changed_at LIMIT ${PAGE_MAX}`
+const BEHIND = `SELECT coalesce(max(changed_at), '-infinity') < $1::timestamptz AS behind
+  FROM governor_keys.keys`
+const USED = `INSERT INTO governor_keys.uses SELECT * FROM unnest($1::text[], $2::bigint[])
+  ON CONFLICT (key_id) DO UPDATE
+  SET last_used_at_ms = greatest(uses.last_used_at_ms, excluded.last_used_at_ms)`
+const BEGINNING = '-infinity'
+
+/**
+ * Follows the keys of PostgreSQL with one connection and answers from a copy on disk, so that no call
+ * waits for the server and a sidecar serves while it is away. A copy that was not compared for `maxStaleMs`
+ * answers nothing: `find` throws, which is a 503.
+ */
+export class SyncedKeys implements KeySource {
+  readonly #options: SyncOptions
+  readonly #copy: KeyCopy
+  #state: CopyState | null
+  /** Monotonic; when the copy was last compared. */
+  #syncedMs: number
+  #stateKeptMs = -Infinity
+  #changes = 0
+  #connection: Connection | null = null
+  #wake: (() => void) | null = null
+  #woken = false
+  #closed = false
+  #isFollowing = false
+  #loop: Promise<void> = Promise.resolve()
+  /** Why the last attempt to follow failed; null while it goes well. */
+  #failure: Error | null = null
+  #onFirst: (() => void) | null = null
+
+  private constructor(options: SyncOptions) {
+    this.#options = options
+    this.#copy = KeyCopy.open(options.path)
+    this.#state = this.#copy.state
+    // A clock that jumped, either way, makes no copy fresher than it is.
+    const ageMs = this.#state === null ? Infinity : Math.abs(wallMs() - this.#state.syncedAtMs)
+    this.#syncedMs = monotonicMs() - ageMs
+  }
+
+  /**
+   * Begins to follow. Waits a while for the first comparison; without one it goes on with the copy, and
+   * without a copy with nothing until the server answers. Rejects with an Error where the copy cannot be
+   * kept, or where there is none and the server refuses.
+   */
+  static async open(options: SyncOptions): Promise<SyncedKeys> {
+    const keys = new SyncedKeys(options)
+    const first = new Promise<void>((resolve) => (keys.#onFirst = resolve))
+    keys.#loop = keys.#run()
+    const isFresh = keys.#ageMs() < options.maxStaleMs
+    await Promise.race([first, pause(isFresh ? START_MS.copy : START_MS.none)])
+    const failure = keys.#failure
+    if (failure === null || isFresh || !isRefusal(failure)) return keys
+    await keys.close()
+    throw new Error(keys.#about(failure))
+  }
+
+  find(keyId: string): KeyRecord | null {
+    const ageMs = this.#ageMs()
+    if (ageMs > this.#options.maxStaleMs) throw new Error('The copy of the keys is too old')
+    return this.#copy.find(keyId)
+  }
+
+  version(): string {
+    const isStale = this.#ageMs() > this.#options.maxStaleMs
+    return isStale ? 'stale' : String(this.#changes)
+  }
+
+  get isCurrent(): boolean {
+    return this.#isFollowing && this.#ageMs() < CURRENT_MS
+  }
+
+  /** Why calls with keys cannot be served; null when they can. */
+  get fault(): string | null {
+    return this.#ageMs() > this.#options.maxStaleMs
+      ? `the copy of the keys was not compared with ${keysPlace(this.#options.url)} for too long`
+      : null
+  }
+
+  /** Since the copy was last compared with its store; Infinity before the first time. */
+  get ageMs(): number {
+    return this.#ageMs()
+  }
+
+  async used(uses: ReadonlyMap<string, number>): Promise<void> {
+    const connection = this.#connection
+    if (connection === null || uses.size === 0) return
+    // In one order, so that two sidecars never wait for each other's rows in a ring.
+    const rows = [...uses].sort(([a], [b]) => (a < b ? -1 : 1))
+    await connection.query(USED, [rows.map(([keyId]) => keyId), rows.map(([, usedMs]) => usedMs)])
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#wakeUp()
+    await this.#connection?.close()
+    await this.#loop
+    this.#copy.close()
+  }
+
+  #ageMs(): number {
+    return monotonicMs() - this.#syncedMs
+  }
+
+  async #run(): Promise<void> {
+    let pauseMs = PAUSE_MS.first
+    while (!this.#closed) {
+      const beganMs = monotonicMs()
+      try {
+        const told = await this.#connect()
+        await this.#follow(this.#connection!, told)
+      } catch (error) {
+        this.#failed(error as Error)
+      }
+      this.#isFollowing = false
+      await this.#connection?.close()
+      this.#connection = null
+      // What held for a while may be tried again at once; what fails at once is left alone for longer.
+      pauseMs = monotonicMs() - beganMs > PAUSE_MS.max ? PAUSE_MS.first : pauseMs
+      await this.#sleep(pauseMs)
+      pauseMs = Math.min(pauseMs * 2, PAUSE_MS.max)
+    }
+  }
+
+  /** Whether changes are told on this connection: on the direct URL, where it can be reached. */
+  async #connect(): Promise<boolean> {
+    const { url, directUrl } = this.#options
+    if (directUrl !== null) {
+      try {
+        this.#connection = await connect(directUrl, TIMES)
+        this.#connection.onNotification(() => this.#wakeUp())
+        await this.#connection.query(`LISTEN ${KEYS_CHANNEL}`)
+        return true
+      } catch (error) {
+        await this.#connection?.close()
+        this.#connection = null
+        const why = keysMessage(error)
+        this.#options.log.debug({ why }, 'Cannot reach auth.keys.direct_url: asking instead')
+      }
+    }
+    if (this.#closed) throw new Error('closed')
+    this.#connection = await connect(url, TIMES)
+    return false
+  }
+
+  async #follow(connection: Connection, told: boolean): Promise<void> {
+    await this.#meet(connection)
+    const isSettled = told || this.#options.directUrl === null
+    const untilMs = monotonicMs() + (isSettled ? Infinity : DIRECT_RETRY_MS)
+    while (!this.#closed && monotonicMs() < untilMs) {
+      this.#woken = false
+      while ((await this.#pull(connection)) === PAGE_MAX);
+      this.#synced()
+      if (!this.#woken) await this.#sleep(told ? POLL_TOLD_MS : POLL_MS)
+    }
+  }
+
+  /** Whether it is the store that the copy is of, and has gone on since, not back. */
+  async #meet(connection: Connection): Promise<void> {
+    const id = await storeId(connection)
+    const isFresh = this.#ageMs() < this.#options.maxStaleMs
+    if (this.#state !== null && this.#state.storeId !== id && isFresh) {
+      throw new KeySchemaError(
+        `It is another store than the one that ${this.#options.path} is a copy of: if that is right, ` +
+          'stop the sidecar and remove the copy',
+      )
+    }
+    const position = this.#state?.storeId === id ? this.#state.position : ''
+    if (position !== '') {
+      const { rows } = await connection.query<{ behind: boolean }>(BEHIND, [position])
+      if (rows[0]?.behind !== true) return
+      this.#options.log.warn(
+        {},
+        'The store of keys is older than its copy: all keys are read again',
+      )
+    }
+    await this.#readAll(connection, id)
+  }
+
+  /** All keys, one page after the other; what is known already goes on until the last of them is there. */
+  async #readAll(connection: Connection, id: string): Promise<void> {
+    const keyIds = new Set<string>()
+    let position = BEGINNING
+    for (;;) {
+      const { records, last } = await readPage(connection, position)
+      this.#copy.put(records)
+      this.#changes += 1
+      for (const { keyId } of records) keyIds.add(keyId)
+      position = last ?? position
+      if (records.length < PAGE_MAX) break
+    }
+    this.#state = { storeId: id, position, syncedAtMs: wallMs() }
+    this.#copy.complete(keyIds, this.#state)
+    this.#changes += 1
+  }
+
+  /** Takes the next page of changes; answers how many there were. */
+  async #pull(connection: Connection): Promise<number> {
+    const state = this.#state!
+    const { records, last } = await readPage(connection, state.position)
+    if (last !== null) {
+      this.#state = { ...state, position: last, syncedAtMs: wallMs() }
+      this.#copy.advance(records, this.#state)
+      this.#changes += 1
+    }
+    return records.length
+  }
+
+  #synced(): void {
+    const nowMs = monotonicMs()
+    this.#syncedMs = nowMs
+    if (nowMs - this.#stateKeptMs > STATE_KEPT_MS) {
+      this.#stateKeptMs = nowMs
+      this.#state = { ...this.#state!, syncedAtMs: wallMs() }
+      this.#copy.advance([], this.#state)
+    }
+    if (this.#failure !== null) this.#options.log.info({}, 'The key store is followed again')
+    this.#failure = null
+    this.#isFollowing = true
+    this.#onFirst?.()
+  }
+
+  #failed(error: Error): void {
+    if (this.#closed) return
+    const isNew = this.#failure?.message !== error.message
+    this.#failure = error
+    if (isNew) this.#options.log.warn({ code: 'AUTH_UNAVAILABLE' }, this.#about(error))
+    this.#onFirst?.()
+  }
+
+  #about(error: Error): string {
+    const place = keysPlace(this.#options.url)
+    return `Cannot follow the key store ${place} (auth.keys.url): ${keysMessage(error)}`
+  }
+
+  #wakeUp(): void {
+    this.#woken = true
+    this.#wake?.()
+  }
+
+  #sleep(timeMs: number): Promise<void> {
+    if (this.#closed) return Promise.resolve()
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, timeMs)
+      this.#wake = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+  }
+}
+
+async function readPage(
+  connection: Connection,
+  position: string,
+): Promise<{ readonly records: KeyRecord[]; readonly last: string | null }> {
+  const { rows } = await connection.query<KeyRow & { position: string }>(CHANGES, [position])
+  return { records: rows.map(keyOfRow), last: rows.at(-1)?.position ?? null }
+}
+
+function pause(timeMs: number): Promise<void> {
+  return new Promise((resolve) => void setTimeout(resolve, timeMs).unref())
+}

@@ -1,0 +1,16 @@
+import { SqliteKeyStore } from './auth/key-store-sqlite.ts'
+import type { KeySource } from './auth/key-store.ts'
+import { SyncedKeys } from './auth/synced-keys.ts'
+import type { Snapshot } from './config/snapshot.ts'
+import type { Log } from './log.ts'
+
+/**
+ * What a running process reads keys from, of the store that the configuration names. Rejects with an
+ * Error that names what cannot be opened.
+ */
+export async function openKeySource({ auth: { keys } }: Snapshot, log: Log): Promise<KeySource> {
+  const { path, postgres } = keys
+  return postgres === undefined
+    ? SqliteKeyStore.open(path)
+    : SyncedKeys.open({ ...postgres, path, log })
+}
