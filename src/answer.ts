@@ -58,3 +58,9 @@ export interface AnswerVerdict {
   /** Whether parts of the answer were masked. */
   readonly changed: boolean
 }
+
+/** What the audit keeps of a call's content; `audit/kept.ts` makes it. */
+export interface KeptContent {
+  /** The next bytes of the answer as the client gets it. */
+  take(bytes: Buffer): void
+}

@@ -1,4 +1,4 @@
-import type { AnswerReader, AnswerVerdict } from './answer.ts'
+import type { AnswerReader, AnswerVerdict, KeptContent } from './answer.ts'
 import type { Fallback } from './attempt.ts'
 import { monotonicMs } from './clock.ts'
 import type { GovernorError } from './errors.ts'
@@ -344,6 +344,8 @@ export class Trail {
   recorded = false
   /** The log did not take the decision, and the call goes on all the same (`audit.required: false`). */
   unrecorded = false
+  /** What the audit keeps of prompt and answer; null where it keeps none (`audit.content`). */
+  kept: KeptContent | null = null
   /** The request was handed to the upstream. */
   forwarded = false
   /** What follows when this pass failed; null where nothing does. */

@@ -8,12 +8,7 @@ import type { KeySource } from './auth/key-store.ts'
 import { createCheckStages } from './check-stages.ts'
 import { every, monotonicMs, wallMs } from './clock.ts'
 import type { Address, Snapshot } from './config/snapshot.ts'
-import { anthropic } from './dialect/anthropic.ts'
-import { azureOpenai } from './dialect/azure-openai.ts'
-import { bedrock } from './dialect/bedrock.ts'
-import { gemini } from './dialect/gemini.ts'
-import { ollama } from './dialect/ollama.ts'
-import { openai } from './dialect/openai.ts'
+import { DIALECTS } from './dialects.ts'
 import { GovernorError } from './errors.ts'
 import { setGauges } from './gauges.ts'
 import { ActiveCalls } from './http/active-calls.ts'
@@ -36,7 +31,6 @@ import { createStages, type GovernorStages, type Shared } from './stages.ts'
 import { EchoUpstream, parseEchoUrl } from './upstream/echo.ts'
 import { type Closable, createWorld, droppedPools, poolsOf, type World } from './world.ts'
 
-const DIALECTS = { openai, anthropic, 'azure-openai': azureOpenai, gemini, bedrock, ollama }
 /** A revoked key stops within a second: looked for four times as often. */
 const KEYS_REFRESH_MS = 250
 /** When keys were last used is known to the minute; so many keys take about 10 ms. */

@@ -101,12 +101,15 @@ interface TestOptions {
 withConfigOption(program.command('explain'))
   .description('say what every policy makes of one call, and why')
   .argument('<request>', 'a request id of the audit, or a JSON file that describes a request')
-  .action(async (what: string, { config: file }: { config: string }) => {
+  .option('--content', 'with prompt and answer, if kept; the audit records that you did', false)
+  .action(async (what: string, given: { config: string; content: boolean }) => {
+    const { config: file } = given
+    const content = given.content ? { version } : null
     const { explainCall } = await import('./cli/explain.ts')
     await withConfig(
       context,
       file,
-      ({ snapshot }) => explainCall({ snapshot, file, what, write }),
+      ({ snapshot }) => explainCall({ snapshot, file, what, content, write }),
       'load',
     )
   })
@@ -115,15 +118,31 @@ withConfigOption(program.command('replay'))
   .description('hold recorded decisions against another file; 1 when something would change')
   .requiredOption('--against <file>', 'the candidate')
   .option('--since <duration>', 'only decisions of that long, such as 7d', duration)
+  .option('--content', 'read prompts that were kept; the audit records that you did', false)
   .option('--json', 'the result as JSON', false)
-  .action(async (given: { config: string; against: string; since?: number; json: boolean }) => {
+  .action(async (given: ReplayGiven) => {
     const { replay } = await import('./cli/replay.ts')
     const { config: file, against, since, json } = given
     const sinceMs = since === undefined ? 0 : wallMs() - since
     await withConfig(context, file, async ({ snapshot }) =>
-      replay({ snapshot, against, sinceMs, json, write }),
+      replay({
+        snapshot,
+        against,
+        sinceMs,
+        json,
+        content: given.content ? { version } : null,
+        write,
+      }),
     )
   })
+
+interface ReplayGiven {
+  config: string
+  against: string
+  since?: number
+  content: boolean
+  json: boolean
+}
 
 addKeysCommands(program, context)
 addAuditCommands(program, context)

@@ -2,6 +2,8 @@ import type { GovernorError } from './errors.ts'
 import type { Trail, Usage } from './exchange.ts'
 import type { ClientEvent, ServerEvent } from './socket-events.ts'
 
+const LINE_FEED = Buffer.from('\n')
+
 /** How what an event brought about came to its end. */
 export interface TurnEnd {
   readonly ending: Trail['ending']
@@ -67,9 +69,17 @@ export class SessionTurn {
   count({ isText }: ServerEvent, event: Buffer): void {
     const { counts } = this.trail!
     this.trail!.answerBytes += event.length
+    this.#keep(event)
     if (counts === null || !isText) return
     const { output } = counts
     if ('push' in output && typeof output.push === 'function') output.push(event)
+  }
+
+  /** One event a line. */
+  #keep(event: Buffer): void {
+    const kept = this.trail!.kept
+    kept?.take(event)
+    kept?.take(LINE_FEED)
   }
 
   /** Runs a task that is given up when the session ends; rejects with why. */

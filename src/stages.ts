@@ -1,6 +1,7 @@
 import { hash, randomUUID } from 'node:crypto'
 
 import { answerGuard } from './answer-policies.ts'
+import { Kept } from './audit/kept.ts'
 import type { Recorder } from './audit/record.ts'
 import { authenticate } from './auth/authenticate.ts'
 import type { KeyRing } from './auth/key-ring.ts'
@@ -124,7 +125,8 @@ function checkingStages(world: World, shared: Shared): Omit<GovernorStages, Call
 
 /** From the permit to the last byte and the outcome. */
 function callingStages(world: World, shared: Shared): Pick<GovernorStages, CallingVerb> {
-  const { timeouts } = world.snapshot
+  const { timeouts, audit } = world.snapshot
+  const keeps = audit.content === 'full'
   const forwarding = new Forwarding(world, shared)
   const close = (trail: Trail, { incoming }: HttpExchange): void => {
     trail.spent = spentBy(trail, world.prices)
@@ -143,6 +145,7 @@ function callingStages(world: World, shared: Shared): Pick<GovernorStages, Calli
       if (listsModels(trail.route!)) trail.changed.push('models')
       const edited = changes?.bytes ?? bytes
       const outgoing = asks ? applySplices(edited, [trail.going.askUsage!]) : edited
+      if (keeps) trail.kept = new Kept(outgoing)
       const same = trail.changed.length === 0
       trail.forwardedSha256 = same ? receivedSha256 : hash('sha256', outgoing)
       return outgoing

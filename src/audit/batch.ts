@@ -86,6 +86,11 @@ export interface TextEntry {
   readonly onLate?: () => void
 }
 
+/** UTF-16 units an entry takes, personal values included. */
+export function charsOf({ body, side }: TextEntry): number {
+  return side === undefined ? body.length : body.length + side.length
+}
+
 /** Writes entry number `index` at byte `at`; returns where the next begins, -1 when it is full. */
 export function putEntry(shared: Shared, index: number, at: number, entry: TextEntry): number {
   const { requestId, body, side = '' } = entry

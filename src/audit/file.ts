@@ -4,6 +4,7 @@ import { basename, dirname, join, resolve } from 'node:path'
 import Database from 'better-sqlite3'
 
 import { makeDirectories, openWithin, syncDirectory } from '../directories.ts'
+import { createContent } from './content.ts'
 import { createPersonal } from './personal.ts'
 
 /**
@@ -97,6 +98,7 @@ export function openForAppend(options: AppendOptions): Database.Database {
     if (version(db) === 0) createTables(db)
     createIndexes(db)
     createPersonal(db)
+    createContent(db)
     syncNames(options.path)
     if (options.pageBytesMax > 0) limitPages(db, options.pageBytesMax)
   } catch (error) {

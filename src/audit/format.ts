@@ -1,3 +1,4 @@
+import type { KeptText } from './content.ts'
 import type { StoredEntry } from './query.ts'
 
 /**
@@ -24,11 +25,13 @@ function escapeOne(found: string): string {
   return escaped
 }
 
-/** One line of JSON: where the entry stands, and its body as `entry`. */
-export function entryAsJson(entry: StoredEntry): string {
+/** One line of JSON: where the entry stands, its body as `entry`, and with `texts` those as `content`. */
+export function entryAsJson(entry: StoredEntry, texts: readonly KeptText[] = []): string {
   const { writer, epoch, seq, body } = entry
   const whole = parse(body) === null ? JSON.stringify(body) : body
-  return escapeText(`{"writer":"${writer}","epoch":${epoch},"seq":${seq},"entry":${whole}}`)
+  const content = texts.map(({ name, text }) => ({ name, text }))
+  const more = content.length === 0 ? '' : `,"content":${JSON.stringify(content)}`
+  return escapeText(`{"writer":"${writer}","epoch":${epoch},"seq":${seq},"entry":${whole}${more}}`)
 }
 
 /**
@@ -40,6 +43,13 @@ export function entryAsText(entry: StoredEntry): string {
   const time = Number.isSafeInteger(entry.occurredAtUs) ? timeOf(entry.occurredAtUs) : '-'
   const parts = [time, ...partsOf(entry, body), entry.requestId]
   return escapeText(parts.filter((part) => part !== '').join('  '))
+}
+
+/** A line for each text, below its entry. */
+export function textsAsText(texts: readonly KeptText[]): string[] {
+  return texts.map(({ name, text }) => {
+    return escapeText(`    ${name}  ${text ?? '(cannot be decrypted: see governor audit verify)'}`)
+  })
 }
 
 function partsOf(entry: StoredEntry, body: Body): string[] {

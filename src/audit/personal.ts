@@ -2,6 +2,8 @@ import { hash, randomBytes } from 'node:crypto'
 
 import type { Database } from 'better-sqlite3'
 
+import { contentInserter } from './content.ts'
+
 /**
  * Values of people (an address, a user agent) do not stand in an entry: it holds salted commitments to
  * them, and the values lie in a table beside the entries. Deleting them leaves every hash as it was;
@@ -12,6 +14,18 @@ import type { Database } from 'better-sqlite3'
 export interface Personal {
   readonly subject: string
   readonly values: Readonly<Record<string, string>>
+  /** Texts of the call, which are encrypted. */
+  readonly texts?: readonly SealedText[]
+}
+
+/** A prompt or an answer, or the beginning of one. */
+export interface SealedText {
+  readonly name: 'prompt' | 'answer'
+  /** Of the whole. */
+  readonly bytes: number
+  /** Of `value`, in UTF-8; 0 where it is no text. */
+  readonly keptBytes: number
+  readonly value: string
 }
 
 /** What goes where: `said` into the entry's body, `side` into the table, both in one transaction. */
@@ -20,6 +34,8 @@ export interface Committed {
   readonly said: string
   /** JSON of a `SideValue` list. */
   readonly side: string
+  /** JSON: how long each text is, and how much of it is kept; '' without any. */
+  readonly sizes: string
 }
 
 /** A value on its way into the table. */
@@ -28,7 +44,10 @@ export interface SideValue {
   readonly name: string
   /** Hex, 64 digits. */
   readonly salt: string
+  /** With `isSealed` its UTF-8 bytes in base64. */
   readonly value: string
+  /** It goes into the table of encrypted texts. */
+  readonly isSealed?: true
 }
 
 /** A row of the table. */
@@ -55,7 +74,7 @@ export function subjectOf(caller: {
 }
 
 /** Commits to values: each gets a salt of its own. */
-export function commitPersonal({ subject, values }: Personal): Committed {
+export function commitPersonal({ subject, values, texts = [] }: Personal): Committed {
   const said: Record<string, string> = {}
   const side: SideValue[] = []
   for (const [name, whole] of Object.entries(values)) {
@@ -64,12 +83,28 @@ export function commitPersonal({ subject, values }: Personal): Committed {
     said[name] = commitment({ name, subject, salt, value })
     side.push({ subject, name, salt: salt.toString('hex'), value })
   }
-  return { said: JSON.stringify(said), side: JSON.stringify(side) }
+  for (const { name, value } of texts) {
+    const salt = randomBytes(SALT_BYTES)
+    said[name] = commitment({ name, subject, salt, value })
+    const encoded = Buffer.from(value).toString('base64')
+    side.push({ subject, name, salt: salt.toString('hex'), value: encoded, isSealed: true })
+  }
+  return { said: JSON.stringify(said), side: JSON.stringify(side), sizes: sizesOf(texts) }
 }
 
 /** The body of an entry with its commitments in it. */
-export function withCommitments(body: string, { said }: Committed): string {
-  return `${body.slice(0, -1)},"personal":${said}}`
+export function withCommitments(body: string, { said, sizes }: Committed): string {
+  const content = sizes === '' ? '' : `,"content":${sizes}`
+  return `${body.slice(0, -1)},"personal":${said}${content}}`
+}
+
+/** `{"prompt":{"bytes":5120}}`; `kept` beside it where that is less. */
+function sizesOf(texts: readonly SealedText[]): string {
+  if (texts.length === 0) return ''
+  const sizes = texts.map(({ name, bytes, keptBytes }) => {
+    return [name, keptBytes === bytes ? { bytes } : { bytes, kept: keptBytes }] as const
+  })
+  return JSON.stringify(Object.fromEntries(sizes))
 }
 
 /**
@@ -107,11 +142,16 @@ export function hasPersonal(db: Database): boolean {
 }
 
 /** Gives a function that stores the values of one entry. */
-export function personalInserter(db: Database): (chain: number, seq: number, side: string) => void {
+export function personalInserter(
+  db: Database,
+): (place: { chain: number; seq: number; requestId: string }, side: string) => void {
   const insert = db.prepare('INSERT INTO personal VALUES (?, ?, ?, ?, ?, ?)')
-  return (chain, seq, side) => {
-    for (const { name, subject, salt, value } of JSON.parse(side) as SideValue[]) {
-      insert.run(chain, seq, name, subject, Buffer.from(salt, 'hex'), value)
+  const seal = contentInserter(db)
+  return (place, side) => {
+    for (const each of JSON.parse(side) as SideValue[]) {
+      const { name, subject, salt, value, isSealed } = each
+      if (isSealed === true) seal(place, each)
+      else insert.run(place.chain, place.seq, name, subject, Buffer.from(salt, 'hex'), value)
     }
   }
 }

@@ -2,6 +2,7 @@ import Database from 'better-sqlite3'
 
 import { wallMs } from '../clock.ts'
 import { appendOnce } from './append-once.ts'
+import { dropUnusedKeys, hasContent } from './content.ts'
 import { epochFiles, openForReading } from './file.ts'
 import { takeLock } from './lock.ts'
 import { hasPersonal } from './personal.ts'
@@ -133,16 +134,21 @@ function remove({ file, chain, to }: Candidate): void {
     const step = db.prepare(
       `DELETE FROM entries WHERE chain = ? AND seq BETWEEN ? AND ? AND kind NOT IN ${KEPT}`,
     )
-    const values = hasPersonal(db)
-      ? db.prepare('DELETE FROM personal WHERE chain = ? AND seq BETWEEN ? AND ?')
-      : null
+    const besides = [
+      ...(hasPersonal(db) ? ['personal'] : []),
+      ...(hasContent(db) ? ['content'] : []),
+    ]
+    const values = besides.map((table) =>
+      db.prepare(`DELETE FROM ${table} WHERE chain = ? AND seq BETWEEN ? AND ?`),
+    )
     const removeStep = db.transaction((from: number, upTo: number) => {
       step.run(chain, from, upTo)
-      values?.run(chain, from, upTo)
+      for (const each of values) each.run(chain, from, upTo)
     })
     for (let from = 2; from <= to; from += ROWS_A_DELETE) {
       removeStep.immediate(from, Math.min(to, from + ROWS_A_DELETE - 1))
     }
+    if (besides.includes('content')) db.transaction(dropUnusedKeys).immediate(db, true)
     db.pragma('wal_checkpoint(PASSIVE)')
   } finally {
     db.close()

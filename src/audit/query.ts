@@ -157,7 +157,7 @@ export function scanCalls(
     let db: Database | null = null
     try {
       db = openForReading(file.path)
-      scanFile(db, sinceUs, onEntry)
+      for (const entry of callsIn(db, sinceUs)) onEntry(entry)
     } catch {
       unreadable.push(file.path)
     } finally {
@@ -167,18 +167,22 @@ export function scanCalls(
   return unreadable
 }
 
-/** The same for decisions alone. */
-export function scanSince(
-  path: string,
-  sinceUs: number,
-  onDecision: (body: string, occurredAtUs: number) => void,
-): string[] {
-  return scanCalls(path, sinceUs, ({ kind, body, occurredAtUs }) => {
-    if (kind === 'decision') onDecision(body, occurredAtUs)
-  })
+/** The decisions alone, one after the other; what cannot be read is verify's business and passed over. */
+export function* decisionsSince(path: string, sinceUs: number): Generator<CallEntry, void> {
+  for (const file of epochFiles(path)) {
+    let db: Database | null = null
+    try {
+      db = openForReading(file.path)
+      for (const entry of callsIn(db, sinceUs)) if (entry.kind === 'decision') yield entry
+    } catch {
+      // The other files may be whole.
+    } finally {
+      db?.close()
+    }
+  }
 }
 
-function scanFile(db: Database, sinceUs: number, onEntry: (entry: CallEntry) => void): void {
+function* callsIn(db: Database, sinceUs: number): Generator<CallEntry, void> {
   const read = db.prepare<[number, number], CallRow>(
     'SELECT id, kind, request_id AS requestId, occurred_at AS at, body FROM entries WHERE id > ? ORDER BY id LIMIT ?',
   )
@@ -189,7 +193,7 @@ function scanFile(db: Database, sinceUs: number, onEntry: (entry: CallEntry) => 
       const { kind, requestId, at } = row
       id = row.id
       if ((kind !== 'decision' && kind !== 'outcome') || at < sinceUs) continue
-      onEntry({ kind, requestId, body: row.body.toString(), occurredAtUs: at })
+      yield { kind, requestId, body: row.body.toString(), occurredAtUs: at }
     }
     if (rows.length < ROWS_A_READ) return
   }

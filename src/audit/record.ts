@@ -16,6 +16,7 @@ import {
 } from './entry.ts'
 import { ExceptionFold } from './exception-fold.ts'
 import { Fold, type FoldedEntry } from './fold.ts'
+import { Kept } from './kept.ts'
 import { commitPersonal, type Committed, subjectOf, withCommitments } from './personal.ts'
 import { Publisher } from './publish.ts'
 import { scanCalls } from './query.ts'
@@ -214,13 +215,7 @@ export class Recorder {
       const endedAtMs = wallMs()
       const used = trail.decision?.exceptions
       if (used !== undefined) this.#exceptions.used(trail, used, endedAtMs)
-      const entry: TextEntry = {
-        kind: 'outcome',
-        requestId: trail.requestId,
-        occurredAtUs: endedAtMs * 1000,
-        body: outcomeBody(trail, endedAtMs, nowMs),
-        awaitsOutcome: false,
-      }
+      const entry = outcomeEntry(trail, endedAtMs, nowMs)
       if (trail.recorded) this.#wal.queue(entry)
       else this.#unrecorded.outcome(trail, entry)
     }
@@ -258,31 +253,44 @@ export class Recorder {
 }
 
 function decisionEntry(trail: Trail, forward: boolean): TextEntry {
-  const body = decisionBody(trail, contextOf(trail, forward))
-  const committed = trail.client === null ? null : commitClient(trail)
-  return {
-    kind: 'decision',
-    requestId: trail.requestId,
-    occurredAtUs: trail.occurredAtMs * 1000,
-    body: committed === null ? body : withCommitments(body, committed),
-    awaitsOutcome: forward,
-    ...(committed !== null && { side: committed.side }),
-  }
+  const committed = trail.client === null ? null : commitCall(trail, forward)
+  const { requestId } = trail
+  const occurredAtUs = trail.occurredAtMs * 1000
+  const said = { kind: 'decision' as const, requestId, occurredAtUs, awaitsOutcome: forward }
+  return committing({ ...said, body: decisionBody(trail, contextOf(trail, forward)) }, committed)
+}
+
+function outcomeEntry(trail: Trail, endedAtMs: number, nowMs: number): TextEntry {
+  const { kept, principal, requestId } = trail
+  const occurredAtUs = endedAtMs * 1000
+  const body = outcomeBody(trail, endedAtMs, nowMs)
+  const entry = { kind: 'outcome' as const, requestId, occurredAtUs, awaitsOutcome: false, body }
+  const answer = kept instanceof Kept ? kept.answer : null
+  if (answer === null) return entry
+  const subject = subjectOf(principal!)
+  return committing(entry, commitPersonal({ subject, values: {}, texts: [answer] }))
+}
+
+function committing(entry: TextEntry, committed: Committed | null): TextEntry {
+  if (committed === null) return entry
+  return { ...entry, body: withCommitments(entry.body, committed), side: committed.side }
 }
 
 function contextOf({ policyDigest, follows }: Trail, forward: boolean): DecisionContext {
   return { policyDigest, forward, attempt: follows?.attempt ?? 1 }
 }
 
-/** What is known of who called, behind commitments. */
-function commitClient({ client, principal }: Trail): Committed | null {
+/** What is known of who called, behind commitments, and what is sent on; nothing is of a call that is refused. */
+function commitCall({ client, principal, kept }: Trail, forward: boolean): Committed | null {
   if (client === null || principal === null) return null
   const { address, userAgent } = client
   const values = {
     ...(address !== '' && { 'client.address': address }),
     ...(userAgent !== '' && { 'user_agent.original': userAgent }),
   }
-  return commitPersonal({ subject: subjectOf(principal), values })
+  const prompt = forward && kept instanceof Kept ? kept.prompt : null
+  const texts = prompt === null ? [] : [prompt]
+  return commitPersonal({ subject: subjectOf(principal), values, texts })
 }
 
 /** How a call ended that was let through and got no answer from upstream. */

@@ -1,5 +1,6 @@
 import type { Database, Statement } from 'better-sqlite3'
 
+import { contentOpener, hasContent } from './content.ts'
 import { redactedIn } from './erase.ts'
 import { commitment, hasPersonal, type PersonalRow } from './personal.ts'
 import type { EntryRow } from './rows.ts'
@@ -10,6 +11,8 @@ const UNSAID = 'Personal values lie beside it, and it commits to none'
 const STRAY = `
   SELECT count(*) FROM personal WHERE NOT EXISTS (
     SELECT 1 FROM entries WHERE entries.chain = personal.chain AND entries.seq = personal.seq)`
+const STRAY_TEXTS = STRAY.replaceAll('personal', 'content')
+const UNREADABLE = 'A prompt or answer cannot be decrypted: it was altered, or its key is gone'
 
 /** Holds personal values against the commitments in the entries, and what is gone against `redaction`. */
 export class PersonalCheck {
@@ -20,6 +23,7 @@ export class PersonalCheck {
   /** Values that are gone with such a word for it. */
   readonly #gone: { readonly key: string; readonly chain: ChainState; readonly seq: number }[] = []
   #read: Statement<[number, number], PersonalRow> | null = null
+  #texts: ReturnType<typeof contentOpener> | null = null
   /** Entries whose values could not be looked at, and were not to be. */
   #unseen = 0
 
@@ -46,6 +50,8 @@ export class PersonalCheck {
   /** The file whose entries come next. Throws an Error when values lie there that belong to none. */
   open(db: Database): void {
     this.#read = null
+    this.#texts = null
+    this.#openTexts(db)
     if (!hasPersonal(db)) return
     const values = db.prepare<[], number>(STRAY).pluck().get() ?? 0
     if (values > 0) throw new Error(`${values} personal values belong to no entry`)
@@ -56,10 +62,20 @@ export class PersonalCheck {
     )
   }
 
+  #openTexts(db: Database): void {
+    if (!hasContent(db)) return
+    const strays = db.prepare<[], number>(STRAY_TEXTS).pluck().get() ?? 0
+    if (strays > 0) throw new Error(`${strays} prompts or answers belong to no entry`)
+    if (db.prepare('SELECT 1 FROM content LIMIT 1').get() !== undefined) {
+      this.#texts = contentOpener(db)
+    }
+  }
+
   /** Looks at the values of one entry; says what does not hold. */
   entry(chain: ChainState, row: EntryRow, body: ParsedBody): string[] {
     const said = body.personal
-    const rows = this.#read?.all(row.chain, row.seq) ?? []
+    const rows = this.#rows(row)
+    if (rows === null) return [UNREADABLE]
     if (said === undefined) return rows.length === 0 ? [] : [UNSAID]
     if (typeof said !== 'object' || said === null) return ['Its commitments are not a JSON object']
     const wanted = Object.entries(said)
@@ -89,6 +105,16 @@ export class PersonalCheck {
     return this.#unseen === 0
       ? null
       : `Personal values of ${this.#unseen} entries are not in the bundle`
+  }
+
+  /** Values and texts of an entry; null where one cannot be decrypted. */
+  #rows({ chain, seq }: EntryRow): PersonalRow[] | null {
+    const rows = this.#read?.all(chain, seq) ?? []
+    for (const text of this.#texts?.(chain, seq) ?? []) {
+      if (text === null) return null
+      rows.push(text)
+    }
+    return rows
   }
 
   #missing(chain: ChainState, row: EntryRow): string[] {

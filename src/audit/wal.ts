@@ -15,6 +15,7 @@ import {
   FILE_BYTES,
   HEALTHY,
   newMemory,
+  charsOf,
   putEntry,
   REQUEST_ID_CHARS_MAX,
   shareMemory,
@@ -212,16 +213,16 @@ export class Wal {
   #fits(entry: TextEntry): boolean {
     return (
       this.#alive &&
-      entry.body.length + (entry.side?.length ?? 0) <= BODY_CHARS_MAX &&
+      charsOf(entry) <= BODY_CHARS_MAX &&
       entry.requestId.length <= REQUEST_ID_CHARS_MAX &&
       this.#waiting.length < WAITING_ENTRIES_MAX &&
-      this.#waitingChars + entry.body.length <= WAITING_CHARS_MAX
+      this.#waitingChars + charsOf(entry) <= WAITING_CHARS_MAX
     )
   }
 
   #push(waiting: Waiting): void {
     this.#waiting.push(waiting)
-    this.#waitingChars += waiting.entry.body.length
+    this.#waitingChars += charsOf(waiting.entry)
   }
 
   /**
@@ -248,7 +249,7 @@ export class Wal {
       if (next === -1) break
       at = next
       count++
-      this.#waitingChars -= entry.body.length
+      this.#waitingChars -= charsOf(entry)
     }
     if (count === this.#waiting.length) {
       this.#inFlight = this.#waiting
@@ -314,7 +315,7 @@ export class Wal {
       else waiting.reject(error)
     }
     this.#waiting = kept
-    this.#waitingChars = kept.reduce((sum, { entry }) => sum + entry.body.length, 0)
+    this.#waitingChars = kept.reduce((sum, { entry }) => sum + charsOf(entry), 0)
     this.#settle(RETRY_MS)
   }
 
@@ -358,7 +359,7 @@ export class Wal {
     // What was never handed to the disk cannot land, so nothing has to be said about it later.
     this.#waiting = this.#waiting.filter((waiting) => {
       if (!late(waiting)) return true
-      this.#waitingChars -= waiting.entry.body.length
+      this.#waitingChars -= charsOf(waiting.entry)
       waiting.reject?.(error)
       return false
     })

@@ -162,7 +162,9 @@ export class Writer {
     const hash = this.#hash({ seq, occurredAtUs, prevHash: this.#last }, body)
     const awaits = entry.awaits ? 1 : 0
     this.#insert.run(this.#chain, seq, occurredAtUs, kind, requestId, awaits, hash, body)
-    if (entry.side !== undefined) this.#insertPersonal(this.#chain, seq, entry.side)
+    if (entry.side !== undefined) {
+      this.#insertPersonal({ chain: this.#chain, seq, requestId }, entry.side)
+    }
     this.#seq = seq
     this.#last = hash
     this.#pending.push(entry)

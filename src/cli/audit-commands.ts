@@ -4,7 +4,7 @@ import process from 'node:process'
 import { type Command, Option } from 'commander'
 
 import { count, duration } from './arguments.ts'
-import type { QueryGiven, VerifyGiven } from './audit-given.ts'
+import type { QueryGiven, TailGiven, VerifyGiven } from './audit-given.ts'
 import {
   type CommandContext,
   type LoadedSnapshot,
@@ -26,20 +26,29 @@ export function addAuditCommands(program: Command, context: CommandContext): voi
   addShip(audit, context)
 }
 
+const CONTENT =
+  'and prompts and answers that were kept (audit.content: full); the audit records that you did'
+
+function readingOf({ content }: { readonly content: boolean }, { version }: CommandContext) {
+  return content ? { version } : null
+}
+
 function addTail(audit: Command, context: CommandContext): void {
   const { write } = context
   withConfigOption(audit.command('tail'))
     .description('show the last entries')
     .option('-n, --lines <count>', 'how many', count, 10)
     .option('-f, --follow', 'and those to come', false)
+    .option('--content', CONTENT, false)
     .option('--json', 'one JSON object a line', false)
-    .action(async (given: { config: string; lines: number; follow: boolean; json: boolean }) => {
+    .action(async (given: TailGiven) => {
       const { auditTail } = await import('./audit.ts')
       const stop = new AbortController()
       process.once('SIGINT', () => stop.abort()).once('SIGTERM', () => stop.abort())
       const { lines, follow, json } = given
-      await withConfig(context, given.config, ({ snapshot }) =>
-        auditTail({ path: snapshot.audit.path, lines, follow, json, write, signal: stop.signal }),
+      const asked = { lines, follow, json, content: readingOf(given, context) }
+      await withConfig(context, given.config, ({ snapshot: { audit: log } }) =>
+        auditTail({ ...asked, path: log.path, write, signal: stop.signal }),
       )
     })
 }
@@ -99,12 +108,20 @@ function addQuery(audit: Command, context: CommandContext): void {
     .option('--since <duration>', 'only of that long, such as 7d', duration)
     .option('-n, --limit <count>', 'at most so many', count, 1000)
     .option('--url [url]', 'ask PostgreSQL, for all pods: audit.ship.postgres, or this one')
+    .option('--content', CONTENT, false)
     .option('--json', 'one JSON object a line', false)
     .action(async (given: QueryGiven) => {
       const { auditQuery } = await import('./audit-query.ts')
       const { tenant = null, key = null, model = null, decision = null, policy = null } = given
       const filter = { tenant, key, model, decision, policy, limit: given.limit }
       const sinceUs = sinceUsOf(given.since)
+      if (given.url !== undefined && given.content) {
+        context.writeError(
+          'Prompts and answers are not shipped: ask without --url, where they lie\n',
+        )
+        context.finish(2)
+        return
+      }
       if (given.url !== undefined) {
         const { auditQueryPostgres, databaseUrl } = await import('./audit-postgres.ts')
         const { url: named, json } = given
@@ -121,7 +138,14 @@ function addQuery(audit: Command, context: CommandContext): void {
           snapshot: {
             audit: { path },
           },
-        }) => auditQuery({ path, filter: { ...filter, sinceUs }, json: given.json, write }),
+        }) =>
+          auditQuery({
+            path,
+            filter: { ...filter, sinceUs },
+            json: given.json,
+            content: readingOf(given, context),
+            write,
+          }),
       )
     })
 }

@@ -1,5 +1,14 @@
 /** What the command line hands to commands of the audit. */
 
+/** `governor audit tail`. */
+export interface TailGiven {
+  config: string
+  lines: number
+  follow: boolean
+  content: boolean
+  json: boolean
+}
+
 /** `governor audit query`. */
 export interface QueryGiven {
   config: string
@@ -12,6 +21,7 @@ export interface QueryGiven {
   policy?: string
   since?: number
   limit: number
+  content: boolean
   json: boolean
 }
 

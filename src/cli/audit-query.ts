@@ -2,25 +2,32 @@ import { writeBundle } from '../audit/bundle.ts'
 import { CallIndex, type CallFilter } from '../audit/call-index.ts'
 import { CSV_HEAD, entryAsCsv } from '../audit/csv.ts'
 import { aboutLog } from '../audit/file.ts'
-import { entryAsJson, entryAsText, escapeText } from '../audit/format.ts'
+import { entryAsJson, escapeText } from '../audit/format.ts'
 import { scanEntries } from '../audit/query.ts'
+import { recordReading, textsOfCall } from '../audit/read-content.ts'
+import { shown } from './audit.ts'
 
 /** What `governor audit query` was asked for. */
 export interface QueryOptions {
   readonly path: string
   readonly filter: CallFilter
   readonly json: boolean
+  /** Show prompts and answers, and record that; null does neither. */
+  readonly content?: { readonly version: string } | null
   /** Takes whole lines, with their line feed. */
   readonly write: (text: string) => void
 }
 
 /** Shows the newest decisions that match, oldest first. Exit code 0, also for none; 2 without a log. */
-export function auditQuery({ path, filter, json, write }: QueryOptions): number {
+export function auditQuery({ path, filter, json, write, content = null }: QueryOptions): number {
   try {
+    if (content !== null) {
+      recordReading({ path, ...content, command: 'audit query', about: asked(filter) })
+    }
     const index = CallIndex.open(path)
     try {
       for (const entry of index.find(filter)) {
-        write(`${json ? entryAsJson(entry) : entryAsText(entry)}\n`)
+        write(shown(entry, content === null ? [] : textsOfCall(path, entry.requestId), json))
       }
     } finally {
       index.close()
@@ -30,6 +37,14 @@ export function auditQuery({ path, filter, json, write }: QueryOptions): number 
     write(`${escapeText(aboutLog(path, error).message)}\n`)
     return 2
   }
+}
+
+/** What was asked for, in words for the audit. */
+function asked(filter: CallFilter): Record<string, string> {
+  const { sinceUs, ...names } = filter
+  const since = sinceUs === 0 ? {} : { since: new Date(sinceUs / 1000).toISOString() }
+  const given = Object.entries(names).filter(([, value]) => value !== null)
+  return { ...Object.fromEntries(given.map(([name, value]) => [name, String(value)])), ...since }
 }
 
 /** What `governor audit export` was asked for. */

@@ -1,10 +1,12 @@
 import { appendOnce } from '../audit/append-once.ts'
 import { restoreBundle } from '../audit/bundle.ts'
+import type { KeptText } from '../audit/content.ts'
 import { adminBody } from '../audit/entry.ts'
 import { aboutLog } from '../audit/file.ts'
-import { entryAsJson, entryAsText, escapeText } from '../audit/format.ts'
+import { entryAsJson, entryAsText, escapeText, textsAsText } from '../audit/format.ts'
 import { LogReader } from '../audit/query.ts'
 import type { StoredEntry } from '../audit/query.ts'
+import { recordReading, textsOfEntry } from '../audit/read-content.ts'
 import { keyListPath, rotateKey } from '../audit/signing-key.ts'
 import { verifyLog } from '../audit/verify.ts'
 import type { Finding, VerifyResult } from '../audit/verify.ts'
@@ -24,13 +26,17 @@ export interface TailOptions {
   /** Takes whole lines, with their line feed. */
   readonly write: (text: string) => void
   readonly signal?: AbortSignal
+  /** Show prompts and answers, and record that; null does neither. */
+  readonly content?: { readonly version: string } | null
 }
 
 /** Shows the last entries, and with `follow` those that come. Exit code 0, or 2 without a log. */
 export async function auditTail(options: TailOptions): Promise<number> {
-  const { lines, follow, json, write, signal } = options
+  const { path, lines, follow, json, write, signal, content = null } = options
   const show = (entries: readonly StoredEntry[]) => {
-    for (const entry of entries) write(`${json ? entryAsJson(entry) : entryAsText(entry)}\n`)
+    for (const entry of entries) {
+      write(shown(entry, content === null ? [] : textsOfEntry(path, entry), json))
+    }
   }
   let reader: LogReader
   try {
@@ -40,7 +46,10 @@ export async function auditTail(options: TailOptions): Promise<number> {
     return 2
   }
   try {
-    show(reader.last(lines))
+    const about = { lines: String(lines), ...(follow && { follow: 'true' }) }
+    const last = reader.last(lines)
+    if (content !== null) recordReading({ path, ...content, command: 'audit tail', about })
+    show(last)
     if (follow) await followLog(reader, show, signal)
   } catch (error) {
     write(`${escapeText(aboutLog(options.path, error).message)}\n`)
@@ -49,6 +58,12 @@ export async function auditTail(options: TailOptions): Promise<number> {
     reader.close()
   }
   return 0
+}
+
+/** An entry, and what was kept of its content, as lines with their line feeds. */
+export function shown(entry: StoredEntry, texts: readonly KeptText[], json: boolean): string {
+  const lines = json ? [entryAsJson(entry, texts)] : [entryAsText(entry), ...textsAsText(texts)]
+  return lines.map((line) => `${line}\n`).join('')
 }
 
 function followLog(

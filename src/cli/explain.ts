@@ -1,7 +1,8 @@
 import { readFileSync, statSync } from 'node:fs'
 
-import { entryAsText, escapeText } from '../audit/format.ts'
+import { entryAsText, escapeText, textsAsText } from '../audit/format.ts'
 import { findCall, scanKind } from '../audit/query.ts'
+import { recordReading, textsOfEntry } from '../audit/read-content.ts'
 import { wallMs } from '../clock.ts'
 import type { DescribedRequest, Snapshot } from '../config/snapshot.ts'
 import { readDescribed, readDescribedCaller } from '../dialect/described.ts'
@@ -11,8 +12,9 @@ import type { DescribedChanges } from '../policy/described-changes.ts'
 import { explain, type ExplainedPolicy, knowing, whyText } from '../policy/explain.ts'
 import { readDecision, type RecordedDecision } from '../policy/recorded.ts'
 import { Candidate } from '../policy/replay.ts'
-import { scanTexts } from '../policy/scan.ts'
+import { scanWhole } from '../policy/scan.ts'
 import { decideDescribed, type Verdict } from '../policy/test-runner.ts'
+import { recordedTexts } from '../recorded-texts.ts'
 
 /** The arguments of `governor explain`, and where its output goes. */
 export interface ExplainOptions {
@@ -21,6 +23,8 @@ export interface ExplainOptions {
   readonly file: string
   /** A request id, or the path of a JSON file that describes a request. */
   readonly what: string
+  /** Show prompt and answer of a recorded one and let policies see them, and record that; null does neither. */
+  readonly content?: { readonly version: string } | null
   readonly write: (text: string) => void
 }
 
@@ -35,7 +39,7 @@ const REQUEST_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 export async function explainCall(options: ExplainOptions): Promise<number> {
   const { what, write } = options
   try {
-    return REQUEST_ID.test(what) ? explainRecorded(options) : await explainDescribed(options)
+    return REQUEST_ID.test(what) ? await explainRecorded(options) : await explainDescribed(options)
   } catch (error) {
     write(`${escapeText(`${what}: ${(error as Error).message}`)}\n`)
     return 2
@@ -67,7 +71,7 @@ async function describedLines(
   const route = describedRouter(snapshot)
   const { got, changes } = await decideDescribed(compiled, request, { route, nowMs })
   const call = describedCall(request, route(request), nowMs)
-  const { policies } = explain(compiled, call, knowing(scanAll(compiled.texts, request.input)))
+  const { policies } = explain(compiled, call, knowing(scanWhole(compiled.texts, request.input)))
   const services = snapshot.detectors.filter((each) => !('matches' in each)).map(({ id }) => id)
   const asked = services.length === 0 ? [] : [`as if nothing was found by ${services.join(', ')}`]
   const by = `by ${file}, ${digestText(snapshot)}`
@@ -109,37 +113,45 @@ async function readRequest(path: string, { maximums }: Snapshot): Promise<Descri
   }
 }
 
-function scanAll(...parts: Parameters<typeof scanTexts>) {
-  const scan = scanTexts(...parts)
-  for (;;) {
-    const { done, value } = scan.next()
-    if (done === true) return value
-  }
-}
-
 // --- a recorded one ---
 
-function explainRecorded({ snapshot, file, what, write }: ExplainOptions): number {
-  const entries = findCall(snapshot.audit.path, what.toLowerCase())
+async function explainRecorded(options: ExplainOptions): Promise<number> {
+  const { snapshot, file, what, write, content = null } = options
+  const { path } = snapshot.audit
+  const entries = findCall(path, what.toLowerCase())
   const decision = entries.find(({ kind }) => kind === 'decision')
   if (decision === undefined) {
     write(
-      `The audit at ${snapshot.audit.path} has no decision of ${what}. Calls without a key are only ` +
+      `The audit at ${path} has no decision of ${what}. Calls without a key are only ` +
         'counted, and refusals of one key beyond 20 a second are told together.\n',
     )
     return 1
   }
-  const lines = [...entries.map(entryAsText), '']
+  if (content !== null) {
+    const about = { request: what.toLowerCase() }
+    recordReading({ path, ...content, command: 'explain', about })
+  }
+  const lines = entries.flatMap((entry) => {
+    const texts = content === null ? [] : textsOfEntry(path, entry)
+    return [entryAsText(entry), ...textsAsText(texts)]
+  })
+  lines.push('')
   const recorded = readDecision(decision.body)
-  if (recorded.kind === 'decided') lines.push(...explainedLines(recorded, snapshot, file))
-  else if (recorded.kind === 'refused') {
+  if (recorded.kind === 'decided') {
+    const texts = content === null ? null : await recordedTexts(recorded, snapshot)
+    lines.push(...explainedLines(recorded, texts, { snapshot, file }))
+  } else if (recorded.kind === 'refused') {
     lines.push(`No policy was asked: it was refused before, with ${recorded.code}`)
   } else lines.push('The entry cannot be read: governor audit verify says more')
   write(`${lines.map(escapeText).join('\n')}\n`)
   return 0
 }
 
-function explainedLines(recorded: RecordedDecision, snapshot: Snapshot, file: string): string[] {
+function explainedLines(
+  recorded: RecordedDecision,
+  texts: readonly string[] | null,
+  { snapshot, file }: Pick<ExplainOptions, 'snapshot' | 'file'>,
+): string[] {
   const candidate = new Candidate(snapshot, compilePolicies(snapshot))
   scanKind(snapshot.audit.path, 'policy.load', (body) => candidate.learnLoad(body))
   const same = recorded.digest === snapshot.digest
@@ -149,7 +161,7 @@ function explainedLines(recorded: RecordedDecision, snapshot: Snapshot, file: st
       ? `${file} is still the same`
       : `${file} is another by now, ${digestText(snapshot)}; what follows is what it makes of the call`,
   ]
-  const explanation = candidate.explain(recorded)
+  const explanation = candidate.explain(recorded, texts)
   if (explanation === null) return [...lines, 'deny: no upstream of it serves this model']
   const { effect, policy, named, unknown } = explanation
   const by = policy === null || !named ? '' : ` by ${policy}`

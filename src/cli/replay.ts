@@ -1,11 +1,13 @@
 import { escapeText } from '../audit/format.ts'
-import { scanKind, scanSince } from '../audit/query.ts'
+import { decisionsSince, scanKind } from '../audit/query.ts'
+import { recordReading } from '../audit/read-content.ts'
 import { renderProblems } from '../config/problem.ts'
 import type { Snapshot } from '../config/snapshot.ts'
 import { loadConfig } from '../load-config.ts'
 import { compilePolicies } from '../policy/compile.ts'
 import { readDecision } from '../policy/recorded.ts'
 import { Candidate, Replay, type Change, type ReplayReport } from '../policy/replay.ts'
+import { recordedTexts } from '../recorded-texts.ts'
 
 /** The arguments of `governor replay`, and where its output goes. */
 export interface ReplayOptions {
@@ -16,6 +18,8 @@ export interface ReplayOptions {
   /** Only decisions since then, milliseconds since 1970; 0 is all. */
   readonly sinceMs: number
   readonly json: boolean
+  /** Let policies see prompts that were kept, and record that; null does neither. */
+  readonly content?: { readonly version: string } | null
   readonly write: (text: string) => void
 }
 
@@ -23,7 +27,8 @@ export interface ReplayOptions {
  * `governor replay`: what the candidate would have decided of every decision in the local audit. Exit
  * code 0 when nothing would change, 1 when something would, 2 when there is no log or no candidate.
  */
-export function replay({ snapshot, against, sinceMs, json, write }: ReplayOptions): number {
+export async function replay(options: ReplayOptions): Promise<number> {
+  const { snapshot, against, sinceMs, json, write, content = null } = options
   const loaded = loadConfig(against, { forRun: false, candidate: 'ignore' })
   if (!loaded.ok) {
     write(renderProblems(loaded.problems, 'Nothing was replayed.'))
@@ -35,7 +40,14 @@ export function replay({ snapshot, against, sinceMs, json, write }: ReplayOption
   try {
     const { path } = snapshot.audit
     scanKind(path, 'policy.load', (body) => candidate.learnLoad(body))
-    scanSince(path, sinceMs * 1000, (body) => run.add(readDecision(body)))
+    if (content !== null) {
+      recordReading({ path, ...content, command: 'replay', about: { against } })
+    }
+    for (const { body } of decisionsSince(path, sinceMs * 1000)) {
+      const recorded = readDecision(body)
+      const reads = content !== null && recorded.kind === 'decided'
+      run.add(recorded, reads ? await recordedTexts(recorded, snapshot) : null)
+    }
   } catch (error) {
     write(`${escapeText((error as Error).message)}\n`)
     return 2

@@ -29,6 +29,7 @@ export function advise(snapshot: Snapshot): Advice[] {
     ...adviseStore(snapshot),
     ...adviseAudit(snapshot),
     ...adviseUnrecorded(snapshot),
+    ...adviseContent(snapshot),
     ...adviseShipping(snapshot),
     ...adviseIssuers(snapshot),
   ]
@@ -85,6 +86,13 @@ function adviseAudit({ audit }: Snapshot): Advice[] {
   if (type === null || !MEMORY_FILESYSTEMS.has(type)) return []
   const message = 'The log would be kept in memory (tmpfs): a restart loses it, use a disk'
   return [{ path: ['audit', 'path'], message }]
+}
+
+function adviseContent({ audit }: Snapshot): Advice[] {
+  if (audit.content !== 'full') return []
+  const message =
+    'Prompts and answers are kept: whoever can read the file of audit.path has their keys too'
+  return [{ path: ['audit', 'content'], message }]
 }
 
 function adviseUnrecorded({ audit }: Snapshot): Advice[] {

@@ -277,9 +277,9 @@ export const FILE = map('governance.yaml', {
       ),
       local_max: defaulted(size('16MiB', '1TiB'), '1GiB', 'The most the log may take on disk.'),
       content: defaulted(
-        choice(['none', 'commitment'], ['full']),
+        choice(['none', 'commitment', 'full']),
         'none',
-        'What is kept of people. `commitment`: address and user agent of a caller, in a table beside the entries that `governor audit erase` can empty; prompts and answers never.',
+        'What is kept of people. `commitment`: address and user agent of a caller, in a table beside the entries that `governor audit erase` can empty. `full`: prompts and answers too, the first 128 KiB of each, as they were forwarded and answered, encrypted with a key per caller; see [keeping prompts and answers](#keeping-prompts-and-answers).',
       ),
       retention: optional(
         duration('1d', '36500d'),

@@ -109,7 +109,7 @@ export interface Snapshot {
     readonly required: boolean
     readonly ack: 'disk' | 'postgres'
     readonly localBytesMax: number
-    readonly content: 'none' | 'commitment'
+    readonly content: 'none' | 'commitment' | 'full'
     /** What `audit prune` keeps; null keeps everything. */
     readonly retentionMs: number | null
     /** Where signed checkpoints are published; `file` is absolute. */

@@ -118,6 +118,7 @@ async function sendWhole(
     body = await guard.whole(body, String(answer.headers['content-type'] ?? ''))
   }
   trail.answerBytes = body.length
+  trail.kept?.take(body)
   if (exchange.clientGone) {
     trail.ending = 'client_closed'
     return
@@ -288,6 +289,7 @@ class Stream implements Interruptible {
     if (bytes.length === 0) return true
     this.#midEvent = bytes[bytes.length - 1] !== LINE_FEED
     this.#trail.answerBytes += bytes.length
+    this.#trail.kept?.take(bytes)
     if (this.#exchange.outgoing.write(bytes)) return true
     clearTimeout(this.#stalled)
     // The socket itself: an answer that waits behind another has not been given it yet.

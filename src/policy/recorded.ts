@@ -17,6 +17,8 @@ export interface RecordedDecision {
   readonly detected: ReadonlySet<string>
   /** Whether the call had no text at all, so that none was lost. */
   readonly textless: boolean
+  /** Whether the audit may have its whole body, with every text as policies saw it. */
+  readonly hasPrompt: boolean
   readonly effect: 'allow' | 'deny'
   readonly policy: string | null
   /** What matched, by policy; null when the entry does not hold all of it. */
@@ -85,10 +87,18 @@ export function readDecision(json: string): Recorded {
     partial,
     detected: new Set(DETECTORS.filter((id) => object(facts['detected'])?.[id] !== undefined)),
     textless: facts['texts'] === 0,
+    hasPrompt: hasPrompt(body),
     effect,
     policy: policy === '' ? null : policy,
     results: resultsOf(body),
   }
+}
+
+/** What was masked before it was kept is not what policies saw; what was cut is not all of it. */
+function hasPrompt(body: Json): boolean {
+  const prompt = object(object(body['content'])?.['prompt'])
+  if (prompt === null || prompt['kept'] !== undefined) return false
+  return !texts(body['changed']).includes('redacted')
 }
 
 /** What the policies said, whatever was said after them; null when the entry does not tell. */

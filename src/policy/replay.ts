@@ -5,7 +5,7 @@ import { upstreamRouter } from './described-call.ts'
 import { explain, type Explanation } from './explain.ts'
 import type { Recorded, RecordedDecision, RecordedResult } from './recorded.ts'
 import { ruleDigest } from './rule.ts'
-import type { TextMatches } from './scan.ts'
+import { scanWhole, type TextMatches } from './scan.ts'
 
 /** What a candidate would have said to recorded calls, counted; memory does not grow with the log. */
 
@@ -58,6 +58,7 @@ const NO_TEXT: TextMatches = {
 export class Candidate {
   readonly #compiled: CompiledPolicies
   readonly #route: ReturnType<typeof upstreamRouter>
+  readonly #asksServices: boolean
   /** Rule of each policy, by id. */
   readonly #rules: ReadonlyMap<string, string>
   /** Of each loaded snapshot, by digest: the id that a rule of ours had there. */
@@ -66,6 +67,7 @@ export class Candidate {
   constructor(snapshot: Snapshot, compiled: CompiledPolicies) {
     this.#compiled = compiled
     this.#route = upstreamRouter(snapshot)
+    this.#asksServices = snapshot.detectors.some((each) => !('matches' in each))
     this.#rules = new Map(
       snapshot.policies.map((policy) => [policy.id, ruleDigest(policy, snapshot)]),
     )
@@ -93,8 +95,11 @@ export class Candidate {
     if (this.#loads.size > LOADS_MAX && oldest !== undefined) this.#loads.delete(oldest)
   }
 
-  /** Explains a recorded call by this snapshot; null when no upstream of it would serve the call. */
-  explain(recorded: RecordedDecision): Explanation | null {
+  /**
+   * Explains a recorded call by this snapshot, with its texts where somebody has them; null when no upstream of it
+   * would serve the call.
+   */
+  explain(recorded: RecordedDecision, texts: readonly string[] | null = null): Explanation | null {
     const { call } = recorded
     const former = call.upstream?.name ?? null
     const upstream = this.#upstream(recorded, former)
@@ -105,7 +110,7 @@ export class Candidate {
       this.#compiled,
       { ...call, upstream },
       {
-        texts: recorded.textless ? NO_TEXT : null,
+        texts: recorded.textless ? NO_TEXT : this.#found(texts),
         detected: recorded.detected,
         partial: recorded.partial,
         matched: (policy) => (known ? this.#matched(policy, recorded, ids) : null),
@@ -114,6 +119,11 @@ export class Candidate {
         },
       },
     )
+  }
+
+  /** What a service would find in them nobody knows here. */
+  #found(texts: readonly string[] | null): TextMatches | null {
+    return texts === null || this.#asksServices ? null : scanWhole(this.#compiled.texts, texts)
   }
 
   #upstream({ call, partial }: RecordedDecision, former: string | null): Upstream | null {
@@ -191,11 +201,12 @@ export class Replay {
     this.#candidate = candidate
   }
 
-  add(recorded: Recorded): void {
+  /** `texts` are those of the call, where somebody has them. */
+  add(recorded: Recorded, texts: readonly string[] | null = null): void {
     if (recorded.kind === 'refused') this.#refused++
     else if (recorded.kind === 'folded') this.#refused += recorded.count
     else if (recorded.kind === 'unreadable') this.#unreadable++
-    else this.#compare(recorded)
+    else this.#compare(recorded, texts)
   }
 
   report(): ReplayReport {
@@ -214,9 +225,9 @@ export class Replay {
     }
   }
 
-  #compare(recorded: RecordedDecision): void {
+  #compare(recorded: RecordedDecision, texts: readonly string[] | null): void {
     this.#decisions++
-    const explanation = this.#candidate.explain(recorded)
+    const explanation = this.#candidate.explain(recorded, texts)
     if (explanation?.effect === 'unknown') {
       this.#unknown++
       const policy = explanation.unknown ?? ''

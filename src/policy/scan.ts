@@ -91,6 +91,15 @@ export function* scanTexts(
   return scan
 }
 
+/** The same in one go; not for the path of a request. */
+export function scanWhole(rules: TextRules, texts: readonly string[]): TextMatches {
+  const scan = scanTexts(rules, texts)
+  for (;;) {
+    const { done, value } = scan.next()
+    if (done === true) return value
+  }
+}
+
 /** The state of one call: what was found so far, and what the text at hand may match. */
 class Scan implements TextMatches, LiteralHits {
   readonly #rules: TextRules

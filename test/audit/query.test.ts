@@ -2,10 +2,10 @@ import { join } from 'node:path'
 
 import t from 'tap'
 
-import { scanSince } from '../../src/audit/query.ts'
+import { decisionsSince } from '../../src/audit/query.ts'
 import { AT_US, openWal, refusal } from './support/log.ts'
 
-t.test('scanSince() hands over the decisions of the window, oldest first', async (t) => {
+t.test('decisionsSince() gives the decisions of the window, oldest first', async (t) => {
   const path = join(t.testdir(), 'audit.db')
   const wal = await openWal(path)
   const hourUs = 3_600_000_000
@@ -16,17 +16,15 @@ t.test('scanSince() hands over the decisions of the window, oldest first', async
   await Promise.all(entries.map((entry) => wal.record(entry)))
   const found: string[] = []
   const sinceUs = AT_US + 5000 * 60_000_000 - hourUs
-  scanSince(path, sinceUs, (body, occurredAtUs) => {
+  for (const { body, occurredAtUs } of decisionsSince(path, sinceUs)) {
     t.ok(occurredAtUs >= sinceUs)
     found.push((JSON.parse(body) as { request_id: string }).request_id)
-  })
+  }
   t.strictSame(
     found,
     Array.from({ length: 60 }, (_, index) => `r${4940 + index}`),
   )
-  let all = 0
-  scanSince(path, 0, () => all++)
-  t.equal(all, 5000)
-  scanSince(join(path, '..', 'absent.db'), 0, () => t.fail('there is nothing'))
+  t.equal([...decisionsSince(path, 0)].length, 5000)
+  t.strictSame([...decisionsSince(join(path, '..', 'absent.db'), 0)], [])
   await wal.close()
 })
