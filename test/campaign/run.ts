@@ -8,6 +8,7 @@ import { cannotTrace } from '../support/strace.ts'
 import { crashCampaign } from './crash.ts'
 import { faultMatrix } from './faults.ts'
 import { fuzzCampaign } from './fuzz.ts'
+import { limitsCampaign } from './limits.ts'
 import { mutationCampaign } from './mutate.ts'
 import { powerCampaign } from './power.ts'
 
@@ -20,10 +21,13 @@ import { powerCampaign } from './power.ts'
  * `npm run campaign faults` makes each system call of the writer fail in turn, or kills it there.
  * `npm run campaign fuzz -- [--times 50000] [--seed 1] [--directory DIR]` sends a sidecar what is nearly
  * HTTP, JSON, forms and event streams, from both sides; it goes on where it was, and keeps what went wrong.
+ * `npm run campaign limits -- [--times 1000000] [--seed 1] [--directory DIR]` lets eight processes hammer one
+ * tenant with so many calls through Redis, some killed meanwhile; it goes on where it was.
  */
 const TIMES: Readonly<Record<string, string>> = {
   crash: '200',
   fuzz: '50000',
+  limits: '1000000',
   mutate: '10000',
   power: '2000',
 }
@@ -78,6 +82,10 @@ if (name === 'crash' && isNumbered) {
   const { problems, ...figures } = await fuzzCampaign({ directory, times, seed, say })
   say(JSON.stringify(figures))
   finish(problems, 'Nothing fell, hung or slipped through.')
+} else if (name === 'limits' && isNumbered) {
+  const { problems, ...figures } = await limitsCampaign({ directory, calls: times, seed, say })
+  say(JSON.stringify(figures))
+  finish(problems, 'No ceiling was passed, and all places returned.')
 } else if (name === 'faults' && isNumbered) {
   const why = cannotTrace()
   if (why !== false) throw new Error(why)
@@ -86,7 +94,7 @@ if (name === 'crash' && isNumbered) {
   finish(problems, 'The audit survived.')
 } else {
   stderr.write(
-    'Usage: npm run campaign crash|fuzz|mutate|power|faults -- [--times N] [--seed 1] [--directory DIR]\n',
+    'Usage: npm run campaign crash|fuzz|limits|mutate|power|faults -- [--times N] [--seed 1] [--directory DIR]\n',
   )
   process.exitCode = 2
 }

@@ -7,6 +7,7 @@ import type { RedisPlace } from '../../src/config/snapshot.ts'
 import { Authority } from '../support/certificates.ts'
 import { command, placeOf } from '../support/redis-fleet.ts'
 import { freePort, RedisServer } from '../support/redis.ts'
+import { until } from '../support/until.ts'
 import { rate } from './limits.ts'
 import { ask, HOUR_MS, passing, storeAt } from './redis-stores.ts'
 
@@ -82,7 +83,11 @@ t.test('an ACL user on a Cluster may do what it needs', async (t) => {
   const file = ['--cluster-config-file', join(t.testdir(), 'nodes.conf')]
   const server = await RedisServer.start(t, [...args, ...file, ...ACL])
   await command(server, 'CLUSTER', 'ADDSLOTSRANGE', '0', '16383')
+  await until('it to be whole', async () => {
+    return String(await command(server, 'CLUSTER', 'INFO')).includes('cluster_state:ok')
+  })
   const place = placeOf('cluster', [server], { user: 'governor', password: 'secret' })
   const store = await storeAt(t, place, [{ per: 'global', requests: rate(2, HOUR_MS) }, ...LIMITS])
+  t.equal(store.why, '')
   t.match(await ask(store), { how: 'redis', states: [{ remaining: 1 }, { remaining: 1 }] })
 })

@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs'
+import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 import { Redis } from 'ioredis'
@@ -60,6 +60,7 @@ export class RedisCluster {
     const directory = t.testdir()
     const open = async (name: string) => {
       const file = join(directory, `${name}.conf`)
+      rmSync(file, { force: true })
       const args = ['--cluster-enabled', 'yes', '--cluster-config-file', file]
       const bus = ['--cluster-port', String(await freePort()), '--cluster-node-timeout', '1000']
       const apart = ['--cluster-require-full-coverage', 'no', '--repl-diskless-sync-delay', '0']
