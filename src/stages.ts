@@ -9,9 +9,16 @@ import { besideCandidate } from './candidate.ts'
 import { monotonicMs, wallMs } from './clock.ts'
 import { decide, readingOf } from './decide.ts'
 import { GovernorError } from './errors.ts'
-import { type Facts, type Instant, type Meter, type Route, Trail } from './exchange.ts'
+import {
+  type Facts,
+  type Instant,
+  type Meter,
+  type Principal,
+  type Route,
+  Trail,
+} from './exchange.ts'
 import { nextPass } from './fall-back.ts'
-import { Forwarding, subjectOf } from './forwarding.ts'
+import { Forwarding, mayReach, subjectOf } from './forwarding.ts'
 import type { ActiveCalls } from './http/active-calls.ts'
 import { type InFlight, readBody, release } from './http/body.ts'
 import type { HttpExchange } from './http/exchange.ts'
@@ -245,14 +252,16 @@ function usesAsk(trail: Trail): boolean {
 function findUpstream(world: World, trail: Trail): RunningUpstream {
   const { mount, dialect } = trail.route!
   const subject = subjectOf(trail)
-  const serves = (upstream: RunningUpstream) => upstream.serves.fails(subject) === null
-  const found = world.upstreams.find(
-    (upstream) =>
-      (mount === null || upstream.name === mount) &&
-      upstream.provider === dialect &&
-      serves(upstream),
-  )
+  const able = (upstream: RunningUpstream) =>
+    (mount === null || upstream.name === mount) &&
+    upstream.provider === dialect &&
+    upstream.serves.fails(subject) === null
+  const serves = (upstream: RunningUpstream) =>
+    mayReach(subject.principal, upstream) && able(upstream)
+  const found = world.upstreams.find(serves)
   if (found === undefined) {
+    const other = world.upstreams.find(able)
+    if (other !== undefined) throw notForIt(other, subject.principal)
     const { models } = trail.facts!
     throw new GovernorError('UPSTREAM_UNKNOWN', {
       detail: models.length === 0 ? 'this call names no model' : `"${models.join('", "')}"`,
@@ -261,4 +270,13 @@ function findUpstream(world: World, trail: Trail): RunningUpstream {
   }
   if (found.group === null || mount !== null) return found
   return found.group.pick(serves, monotonicMs()) ?? found
+}
+
+/** Refuses a call that only an upstream serves which its key is not for. */
+function notForIt({ name }: RunningUpstream, { upstreams = [] }: Principal): GovernorError {
+  return new GovernorError('KEY_UPSTREAM_REFUSED', {
+    detail: `it would go to "${name}", the key is for "${upstreams.join('", "')}"`,
+    hint: `Send a model that one of those serves, or use a key for it: governor keys create --upstream ${name}`,
+    headers: { 'x-should-retry': 'false' },
+  })
 }
