@@ -8,6 +8,7 @@ import type { KeyRing } from './auth/key-ring.ts'
 import { besideCandidate } from './candidate.ts'
 import { monotonicMs, wallMs } from './clock.ts'
 import { decide, readingOf } from './decide.ts'
+import { inspectUnknown, UnknownMeter } from './dialect/unknown.ts'
 import { GovernorError } from './errors.ts'
 import {
   type Facts,
@@ -27,7 +28,6 @@ import { match } from './http/match.ts'
 import { relay } from './http/relay.ts'
 import { respond } from './http/respond.ts'
 import { admit } from './limit/admit.ts'
-import { estimateTokens } from './limit/estimate.ts'
 import type { Forecast } from './limit/forecast.ts'
 import { ratelimitHeaders } from './limit/headers.ts'
 import { OutputCounter } from './limit/output-counter.ts'
@@ -38,6 +38,7 @@ import { listModels, listsModels } from './list-models.ts'
 import type { Log } from './log.ts'
 import type { Metrics } from './metrics.ts'
 import type { Stages } from './pipeline.ts'
+import { estimateTokens } from './token-estimate.ts'
 import type { Answer } from './upstream/call.ts'
 import { Scrubber } from './upstream/scrub.ts'
 import { applySplices } from './upstream/splice.ts'
@@ -82,7 +83,7 @@ function checkingStages(world: World, shared: Shared): Omit<GovernorStages, Call
     match: ({ incoming }) => {
       checkHead(incoming)
       const { method = '', url: target = '', headers } = incoming
-      return match({ method, target, headers }, mounts)
+      return match({ method, target, headers }, mounts, snapshot.defaults.unknownOperation)
     },
     authenticate: ({ incoming }) => {
       const ip = limitAddress(incoming.socket.remoteAddress)
@@ -107,7 +108,11 @@ function checkingStages(world: World, shared: Shared): Omit<GovernorStages, Call
         active: shared.active,
       })
     },
-    inspect: (body, route) => route.dialect.inspect(route, body.bytes, readingOf(body, maximums)),
+    inspect: (body, route) => {
+      const reading = readingOf(body, maximums)
+      if (route.endpoint.operation === 'other') return inspectUnknown(route, body.bytes, reading)
+      return route.dialect.inspect(route, body.bytes, reading)
+    },
     route: (_facts, trail) => findUpstream(world, trail),
     decide: besideCandidate(world, (facts, trail, exchange) =>
       decide(world, facts, trail, exchange),
@@ -236,7 +241,9 @@ function forecastOf(world: World, facts: Facts, trail: Trail): Forecast | null {
 }
 
 function meterOf(trail: Trail): Meter {
-  const meter = trail.route!.dialect.meter(trail.route!, trail.going, usesAsk(trail))
+  const { dialect, endpoint } = trail.route!
+  const known = dialect.meter(trail.route!, trail.going, usesAsk(trail))
+  const meter = endpoint.operation === 'other' ? new UnknownMeter(known) : known
   const counter = trail.counts?.output
   return counter instanceof OutputCounter ? new CountingMeter(meter, counter) : meter
 }

@@ -94,12 +94,18 @@ function changeLines({ redacted, set }: DescribedChanges, input: readonly string
   ]
 }
 
-async function readRequest(path: string, { maximums }: Snapshot): Promise<DescribedRequest> {
+async function readRequest(
+  path: string,
+  { maximums, operations: own }: Snapshot,
+): Promise<DescribedRequest> {
   const { size } = statSync(path)
   if (size > REQUEST_BYTES_MAX)
     throw new Error(`The file is larger than ${REQUEST_BYTES_MAX} bytes`)
   const body = readFileSync(path)
-  const { operation, facts } = await readDescribed(body, maximums)
+  const { operation, facts } = await readDescribed(body, {
+    jsonDepth: maximums.jsonDepth,
+    operations: own,
+  })
   return {
     ...(await readDescribedCaller(body, maximums)),
     operation,

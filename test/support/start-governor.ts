@@ -52,6 +52,7 @@ export interface Sections {
   readonly audit?: string
   readonly maximums?: string
   readonly defaults?: string
+  readonly operations?: string
   readonly timeouts?: string
   /** As written in the file. */
   readonly credential?: string
@@ -102,6 +103,7 @@ export function configText(sections: Sections = {}): string {
     ...optional('limit_store', sections.store),
     `audit: ${sections.audit ?? '{ path: audit.db }'}`,
     ...optional('defaults', sections.defaults),
+    ...optional('operations', sections.operations),
     `maximums: ${sections.maximums ?? '{}'}`,
     `timeouts: ${sections.timeouts ?? '{}'}`,
   ]
