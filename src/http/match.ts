@@ -74,17 +74,11 @@ function matchCall(
   }
   refuseUpgrade(headers, 'hint' in found ? found.hint : undefined)
   if (found.kind === 'unknown') {
-    // A path that is a common mistake is not another endpoint.
-    const isOther = unknown === 'allow' && found.hint === undefined
-    const route = isOther ? unknownRoute(method, below, dialect) : null
-    if (route !== null) {
-      checkQuery(query, [])
-      return { ...route, mount: nameOf(mount) }
+    const hint = found.hint ?? foreign(below, mounts)
+    return {
+      ...matchUnknown({ method, below, query, unknown, hint }, dialect),
+      mount: nameOf(mount),
     }
-    throw new GovernorError('OPERATION_UNKNOWN', {
-      headers: { 'x-should-retry': 'false' },
-      ...hinted(found.hint ?? foreign(below, mounts)),
-    })
   }
   const { endpoint, pathModel, sentAs = below } = found
   checkQuery(query, endpoint.query)
@@ -95,6 +89,29 @@ function matchCall(
     path: query === '' ? sentAs : `${sentAs}?${query}`,
     pathModel,
   }
+}
+
+/** A path that is a common mistake is not another endpoint. */
+function matchUnknown(
+  {
+    method,
+    below,
+    query,
+    unknown,
+    hint,
+  }: Omit<CallHead, 'headers'> & { readonly hint: string | undefined },
+  dialect: Dialect,
+): Omit<Route, 'mount'> {
+  const passes = unknown === 'allow' && hint === undefined
+  const route = passes ? unknownRoute(method, below, dialect) : null
+  if (route === null) {
+    throw new GovernorError('OPERATION_UNKNOWN', {
+      headers: { 'x-should-retry': 'false' },
+      ...hinted(hint),
+    })
+  }
+  checkQuery(query, [])
+  return route
 }
 
 /** A complete offer to speak WebSocket (RFC 6455 §4.2.1); anything less is no such offer. */
