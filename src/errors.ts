@@ -48,6 +48,11 @@ export const ERRORS = {
   UPSTREAM_TIMEOUT: spec(504, 'upstream', 'The upstream did not answer in time'),
   UPSTREAM_AWAY: spec(503, 'upstream', 'The upstream failed and is left alone for a while'),
   UPSTREAM_BUSY: spec(503, 'upstream', 'The upstream has as many calls as it may have'),
+  HOST_UNKNOWN: spec(421, 'client', 'This listener does not answer to that host'),
+  ADMIN_UNKNOWN: spec(404, 'client', 'The admin API has no such thing'),
+  ADMIN_FORBIDDEN: spec(403, 'client', 'The key may not do this'),
+  ADMIN_CONFLICT: spec(409, 'client', 'It is no longer as it would have to be'),
+  CONFIG_INVALID: spec(422, 'client', 'The configuration has problems and was not taken'),
   INTERNAL: spec(500, 'governor', 'Internal error'),
 } as const satisfies Record<string, ErrorSpec>
 

@@ -193,7 +193,11 @@ export const FILE = map('governance.yaml', {
         TLS,
         'TLS on `listen.proxy`; rotated files are taken without a restart. Absent: plain HTTP.',
       ),
-      admin: defaulted(address(), '127.0.0.1:4142', '`/livez`, `/readyz`, `/metrics`.'),
+      admin: defaulted(
+        address(),
+        '127.0.0.1:4142',
+        '`/livez`, `/readyz`, `/metrics` and the admin API, `/admin/v1`. Its `Host` must be this address or a name of loopback.',
+      ),
       health: optional(
         address(),
         'The same three once more, for a kubelet and Prometheus outside the pod; off when absent.',

@@ -166,9 +166,9 @@ export class Site {
     return loaded.snapshot
   }
 
-  async createKey(name = 'test', roles: readonly string[] = []): Promise<string> {
+  async createKey(name = 'test', roles: readonly string[] = [], tenant = 'acme'): Promise<string> {
     const store = await openKeyStore(this.load())
-    const spec = { tenant: 'acme', name, user: '', roles, labels: {}, expiresAtMs: null }
+    const spec = { tenant, name, user: '', roles, labels: {}, expiresAtMs: null }
     const admin = commandAdmin(store, { snapshot: this.load(), version: 'test' })
     const made = await createKey(admin, spec)
     await store.close()
