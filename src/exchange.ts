@@ -5,7 +5,7 @@ import type { GovernorError } from './errors.ts'
 import type { CallCounts, Lease, Spent } from './lease.ts'
 import type { Operation } from './operations.ts'
 import type { Parameter, ParameterNames } from './parameters.ts'
-import type { SocketReader } from './socket-events.ts'
+import type { KeyPlaces, SocketReader } from './socket-events.ts'
 import type { Splice, Texts } from './texts.ts'
 
 export type { Fallback } from './attempt.ts'
@@ -54,6 +54,8 @@ export interface Route {
   readonly pathModel: string | null
   /** How the session that is opened is read; absent for calls. */
   readonly socket?: SocketReader
+  /** Where clients put their key; there where nothing that passes is read, and absent elsewhere. */
+  readonly tunnel?: KeyPlaces
 }
 
 /** Who calls. Identity comes from the credential only, never from a header that claims it. */
@@ -101,6 +103,7 @@ export const UNINSPECTABLE_KINDS = [
   'reference',
   'encrypted',
   'hosted_tool',
+  'tunnel',
 ] as const
 export type UninspectableKind = (typeof UNINSPECTABLE_KINDS)[number]
 
@@ -369,6 +372,8 @@ export class Trail {
   /** Absent where no policy looks at the answer. */
   answer: AnswerVerdict | null = null
   answerBytes = 0
+  /** Of a tunnel: what the client sent through it. */
+  sentBytes = 0
   firstByteMs = 0
   #lastMs: number
 

@@ -15,7 +15,8 @@ import { setGauges } from './gauges.ts'
 import { ActiveCalls } from './http/active-calls.ts'
 import { createAdminServer } from './http/admin.ts'
 import { isCheck } from './http/check.ts'
-import { opensSession } from './http/match.ts'
+import type { HttpExchange } from './http/exchange.ts'
+import { type Mount, opensSession, opensTunnel } from './http/match.ts'
 import { createProxyServer, listen } from './http/server.ts'
 import { renewTls } from './http/tls.ts'
 import { openKeySource } from './key-source.ts'
@@ -29,7 +30,8 @@ import { selectorMatcher } from './policy/selectors.ts'
 import type { Reloaded } from './reload.ts'
 import { createSessionStages, type StagesOf } from './session-stages.ts'
 import { createSocketStages, type SocketStages } from './socket-stages.ts'
-import { createStages, type GovernorStages, type Shared } from './stages.ts'
+import { createStages, type GovernorStages, mountsOf, type Shared } from './stages.ts'
+import { createTunnelStages, type TunnelStages } from './tunnel-stages.ts'
 import { EchoUpstream, parseEchoUrl } from './upstream/echo.ts'
 import { type Closable, createWorld, droppedPools, poolsOf, type World } from './world.ts'
 
@@ -70,6 +72,8 @@ export class Governor {
   #stages!: GovernorStages
   #checkStages!: GovernorStages
   #socketStages!: SocketStages
+  #tunnelStages!: TunnelStages
+  #mounts: readonly Mount[] = []
   #sessionStages!: StagesOf
   #keysFault: string | null = null
   proxy: Address = { host: '', port: 0 }
@@ -244,6 +248,8 @@ export class Governor {
     this.#world = world
     this.#stages = createStages(world, this.#shared)
     this.#checkStages = createCheckStages(this.#stages, world, this.#shared)
+    this.#mounts = mountsOf(world)
+    this.#tunnelStages = createTunnelStages(this.#stages, { world, shared: this.#shared })
     this.#sessionStages = createSessionStages(this.#stages, world, this.#shared)
     this.#socketStages = createSocketStages(this.#stages, {
       world,
@@ -277,15 +283,12 @@ export class Governor {
       connectionsMax: maximums.streams * 2 + 100,
       tls: addresses.tls,
       onExchange: (exchange) => {
-        if (exchange.head !== null) return void handle(this.#socketStages, exchange)
+        if (exchange.head !== null) return this.#upgrade(exchange)
         const stages = isCheck(exchange) ? this.#checkStages : this.#stages
         void handle(stages, exchange)
       },
       opensSession: ({ method = '', url: target = '', headers }) => {
-        const mounts = this.#world.upstreams.map(({ name, provider }) => {
-          return { name, dialect: provider }
-        })
-        return opensSession({ method, target, headers }, mounts)
+        return opensSession({ method, target, headers }, this.#mounts)
       },
       onMalformed: (code, peer) => this.#shared.recorder.unauthenticated(code, peer),
       dialect: () => this.#world.upstreams[0]!.provider,
@@ -301,6 +304,13 @@ export class Governor {
     if (addresses.health !== null) {
       this.health = await this.#open(this.#adminServer(null), addresses.health, 'listen.health')
     }
+  }
+
+  #upgrade(exchange: HttpExchange): void {
+    const { method = '', url: target = '', headers } = exchange.incoming
+    if (opensTunnel({ method, target, headers }, this.#mounts)) {
+      void handle(this.#tunnelStages, exchange)
+    } else void handle(this.#socketStages, exchange)
   }
 
   async #open(server: Server, address: Address, key: string): Promise<Address> {

@@ -4,10 +4,10 @@ import type { HttpExchange } from './http/exchange.ts'
 import { limitAddress } from './http/headers.ts'
 import { offeredInQuery } from './http/match.ts'
 import { offeredSubprotocols } from './http/socket.ts'
-import type { SocketReader } from './socket-events.ts'
+import type { KeyPlaces } from './socket-events.ts'
 
 /** Who opens a session: the credential wherever clients of `reader` put it. Throws HEADER_INVALID. */
-export function callerOf(exchange: HttpExchange, reader: SocketReader): Caller {
+export function callerOf(exchange: HttpExchange, reader: KeyPlaces): Caller {
   const { socket } = exchange.incoming
   const ip = limitAddress(socket.remoteAddress)
   return { headers: withOfferedKey(exchange, reader), socket, ip }
@@ -16,7 +16,7 @@ export function callerOf(exchange: HttpExchange, reader: SocketReader): Caller {
 /** The headers of the request. Browsers cannot set headers, so their clients put the key into a subprotocol or the query. */
 export function withOfferedKey(
   { incoming }: HttpExchange,
-  reader: SocketReader,
+  reader: KeyPlaces,
 ): HttpExchange['incoming']['headers'] {
   const { headers, url = '' } = incoming
   const key = offeredInQuery(url, reader) ?? offeredAsSubprotocol(headers, reader)
@@ -29,7 +29,7 @@ export function withOfferedKey(
 
 function offeredAsSubprotocol(
   headers: HttpExchange['incoming']['headers'],
-  { keySubprotocol }: SocketReader,
+  { keySubprotocol }: KeyPlaces,
 ): string | null {
   if (keySubprotocol === '') return null
   const offered = offeredSubprotocols(headers).find((name) => name.startsWith(keySubprotocol))

@@ -55,8 +55,16 @@ export interface ErrorContext {
   readonly endsTurn: boolean
 }
 
+/** Where clients that cannot set headers put the key of a session. */
+export interface KeyPlaces {
+  /** Query parameter that carries a key, as this provider's clients send it; '' for none. */
+  readonly keyParameter: string
+  /** Beginning of the subprotocol that carries a key, as browsers have to send it; '' for none. */
+  readonly keySubprotocol: string
+}
+
 /** How a provider's sessions over WebSocket are read: one value per kind of session a dialect has. */
-export interface SocketReader {
+export interface SocketReader extends KeyPlaces {
   /** The endpoint at a raw path without its query; null where no session is opened. */
   lookup(path: string): Endpoint | null
   /** Query parameters of which exactly one names the model; none where the first message does. */
@@ -66,12 +74,8 @@ export interface SocketReader {
    * on with what policies make of it, or its first `event`. Absent where the query names the model.
    */
   readonly first?: 'setup' | 'event'
-  /** Query parameter that carries a key, as this provider's clients send it; '' for none. */
-  readonly keyParameter: string
   /** Subprotocols that may be offered to the provider. */
   readonly subprotocols: readonly string[]
-  /** Beginning of the subprotocol that carries a key, as browsers have to send it; '' for none. */
-  readonly keySubprotocol: string
   /** Endpoint of one event in entries and policies. */
   eventEndpoint(event: Pick<ClientEvent, 'type' | 'produces'> | null): Endpoint
   /**

@@ -24,7 +24,7 @@ import type { ActiveCalls } from './http/active-calls.ts'
 import { type InFlight, readBody, release } from './http/body.ts'
 import type { HttpExchange } from './http/exchange.ts'
 import { checkHead, limitAddress } from './http/headers.ts'
-import { match } from './http/match.ts'
+import { match, type Mount } from './http/match.ts'
 import { relay } from './http/relay.ts'
 import { respond } from './http/respond.ts'
 import { admit } from './limit/admit.ts'
@@ -70,7 +70,7 @@ type CallingVerb = 'rewrite' | 'record' | 'forward' | 'fallback' | 'relay' | 're
 function checkingStages(world: World, shared: Shared): Omit<GovernorStages, CallingVerb> {
   const { snapshot } = world
   const { maximums, timeouts } = snapshot
-  const mounts = world.upstreams.map(({ name, provider }) => ({ name, dialect: provider }))
+  const mounts = mountsOf(world)
   return {
     begin: (exchange) => {
       const trail = new Trail(randomUUID(), wallMs(), monotonicMs())
@@ -202,6 +202,13 @@ function callingStages(world: World, shared: Shared): Pick<GovernorStages, Calli
       close(trail, exchange)
     },
   }
+}
+
+/** Upstreams as a request may name them. */
+export function mountsOf({ upstreams }: World): readonly Mount[] {
+  return upstreams.map(({ name, provider, config }) => {
+    return { name, dialect: provider, tunnels: config.inspect === 'none' }
+  })
 }
 
 function clientOf({ incoming }: HttpExchange): NonNullable<Trail['client']> {

@@ -109,6 +109,7 @@ export function outcomeBody(trail: Trail, endedAtMs: number, nowMs: number): str
     (usage === null ? '' : usageOf(usage)) +
     (trail.spent === null ? '' : spentOf(trail, trail.spent)) +
     (trail.answer === null ? '' : answerMembers(trail, trail.answer)) +
+    (trail.sentBytes === 0 ? '' : `,"sent_bytes":${trail.sentBytes}`) +
     `,"answer_bytes":${trail.answerBytes},"duration_us":${micros(nowMs - startedMs)}` +
     (firstByteMs > 0 ? `,"first_byte_us":${micros(firstByteMs - startedMs)}}` : '}')
   )

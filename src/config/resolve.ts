@@ -266,11 +266,16 @@ function resolveUpstreams(
       asks || upstream.usage !== 'ask',
       `"ask" is not for "${dialect}", which reports usage unasked: remove it`,
     )
+    const canTunnel = !url.startsWith('echo:') && upstream.aws === null
+    const message =
+      '"none" is for upstreams with a URL and a key: echo: has no sockets, and AWS signs each message'
+    report.check([...at, 'inspect'], upstream.inspect === null || canTunnel, message)
+    const inspect = upstream.inspect === null ? {} : { inspect: upstream.inspect }
     const usage = upstream.usage ?? (asks ? 'ask' : 'observe')
     const context = { report, at, options }
     const care = { ...caOf(upstream, context), ...careOf(upstream, at, report) }
     const aws = resolveAws(upstream, credential, context)
-    return { name, dialect, url, credential, models, usage, ...aws, ...care }
+    return { name, dialect, url, credential, models, usage, ...inspect, ...aws, ...care }
   })
 }
 

@@ -142,6 +142,10 @@ const upstream = map('upstreams', {
     choice(['ask', 'observe']),
     '`ask` (for `openai` and `azure-openai`, and what is taken there when absent) adds `stream_options.include_usage` to streamed calls that lack it and takes the extra chunk out again; `observe` changes nothing, and is all there is for providers that report usage unasked.',
   ),
+  inspect: optional(
+    choice(['none']),
+    '`none`: upgrades to WebSocket under `/<name>/…` are sent on unread, where a policy allows that; see [tunnels](#tunnels). Calls to it are inspected as ever. Absent: sessions are inspected, other upgrades refused.',
+  ),
   aws: optional(
     AWS,
     'Of `bedrock`: signs calls with `credential` as secret access key. Absent, `credential` is an API key of Bedrock.',

@@ -13,6 +13,8 @@ export interface UpstreamConfig {
   /** Patterns, `*` the only wildcard. */
   readonly models: readonly string[]
   readonly usage: 'ask' | 'observe'
+  /** Upgrades to it are sent on unread; absent: sessions are inspected, other upgrades refused. */
+  readonly inspect?: 'none'
   /** Certificates to trust, PEM; absent: the usual. `file` is absolute. */
   readonly ca?: { readonly file: string; readonly pem: string }
   /** Calls are signed with `credential` as the secret of this access key; absent: it is sent as a key. */

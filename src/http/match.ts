@@ -1,8 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http'
 
 import { GovernorError } from '../errors.ts'
-import type { Dialect, Lookup, Route } from '../exchange.ts'
-import type { SocketReader } from '../socket-events.ts'
+import type { Dialect, Endpoint, Lookup, Route } from '../exchange.ts'
+import type { KeyPlaces, SocketReader } from '../socket-events.ts'
 import { foreignHint } from './foreign.ts'
 import { unknownRoute } from './unknown.ts'
 
@@ -10,6 +10,8 @@ import { unknownRoute } from './unknown.ts'
 export interface Mount {
   readonly name: string
   readonly dialect: Dialect
+  /** Upgrades below it are sent on unread. */
+  readonly tunnels?: boolean
 }
 
 /** What match looks at: the request line as it came, and the headers. */
@@ -36,6 +38,7 @@ export function match(
   const offers = offersWebSocket(method, headers)
   const { path, query } = splitTarget(offers ? plainTarget(target) : target)
   const { mount, below } = findMount(path, mounts)
+  if (offers && mount?.tunnels === true) return matchTunnel(mount, below, query)
   if (offers) {
     const session = matchSession(below, query, mount === null ? mounts : [mount])
     if (session !== null) return { ...session, mount: nameOf(mount) }
@@ -130,8 +133,14 @@ export function opensSession(head: RequestHead, mounts: readonly Mount[]): boole
   if (!offersWebSocket(head.method, head.headers)) return false
   const { path } = targetParts(plainTarget(head.target))
   const { mount, below } = findMount(path, mounts)
+  if (mount?.tunnels === true) return true
   const about = mount === null ? mounts : [mount]
   return about.some(({ dialect }) => readerOf(dialect, below) !== null)
+}
+
+/** Whether a request that opens a session is sent on unread. */
+export function opensTunnel({ target }: RequestHead, mounts: readonly Mount[]): boolean {
+  return findMount(targetParts(plainTarget(target)).path, mounts).mount?.tunnels === true
 }
 
 /** Google's own client puts a slash too many before the path of its sessions. */
@@ -144,11 +153,48 @@ function readerOf({ sockets = [] }: Dialect, path: string): SocketReader | null 
 }
 
 /** The key that a client puts into its query, as `reader` says; null where there is none. */
-export function offeredInQuery(target: string, { keyParameter }: SocketReader): string | null {
+export function offeredInQuery(target: string, { keyParameter }: KeyPlaces): string | null {
   if (keyParameter === '') return null
   const pairs = targetParts(target).query.split('&')
   const given = pairs.find((pair) => pair.startsWith(`${keyParameter}=`))
   return given === undefined ? null : given.slice(keyParameter.length + 1)
+}
+
+const PLAIN_NAME = /^[A-Za-z0-9_.-]{1,64}$/
+/** Parameters in which services take a key; one that is none of ours must not pass, either. */
+const KEY_NAME = /key|token|secret|auth|password|credential/i
+
+/**
+ * Any plain path below the mount of an upstream whose upgrades nobody reads. Its query is of plain words;
+ * `model` in it is the model that policies see.
+ */
+function matchTunnel({ name, dialect }: Mount, below: string, query: string): Route {
+  const { keyParameter = '', keySubprotocol = '' } = dialect.sockets?.[0] ?? {}
+  const pairs = query === '' ? [] : query.split('&')
+  const kept = pairs.filter((pair) => pair.split('=')[0] !== keyParameter)
+  const names = kept.map((pair) => pair.split('=')[0]!)
+  if (names.some((each) => !PLAIN_NAME.test(each) || KEY_NAME.test(each))) {
+    const detail = 'plain names only, and no credential: send the key as a header'
+    throw new GovernorError('QUERY_UNKNOWN', { detail })
+  }
+  checkQuery(query, [...names, keyParameter])
+  const pathModel = kept.find((pair) => pair.startsWith('model='))?.slice('model='.length) ?? null
+  return {
+    endpoint: TUNNEL,
+    dialect,
+    mount: name,
+    path: kept.length === 0 ? below : `${below}?${kept.join('&')}`,
+    pathModel,
+    tunnel: { keyParameter, keySubprotocol },
+  }
+}
+
+const TUNNEL: Endpoint = {
+  operation: 'realtime',
+  api: 'tunnel',
+  body: 'none',
+  query: [],
+  generates: false,
 }
 
 /** The first dialect that opens a session at this path; its query names one model, if any. */
