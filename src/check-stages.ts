@@ -27,8 +27,7 @@ export function createCheckStages(
   world: World,
   shared: Shared,
 ): GovernorStages {
-  const { maximums, operations: own } = world.snapshot
-  const reading = { jsonDepth: maximums.jsonDepth, operations: own }
+  const { maximums } = world.snapshot
   const operations = new WeakMap<Facts, Operation>()
   const provider = world.upstreams[0]!.provider
   return {
@@ -47,7 +46,7 @@ export function createCheckStages(
       }
     },
     inspect: async (body) => {
-      const { facts, operation } = await readDescribed(body.bytes, reading)
+      const { facts, operation } = await readDescribed(body.bytes, maximums)
       operations.set(facts, operation)
       return facts
     },

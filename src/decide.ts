@@ -167,7 +167,8 @@ class Change {
     const bytes = applySplices(body!.bytes, splices)
     try {
       const reading = readingOf(body!, this.#world.snapshot.maximums)
-      const read = await route!.dialect.inspect(route!, bytes, reading)
+      const found = await route!.dialect.inspect(route!, bytes, reading)
+      const read = this.#trail.owned?.lift(found) ?? found
       return identity(read) === identity(facts!) ? { bytes, facts: read } : null
     } catch (error) {
       if (error instanceof GovernorError) return null

@@ -4,13 +4,15 @@ import { monotonicMs } from './clock.ts'
 import type { GovernorError } from './errors.ts'
 import type { CallCounts, Lease, Spent } from './lease.ts'
 import type { Operation } from './operations.ts'
+import type { OwnedCall } from './owned.ts'
 import type { Parameter, ParameterNames } from './parameters.ts'
 import type { KeyPlaces, SocketReader } from './socket-events.ts'
 import type { Splice, Texts } from './texts.ts'
 
 export type { Fallback } from './attempt.ts'
+export { DETECTORS } from './detector-names.ts'
 export type { CallCounts, Instant, Lease, LimitKind, LimitState, Spent } from './lease.ts'
-export { isOperation, OPERATIONS, type Operation, type OwnOperation } from './operations.ts'
+export { OPERATIONS, type Operation } from './operations.ts'
 export { PARAMETERS, type Parameter, type ParameterNames } from './parameters.ts'
 export type { Edited, Splice, TextEdit, TextRange, Texts } from './texts.ts'
 
@@ -56,6 +58,8 @@ export interface Route {
   readonly socket?: SocketReader
   /** Where clients put their key; there where nothing that passes is read, and absent elsewhere. */
   readonly tunnel?: KeyPlaces
+  /** Ids that the path names, in its order; absent where it names none. */
+  readonly ids?: readonly string[]
 }
 
 /** Who calls. Identity comes from the credential only, never from a header that claims it. */
@@ -141,10 +145,7 @@ export interface Dialect {
   readonly responseHeaders: readonly string[]
   /** Request headers that pass to the provider, lower case; everything else is dropped. */
   readonly requestHeaders: readonly string[]
-  /**
-   * Request header by which clients of this provider are known: a path that two upstreams know is
-   * this one's where the header is sent. Absent where clients send none.
-   */
+  /** Header its clients are known by: it decides a path that two upstreams know. Absent: none. */
   readonly mark?: string
   /** Looks up a raw path without its query, as seen below the mount. */
   lookup(method: string, path: string): Lookup
@@ -174,6 +175,7 @@ export type Lookup =
       readonly kind: 'endpoint'
       readonly endpoint: Endpoint
       readonly pathModel: string | null
+      readonly ids?: readonly string[]
       /** The path an upstream knows, where the client used a shorter one. */
       readonly sentAs?: string
     }
@@ -218,22 +220,6 @@ export interface Upstream {
   readonly name: string
   readonly dialect: string
 }
-
-/** Detectors that come with Governor: what `input.detect` may name beside those of the file. */
-export const DETECTORS = [
-  'email',
-  'phone',
-  'us_ssn',
-  'credit_card',
-  'iban',
-  'ip_address',
-  'jwt',
-  'private_key',
-  'api_key',
-  'password',
-  'high_entropy',
-  'prompt_injection',
-] as const
 
 export type Effect = 'allow' | 'deny'
 export type Mode = 'enforce' | 'warn' | 'shadow'
@@ -331,6 +317,8 @@ export class Trail {
   body: Body | null = null
   facts: Facts | null = null
   upstream: Upstream | null = null
+  /** Null where the call is about nothing that is kept, or nobody minds. */
+  owned: OwnedCall | null = null
   decision: Decision | null = null
   /** What `/v1/check` was told; the entry names this decision, the call itself was let through. */
   checked: Decision | null = null
@@ -339,7 +327,7 @@ export class Trail {
   lease: Lease | null = null
   refusal: GovernorError | null = null
   /** Changes made to the bytes, as in `x-governor-changed`. */
-  changed: ('decoded' | 'redacted' | 'set' | 'usage' | 'models' | 'fallback')[] = []
+  changed: ('decoded' | 'redacted' | 'set' | 'usage' | 'models' | 'stored' | 'fallback')[] = []
   forwardedSha256: string | null = null
   /** The decision entry was handed to the log (it may or may not have become durable). */
   decisionQueued = false

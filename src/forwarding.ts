@@ -2,7 +2,7 @@ import { endedKey, governorKeyId } from './auth/authenticate.ts'
 import type { KeyRing } from './auth/key-ring.ts'
 import { monotonicMs, wallMs } from './clock.ts'
 import { GovernorError } from './errors.ts'
-import type { Principal, Trail, Upstream } from './exchange.ts'
+import type { Trail } from './exchange.ts'
 import { fallbackOf } from './fall-back.ts'
 import type { HttpExchange } from './http/exchange.ts'
 import { forwardable } from './http/headers.ts'
@@ -49,6 +49,13 @@ export class Forwarding {
     // After a fallback there may be another one, whatever this upstream says.
     const isPlain = upstream.care === null && call.trail.follows === null
     return isPlain ? this.#send(call, upstream, null) : this.#repeat(call, upstream)
+  }
+
+  /** Another page of the list that the call asked for, from whoever answered. Rejects as `run` does. */
+  page({ permit, exchange, trail }: PermittedCall, path: string): Promise<Answer> {
+    const route = { ...permit.route, path }
+    const call = { permit: { ...permit, route }, exchange, trail }
+    return this.#send(call, trail.upstream as RunningUpstream, null)
   }
 
   async #repeat(call: PermittedCall, first: RunningUpstream): Promise<Answer | null> {
@@ -110,8 +117,7 @@ export class Forwarding {
     const { group } = tried[0]!
     if (group === null || trail.route!.mount !== null) return null
     const subject = subjectOf(trail)
-    const serves = (each: RunningUpstream) =>
-      mayReach(subject.principal, each) && each.serves.fails(subject) === null
+    const serves = (each: RunningUpstream) => each.serves.fails(subject) === null
     const upstream = group.pick(serves, monotonicMs(), tried)
     return upstream === null ? null : { upstream, waitMs: 0 }
   }
@@ -195,11 +201,6 @@ export function subjectOf({ principal, route, facts }: Trail) {
     models: pathModel === null ? models : [...models, pathModel],
     upstream: null,
   }
-}
-
-/** Whether the key of a call is for this upstream. */
-export function mayReach({ upstreams }: Principal, { name }: Upstream): boolean {
-  return upstreams === undefined || upstreams.includes(name)
 }
 
 function sleep(timeMs: number, signal: AbortSignal): Promise<void> {

@@ -1,7 +1,6 @@
 import type { Server } from 'node:http'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 
-import { AdminDesk } from './admin-server.ts'
 import { Recorder } from './audit/record.ts'
 import { endedKey, governorKeyId } from './auth/authenticate.ts'
 import { type EndedKey, KeyRing } from './auth/key-ring.ts'
@@ -19,15 +18,17 @@ import type { HttpExchange } from './http/exchange.ts'
 import { type Mount, opensSession, opensTunnel } from './http/match.ts'
 import { createProxyServer, listen } from './http/server.ts'
 import { renewTls } from './http/tls.ts'
+import { openKeyStore } from './key-admin.ts'
 import { openKeySource } from './key-source.ts'
+import { KnownTenants } from './known-tenants.ts'
 import { openLimits, restoreLimits } from './limit-store.ts'
 import { MemoryStore } from './limit/memory-store.ts'
 import type { Log } from './log.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
+import { openOwners } from './ownership-store.ts'
 import { handle } from './pipeline.ts'
 import { ruleDigest } from './policy/rule.ts'
 import { selectorMatcher } from './policy/selectors.ts'
-import type { Reloaded } from './reload.ts'
 import { createSessionStages, type StagesOf } from './session-stages.ts'
 import { createSocketStages, type SocketStages } from './socket-stages.ts'
 import { createStages, type GovernorStages, mountsOf, type Shared } from './stages.ts'
@@ -61,7 +62,6 @@ export class Governor {
   readonly metrics: Metrics
   readonly #shared: Shared
   readonly #store: KeySource
-  readonly #desk: AdminDesk
   readonly #echoes = new Map<string, EchoUpstream>()
   readonly #servers: Server[] = []
   /** Pools of former snapshots, until the calls that began with them have ended. */
@@ -80,14 +80,9 @@ export class Governor {
   admin: Address | null = null
   health: Address | null = null
 
-  private constructor(shared: Shared, store: KeySource, start: Snapshot) {
+  private constructor(shared: Shared, store: KeySource) {
     this.#shared = shared
     this.#store = store
-    this.#desk = new AdminDesk(shared, {
-      start,
-      snapshot: () => this.snapshot,
-      keysChanged: () => this.#refreshKeys(),
-    })
     this.metrics = shared.metrics
     this.#delay = monitorEventLoopDelay({ resolution: 10 })
     this.#delay.enable()
@@ -98,11 +93,18 @@ export class Governor {
     const store = await openKeySource(snapshot, log)
     const ring = new KeyRing(store, (cache, result) => metrics.cacheRequests.inc({ cache, result }))
     const recorder = await Recorder.open({ snapshot, metrics, log, version })
+    const owners = await openOwners(snapshot, log).catch(async (error: unknown) => {
+      await recorder.close(0)
+      throw error
+    })
     const limits = await openLimits(snapshot, log)
+    const tenants = new KnownTenants(() => openKeyStore(snapshot))
+    const kept = { owners, tenants }
     const inFlight = { bytes: 0 }
     const active = new ActiveCalls()
-    const shared = { ring, limits, recorder, metrics, log, inFlight, active, draining: false }
-    const governor = new Governor(shared, store, snapshot)
+    const held = { inFlight, active, draining: false }
+    const shared = { ring, limits, recorder, metrics, log, ...kept, ...held }
+    const governor = new Governor(shared, store)
     try {
       await governor.#use(snapshot)
       if (limits instanceof MemoryStore) restoreLimits(snapshot, limits, log)
@@ -136,11 +138,6 @@ export class Governor {
     const [proxy] = this.#servers
     if (proxy !== undefined) renewTls(proxy, former.snapshot.listen.tls, snapshot.listen.tls)
     void this.#retire(droppedPools(former, this.#world))
-  }
-
-  /** Who reads the file again when the admin API is asked to; nobody does until this is called. */
-  reloadBy(reload: () => Promise<Reloaded>): void {
-    this.#desk.reloadBy(reload)
   }
 
   /** A call keeps the connections of the snapshot it began with, be it a stream of an hour. */
@@ -185,8 +182,8 @@ export class Governor {
     // Calls that were cut off settle in the turns after their sockets closed.
     for (let turn = 0; this.#shared.active.size > 0 && turn < 50; turn++) await pause(20)
     this.#delay.disable()
-    await this.#desk.close()
     await this.#shared.limits.close()
+    await this.#shared.owners?.close()
     // Calls may have taken all of the time; what they left is still sent where that is quick.
     const leastMs = Math.min(drainMs, SHIP_LEAST_MS)
     await this.#shared.recorder.close(Math.max(leastMs, deadlineMs - monotonicMs()))
@@ -325,8 +322,6 @@ export class Governor {
       unready: () => this.unready(),
       beforeScrape: () => setGauges(this.#shared, this.#world, this.#delay),
       hosts,
-      // The health listener is reached from outside of the pod, and has no more than it needs.
-      api: hosts === null ? null : (...given) => void this.#desk.api.handle(...given),
     })
   }
 

@@ -6,8 +6,8 @@ import { monotonicMs, wallMs } from './clock.ts'
 import { decide } from './decide.ts'
 import { GovernorError } from './errors.ts'
 import { type Body, type Endpoint, type Facts, type Lease, type Route, Trail } from './exchange.ts'
-import { mayReach } from './forwarding.ts'
 import { spentBy } from './limit/spent.ts'
+import { ownershipOf } from './ownership.ts'
 import { eventGuard } from './session-guard.ts'
 import type { SessionTurn } from './session-turn.ts'
 import type { Session, TurnStages } from './session.ts'
@@ -52,7 +52,8 @@ function deciding(...[stages, world, shared, session]: Parts): Omit<TurnStages, 
   const unread: Route = { ...opening.route!, endpoint: reader.eventEndpoint(null) }
   const routes = new Map<Endpoint, Route>()
   const turns = new WeakMap<Body, SessionTurn>()
-  const decided = besideCandidate(world, (facts, trail, turn) => decide(world, facts, trail, turn))
+  const judged = besideCandidate(world, (facts, trail, turn) => decide(world, facts, trail, turn))
+  const decided = ownershipOf(world, shared)?.beside(judged) ?? judged
   return {
     begin: (turn) => {
       const trail = new Trail(randomUUID(), wallMs(), monotonicMs())
@@ -119,8 +120,7 @@ function upstreamFor(
   const { operation } = trail.route!.endpoint
   const upstream = world.upstreams.find((each) => each.name === name && each.pool.url === pool.url)
   const subject = { principal, operation, models, upstream: null }
-  const may = upstream !== undefined && mayReach(principal, upstream)
-  if (!may || upstream.serves.fails(subject) !== null) {
+  if (upstream === undefined || upstream.serves.fails(subject) !== null) {
     throw new GovernorError('UPSTREAM_UNKNOWN', {
       detail: `"${models.join('", "')}"`,
       param: 'model',

@@ -8,18 +8,10 @@ import type { KeyRing } from './auth/key-ring.ts'
 import { besideCandidate } from './candidate.ts'
 import { monotonicMs, wallMs } from './clock.ts'
 import { decide, readingOf } from './decide.ts'
-import { inspectUnknown, UnknownMeter } from './dialect/unknown.ts'
 import { GovernorError } from './errors.ts'
-import {
-  type Facts,
-  type Instant,
-  type Meter,
-  type Principal,
-  type Route,
-  Trail,
-} from './exchange.ts'
+import { type Facts, type Instant, type Meter, type Route, Trail } from './exchange.ts'
 import { nextPass } from './fall-back.ts'
-import { Forwarding, mayReach, subjectOf } from './forwarding.ts'
+import { Forwarding, type PermittedCall, subjectOf } from './forwarding.ts'
 import type { ActiveCalls } from './http/active-calls.ts'
 import { type InFlight, readBody, release } from './http/body.ts'
 import type { HttpExchange } from './http/exchange.ts'
@@ -27,7 +19,9 @@ import { checkHead, limitAddress } from './http/headers.ts'
 import { match, type Mount } from './http/match.ts'
 import { relay } from './http/relay.ts'
 import { respond } from './http/respond.ts'
+import type { KnownTenants } from './known-tenants.ts'
 import { admit } from './limit/admit.ts'
+import { estimateTokens } from './limit/estimate.ts'
 import type { Forecast } from './limit/forecast.ts'
 import { ratelimitHeaders } from './limit/headers.ts'
 import { OutputCounter } from './limit/output-counter.ts'
@@ -37,8 +31,10 @@ import type { LimitStore } from './limit/store.ts'
 import { listModels, listsModels } from './list-models.ts'
 import type { Log } from './log.ts'
 import type { Metrics } from './metrics.ts'
+import type { OwnerStore } from './owner/store.ts'
+import { ownedAnswer } from './ownership-answers.ts'
+import { type Ownership, ownershipOf } from './ownership.ts'
 import type { Stages } from './pipeline.ts'
-import { estimateTokens } from './token-estimate.ts'
 import type { Answer } from './upstream/call.ts'
 import { Scrubber } from './upstream/scrub.ts'
 import { applySplices } from './upstream/splice.ts'
@@ -49,6 +45,9 @@ export interface Shared {
   readonly ring: KeyRing
   readonly limits: LimitStore
   readonly recorder: Recorder
+  /** Null while what tenants keep at providers is not kept apart. */
+  readonly owners: OwnerStore | null
+  readonly tenants: KnownTenants
   readonly metrics: Metrics
   readonly log: Log
   readonly inFlight: InFlight
@@ -61,15 +60,24 @@ export type GovernorStages = Stages<HttpExchange, Answer>
 
 /** The real verbs of the pipeline over one snapshot. A request keeps the snapshot it began with. */
 export function createStages(world: World, shared: Shared): GovernorStages {
-  return { ...checkingStages(world, shared), ...callingStages(world, shared) }
+  const ownership = ownershipOf(world, shared)
+  return {
+    ...checkingStages(world, shared, ownership),
+    ...callingStages(world, shared, ownership),
+  }
 }
 
 type CallingVerb = 'rewrite' | 'record' | 'forward' | 'fallback' | 'relay' | 'respond' | 'settle'
 
+type Parts = [world: World, shared: Shared, ownership: Ownership | null]
+
 /** Everything up to the decision and the place in the limits. */
-function checkingStages(world: World, shared: Shared): Omit<GovernorStages, CallingVerb> {
+function checkingStages(...[world, shared, ownership]: Parts): Omit<GovernorStages, CallingVerb> {
   const { snapshot } = world
   const { maximums, timeouts } = snapshot
+  const decided = besideCandidate(world, (facts, trail, exchange) =>
+    decide(world, facts, trail, exchange),
+  )
   const mounts = mountsOf(world)
   return {
     begin: (exchange) => {
@@ -83,7 +91,7 @@ function checkingStages(world: World, shared: Shared): Omit<GovernorStages, Call
     match: ({ incoming }) => {
       checkHead(incoming)
       const { method = '', url: target = '', headers } = incoming
-      return match({ method, target, headers }, mounts, snapshot.defaults.unknownOperation)
+      return match({ method, target, headers }, mounts)
     },
     authenticate: ({ incoming }) => {
       const ip = limitAddress(incoming.socket.remoteAddress)
@@ -108,15 +116,9 @@ function checkingStages(world: World, shared: Shared): Omit<GovernorStages, Call
         active: shared.active,
       })
     },
-    inspect: (body, route) => {
-      const reading = readingOf(body, maximums)
-      if (route.endpoint.operation === 'other') return inspectUnknown(route, body.bytes, reading)
-      return route.dialect.inspect(route, body.bytes, reading)
-    },
+    inspect: (body, route) => route.dialect.inspect(route, body.bytes, readingOf(body, maximums)),
     route: (_facts, trail) => findUpstream(world, trail),
-    decide: besideCandidate(world, (facts, trail, exchange) =>
-      decide(world, facts, trail, exchange),
-    ),
+    decide: ownership === null ? decided : ownership.beside(decided),
     reserve: (facts, trail) => {
       const forecast = shared.limits.spends ? forecastOf(world, trail.going, trail) : null
       return reserve(
@@ -136,10 +138,11 @@ function checkingStages(world: World, shared: Shared): Omit<GovernorStages, Call
 }
 
 /** From the permit to the last byte and the outcome. */
-function callingStages(world: World, shared: Shared): Pick<GovernorStages, CallingVerb> {
+function callingStages(...[world, shared, ownership]: Parts): Pick<GovernorStages, CallingVerb> {
   const { timeouts, audit } = world.snapshot
   const keeps = audit.content === 'full'
   const forwarding = new Forwarding(world, shared)
+  const forward = ownedForwarding(forwarding, ownership)
   const close = (trail: Trail, { incoming }: HttpExchange): void => {
     trail.spent = spentBy(trail, world.prices)
     if (trail.counts === null) trail.lease?.settle()
@@ -154,7 +157,8 @@ function callingStages(world: World, shared: Shared): Pick<GovernorStages, Calli
       if (changes !== undefined) trail.changed.push(...changes.names)
       if (asks) trail.changed.push('usage')
       if (trail.follows !== null) trail.changed.push('fallback')
-      if (listsModels(trail.route!)) trail.changed.push('models')
+      const list = listOf(trail, ownership)
+      if (list !== null) trail.changed.push(list)
       const edited = changes?.bytes ?? bytes
       const outgoing = asks ? applySplices(edited, [trail.going.askUsage!]) : edited
       if (keeps) trail.kept = new Kept(outgoing)
@@ -163,7 +167,7 @@ function callingStages(world: World, shared: Shared): Pick<GovernorStages, Calli
       return outgoing
     },
     record: (trail) => shared.recorder.record(trail, world.snapshot.audit.required),
-    forward: (permit, exchange, trail) => forwarding.run({ permit, exchange, trail }),
+    forward: (permit, exchange, trail) => forward({ permit, exchange, trail }),
     fallback: async (exchange, former) => {
       const trail = await nextPass(world, former)
       close(former, exchange)
@@ -211,6 +215,24 @@ export function mountsOf({ upstreams }: World): readonly Mount[] {
   })
 }
 
+/** The answer as its caller may have it, once what it created is the caller's. */
+function ownedForwarding(forwarding: Forwarding, ownership: Ownership | null) {
+  const owned = async (call: PermittedCall): Promise<Answer | null> => {
+    const answer = await forwarding.run(call)
+    if (answer === null) return null
+    return ownedAnswer(ownership!, answer, call.trail, (path) => forwarding.page(call, path))
+  }
+  return (call: PermittedCall): Promise<Answer | null> => {
+    return ownership?.minds(call.trail) === true ? owned(call) : forwarding.run(call)
+  }
+}
+
+/** Which list the answer is, of those that are cut down to what the caller may see. */
+function listOf(trail: Trail, ownership: Ownership | null): 'models' | 'stored' | null {
+  if (listsModels(trail.route!)) return 'models'
+  return ownership?.filters(trail) === true ? 'stored' : null
+}
+
 function clientOf({ incoming }: HttpExchange): NonNullable<Trail['client']> {
   const { socket, headers } = incoming
   return { address: socket.remoteAddress ?? '', userAgent: headers['user-agent'] ?? '' }
@@ -248,9 +270,7 @@ function forecastOf(world: World, facts: Facts, trail: Trail): Forecast | null {
 }
 
 function meterOf(trail: Trail): Meter {
-  const { dialect, endpoint } = trail.route!
-  const known = dialect.meter(trail.route!, trail.going, usesAsk(trail))
-  const meter = endpoint.operation === 'other' ? new UnknownMeter(known) : known
+  const meter = trail.route!.dialect.meter(trail.route!, trail.going, usesAsk(trail))
   const counter = trail.counts?.output
   return counter instanceof OutputCounter ? new CountingMeter(meter, counter) : meter
 }
@@ -266,16 +286,14 @@ function usesAsk(trail: Trail): boolean {
 function findUpstream(world: World, trail: Trail): RunningUpstream {
   const { mount, dialect } = trail.route!
   const subject = subjectOf(trail)
-  const able = (upstream: RunningUpstream) =>
-    (mount === null || upstream.name === mount) &&
-    upstream.provider === dialect &&
-    upstream.serves.fails(subject) === null
-  const serves = (upstream: RunningUpstream) =>
-    mayReach(subject.principal, upstream) && able(upstream)
-  const found = world.upstreams.find(serves)
+  const serves = (upstream: RunningUpstream) => upstream.serves.fails(subject) === null
+  const found = world.upstreams.find(
+    (upstream) =>
+      (mount === null || upstream.name === mount) &&
+      upstream.provider === dialect &&
+      serves(upstream),
+  )
   if (found === undefined) {
-    const other = world.upstreams.find(able)
-    if (other !== undefined) throw notForIt(other, subject.principal)
     const { models } = trail.facts!
     throw new GovernorError('UPSTREAM_UNKNOWN', {
       detail: models.length === 0 ? 'this call names no model' : `"${models.join('", "')}"`,
@@ -284,13 +302,4 @@ function findUpstream(world: World, trail: Trail): RunningUpstream {
   }
   if (found.group === null || mount !== null) return found
   return found.group.pick(serves, monotonicMs()) ?? found
-}
-
-/** Refuses a call that only an upstream serves which its key is not for. */
-function notForIt({ name }: RunningUpstream, { upstreams = [] }: Principal): GovernorError {
-  return new GovernorError('KEY_UPSTREAM_REFUSED', {
-    detail: `it would go to "${name}", the key is for "${upstreams.join('", "')}"`,
-    hint: `Send a model that one of those serves, or use a key for it: governor keys create --upstream ${name}`,
-    headers: { 'x-should-retry': 'false' },
-  })
 }

@@ -10,8 +10,8 @@ const COMMON = [
   'attempt',
   'lease',
   'texts',
-  'token-estimate',
   'socket-events',
+  'owned',
   'errors',
   'clock',
   'turns',
@@ -19,7 +19,7 @@ const COMMON = [
   'metrics',
   'directories',
 ]
-const AREAS = ['audit', 'auth', 'config', 'dialect', 'http', 'limit', 'policy', 'upstream']
+const AREAS = ['audit', 'auth', 'config', 'dialect', 'http', 'limit', 'owner', 'policy', 'upstream']
 
 /** Which files outside of it each of these may import. Anything not listed here fails. */
 const MAY_IMPORT: Record<string, readonly string[]> = {
@@ -31,11 +31,12 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   series: [],
   metrics: ['series'],
   operations: [],
+  'detector-names': [],
   parameters: [],
   lease: [],
   texts: [],
-  'token-estimate': ['exchange'],
   answer: ['exchange'],
+  owned: ['exchange'],
   'socket-events': ['exchange', 'errors'],
   attempt: ['errors', 'texts'],
   exchange: [
@@ -44,9 +45,11 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'errors',
     'clock',
     'operations',
+    'detector-names',
     'parameters',
     'lease',
     'texts',
+    'owned',
     'socket-events',
   ],
   pipeline: ['errors', 'exchange'],

@@ -26,22 +26,17 @@ export interface CallFilter {
   readonly sinceUs: number
   /** The newest so many. */
   readonly limit: number
-  /** Only those before this one, in the order of their times; absent begins with the newest. */
-  readonly before?: CallPlace | null
-}
-
-/** Where a call stands among all: by its time, then its file and place in it. */
-export interface CallPlace {
-  /** Microseconds since 1970. */
-  readonly at: number
-  readonly epoch: number
-  readonly id: number
 }
 
 const VERSION = 1
 const ROWS_A_READ = 1_000
 const BUSY_MS = 10_000
 const NAME_CHARS_MAX = 256
+
+interface Indexed {
+  readonly epoch: number
+  readonly id: number
+}
 
 /** One open index. `close` it after use. */
 export class CallIndex {
@@ -93,15 +88,9 @@ export class CallIndex {
 
   /** The newest calls that match, oldest first; those pruned since are left out. */
   find(filter: CallFilter): StoredEntry[] {
-    return this.page(filter).entries
-  }
-
-  /** The same, and where the page before ends; null where there is none. */
-  page(filter: CallFilter): { readonly entries: StoredEntry[]; readonly next: CallPlace | null } {
     const { sql, values } = selection(filter)
-    const found = this.#db.prepare<unknown[], CallPlace>(sql).all(...values)
-    const next = found.length < filter.limit ? null : (found.at(-1) ?? null)
-    return { entries: readEntries(this.#path, found.toReversed()), next }
+    const found = this.#db.prepare<unknown[], Indexed>(sql).all(...values)
+    return readEntries(this.#path, found.toReversed())
   }
 
   /** How SQLite would look for it, one line a step. */
@@ -205,17 +194,13 @@ function makeTables(db: Database.Database): void {
 }
 
 function selection(filter: CallFilter): { sql: string; values: unknown[] } {
-  const { tenant, key, model, decision, policy, sinceUs, limit, before = null } = filter
+  const { tenant, key, model, decision, policy, sinceUs, limit } = filter
   // The most telling first: a tenant has fewer calls than "allow" has.
   const equal = Object.entries({ policy, model, tenant, decision }).filter(
     ([, value]) => value !== null,
   )
   const where = ['at >= ?', ...equal.map(([name]) => `${name} = ?`)]
   const values: unknown[] = [sinceUs, ...equal.map(([, value]) => value)]
-  if (before !== null) {
-    where.push('(at, epoch, id) < (?, ?, ?)')
-    values.push(before.at, before.epoch, before.id)
-  }
   const select = (more: readonly string[]) =>
     `SELECT epoch, id, at FROM calls WHERE ${[...where, ...more].join(' AND ')}`
   const order = 'ORDER BY at DESC, epoch DESC, id DESC LIMIT ?'
@@ -224,7 +209,7 @@ function selection(filter: CallFilter): { sql: string; values: unknown[] } {
   return { sql, values: [...values, key, ...values, key, limit] }
 }
 
-function readEntries(path: string, found: readonly CallPlace[]): StoredEntry[] {
+function readEntries(path: string, found: readonly Indexed[]): StoredEntry[] {
   const files = new Map(epochFiles(path).map((file) => [file.epoch, file.path]))
   const entries = new Map<string, StoredEntry>()
   for (const epoch of new Set(found.map((each) => each.epoch))) {

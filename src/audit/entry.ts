@@ -54,6 +54,7 @@ export function decisionBody(trail: Trail, context: DecisionContext): string {
     `{"kind":"decision","time":"${new Date(trail.occurredAtMs).toISOString()}"` +
     member('request_id', trail.requestId) +
     member('session', trail.session) +
+    member('origin', trail.owned?.origin) +
     principalOf(trail, cut) +
     requestOf(trail) +
     verdictOf(trail, context) +
@@ -336,7 +337,7 @@ function stagesOf({ stages, stagesUs }: Trail): string {
 }
 
 function factsOf(trail: Trail, cut: Cutter): string {
-  const { facts, route, counts } = trail
+  const { facts, route } = trail
   if (facts === null) return ''
   const { models, texts, inputChars, tools, uninspectable } = facts
   const repeats = models.length === 1 && models[0] === facts.model
@@ -345,7 +346,6 @@ function factsOf(trail: Trail, cut: Cutter): string {
   return (
     `,"facts":{${named === undefined ? '' : `"models":[${named.join(',')}],`}` +
     `"texts":${texts.values.length},"input_chars":${inputChars}` +
-    (counts === null ? '' : `,"estimated_tokens":${counts.inputTokens}`) +
     member('path_model', route?.pathModel) +
     (tooled === undefined ? '' : `,"tools":[${tooled.join(',')}]`) +
     (uninspectable.length === 0 ? '' : `,"uninspectable":${countsOf(uninspectable)}`) +

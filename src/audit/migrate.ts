@@ -1,6 +1,6 @@
 import { DatabaseError, type PoolClient } from 'pg'
 
-import { GRANTS, MIGRATIONS, READER_ROLE, SHIPPER_ROLE } from './postgres-schema.ts'
+import { GRANTS, MIGRATIONS, OWNER_ROLE, READER_ROLE, SHIPPER_ROLE } from './postgres-schema.ts'
 import { closePool, inTransaction, newerSchema, openPool, schemaVersion } from './postgres.ts'
 
 /** What `migrate` did. */
@@ -101,7 +101,7 @@ async function grant(client: PoolClient): Promise<string[]> {
     if (!(error instanceof DatabaseError) || error.code !== '42501') throw error
     await client.query('ROLLBACK TO SAVEPOINT grants')
     return [
-      `The roles ${SHIPPER_ROLE} and ${READER_ROLE} were not made or granted: ${error.message}. ` +
+      `The roles ${SHIPPER_ROLE}, ${OWNER_ROLE} and ${READER_ROLE} were not made or granted: ${error.message}. ` +
         'Run governor migrate once as a user with CREATEROLE',
     ]
   }

@@ -64,10 +64,22 @@ export const MIGRATIONS: readonly string[] = [
       convert_from(body, 'UTF8')::jsonb AS entry
     FROM governor.entries;
   `,
+  `
+  CREATE TABLE governor.owned (
+    id text PRIMARY KEY CHECK (length(id) <= 256),
+    tenant text NOT NULL,
+    origin text NOT NULL,
+    awaited boolean NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now()
+  );
+  CREATE INDEX owned_age ON governor.owned (created_at);
+  `,
 ]
 
 /** May insert entries and move a writer's head; may neither change nor delete an entry. */
 export const SHIPPER_ROLE = 'governor_shipper'
+/** May look up, write and remove who owns what a provider keeps, and nothing else. */
+export const OWNER_ROLE = 'governor_owner'
 /** May read everything. */
 export const READER_ROLE = 'governor_reader'
 
@@ -76,7 +88,7 @@ export const GRANTS = `
   DO $$
   DECLARE name text;
   BEGIN
-    FOREACH name IN ARRAY ARRAY['${SHIPPER_ROLE}', '${READER_ROLE}'] LOOP
+    FOREACH name IN ARRAY ARRAY['${SHIPPER_ROLE}', '${OWNER_ROLE}', '${READER_ROLE}'] LOOP
       IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
         BEGIN
           EXECUTE format('CREATE ROLE %I NOLOGIN', name);
@@ -86,7 +98,9 @@ export const GRANTS = `
       END IF;
     END LOOP;
   END $$;
-  GRANT USAGE ON SCHEMA governor TO ${SHIPPER_ROLE}, ${READER_ROLE};
+  GRANT USAGE ON SCHEMA governor TO ${SHIPPER_ROLE}, ${OWNER_ROLE}, ${READER_ROLE};
+  GRANT SELECT ON governor.schema_version TO ${OWNER_ROLE};
+  GRANT SELECT, INSERT, UPDATE, DELETE ON governor.owned TO ${OWNER_ROLE};
   GRANT SELECT ON governor.schema_version TO ${SHIPPER_ROLE};
   GRANT SELECT, INSERT ON governor.writers TO ${SHIPPER_ROLE};
   GRANT UPDATE (last_seq, last_hash, shipped_at) ON governor.writers TO ${SHIPPER_ROLE};

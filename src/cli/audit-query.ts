@@ -41,7 +41,7 @@ export function auditQuery({ path, filter, json, write, content = null }: QueryO
 
 /** What was asked for, in words for the audit. */
 function asked(filter: CallFilter): Record<string, string> {
-  const { sinceUs, before: _before, ...names } = filter
+  const { sinceUs, ...names } = filter
   const since = sinceUs === 0 ? {} : { since: new Date(sinceUs / 1000).toISOString() }
   const given = Object.entries(names).filter(([, value]) => value !== null)
   return { ...Object.fromEntries(given.map(([name, value]) => [name, String(value)])), ...since }

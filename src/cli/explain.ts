@@ -1,17 +1,17 @@
 import { readFileSync, statSync } from 'node:fs'
 
 import { entryAsText, escapeText, textsAsText } from '../audit/format.ts'
-import { findCall } from '../audit/query.ts'
+import { findCall, scanKind } from '../audit/query.ts'
 import { recordReading, textsOfEntry } from '../audit/read-content.ts'
 import { wallMs } from '../clock.ts'
 import type { DescribedRequest, Snapshot } from '../config/snapshot.ts'
 import { readDescribed, readDescribedCaller } from '../dialect/described.ts'
-import { type ExplainedRow, type ExplainedVerdict, rowOf, verdictOf } from '../explain-recorded.ts'
 import { compilePolicies } from '../policy/compile.ts'
 import { describedCall, describedRouter } from '../policy/described-call.ts'
 import type { DescribedChanges } from '../policy/described-changes.ts'
-import { explain, knowing } from '../policy/explain.ts'
-import { readDecision } from '../policy/recorded.ts'
+import { explain, type ExplainedPolicy, knowing, whyText } from '../policy/explain.ts'
+import { readDecision, type RecordedDecision } from '../policy/recorded.ts'
+import { Candidate } from '../policy/replay.ts'
 import { scanWhole } from '../policy/scan.ts'
 import { decideDescribed, type Verdict } from '../policy/test-runner.ts'
 import { recordedTexts } from '../recorded-texts.ts'
@@ -81,7 +81,7 @@ async function describedLines(
     ...asked,
     ...changeLines(changes, request.input),
     '',
-    ...table(policies.map(rowOf)),
+    ...table(policies),
   ]
 }
 
@@ -94,18 +94,12 @@ function changeLines({ redacted, set }: DescribedChanges, input: readonly string
   ]
 }
 
-async function readRequest(
-  path: string,
-  { maximums, operations: own }: Snapshot,
-): Promise<DescribedRequest> {
+async function readRequest(path: string, { maximums }: Snapshot): Promise<DescribedRequest> {
   const { size } = statSync(path)
   if (size > REQUEST_BYTES_MAX)
     throw new Error(`The file is larger than ${REQUEST_BYTES_MAX} bytes`)
   const body = readFileSync(path)
-  const { operation, facts } = await readDescribed(body, {
-    jsonDepth: maximums.jsonDepth,
-    operations: own,
-  })
+  const { operation, facts } = await readDescribed(body, maximums)
   return {
     ...(await readDescribedCaller(body, maximums)),
     operation,
@@ -145,7 +139,7 @@ async function explainRecorded(options: ExplainOptions): Promise<number> {
   const recorded = readDecision(decision.body)
   if (recorded.kind === 'decided') {
     const texts = content === null ? null : await recordedTexts(recorded, snapshot)
-    lines.push(...explainedLines(verdictOf(recorded, snapshot, texts), snapshot, file))
+    lines.push(...explainedLines(recorded, texts, { snapshot, file }))
   } else if (recorded.kind === 'refused') {
     lines.push(`No policy was asked: it was refused before, with ${recorded.code}`)
   } else lines.push('The entry cannot be read: governor audit verify says more')
@@ -153,18 +147,26 @@ async function explainRecorded(options: ExplainOptions): Promise<number> {
   return 0
 }
 
-function explainedLines(told: ExplainedVerdict, snapshot: Snapshot, file: string): string[] {
+function explainedLines(
+  recorded: RecordedDecision,
+  texts: readonly string[] | null,
+  { snapshot, file }: Pick<ExplainOptions, 'snapshot' | 'file'>,
+): string[] {
+  const candidate = new Candidate(snapshot, compilePolicies(snapshot))
+  scanKind(snapshot.audit.path, 'policy.load', (body) => candidate.learnLoad(body))
+  const same = recorded.digest === snapshot.digest
   const lines = [
-    `decided by the snapshot ${told.digest}`,
-    told.same
+    `decided by the snapshot ${recorded.digest}`,
+    same
       ? `${file} is still the same`
       : `${file} is another by now, ${digestText(snapshot)}; what follows is what it makes of the call`,
   ]
-  if (!told.served) return [...lines, 'deny: no upstream of it serves this model']
-  const { effect, policy, named, unknown } = told
+  const explanation = candidate.explain(recorded, texts)
+  if (explanation === null) return [...lines, 'deny: no upstream of it serves this model']
+  const { effect, policy, named, unknown } = explanation
   const by = policy === null || !named ? '' : ` by ${policy}`
   const why = unknown === null ? '' : `: ${unknown} needs what was not recorded`
-  return [...lines, `${effect}${by}${why}`, '', ...table(told.policies)]
+  return [...lines, `${effect}${by}${why}`, '', ...table(explanation.policies)]
 }
 
 // --- both ---
@@ -179,10 +181,13 @@ function digestText({ digest }: Snapshot): string {
 }
 
 /** A line for each policy, in the order of the file. */
-function table(rows: readonly ExplainedRow[]): string[] {
-  const width = Math.max(0, ...rows.map(({ id }) => id.length))
-  return rows.map(({ id, verb, mode, finding, why }) => {
-    const shown = `${verb}${mode === 'enforce' ? '' : ` (${mode})`}`.padEnd(16)
-    return `${finding.padEnd(11)}  ${shown}  ${id.padEnd(width)}  ${why}`
+function table(policies: readonly ExplainedPolicy[]): string[] {
+  const width = Math.max(0, ...policies.map(({ policy }) => policy.id.length))
+  return policies.map((each) => {
+    const { policy, exception } = each
+    const finding = exception === null ? each.finding : 'excepted'
+    const mode = policy.mode === 'enforce' ? '' : ` (${policy.mode})`
+    const verb = `${policy.verb}${mode}`.padEnd(16)
+    return `${finding.padEnd(11)}  ${verb}  ${policy.id.padEnd(width)}  ${whyText(each)}`
   })
 }

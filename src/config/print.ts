@@ -9,6 +9,7 @@ import type {
   OutputSelector,
   LimitConfig,
   LimitFigures,
+  OwnershipConfig,
   PolicyConfig,
   PresidioQuestion,
   Selectors,
@@ -61,12 +62,12 @@ export function printConfig(snapshot: Snapshot): string {
       uninspectable: snapshot.defaults.uninspectable,
       mode: snapshot.defaults.mode,
     },
-    ...(snapshot.operations.length > 0 && { operations: snapshot.operations }),
     aliases: snapshot.aliases,
     policies: snapshot.policies.map(policy),
     exceptions: snapshot.exceptions.map(exception),
     ...(snapshot.candidate !== null && { candidate: snapshot.candidate.file }),
     detectors: snapshot.detectors.map(detector),
+    ...ownership(snapshot.ownership),
     tests: snapshot.tests.map(test),
     audit: present({
       path: audit.path,
@@ -110,6 +111,20 @@ function ceilings({ maximums, timeouts }: Snapshot) {
       idle: formatDuration(timeouts.idleMs),
       commit: formatDuration(timeouts.commitMs),
       drain: formatDuration(timeouts.drainMs),
+    },
+  }
+}
+
+function ownership(config: OwnershipConfig) {
+  if (config.store === 'off') return config.isChosen ? { ownership: 'off' } : {}
+  const { recordsMax, expiresMs, unknown } = config
+  return {
+    ownership: {
+      store: config.store,
+      ...(config.store === 'embedded' ? { path: config.path } : { postgres: MASK }),
+      records_max: recordsMax,
+      expires: formatDuration(expiresMs),
+      unknown,
     },
   }
 }
@@ -280,18 +295,16 @@ function selectors({ input, ...others }: Selectors) {
   return present({ ...others, input: input && inputSelector(input) })
 }
 
-function inputSelector({ matches, words, charsMax, tokensMax, detect }: InputSelector) {
-  return present({ matches, words, max_chars: charsMax, max_tokens: tokensMax, detect })
+function inputSelector({ matches, words, charsMax, detect }: InputSelector) {
+  return present({ matches, words, max_chars: charsMax, detect })
 }
 
-function outputSelector(output: OutputSelector) {
-  const { matches, window, words, charsMax, tokensMax, detect } = output
+function outputSelector({ matches, window, words, charsMax, detect }: OutputSelector) {
   return present({
     matches,
     window: window && formatSize(window),
     words,
     max_chars: charsMax,
-    max_tokens: tokensMax,
     detect,
   })
 }

@@ -1,7 +1,6 @@
 import { BlockList, isIPv4 } from 'node:net'
 import { dirname, resolve } from 'node:path'
 
-import { OPERATIONS, type OwnOperation } from '../exchange.ts'
 import type { Path } from './problem.ts'
 import type { Report } from './report.ts'
 import { authFiles, resolveIssuers } from './resolve-auth.ts'
@@ -11,12 +10,13 @@ import { resolveExceptions } from './resolve-exceptions.ts'
 import { type ExpressionCheck, ExpressionChecker } from './resolve-expressions.ts'
 import { keysFiles, resolveKeys } from './resolve-keys.ts'
 import { resolveLimits, resolvePrices } from './resolve-limits.ts'
+import { ownershipFiles, resolveOwnership } from './resolve-ownership.ts'
 import { checkUnique, resolvePolicies } from './resolve-policies.ts'
 import { resolveSecret } from './resolve-secret.ts'
 import { resolveShip, shipFiles } from './resolve-ship.ts'
 import { resolveStore } from './resolve-store.ts'
 import { resolveTests } from './resolve-tests.ts'
-import { patternProblem, type Scope } from './resolve-texts.ts'
+import { patternProblem } from './resolve-texts.ts'
 import { resolveCertificate, resolveTls, tlsFiles } from './resolve-tls.ts'
 import { caOf, careOf, checkGroups } from './resolve-upstreams.ts'
 import type { FILE } from './schema.ts'
@@ -47,70 +47,7 @@ export interface ResolveOptions {
 export function resolveFile(value: FileValue, report: Report, options: ResolveOptions): Snapshot {
   const path = (relative: string) => resolve(dirname(options.file), relative)
   const upstreams = resolveUpstreams(value, report, options)
-  const operations = value.operations.filter((name) => isOwnOperation(name))
-  const scope = scopeOf(value, { upstreams, operations, report, options })
-  checkSets(value, report)
-  checkListeners(value, report)
-  checkMaximums(value, report)
-  const keys = resolveKeys(value, report, options)
-  checkFiles(keys.path, path(value.audit.path), report)
-  checkOperations(value, report)
-  const limits = resolveLimits(value, scope)
-  const policies = resolvePolicies(value, scope)
-  const exceptions = resolveExceptions(value, scope)
-  checkGroups(upstreams, { policies, limits, exceptions }, report)
-  return {
-    file: options.file,
-    digest: options.digest,
-    secretFiles: secretFilesOf(value, path),
-    listen: { ...value.listen, tls: resolveTls(value, report, options) },
-    upstreams,
-    auth: {
-      keys,
-      pod: value.auth.pod,
-      jwt: resolveIssuers(value.auth, report, options),
-      certificate: resolveCertificate(value, report),
-    },
-    limits,
-    limitStore: resolveStore(value, report, options),
-    sidecars: value.sidecars,
-    prices: resolvePrices(value, report),
-    defaults: {
-      decision: value.defaults.decision,
-      onError: value.defaults.on_error,
-      unknownOperation: value.defaults.unknown_operation,
-      uninspectable: value.defaults.uninspectable,
-      mode: value.defaults.mode,
-    },
-    operations,
-    aliases: value.aliases,
-    policies,
-    exceptions,
-    candidate: null,
-    detectors: resolveDetectors(value, {
-      report,
-      credential: (given, at) => resolveCredential(given, { report, at, options }),
-    }),
-    tests: resolveTests(value, report),
-    audit: {
-      ...resolveAudit(value, { path, keysPath: keys.path }, report),
-      ship: resolveShip(value.audit, report, options),
-    },
-    ...figuresOf(value),
-  }
-}
-
-interface Resolved {
-  readonly upstreams: readonly UpstreamConfig[]
-  readonly operations: readonly OwnOperation[]
-  readonly report: Report
-  readonly options: ResolveOptions
-}
-
-/** The names a policy may use. */
-function scopeOf(value: FileValue, { upstreams, operations, report, options }: Resolved): Scope {
-  return {
-    operations: [...OPERATIONS, ...operations],
+  const scope = {
     sets: value.sets,
     upstreams: upstreams.map(({ name }) => name),
     detectors: value.detectors.map(({ id }) => id),
@@ -125,18 +62,61 @@ function scopeOf(value: FileValue, { upstreams, operations, report, options }: R
     report,
     expressions: new ExpressionChecker(options.checkExpression, report),
   }
+  checkSets(value, report)
+  checkListeners(value, report)
+  checkMaximums(value, report)
+  const keys = resolveKeys(value, report, options)
+  checkFiles(keys.path, path(value.audit.path), report)
+  const limits = resolveLimits(value, scope)
+  const policies = resolvePolicies(value, scope)
+  const exceptions = resolveExceptions(value, scope)
+  checkGroups(upstreams, { policies, limits, exceptions }, report)
+  const jwt = resolveIssuers(value.auth, report, options)
+  const certificate = resolveCertificate(value, report)
+  const ship = resolveShip(value.audit, report, options)
+  return {
+    file: options.file,
+    digest: options.digest,
+    secretFiles: secretFilesOf(value, path),
+    listen: { ...value.listen, tls: resolveTls(value, report, options) },
+    upstreams,
+    auth: {
+      keys,
+      pod: value.auth.pod,
+      jwt,
+      certificate,
+    },
+    limits,
+    limitStore: resolveStore(value, report, options),
+    sidecars: value.sidecars,
+    prices: resolvePrices(value, report),
+    defaults: defaultsOf(value),
+    aliases: value.aliases,
+    policies,
+    exceptions,
+    candidate: null,
+    detectors: resolveDetectors(value, {
+      report,
+      credential: (given, at) => resolveCredential(given, { report, at, options }),
+    }),
+    ownership: resolveOwnership(value, report, { ship, auth: { jwt, certificate }, options }),
+    tests: resolveTests(value, report),
+    audit: {
+      ...resolveAudit(value, { path, keysPath: keys.path }, report),
+      ship,
+    },
+    ...figuresOf(value),
+  }
 }
 
-function isOwnOperation(name: string): name is OwnOperation {
-  return !(OPERATIONS as readonly string[]).includes(name)
-}
-
-function checkOperations({ operations }: FileValue, report: Report): void {
-  checkUnique(operations, report, (index) => ['operations', index])
-  operations.forEach((name, index) => {
-    const message = `${quote(name)} is an operation already: it needs no mention here`
-    report.check(['operations', index], isOwnOperation(name), message)
-  })
+function defaultsOf({ defaults }: FileValue): Snapshot['defaults'] {
+  return {
+    decision: defaults.decision,
+    onError: defaults.on_error,
+    unknownOperation: defaults.unknown_operation,
+    uninspectable: defaults.uninspectable,
+    mode: defaults.mode,
+  }
 }
 
 function resolveAudit(
@@ -287,6 +267,7 @@ function secretFilesOf(value: FileValue, path: (relative: string) => string): st
   const trusted = upstreams.map((each) => each.ca_file)
   const more = [
     ...trusted,
+    ...ownershipFiles(value),
     ...shipFiles(audit),
     ...authFiles(auth),
     ...keysFiles(auth),

@@ -5,6 +5,7 @@ import { AWS } from './schema-aws.ts'
 import { DETECTOR_LIST } from './schema-detectors.ts'
 import { exceptionsSpec } from './schema-exceptions.ts'
 import { limitSpec, PRICES } from './schema-limits.ts'
+import { OWNERSHIP } from './schema-ownership.ts'
 import { SET } from './schema-set.ts'
 import { SHIP } from './schema-ship.ts'
 import { STORE } from './schema-store.ts'
@@ -19,6 +20,7 @@ import {
   duration,
   expression,
   integer,
+  later,
   list,
   map,
   names,
@@ -59,9 +61,6 @@ const callFields = {
   upstreams: optional(names('upstreams'), 'Where the call goes, by the upstream’s name.'),
 }
 
-/** Lower case, so that it is told from a model or a tenant. */
-const OWN_OPERATION = /^[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*$/
-
 const call = map('selectors', callFields)
 
 const selectors = map('policy selectors', {
@@ -73,10 +72,7 @@ const selectors = map('policy selectors', {
         integer(1, 1_000_000_000),
         'A length of the prompt content. In `deny` it matches when the length is exceeded; elsewhere it holds while the prompt is within it.',
       ),
-      max_tokens: optional(
-        integer(1, 1_000_000_000),
-        'A length of the prompt in tokens, by the estimate that limits reserve by; it matches as `max_chars` does.',
-      ),
+      max_tokens: later('A length in tokens.'),
     }),
     'What the prompt holds: every string of the body, keys and values.',
   ),
@@ -197,11 +193,7 @@ export const FILE = map('governance.yaml', {
         TLS,
         'TLS on `listen.proxy`; rotated files are taken without a restart. Absent: plain HTTP.',
       ),
-      admin: defaulted(
-        address(),
-        '127.0.0.1:4142',
-        '`/livez`, `/readyz`, `/metrics` and the admin API, `/admin/v1`. Its `Host` must be this address or a name of loopback.',
-      ),
+      admin: defaulted(address(), '127.0.0.1:4142', '`/livez`, `/readyz`, `/metrics`.'),
       health: optional(
         address(),
         'The same three once more, for a kubelet and Prometheus outside the pod; off when absent.',
@@ -237,9 +229,9 @@ export const FILE = map('governance.yaml', {
         'When a policy could not be evaluated.',
       ),
       unknown_operation: defaulted(
-        choice(['deny', 'allow']),
+        choice(['deny'], ['allow']),
         'deny',
-        'When a path is under a dialect’s root but not in its table; [what `allow` lets pass](#unknown-endpoints).',
+        'When a path is under a dialect’s root but not in its table.',
       ),
       uninspectable: defaulted(
         choice(['deny', 'allow']),
@@ -274,6 +266,10 @@ export const FILE = map('governance.yaml', {
     DETECTOR_LIST,
     '[]',
     'Detectors of your own, for `input.detect`; each has exactly one of `matches`, `presidio` and `openai_moderation`.',
+  ),
+  ownership: optional(
+    OWNERSHIP,
+    'Keeps what a tenant stores at a provider (files, responses, threads, batches …) from other tenants; `off`, `embedded` and `postgres` may stand here by themselves. Absent: off, and refused where several tenants are known of. See [what providers keep](#what-providers-keep).',
   ),
   audit: defaulted(
     map('audit', {
@@ -348,11 +344,7 @@ export const FILE = map('governance.yaml', {
     text('a path', undefined, 4096),
     'A second file of this kind, evaluated whole beside this one and only recorded: [a candidate](#a-candidate).',
   ),
-  operations: defaulted(
-    list(text('an operation, like classify', OWN_OPERATION, 64), { min: 1, max: 64 }),
-    '[]',
-    'Operations of your own, for policies and limits on what is asked of `POST /v1/check` only.',
-  ),
+  operations: later('Operations of your own.'),
   tests: defaulted(
     TESTS,
     '[]',

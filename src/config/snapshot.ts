@@ -1,4 +1,4 @@
-import type { Mode, OwnOperation } from '../exchange.ts'
+import type { Mode } from '../exchange.ts'
 import type {
   CertificateConfig,
   IssuerConfig,
@@ -8,6 +8,7 @@ import type {
 } from './snapshot-auth.ts'
 import type { DetectorConfig } from './snapshot-detectors.ts'
 import type { LimitConfig, PricesConfig, RedisPlace } from './snapshot-limits.ts'
+import type { OwnershipConfig } from './snapshot-ownership.ts'
 import type { ExceptionConfig, PolicyConfig } from './snapshot-policies.ts'
 import type { TestConfig } from './snapshot-tests.ts'
 import type { UpstreamConfig } from './snapshot-upstreams.ts'
@@ -38,6 +39,7 @@ export type {
   Rate,
   RedisPlace,
 } from './snapshot-limits.ts'
+export type { OwnershipConfig } from './snapshot-ownership.ts'
 export type {
   ExceptionConfig,
   InputSelector,
@@ -89,12 +91,10 @@ export interface Snapshot {
   readonly defaults: {
     readonly decision: 'allow' | 'deny'
     readonly onError: 'allow' | 'deny'
-    readonly unknownOperation: 'allow' | 'deny'
+    readonly unknownOperation: 'deny'
     readonly uninspectable: 'allow' | 'deny'
     readonly mode: Mode
   }
-  /** Names that described calls may have beside the usual ones. */
-  readonly operations: readonly OwnOperation[]
   /** alias → model name, as written. */
   readonly aliases: Readonly<Record<string, string>>
   readonly policies: readonly PolicyConfig[]
@@ -102,6 +102,7 @@ export interface Snapshot {
   /** What `candidate` names, which has none itself; null without one. Its policies decide nothing. */
   readonly candidate: Snapshot | null
   readonly detectors: readonly DetectorConfig[]
+  readonly ownership: OwnershipConfig
   /** Run by `governor test` only. */
   readonly tests: readonly TestConfig[]
   readonly audit: {

@@ -1,7 +1,6 @@
 import { GovernorError } from '../errors.ts'
 import {
   type Facts,
-  isOperation,
   type Operation,
   OPERATIONS,
   UNINSPECTABLE_KINDS,
@@ -47,13 +46,6 @@ const NEEDS_MODEL: ReadonlySet<Operation> = new Set([
   'realtime',
 ])
 
-/** How a description is read. */
-export interface DescribedReading {
-  readonly jsonDepth: number
-  /** Names of operations beside the usual ones. */
-  readonly operations: readonly string[]
-}
-
 /**
  * Reads a described request: `{operation,model,input,stream,max_output_tokens,tools,…}`, where
  * `input` (or `input_text`) is a text or a list of texts, the parts of one prompt. Throws BODY_INVALID,
@@ -61,7 +53,7 @@ export interface DescribedReading {
  */
 export async function readDescribed(
   body: Buffer,
-  { jsonDepth, operations: own }: DescribedReading,
+  { jsonDepth }: { readonly jsonDepth: number },
 ): Promise<Described> {
   const doc = await inTurns(readJson(body, jsonDepth))
   for (const value of doc.children(0)) {
@@ -70,9 +62,7 @@ export async function readDescribed(
       throw invalid(name.slice(0, 64), `it is not one of ${[...DESCRIBED_FIELDS].join(', ')}`)
   }
   const operation = texts(doc, 'operation', 1)[0] ?? 'chat'
-  if (!isOperation(operation, own)) {
-    throw invalid('operation', `it is one of ${[...OPERATIONS, ...own].join(', ')}`)
-  }
+  if (!isOperation(operation)) throw invalid('operation', `it is one of ${OPERATIONS.join(', ')}`)
   const model = readModelName(doc, operation)
   const inputs = [...texts(doc, 'input'), ...texts(doc, 'input_text')]
   const tools = texts(doc, 'tools')
@@ -165,6 +155,10 @@ function textMap(doc: JsonDocument, name: string): Readonly<Record<string, strin
     throw invalid(name, 'it is an object of texts')
   }
   return Object.fromEntries(nodes.map((each) => [doc.text(each - 1), doc.copy(each)]))
+}
+
+function isOperation(name: string): name is Operation {
+  return (OPERATIONS as readonly string[]).includes(name)
 }
 
 function texts(doc: JsonDocument, name: string, max = TEXTS_MAX): string[] {

@@ -21,12 +21,14 @@ export interface Table {
 }
 
 /** Identifiers that providers give out; anything else could be read as another path. */
-const ID = '[A-Za-z0-9][A-Za-z0-9_-]{0,255}'
+const ID = '([A-Za-z0-9][A-Za-z0-9_-]{0,255})'
 const MODEL = '([^/]+)'
 
 interface Template {
   readonly prefix: string
   readonly pattern: RegExp
+  /** What its groups hold. */
+  readonly places: readonly string[]
   readonly rows: Row[]
 }
 
@@ -53,11 +55,11 @@ export function compileTable(rows: readonly Row[]): Table {
     has: (path) => literal.has(path),
     find: (method, path) => {
       const exact = literal.get(path)
-      if (exact !== undefined) return pick(exact, method, null)
-      for (const { prefix, pattern, rows: same } of patterns) {
+      if (exact !== undefined) return pick(exact, method, NOTHING_NAMED)
+      for (const { prefix, pattern, places, rows: same } of patterns) {
         if (!path.startsWith(prefix)) continue
         const found = pattern.exec(path)
-        if (found !== null) return pick(same, method, found[1] ?? null)
+        if (found !== null) return pick(same, method, named(found, places))
       }
       return null
     },
@@ -70,20 +72,35 @@ function template(path: string): Template {
     .map((part) => (part === '{id}' ? ID : part === '{model}' ? MODEL : escaped(part)))
     .join('')
   const prefix = path.slice(0, path.indexOf('{'))
-  return { prefix, pattern: new RegExp(`^${source}$`), rows: [] }
+  const places = path.match(/\{id\}|\{model\}/g) ?? []
+  return { prefix, pattern: new RegExp(`^${source}$`), places, rows: [] }
 }
 
 function escaped(literal: string): string {
   return literal.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`)
 }
 
-function pick(rows: readonly Row[], method: string, model: string | null): Lookup {
+interface Named {
+  readonly model: string | null
+  readonly ids: readonly string[]
+}
+
+const NOTHING_NAMED: Named = { model: null, ids: [] }
+
+function named(found: RegExpExecArray, places: readonly string[]): Named {
+  const all = found.slice(1)
+  const model = all[places.indexOf('{model}')] ?? null
+  return { model, ids: all.filter((_, index) => places[index] === '{id}') }
+}
+
+function pick(rows: readonly Row[], method: string, { model, ids }: Named): Lookup {
   const row = rows.find((each) => each.method === method)
   if (row === undefined) return { kind: 'method', allow: rows.map((each) => each.method) }
   const { endpoint, sentAs } = row
   const pathModel = model === null ? null : decodeModel(model)
-  if (sentAs === undefined) return { kind: 'endpoint', endpoint, pathModel }
-  return { kind: 'endpoint', endpoint, pathModel, sentAs }
+  const more = ids.length === 0 ? {} : { ids }
+  if (sentAs === undefined) return { kind: 'endpoint', endpoint, pathModel, ...more }
+  return { kind: 'endpoint', endpoint, pathModel, sentAs, ...more }
 }
 
 /** Only `:` and `@` may be percent-encoded; any other `%` stays and no model name allows it. */

@@ -105,8 +105,7 @@ export function amountOf(what: SpendFigure['what'], spent: Spent | null): number
   return what === 'tokens' ? spent.tokens : (spent.costNanoUsd ?? 0)
 }
 
-/** How one account stands. */
-export function spendState(
+function spendState(
   { id, spending }: Tier,
   { spends, digest }: Bucket,
   { index, times }: { readonly index: number; readonly times: Times },

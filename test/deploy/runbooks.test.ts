@@ -5,7 +5,7 @@ import { execPath } from 'node:process'
 
 import t from 'tap'
 
-import { READER_ROLE, SHIPPER_ROLE } from '../../src/audit/postgres-schema.ts'
+import { OWNER_ROLE, READER_ROLE, SHIPPER_ROLE } from '../../src/audit/postgres-schema.ts'
 import { ERRORS } from '../../src/errors.ts'
 import { createMetrics } from '../../src/metrics.ts'
 import { REPOSITORY } from './support/image.ts'
@@ -18,7 +18,7 @@ const FILES = [
   ...readdirSync(join(DEPLOY, 'runbooks')).map((name) => `runbooks/${name}`),
 ]
 const METRICS = await createMetrics().registry.getMetricsAsJSON()
-const NAMES = new Set([...METRICS.map(({ name }) => name), READER_ROLE, SHIPPER_ROLE])
+const NAMES = new Set([...METRICS.map(({ name }) => name), OWNER_ROLE, READER_ROLE, SHIPPER_ROLE])
 
 t.test('there is a runbook for each of the four', (t) => {
   t.strictSame(FILES.slice(1).sort(), [

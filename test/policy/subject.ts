@@ -79,7 +79,6 @@ export type Loose = Partial<Omit<Selectors, 'input'>> & {
     readonly matches?: string
     readonly words?: readonly string[]
     readonly max_chars?: number
-    readonly max_tokens?: number
     readonly detect?: readonly string[]
   }
 }
@@ -104,7 +103,6 @@ export function selectorsOf({ input, ...fields }: Loose): Selectors {
             matches: input.matches ?? null,
             words: input.words ?? null,
             charsMax: input.max_chars ?? null,
-            tokensMax: input.max_tokens ?? null,
             detect: input.detect ?? null,
           },
   }

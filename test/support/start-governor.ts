@@ -49,10 +49,10 @@ export interface Sections {
   readonly prices?: string
   /** `limit_store` */
   readonly store?: string
+  readonly ownership?: string
   readonly audit?: string
   readonly maximums?: string
   readonly defaults?: string
-  readonly operations?: string
   readonly timeouts?: string
   /** As written in the file. */
   readonly credential?: string
@@ -101,9 +101,9 @@ export function configText(sections: Sections = {}): string {
     ...optional('detectors', detectors),
     ...optional('prices', sections.prices),
     ...optional('limit_store', sections.store),
+    ...optional('ownership', sections.ownership),
     `audit: ${sections.audit ?? '{ path: audit.db }'}`,
     ...optional('defaults', sections.defaults),
-    ...optional('operations', sections.operations),
     `maximums: ${sections.maximums ?? '{}'}`,
     `timeouts: ${sections.timeouts ?? '{}'}`,
   ]

@@ -1,0 +1,104 @@
+/**
+ * Ids in answers: what a call created, and what became of a thing that is kept. Only places that the
+ * provider fills are looked at: what it hands back of a request (metadata, tools) may say anything.
+ */
+
+/** An id of an answer. */
+export interface Created {
+  readonly id: string
+  /** What the thing itself is called, as against something it made. */
+  readonly isItself: boolean
+}
+
+/** Ids as providers give them out. */
+const ID = /^[A-Za-z0-9][A-Za-z0-9_-]{0,255}$/
+/** Members of a job that name what came of it. */
+const MADE = ['error_file_id', 'output_file_id']
+/** More in one answer than any provider makes. */
+const CREATED_MAX = 4096
+
+type Json = Readonly<Record<string, unknown>>
+
+function asObject(value: unknown): Json | null {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? (value as Json)
+    : null
+}
+
+function isId(value: unknown): value is string {
+  return typeof value === 'string' && ID.test(value)
+}
+
+/** Parses an answer or the data of an event; null for what is no object. */
+export function readObject(text: string): Json | null {
+  try {
+    return asObject(JSON.parse(text))
+  } catch {
+    return null
+  }
+}
+
+/**
+ * What a whole answer, or an event of a stream, says was created: its own `id`, that of the `response` or
+ * `thread` it is about, of items it holds, and what was made for it. Ids in a list are no news: callers
+ * do not ask this of lists.
+ */
+export function createdIn(answer: Json): Created[] {
+  const thing = asObject(answer['response']) ?? answer
+  // A response that is not kept cannot be named again.
+  if (thing['store'] === false) return madeIn(answer)
+  const found: Created[] = []
+  if (isId(thing['id'])) found.push({ id: thing['id'], isItself: true })
+  for (const item of itemsOf(answer)) add(found, item['id'])
+  add(found, answer['thread_id'])
+  return unique([...found, ...madeIn(answer)])
+}
+
+/** What came of a thing: files that a job wrote, containers that a response ran in and files in them. */
+export function madeIn(answer: Json): Created[] {
+  const found: Created[] = []
+  for (const name of MADE) add(found, answer[name])
+  for (const id of listOf(answer['result_files'])) add(found, id)
+  for (const item of itemsOf(answer)) {
+    if (item['type'] === 'code_interpreter_call') add(found, item['container_id'])
+    for (const part of listOf(item['content'])) {
+      for (const note of listOf(asObject(part)?.['annotations'])) {
+        const cited = asObject(note)
+        if (cited?.['type'] !== 'container_file_citation') continue
+        add(found, cited['container_id'])
+        add(found, cited['file_id'])
+      }
+    }
+  }
+  return unique(found)
+}
+
+function add(found: Created[], id: unknown): void {
+  if (isId(id)) found.push({ id, isItself: false })
+}
+
+function listOf(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value.slice(0, CREATED_MAX) : []
+}
+
+/** Items of a response, whole or as they come. */
+function itemsOf(answer: Json): Json[] {
+  const thing = asObject(answer['response']) ?? answer
+  const all = [...listOf(thing['output']), answer['item']]
+  return all.flatMap((each): Json[] => {
+    const item = asObject(each)
+    return item === null ? [] : [item]
+  })
+}
+
+function unique(found: readonly Created[]): Created[] {
+  const byId = new Map<string, Created>()
+  for (const each of found) if (!byId.has(each.id)) byId.set(each.id, each)
+  return [...byId.values()].slice(0, CREATED_MAX)
+}
+
+/** The id at the start of an event that is too long to be held, where it stands first. */
+export function firstId(start: string): string | null {
+  const found = /"id":\s*"([A-Za-z0-9][A-Za-z0-9_-]{0,255})"/.exec(start.slice(0, 4096))
+  return found?.[1] ?? null
+}

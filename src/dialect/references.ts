@@ -1,0 +1,244 @@
+/**
+ * Ids in request bodies, of what a provider keeps: found by the names of members wherever they are, in
+ * JSON, in fields of forms and in every line of a file of requests.
+ */
+import { GovernorError } from '../errors.ts'
+import type { Reading } from '../exchange.ts'
+import type { Reference, References } from '../owned.ts'
+import { foldKey } from './json-fold.ts'
+import { KIND } from './json-tape.ts'
+import { type JsonDocument, readJson } from './json.ts'
+import { parseForm, type Part } from './multipart.ts'
+
+/** More in one body than any endpoint takes. */
+export const REFERENCES_MAX = 4096
+
+const THINGS =
+  'file|response|conversation|thread|assistant|vector_?store|container|batch|eval|run|message|upload|cached_?content'
+/** `file_id`, `vector_store_ids`, `previous_response_id`, `inputFileId` … */
+const NAME = new RegExp(`^(?:[a-z_]*_)?(?:${THINGS})_?ids?$`)
+const NAMES: ReadonlySet<string> = new Set([
+  'cachedcontent',
+  'cached_content',
+  'container',
+  'conversation',
+  'file_uri',
+  'files',
+  'fileuri',
+  'input_file',
+  'test_file',
+  'thread',
+  'training_file',
+  'validation_file',
+])
+/** Members whose object is known by its `id`. */
+const HOLDERS: ReadonlySet<string> = new Set([
+  'assistant',
+  'audio',
+  'container',
+  'conversation',
+  'file',
+  'thread',
+])
+/** Types of objects that are known by their `id`. */
+const TYPES: ReadonlySet<string> = new Set(['file_id', 'item_reference', 'container_reference'])
+/** Sources of evaluations that are what all callers of an account have had answered. */
+const EVERYBODY: ReadonlySet<string> = new Set(['logs', 'responses', 'stored_completions'])
+/** Members that providers hand back as they are, and look nothing up for. */
+const UNREAD: ReadonlySet<string> = new Set(['metadata'])
+/** Beside an id, words about it. What else stands there may be content. */
+const ABOUT: ReadonlySet<string> = new Set([
+  'context',
+  'detail',
+  'filename',
+  'format',
+  'memory_limit',
+  'media_type',
+  'name',
+  'title',
+  'ttl',
+  'type',
+])
+/** Purposes of files whose lines are requests or examples. */
+const LINES: ReadonlySet<string> = new Set(['batch', 'fine-tune', 'evals'])
+
+/** Whether a body could hold anything that `findReferences` finds; escaped names count. */
+const HINT = new RegExp(
+  `(?:${THINGS})_?ids?"|${[...NAMES, ...TYPES, ...EVERYBODY].map((name) => `"${name}"`).join('|')}` +
+    '|"(?:store|background)"|"(?:assistant|audio|file)"|\\\\u00[4-7]',
+  'i',
+)
+/** Longer bodies are read without looking for a hint first. */
+const HINT_BYTES_MAX = 64 * 1024
+const LF = 0x0a
+
+/** What is in a body without any. */
+export const NO_REFERENCES: References = {
+  named: [],
+  everybody: null,
+  stores: null,
+  isBackground: false,
+  mixed: new Set(),
+}
+
+/** Whether it is worth looking; a microsecond for an ordinary call. */
+export function mayRefer(body: Buffer, { boundary }: Pick<Reading, 'boundary'>): boolean {
+  if (body.length === 0) return false
+  if (boundary !== undefined || body.length > HINT_BYTES_MAX) return true
+  return HINT.test(body.toString('latin1'))
+}
+
+/**
+ * All that a body that was accepted refers to; yields. Throws FIELD_INVALID where it is more than
+ * `REFERENCES_MAX`, and BODY_INVALID for one that was not accepted.
+ */
+export function* findReferences(body: Buffer, reading: Reading): Generator<void, References> {
+  const finder = new Finder()
+  const { boundary, jsonDepth } = reading
+  if (boundary === undefined) finder.read(yield* readJson(body, jsonDepth), '')
+  else yield* readForm(finder, body, { boundary, jsonDepth })
+  return finder
+}
+
+function* readForm(
+  finder: Finder,
+  body: Buffer,
+  { boundary, jsonDepth }: Required<Reading>,
+): Generator<void, void> {
+  const parts = parseForm(body, boundary)
+  const textOf = ({ start, end }: Part) => body.toString('utf8', start, end)
+  const purpose = parts.find(({ name, filename }) => name === 'purpose' && filename === null)
+  const hasLines = purpose !== undefined && LINES.has(textOf(purpose))
+  for (const part of parts) {
+    const { name, filename, start, end } = part
+    const base = name.split('[')[0] ?? ''
+    if (filename === null) {
+      if (isName(foldKey(base))) finder.add(textOf(part), `/${name}`)
+    } else if (hasLines && name === 'file') {
+      yield* readLines(finder, body.subarray(start, end), jsonDepth)
+    }
+  }
+}
+
+function* readLines(finder: Finder, file: Buffer, jsonDepth: number): Generator<void, void> {
+  let line = 0
+  for (let from = 0; from < file.length;) {
+    const found = file.indexOf(LF, from)
+    const to = found === -1 ? file.length : found
+    line++
+    const bytes = file.subarray(from, to)
+    if (bytes.length > 1 && mayRefer(bytes, {})) {
+      finder.read(yield* readJson(bytes, jsonDepth), `/file/${line}`)
+      yield
+    }
+    from = to + 1
+  }
+}
+
+function isName(folded: string): boolean {
+  return NAMES.has(folded) || NAME.test(folded)
+}
+
+class Finder implements References {
+  readonly named: Reference[] = []
+  readonly mixed = new Set<string>()
+  everybody: string | null = null
+  stores: boolean | null = null
+  isBackground = false
+  /** Containers that hold more than ids, and those that hold ids, of the document that is read. */
+  readonly #mixed = new Set<number>()
+  readonly #naming = new Set<number>()
+
+  add(id: string, pointer: string): void {
+    if (id === '') return
+    if (this.named.length === REFERENCES_MAX) {
+      throw new GovernorError('FIELD_INVALID', {
+        detail: `it names more than ${REFERENCES_MAX} stored things`,
+        param: pointer,
+      })
+    }
+    this.named.push({ id, pointer })
+  }
+
+  read(doc: JsonDocument, at: string): void {
+    if (at === '') {
+      const store = doc.given(0, 'store')
+      if (store !== -1) this.stores = doc.kind(store) !== KIND.FALSE
+      const background = doc.given(0, 'background')
+      this.isBackground = background !== -1 && doc.kind(background) === KIND.TRUE
+    }
+    this.#mixed.clear()
+    this.#naming.clear()
+    for (let node = 0; node < doc.count;) {
+      node = doc.kind(node) === KIND.KEY ? this.#member(doc, node, at) : node + 1
+    }
+    for (const node of this.#naming) {
+      if (this.#mixed.has(node)) this.mixed.add(`${at}${doc.pointer(node)}`)
+    }
+  }
+
+  /** Looks at one member; returns the node to go on with. */
+  #member(doc: JsonDocument, key: number, at: string): number {
+    const name = foldKey(doc.word(key))
+    const value = key + 1
+    if (UNREAD.has(name) || isArguments(doc, key)) return doc.next(value)
+    if (doc.kind(value) === KIND.STRING) this.#text(doc, key, { name, at })
+    else if (doc.kind(value) === KIND.ARRAY) this.#array(doc, value, { isIds: isName(name), at })
+    return key + 1
+  }
+
+  #array(doc: JsonDocument, array: number, { isIds, at }: { isIds: boolean; at: string }): void {
+    for (const child of doc.children(array)) {
+      if (doc.kind(child) !== KIND.STRING) continue
+      if (isIds) this.#add(doc, child, at)
+      else return note(this.#mixed, doc, child)
+    }
+  }
+
+  #text(doc: JsonDocument, key: number, { name, at }: { name: string; at: string }): void {
+    const value = key + 1
+    if (isName(name) || (name === 'id' && isKnownById(doc, doc.parent(key)))) {
+      return this.#add(doc, value, at)
+    }
+    if (name === 'type' && EVERYBODY.has(doc.word(value)) && isSource(doc, doc.parent(key))) {
+      this.everybody ??= `${at}${doc.pointer(value)}`
+    }
+    if (!ABOUT.has(name)) note(this.#mixed, doc, value)
+  }
+
+  #add(doc: JsonDocument, node: number, at: string): void {
+    this.add(doc.copy(node), `${at}${doc.pointer(node)}`)
+    note(this.#naming, doc, node)
+  }
+}
+
+/** Adds all that holds `node`, but for the root. */
+function note(nodes: Set<number>, doc: JsonDocument, node: number): void {
+  for (let holder = doc.parent(node); holder > 0 && !nodes.has(holder);) {
+    nodes.add(holder)
+    holder = doc.parent(holder)
+  }
+}
+
+/** Arguments of a tool are the caller's own JSON. */
+function isArguments(doc: JsonDocument, key: number): boolean {
+  if (!doc.isKey(key, 'input') || doc.kind(key + 1) !== KIND.OBJECT) return false
+  const type = doc.given(doc.parent(key), 'type')
+  return type !== -1 && doc.kind(type) === KIND.STRING && doc.word(type).endsWith('tool_use')
+}
+
+function isKnownById(doc: JsonDocument, object: number): boolean {
+  const type = doc.given(object, 'type')
+  if (type !== -1 && doc.kind(type) === KIND.STRING && TYPES.has(doc.word(type))) return true
+  return HOLDERS.has(holderOf(doc, object))
+}
+
+/** The folded name of the member whose value `object` is. */
+function holderOf(doc: JsonDocument, object: number): string {
+  const holder = object > 0 && doc.kind(object - 1) === KIND.KEY ? object - 1 : -1
+  return holder === -1 ? '' : foldKey(doc.word(holder))
+}
+
+function isSource(doc: JsonDocument, object: number): boolean {
+  return ['source', 'data_source'].includes(holderOf(doc, object))
+}

@@ -1,0 +1,141 @@
+import type { Pool } from 'pg'
+
+import { every, monotonicMs } from '../clock.ts'
+import {
+  AWAY,
+  FULL,
+  type Owned,
+  type OwnerBounds,
+  type OwnerStore,
+  SWEEP_MS,
+  SWEPT_MAX,
+  within,
+} from './store.ts'
+
+interface Row {
+  readonly id: string
+  readonly tenant: string
+  readonly origin: string
+  readonly awaited: boolean
+}
+
+/** What the table is counted for again, at the earliest; it costs the server a scan of its index. */
+const COUNT_MS = 10 * 60_000
+
+/**
+ * Ownership in the table `governor.owned` of PostgreSQL, shared by all sidecars that name it. A record
+ * is committed when `claim` resolves. Times are those of the server.
+ */
+export class PostgresOwners implements OwnerStore {
+  readonly #pool: Pool
+  readonly #bounds: OwnerBounds
+  readonly #stopSweeping: () => void
+  #isAway = false
+  #records = 0
+  #countedAtMs = Number.NEGATIVE_INFINITY
+
+  private constructor(pool: Pool, bounds: OwnerBounds) {
+    this.#pool = pool
+    this.#bounds = bounds
+    this.#stopSweeping = every(SWEEP_MS, () => void this.sweep())
+  }
+
+  /** Takes over `pool`. A database that cannot be reached now may be there when it is needed. */
+  static async open(pool: Pool, bounds: OwnerBounds): Promise<PostgresOwners> {
+    const store = new PostgresOwners(pool, bounds)
+    await store.sweep()
+    return store
+  }
+
+  get fault(): string | null {
+    if (this.#isAway) return AWAY
+    return this.#records >= this.#bounds.recordsMax ? FULL : null
+  }
+
+  async find(ids: readonly string[]): Promise<ReadonlyMap<string, Owned>> {
+    const rows = await this.#query<Row>(
+      `SELECT id, tenant, origin, awaited FROM governor.owned
+        WHERE id = ANY($1::text[]) AND created_at > now() - $2 * interval '1 ms'`,
+      [ids, this.#bounds.expiresMs],
+    )
+    return new Map(
+      rows.map(({ id, tenant, origin, awaited }) => {
+        return [id, { id, tenant, origin, isAwaited: awaited }]
+      }),
+    )
+  }
+
+  async claim(claims: readonly Owned[]): Promise<readonly string[]> {
+    const rows = await this.#query<{ readonly id: string }>(
+      `WITH given AS (
+          SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::boolean[])
+            AS given (id, tenant, origin, awaited)
+        ), made AS (
+          INSERT INTO governor.owned (id, tenant, origin, awaited)
+            SELECT id, tenant, origin, awaited FROM given ORDER BY id
+            ON CONFLICT (id) DO UPDATE SET id = excluded.id
+            RETURNING id, tenant
+        )
+        SELECT made.id FROM made JOIN given USING (id) WHERE made.tenant <> given.tenant`,
+      [
+        claims.map(({ id }) => id),
+        claims.map(({ tenant }) => tenant),
+        claims.map(({ origin }) => origin),
+        claims.map(({ isAwaited }) => isAwaited),
+      ],
+    )
+    this.#records += claims.length
+    return rows.map(({ id }) => id)
+  }
+
+  async settle(id: string): Promise<boolean> {
+    const rows = await this.#query(
+      'UPDATE governor.owned SET awaited = false WHERE id = $1 AND awaited RETURNING id',
+      [id],
+    )
+    return rows.length === 1
+  }
+
+  async forget(id: string, tenant: string): Promise<void> {
+    await this.#query('DELETE FROM governor.owned WHERE id = $1 AND tenant = $2', [id, tenant])
+  }
+
+  async close(): Promise<void> {
+    this.#stopSweeping()
+    await this.#pool.end().catch(() => {})
+  }
+
+  async sweep(): Promise<void> {
+    try {
+      await this.#query(
+        `DELETE FROM governor.owned WHERE id IN (SELECT id FROM governor.owned
+          WHERE created_at <= now() - $1 * interval '1 ms' LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+        [this.#bounds.expiresMs, SWEPT_MAX],
+      )
+      const dueMs = this.fault === FULL ? SWEEP_MS : COUNT_MS
+      if (monotonicMs() - this.#countedAtMs < dueMs) return
+      const [row] = await this.#query<{ readonly count: string }>(
+        'SELECT count(*) AS count FROM governor.owned',
+        [],
+      )
+      this.#records = Number(row?.count ?? 0)
+      this.#countedAtMs = monotonicMs()
+    } catch {
+      // `#query` has noted it; what is asked next says so.
+    }
+  }
+
+  async #query<Found extends object>(text: string, values: readonly unknown[]): Promise<Found[]> {
+    try {
+      const { rows } = await within(
+        this.#bounds.timeoutMs,
+        this.#pool.query<Found>(text, [...values]),
+      )
+      this.#isAway = false
+      return rows
+    } catch (error) {
+      this.#isAway = true
+      throw error
+    }
+  }
+}

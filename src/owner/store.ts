@@ -1,0 +1,67 @@
+/** Who created what a provider keeps: the one table that all sidecars of a provider's account share. */
+
+/** A thing of a tenant, as it was written down before its id left. */
+export interface Owned {
+  /** As the provider named it. */
+  readonly id: string
+  readonly tenant: string
+  /** Request id of the call that created it. */
+  readonly origin: string
+  /** What it produces comes later and was not charged yet: a background response, a batch. */
+  readonly isAwaited: boolean
+}
+
+/**
+ * Where ownership is kept. Every method rejects with an Error when the store cannot be asked in time;
+ * nothing is ever answered from what was true before.
+ */
+export interface OwnerStore {
+  /** Those of `ids` that anybody owns, by id. Expired ones are nobody's. */
+  find(ids: readonly string[]): Promise<ReadonlyMap<string, Owned>>
+  /**
+   * Resolves once all are durable; with the ids that another tenant owns already, which stay its own. An id
+   * of the same tenant stays as it was.
+   */
+  claim(claims: readonly Owned[], nowMs: number): Promise<readonly string[]>
+  /** Notes that what it produced is charged; true for the one that came first. */
+  settle(id: string): Promise<boolean>
+  /** Forgets a thing that is gone; only where `tenant` owns it. */
+  forget(id: string, tenant: string): Promise<void>
+  /** Why nothing can be created now, in words for a client; null when all is well. */
+  readonly fault: string | null
+  /** Removes what has expired and finds out anew whether there is a fault. Never rejects. */
+  sweep(): Promise<void>
+  close(): Promise<void>
+}
+
+/** The bounds of a store. */
+export interface OwnerBounds {
+  /** Records beyond which nothing new is written. */
+  readonly recordsMax: number
+  /** How long a record counts. */
+  readonly expiresMs: number
+  /** The longest wait for an answer of the store. */
+  readonly timeoutMs: number
+}
+
+/** Words of `fault` for a store that has as many records as it may have. */
+export const FULL = 'the store of owners is full'
+/** Words of `fault` for a store that did not answer. */
+export const AWAY = 'the store of owners cannot be reached'
+/** How often expired records are removed and the rest are counted. */
+export const SWEEP_MS = 60_000
+/** Expired records removed in one go. */
+export const SWEPT_MAX = 10_000
+
+/** Settles as `work`, or rejects after `timeoutMs`. */
+export async function within<Result>(timeoutMs: number, work: Promise<Result>): Promise<Result> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer after ${timeoutMs} ms`)), timeoutMs)
+  })
+  try {
+    return await Promise.race([work, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}

@@ -1,0 +1,38 @@
+import { checkSchema, openPool, postgresMessage } from './audit/postgres.ts'
+import type { Snapshot } from './config/snapshot.ts'
+import type { Log } from './log.ts'
+import type { OwnerStore } from './owner/store.ts'
+
+/**
+ * Opens the store of who owns what providers keep; null where nobody asked for one. Rejects with an Error
+ * where its file cannot be used or its database was not migrated; one that cannot be reached now is asked
+ * again by every call that needs it.
+ */
+export async function openOwners(
+  { ownership, timeouts }: Snapshot,
+  log: Log,
+): Promise<OwnerStore | null> {
+  if (ownership.store === 'off') return null
+  const { recordsMax, expiresMs } = ownership
+  const bounds = { recordsMax, expiresMs, timeoutMs: timeouts.commitMs }
+  // Neither is loaded by the many that run without.
+  if (ownership.store === 'embedded') {
+    const { EmbeddedOwners } = await import('./owner/embedded.ts')
+    return EmbeddedOwners.open(ownership.path, bounds)
+  }
+  const { PostgresOwners } = await import('./owner/postgres.ts')
+  const pool = openPool(ownership.url, timeouts.commitMs)
+  const store = await PostgresOwners.open(pool, bounds)
+  try {
+    if (store.fault === null) return store
+    await checkSchema(pool)
+  } catch (error) {
+    const why = postgresMessage(error)
+    if (/run governor migrate|newer Governor/.test(why)) {
+      await store.close()
+      throw new Error(`ownership: ${why}`, { cause: error })
+    }
+    log.error({ why }, 'The store of owners cannot be reached: what needs it is refused')
+  }
+  return store
+}

@@ -1,0 +1,212 @@
+import t from 'tap'
+
+import { migrate } from '../../src/audit/migrate.ts'
+import { chat } from '../support/client.ts'
+import { FakeAccount } from '../support/fake-account.ts'
+import { answer, FakeUpstream, stream } from '../support/fake-upstream.ts'
+import { startPostgres } from '../support/postgres.ts'
+import { configText, InProcess, startGovernor } from '../support/start-governor.ts'
+import { until } from '../support/until.ts'
+
+/**
+ * Goal: what a tenant keeps at a provider is its own, although all of them share the provider's account.
+ * Method: an account that shows everything to everybody, and two tenants with keys.
+ */
+
+const POLICIES = `
+  - { id: all, allow: {} }
+  - { id: codename, deny: { input: { matches: 'zeus' } } }`
+
+async function start(t: Tap, ownership = 'embedded') {
+  const account = new FakeAccount()
+  const upstream = await FakeUpstream.start(t, account.behaviour)
+  const site = await startGovernor(t, { upstream: upstream.url, policies: POLICIES, ownership })
+  const other = await site.createKey('other', [], 'globex')
+  return { account, upstream, site, other }
+}
+type Tap = Parameters<typeof startGovernor>[0]
+
+t.test('a response is read and deleted by its own tenant alone', async (t) => {
+  const { upstream, site, other } = await start(t)
+  const made = await site.send({ path: '/v1/responses', body: { model: 'gpt-4o', input: 'hi' } })
+  t.equal(made.status, 200)
+  const path = `/v1/responses/${String(made.json['id'])}`
+  const before = upstream.received.length
+  const answers = []
+  for (const name of [path, `${path}x`]) {
+    for (const method of ['GET', 'DELETE']) {
+      answers.push(await site.send({ method, path: name, key: other }))
+    }
+  }
+  for (const { status, headers, json } of answers) {
+    t.equal(status, 404)
+    t.equal(headers['x-governor-code'], 'STORED_UNKNOWN')
+    t.strictSame(json, answers[0]!.json, 'nobody learns whether it is there')
+  }
+  t.equal(upstream.received.length, before, 'the provider was not asked')
+  const own = await site.send({ method: 'GET', path })
+  t.equal(own.status, 200)
+  const id = String(own.headers['x-governor-request-id'])
+  const [entry] = await site.entriesOf(id, 2)
+  t.equal(entry!.body['origin'], made.headers['x-governor-request-id'])
+  t.equal((await site.send({ method: 'DELETE', path })).status, 200)
+  t.equal((await site.send({ method: 'GET', path })).status, 404, 'and then it is nobody’s')
+})
+
+t.test('a reference to an own thing counts as inspected; to another’s it is 404', async (t) => {
+  const { site, other, upstream } = await start(t)
+  const made = await site.send({ path: '/v1/responses', body: { model: 'gpt-4o', input: 'hi' } })
+  const body = { model: 'gpt-4o', input: 'go on', previous_response_id: made.json['id'] }
+  t.equal((await site.send({ path: '/v1/responses', body })).status, 200)
+  const before = upstream.received.length
+  const others = await site.send({ path: '/v1/responses', body, key: other })
+  const nobodys = await site.send({
+    path: '/v1/responses',
+    body: { ...body, previous_response_id: 'resp_nobody' },
+    key: other,
+  })
+  t.equal(others.status, 403, 'a policy on texts refuses what it cannot read')
+  t.strictSame(others.json, nobodys.json, 'whoever has it')
+  t.equal(upstream.received.length, before)
+})
+
+t.test('a list shows what is the tenant’s own, page after page', async (t) => {
+  const { account, site, other } = await start(t)
+  const own: unknown[] = []
+  for (let count = 0; count < 3; count++) {
+    for (let more = 0; more < 25; more++) account.make('/v1/vector_stores')
+    const made = await site.send({ path: '/v1/vector_stores', body: { name: 'mine' } })
+    own.push(made.json['id'])
+  }
+  const seen: unknown[] = []
+  for (let after = ''; ;) {
+    const query = after === '' ? '' : `&after=${after}`
+    const page = await site.send({ method: 'GET', path: `/v1/vector_stores?limit=10${query}` })
+    t.equal(page.status, 200)
+    t.match(page.headers, { 'x-governor-changed': 'stored' })
+    const data = page.json['data'] as { id: string }[]
+    seen.push(...data.map(({ id }) => id))
+    t.equal(page.json['first_id'], data[0]?.id ?? null)
+    t.equal(page.json['last_id'], data.at(-1)?.id ?? null)
+    if (page.json['has_more'] !== true) break
+    after = data.at(-1)!.id
+  }
+  t.strictSame(seen, own)
+  const empty = await site.send({ method: 'GET', path: '/v1/vector_stores', key: other })
+  t.match(empty.json, { data: [], has_more: false, first_id: null, last_id: null })
+})
+
+t.test('an id of a stream is written down before the client sees it', async (t) => {
+  const { site, other, upstream } = await start(t)
+  const stages = ['created', 'in_progress', 'completed']
+  const events = stages.map((stage) => {
+    const response = { id: 'resp_streamed', status: stage, output: [{ id: 'msg_1', content: [] }] }
+    return `data: ${JSON.stringify({ type: `response.${stage}`, response })}\n\n`
+  })
+  upstream.behaviour = stream(events)
+  const body = { model: 'gpt-4o', input: 'hi', stream: true }
+  const streamed = await site.send({ path: '/v1/responses', body })
+  t.equal(streamed.text, events.join(''), 'byte for byte')
+  const path = '/v1/responses/resp_streamed'
+  upstream.behaviour = answer({ id: 'resp_streamed' })
+  t.equal((await site.send({ method: 'GET', path })).status, 200)
+  t.equal((await site.send({ method: 'GET', path, key: other })).status, 404)
+  upstream.behaviour = stream(events)
+  const repeated = await site.send({ path: '/v1/responses', body, key: other })
+  t.equal(repeated.status, 502, 'an answer that a provider repeats for another tenant')
+  t.notOk(repeated.text.includes('resp_streamed'))
+})
+
+t.test('what is not kept is nobody’s, and costs nothing', async (t) => {
+  const { site, upstream } = await start(t)
+  upstream.behaviour = answer({ id: 'resp_passing', store: false, output: [] })
+  const body = { model: 'gpt-4o', input: 'hi', store: false }
+  t.equal((await site.send({ path: '/v1/responses', body })).status, 200)
+  t.equal((await site.send({ method: 'GET', path: '/v1/responses/resp_passing' })).status, 404)
+})
+
+t.test('an answer cannot make a tenant the owner of what it only hands back', async (t) => {
+  const { site, upstream } = await start(t)
+  const body = { file_id: 'file-strange' }
+  const path = '/v1/vector_stores'
+  const made = await site.send({ path, body: { name: 'mine' } })
+  const store = `${path}/${String(made.json['id'])}`
+  const metadata = { output_file_id: 'file-strange', container_id: 'cntr_strange' }
+  upstream.behaviour = answer({ id: 'file-strange', metadata, file_id: 'file-strange' })
+  t.equal((await site.send({ path: `${store}/files`, body })).status, 403, 'nobody knows that file')
+  for (const id of ['file-strange', 'cntr_strange']) {
+    const kind = id.startsWith('file') ? 'files' : 'containers'
+    t.equal((await site.send({ method: 'GET', path: `/v1/${kind}/${id}` })).status, 404)
+  }
+})
+
+t.test('ids outlive a restart', async (t) => {
+  const { site } = await start(t)
+  const made = await site.send({ path: '/v1/responses', body: { model: 'gpt-4o', input: 'hi' } })
+  await site.governor.stop(0)
+  await site.open()
+  const path = `/v1/responses/${String(made.json['id'])}`
+  t.equal((await site.send({ method: 'GET', path })).status, 200)
+})
+
+t.test('tenants that nobody chose to keep apart cannot reach what is kept', async (t) => {
+  const account = new FakeAccount()
+  const upstream = await FakeUpstream.start(t, account.behaviour)
+  const site = await startGovernor(t, {
+    upstream: upstream.url,
+    policies: '[{ id: a, allow: {} }]',
+  })
+  const kept = account.make('/v1/files')
+  const path = `/v1/files/${kept.id}`
+  t.equal((await site.send({ method: 'GET', path })).status, 200, 'one tenant is alone')
+  const key = await site.createKey('other', [], 'globex')
+  const body = { model: 'gpt-4o', input: 'hi' }
+  const naming = { ...body, previous_response_id: 'resp_1' }
+  const refused = await until('the second tenant to be noticed', async () => {
+    const all = [
+      await site.send({ method: 'GET', path, key }),
+      await site.send({ method: 'GET', path: '/v1/files', key }),
+      await site.send({ path: '/v1/responses', body: naming, key }),
+    ]
+    return all.every(({ status }) => status === 403) ? all : null
+  })
+  for (const each of refused) t.equal(each.headers['x-governor-code'], 'OWNERSHIP_UNCHOSEN')
+  t.equal((await site.send({ path: '/v1/responses', body, key })).status, 200)
+})
+
+t.test('a store that is gone refuses with 503 what needs it, and nothing else', async (t) => {
+  const postgres = await startPostgres(t)
+  await migrate(postgres.url, Date.UTC(2026, 10, 1))
+  const account = new FakeAccount()
+  const upstream = await FakeUpstream.start(t, account.behaviour)
+  const directory = t.testdir({ url: postgres.url })
+  const sections = { upstream: upstream.url, policies: '[{ id: a, allow: {} }]' }
+  const ownership = '{ store: postgres, postgres_file: url }'
+  const site = new InProcess(directory, configText({ ...sections, ownership }))
+  site.key = await site.createKey()
+  await site.open()
+  t.teardown(() => site.governor.stop(0))
+  const create = { path: '/v1/responses', body: { model: 'gpt-4o', input: 'hi' } }
+  const made = await site.send(create)
+  t.equal(made.status, 200)
+  const path = `/v1/responses/${String(made.json['id'])}`
+  await postgres.kill()
+  const naming = { ...create.body, previous_response_id: made.json['id'] }
+  const asked = [
+    { method: 'GET', path },
+    { method: 'GET', path: '/v1/files' },
+    { path: '/v1/responses', body: naming },
+    create,
+    { ...create, body: { ...create.body, stream: true } },
+  ]
+  for (const each of asked) {
+    const refused = await site.send(each)
+    t.equal(refused.status, 503, JSON.stringify(each))
+    t.match(refused.headers, { 'x-governor-code': 'OWNERSHIP_UNAVAILABLE', 'retry-after': '1' })
+    t.notMatch(refused.text, /resp_0/, 'no id leaves that nobody wrote down')
+  }
+  t.equal((await site.send({ body: chat('hi') })).status, 200, 'what keeps nothing goes on')
+  await postgres.start()
+  await until('the store to be used again', async () => (await site.send(create)).status === 200)
+  t.equal((await site.send({ method: 'GET', path })).status, 200)
+})

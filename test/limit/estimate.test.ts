@@ -1,0 +1,43 @@
+import t from 'tap'
+
+import { estimateTokens } from '../../src/limit/estimate.ts'
+
+function estimate(text: string, uninspectable = 0): number {
+  const kinds = Array.from({ length: uninspectable }, () => {
+    return { kind: 'image', pointer: '' } as const
+  })
+  const texts = { values: ['user', 'content', text], pointer: () => '' }
+  return estimateTokens({ texts, inputChars: text.length, uninspectable: kinds })
+}
+
+/** Characters a token of o200k covers, as measured elsewhere on 100 KB of each. */
+for (const [what, text, charsPerToken] of [
+  ['English', 'The quick brown fox jumps over the lazy dog, and then it sleeps. '.repeat(50), 5.2],
+  ['TypeScript', 'const found = list.map(({ id }) => names[id] ?? null)\n'.repeat(50), 3.2],
+  ['JSON', '{"id":17,"name":"ada","tags":["x","y"],"at":"2026-11-21"},'.repeat(50), 2.6],
+  ['Chinese', '人工智能正在改变我们的生活方式'.repeat(50), 1.5],
+  ['base64', 'qK8fZ0bT1xYpR7wLmN3cVd5eHjSgUa2iO9tQ+/kX'.repeat(50), 1.4],
+] as const) {
+  t.test(`estimateTokens() is within 60 % above and 15 % below for ${what}`, async (t) => {
+    const real = text.length / charsPerToken
+    const ratio = estimate(text) / real
+    t.ok(ratio > 0.85 && ratio < 1.6, `${ratio.toFixed(2)} × real`)
+  })
+}
+
+t.test('estimateTokens() of nothing is not nothing', async (t) => {
+  t.ok(estimate('') >= 1)
+  t.ok(estimate('', 2) > 2_000, 'what cannot be read counts')
+})
+
+t.test('estimateTokens() looks at a bounded part, and is not low for the rest', async (t) => {
+  const hidden = 'a '.repeat(200_000) + '人'.repeat(1_000_000)
+  t.ok(estimate(hidden) >= 500_000)
+})
+
+t.test('estimateTokens() takes time in proportion to the text', async (t) => {
+  // A tokenizer needs 40 s for this; a hundredth of that is far more than any machine takes here.
+  const began = performance.now()
+  estimate('a'.repeat(4_000_000))
+  t.ok(performance.now() - began < 400)
+})
