@@ -124,6 +124,10 @@ function stateMetrics(make: Maker) {
       'audit_dead_letters_total',
       'Entries Postgres could keep only as bytes',
     ),
+    auditBytes: make.gauge(
+      'audit_bytes',
+      'Bytes the log takes; calls are refused at audit.local_max',
+    ),
     auditLost: make.counter('audit_lost_total', 'Entries that could not be written'),
     cacheRequests: make.counter('cache_requests_total', 'Look-ups in a bounded cache', [
       'cache',

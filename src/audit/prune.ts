@@ -12,6 +12,7 @@ import type { ShippedTo } from './shipped-to.ts'
 /** Rows a transaction removes: a sidecar's commit waits for no longer than one of them. */
 const ROWS_A_DELETE = 1_000
 const BUSY_MS = 5_000
+const TRUNCATE_MS = 250
 /** Chains one entry `retention` names. */
 const CHAINS_AN_ENTRY = 500
 const KEPT = "('checkpoint', 'retention', 'redaction')"
@@ -51,10 +52,9 @@ export function pruneLog(
   olderThanMs: number,
   shippedTo: ShippedTo = () => Number.MAX_SAFE_INTEGER,
 ): Pruned {
-  const candidates = epochFiles(path)
-    .flatMap((file) => candidatesOf(file.path, olderThanMs))
-    // The last one that was shipped stays: shipping finds its place by it.
-    .filter(({ writer_id, epoch, to }) => to < shippedTo(writer_id, epoch))
+  const candidates = epochFiles(path).flatMap((file) => {
+    return candidatesOf(file.path, olderThanMs, shippedTo)
+  })
   if (candidates.length === 0) return { entries: 0, chains: 0, shrunk: false }
   const entries = []
   for (let at = 0; at < candidates.length; at += CHAINS_AN_ENTRY) {
@@ -74,7 +74,7 @@ export function pruneLog(
   }
 }
 
-function candidatesOf(file: string, olderThanMs: number): Candidate[] {
+function candidatesOf(file: string, olderThanMs: number, shippedTo: ShippedTo): Candidate[] {
   const db = openForReading(file)
   try {
     const chains = db
@@ -83,7 +83,10 @@ function candidatesOf(file: string, olderThanMs: number): Candidate[] {
       )
       .all()
     return chains
-      .map((chain) => candidateOf(db, chain, olderThanMs))
+      .map((chain) => {
+        const shipped = shippedTo(chain.writer_id.toString('hex'), chain.epoch)
+        return candidateOf(db, chain, { olderThanMs, shipped })
+      })
       .filter((candidate) => candidate !== null)
       .map((candidate) => ({ ...candidate, file }))
   } finally {
@@ -95,10 +98,12 @@ function candidatesOf(file: string, olderThanMs: number): Candidate[] {
 function candidateOf(
   db: Database.Database,
   chain: ChainRow,
-  olderThanMs: number,
+  { olderThanMs, shipped }: { readonly olderThanMs: number; readonly shipped: number },
 ): Omit<Candidate, 'file'> | null {
   // A crash now would be recovered from the mark on; what lies behind it is still needed.
-  const seqMax = chain.state === 'open' ? chain.marked_seq : Number.MAX_SAFE_INTEGER
+  const needed = chain.state === 'open' ? chain.marked_seq : Number.MAX_SAFE_INTEGER
+  // The last one that was shipped stays: shipping finds its place by it.
+  const seqMax = Math.min(needed, shipped)
   const checkpoint = db
     .prepare<[number, number, number], number | null>(
       `SELECT max(seq) FROM entries WHERE kind IN ${KEPT} AND kind = 'checkpoint'
@@ -147,9 +152,13 @@ function remove({ file, chain, to }: Candidate): void {
     })
     for (let from = 2; from <= to; from += ROWS_A_DELETE) {
       removeStep.immediate(from, Math.min(to, from + ROWS_A_DELETE - 1))
+      // What is overwritten goes through the write-ahead log, which would grow to the size of all of it.
+      db.pragma('wal_checkpoint(PASSIVE)')
     }
     if (besides.includes('content')) db.transaction(dropUnusedKeys).immediate(db, true)
-    db.pragma('wal_checkpoint(PASSIVE)')
+    // Its file would stay as large as what was deleted; a sidecar's commit waits no longer than this.
+    db.pragma(`busy_timeout = ${TRUNCATE_MS}`)
+    db.pragma('wal_checkpoint(TRUNCATE)')
   } finally {
     db.close()
   }

@@ -17,6 +17,7 @@ import {
 import { ExceptionFold } from './exception-fold.ts'
 import { Fold, type FoldedEntry } from './fold.ts'
 import { Kept } from './kept.ts'
+import { SOFT_SHARE } from './make-room.ts'
 import { commitPersonal, type Committed, subjectOf, withCommitments } from './personal.ts'
 import { Publisher } from './publish.ts'
 import { scanCalls } from './query.ts'
@@ -42,6 +43,8 @@ interface Opened {
 
 /** With what `Fold` waits itself, folded refusals reach the log within a second. */
 const FOLD_MS = 200
+/** Below this part of `audit.local_max` the log is not nearly full any more. */
+const WELL_SHARE = 0.7
 
 /**
  * What the pipeline knows of the audit: a decision before a call is forwarded or refused, an outcome
@@ -62,6 +65,7 @@ export class Recorder {
   /** Of the snapshots that the log was told of last; calls under way may have begun with another. */
   readonly #digests = { live: '', candidate: '' }
   #lostSeen = 0
+  #isNearlyFull = false
 
   private constructor({ wal, publisher, shipping, options }: Opened) {
     const { audit, timeouts } = options.snapshot
@@ -77,6 +81,7 @@ export class Recorder {
       this.#queueFolded(this.#fold.due(nowMs))
       this.#queueFolded(this.#exceptions.due(nowMs))
       this.#unrecorded.tell(this.healthy && !this.full)
+      this.#watchSize(options.log)
     })
   }
 
@@ -102,7 +107,9 @@ export class Recorder {
         log.fatal({ err: error }, 'The audit thread died; nothing can be recorded any more'),
     })
     if (ship !== null) {
-      shipping = Shipping.start({ path, sink: ship, writerId: wal.writerId, metrics, log })
+      const { writerId } = wal
+      const more = { localBytesMax, version, metrics, log }
+      shipping = Shipping.start({ path, sink: ship, writerId, ...more })
     }
     return new Recorder({ wal, publisher, shipping, options })
   }
@@ -222,8 +229,20 @@ export class Recorder {
     countCall(this.#metrics, trail, nowMs)
   }
 
+  /** Says once that the log is nearly full, and again when it was not for a while. */
+  #watchSize(log: Log): void {
+    const { fileBytes } = this.#wal.stats
+    const localBytesMax = this.#localBytesMax
+    if (fileBytes < localBytesMax * WELL_SHARE) this.#isNearlyFull = false
+    if (this.#isNearlyFull || fileBytes < localBytesMax * SOFT_SHARE) return
+    this.#isNearlyFull = true
+    const said = 'The audit log nears audit.local_max, where no call can be recorded'
+    log.warn({ bytes: fileBytes, local_max: localBytesMax }, said)
+  }
+
   /** Brings gauges up to date before a scrape. */
   gauges(): void {
+    this.#metrics.auditBytes.set(this.#wal.stats.fileBytes)
     const lost = Math.max(this.#lostSeen, this.#unrecorded.total)
     this.#metrics.auditLost.inc(lost - this.#lostSeen)
     this.#lostSeen = lost

@@ -27,22 +27,25 @@ interface EntryRow {
 }
 
 const ROWS_A_READ = 1_000
+/** A command appends for a moment; one that began so long ago, and has not closed its chain, was killed. */
+const COMMAND_US = 60_000_000
 
 /**
  * Finds what former sidecars left open and marks their chains as recovered. Runs inside the
  * caller's transaction, which also appends the outcomes: killed at any point, all of it happens
  * again or none. Reads only what was appended since a chain's last mark, so a file of millions of
- * entries costs a few thousand.
+ * entries costs a few thousand. The ends of commands that were killed are named with them, so that they are
+ * attested; `nowUs` is the wall clock, µs since 1970.
  */
-export function recoverChains(db: Database): Leftover {
+export function recoverChains(db: Database, nowUs: number): Leftover {
   const heads: Head[] = []
   const openCalls: string[] = []
   const chains = db
-    .prepare<[], ChainRow>(
+    .prepare<[number], ChainRow>(
       `SELECT id, writer_id, epoch, marked_seq, open_calls FROM chains
-       WHERE state = 'open' AND role = 'run' ORDER BY id`,
+       WHERE state = 'open' AND (role = 'run' OR opened_at < ?) ORDER BY id`,
     )
-    .all()
+    .all(nowUs - COMMAND_US)
   for (const chain of chains) {
     const { open, head } = readChain(db, chain)
     openCalls.push(...open)

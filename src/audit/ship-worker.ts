@@ -1,11 +1,13 @@
 import { parentPort, workerData } from 'node:worker_threads'
 
-import { monotonicMs } from '../clock.ts'
+import { monotonicMs, wallMs } from '../clock.ts'
 import type { ShipConfig } from '../config/snapshot.ts'
+import { logBytes, makeRoom, SOFT_SHARE } from './make-room.ts'
 import { postgresMessage } from './postgres.ts'
 import { backoffMs } from './ship-backoff.ts'
 import type { Sink } from './ship-types.ts'
 import type { ShipOrder, ShipState, ShipWord } from './ship.ts'
+import { shippedTo } from './shipped-to.ts'
 import { Shipper } from './shipper.ts'
 import { openSink } from './sink.ts'
 
@@ -21,10 +23,18 @@ export interface ShipWorkerOptions {
   readonly sink: ShipConfig
   /** Hex: the writer whose progress is told. */
   readonly writer: string
+  /** `audit.local_max`. */
+  readonly localBytesMax: number
+  /** Governor's, for the entry that says what was removed. */
+  readonly version: string
 }
 
 /** How often a log that was shipped to its end is looked at again. */
 const LOOK_MS = 250
+/** How often the size of the log is looked at. */
+const ROOM_MS = 2_000
+/** How much later when nothing could be removed: to find that out reads the whole log. */
+const IN_VAIN_MS = 60_000
 /** While the place is away: how often what waits is counted. */
 const COUNT_MS = 1_000
 
@@ -37,6 +47,7 @@ let wake: (() => void) | null = null
 /** Told of something new since the last step began. */
 let woken = false
 let told = ''
+let roomMs = -Infinity
 const own = { epoch: 0, seq: 0, forked: false }
 
 const shipper = newShipper()
@@ -126,6 +137,24 @@ async function useNext(): Promise<void> {
   shipper.forget()
 }
 
+/** Near `audit.local_max` entries that have arrived make room for others. */
+async function clear(more: boolean): Promise<void> {
+  const { path, version, localBytesMax } = options
+  if (monotonicMs() - roomMs < ROOM_MS) return
+  roomMs = monotonicMs()
+  try {
+    if (logBytes(path) < localBytesMax * SOFT_SHARE) return
+    const shipped = await shippedTo(path, opened())
+    const room = makeRoom({ path, version, bytesMax: localBytesMax }, shipped, wallMs())
+    if (room.entries > 0) say({ kind: 'room', room })
+    // While there is more to ship, there will be more to remove.
+    else if (!more) roomMs += IN_VAIN_MS
+  } catch (error) {
+    roomMs += IN_VAIN_MS
+    say({ kind: 'no room', why: postgresMessage(error) })
+  }
+}
+
 async function serve(): Promise<void> {
   let failures = 0
   let checked = false
@@ -138,6 +167,7 @@ async function serve(): Promise<void> {
       const more = await shipper.step()
       failures = 0
       tell(null)
+      await clear(more)
       if (more) continue
       if (orders.draining) break
       await rest(LOOK_MS)

@@ -3,6 +3,7 @@ import { Worker } from 'node:worker_threads'
 import type { ShipConfig } from '../config/snapshot.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
+import type { Room } from './make-room.ts'
 import type { ShipWorkerOptions } from './ship-worker.ts'
 import type { Fork } from './shipper.ts'
 import { sinkName } from './sink-name.ts'
@@ -28,6 +29,9 @@ export type ShipWord =
   | { readonly kind: 'state'; readonly state: ShipState }
   | { readonly kind: 'fork'; readonly fork: Fork }
   | { readonly kind: 'dead'; readonly entries: number }
+  /** Shipped entries were removed, or could not be. */
+  | { readonly kind: 'room'; readonly room: Room }
+  | { readonly kind: 'no room'; readonly why: string }
 
 /** What it is told. */
 export type ShipOrder =
@@ -40,6 +44,9 @@ export interface ShippingOptions {
   readonly sink: ShipConfig
   /** 16 bytes: the writer of this process. */
   readonly writerId: Uint8Array
+  /** `audit.local_max`: near it shipped entries are removed. */
+  readonly localBytesMax: number
+  readonly version: string
   readonly metrics: Metrics
   readonly log: Log
 }
@@ -88,6 +95,8 @@ export class Shipping {
       path: options.path,
       sink: options.sink,
       writer: Buffer.from(options.writerId).toString('hex'),
+      localBytesMax: options.localBytesMax,
+      version: options.version,
     }
     const worker = new Worker(new URL('./ship-worker.ts', import.meta.url), {
       workerData,
@@ -183,6 +192,10 @@ export class Shipping {
         { ...word.fork },
         'Fork: this chain stands elsewhere in PostgreSQL than here, and is not shipped. Was the volume copied or restored, or a log edited?',
       )
+    } else if (word.kind === 'room') {
+      log.info({ ...word.room }, 'Shipped entries were removed to make room (audit.local_max)')
+    } else if (word.kind === 'no room') {
+      log.error({ why: word.why }, 'Shipped entries could not be removed to make room')
     } else this.#note(word.state)
   }
 

@@ -114,7 +114,7 @@ export class Writer {
       this.#mark = db.prepare('UPDATE chains SET marked_seq = ?, open_calls = ? WHERE id = ?')
       this.#begin.run()
       const nowUs = wallMs() * 1000
-      const left = options.recover ? recoverChains(db) : NOTHING_LEFT
+      const left = options.recover ? recoverChains(db, nowUs) : NOTHING_LEFT
       this.#chain = this.#register(options, nowUs)
       this.#appendOpening(options, left, nowUs)
       this.recovered = left.openCalls.length

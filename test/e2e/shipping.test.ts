@@ -5,6 +5,7 @@ import Database from 'better-sqlite3'
 import t from 'tap'
 
 import { migrate } from '../../src/audit/migrate.ts'
+import { decision, openWal, outcome } from '../audit/support/log.ts'
 import { send } from '../support/client.ts'
 import { FakeUpstream } from '../support/fake-upstream.ts'
 import { freshDatabase, runSql, startPostgres } from '../support/postgres.ts'
@@ -310,4 +311,42 @@ t.test('a certificate that is not there yet is said, and stops no call', async (
   const byHand = await site.cli('audit', 'ship')
   t.equal(byHand.code, 2)
   t.match(byHand.stdout + byHand.stderr, /ca\.pem/)
+})
+
+t.test('a sidecar at local_max heals once what it wrote has arrived', async (t) => {
+  const url = await freshDatabase(t)
+  const site = prepare(t, url, { audit: `{ ${SHIP}, local_max: 16MiB }` })
+  site.key = await site.createKey()
+  // Before its time there is no table, so nothing arrives.
+  const wal = await openWal(site.auditPath, { signs: true })
+  const pad = 'x'.repeat(60_000)
+  const calls = Array.from({ length: 320 }, (_, index) => decision(`r${index}`, pad))
+  await Promise.all(calls.map((entry) => wal.record(entry)))
+  for (const { requestId } of calls) wal.queue(outcome(requestId))
+  await wal.close()
+  await site.open()
+  t.teardown(() => site.governor.stop(0))
+  const full = await site.send({ body: CHAT })
+  t.match([full.status, full.headers['x-governor-code']], [503, 'AUDIT_UNAVAILABLE'])
+  t.match((await site.admin('/readyz')).json, { reasons: [/local_max/] })
+  t.ok((await site.metric('governor_audit_bytes')) > 16 * 2 ** 20)
+  t.match(site.logLines.join(''), /nears audit\.local_max/)
+
+  await migrate(url, Date.now())
+  await until('a call to be answered', async () => {
+    return (await site.send({ body: CHAT })).status === 200
+  }).catch((error: unknown) => {
+    t.comment(site.logLines.join(''))
+    throw error
+  })
+  t.match(site.logLines.join(''), /Shipped entries were removed to make room/)
+  t.equal((await site.admin('/readyz')).status, 200)
+  await site.governor.stop(10_000)
+  const rows = await runSql<{ count: number }>(
+    url,
+    "SELECT count(*)::integer AS count FROM governor.entries WHERE request_id LIKE 'r%'",
+  )
+  t.equal(rows[0]?.count, 640, 'PostgreSQL has each entry once')
+  const verified = await site.cli('audit', 'verify', '--strict')
+  t.equal(verified.code, 0, verified.stdout)
 })

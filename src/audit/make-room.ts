@@ -1,0 +1,89 @@
+import { statSync } from 'node:fs'
+
+import { hasContent } from './content.ts'
+import { epochFiles, openForReading } from './file.ts'
+import { hasPersonal } from './personal.ts'
+import { pruneLog } from './prune.ts'
+import type { ShippedTo } from './shipped-to.ts'
+
+/** From this part of `audit.local_max` on a log line warns, and shipped entries make room. */
+export const SOFT_SHARE = 0.8
+/** And so many of them go that the log takes no more than this part. */
+const TARGET_SHARE = 0.6
+const HOUR_MS = 3_600_000
+/** The oldest go first: limits with long windows are rebuilt from what stays. */
+const AGES_MS = [720, 168, 24, 6, 1, 0].map((hours) => hours * HOUR_MS)
+
+/** What was removed, and what the log takes now. */
+export interface Room {
+  readonly entries: number
+  readonly bytes: number
+}
+
+/**
+ * Removes entries that have arrived where the log is shipped to, oldest first, until it takes less than
+ * 60 % of `bytesMax`; as `audit prune` does, so only what a signed checkpoint covers, after an entry
+ * `retention`. Chains with values beside their entries stay whole: those are shipped nowhere. Throws
+ * SQLite's errors.
+ */
+export function makeRoom(
+  { path, version, bytesMax }: { path: string; version: string; bytesMax: number },
+  shipped: ShippedTo,
+  nowMs: number,
+): Room {
+  const target = bytesMax * TARGET_SHARE
+  const held = chainsWithValues(path)
+  const may: ShippedTo = (writer, epoch) =>
+    held.has(`${writer}:${epoch}`) ? 0 : shipped(writer, epoch)
+  let entries = 0
+  let bytes = logBytes(path)
+  for (const ageMs of AGES_MS) {
+    if (bytes <= target) break
+    entries += pruneLog(path, version, nowMs - ageMs, may).entries
+    bytes = logBytes(path)
+  }
+  return { entries, bytes }
+}
+
+/** Bytes of all files of the log with their write-ahead logs, without what is free in them. */
+export function logBytes(path: string): number {
+  let bytes = 0
+  for (const file of epochFiles(path)) {
+    for (const suffix of ['', '-wal']) {
+      bytes += statSync(file.path + suffix, { throwIfNoEntry: false })?.size ?? 0
+    }
+    bytes -= freeBytes(file.path)
+  }
+  return bytes
+}
+
+function freeBytes(file: string): number {
+  const db = openForReading(file)
+  try {
+    const figure = (name: string) => Number(db.pragma(name, { simple: true }))
+    return figure('freelist_count') * figure('page_size')
+  } finally {
+    db.close()
+  }
+}
+
+function chainsWithValues(path: string): ReadonlySet<string> {
+  const found = new Set<string>()
+  for (const file of epochFiles(path)) {
+    const db = openForReading(file.path)
+    try {
+      const tables = [hasPersonal(db) ? 'personal' : null, hasContent(db) ? 'content' : null]
+      for (const table of tables) {
+        if (table === null) continue
+        const rows = db.prepare<[], { writer: string; epoch: number }>(
+          `SELECT lower(hex(writer_id)) AS writer, epoch FROM chains
+           WHERE EXISTS (SELECT 1 FROM ${table} WHERE ${table}.chain = chains.id)`,
+        )
+        for (const { writer, epoch } of rows.iterate()) found.add(`${writer}:${epoch}`)
+      }
+    } finally {
+      db.close()
+    }
+  }
+  return found
+}

@@ -1,0 +1,109 @@
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+
+import t from 'tap'
+
+import { logBytes, makeRoom } from '../../src/audit/make-room.ts'
+import { commitPersonal, withCommitments } from '../../src/audit/personal.ts'
+import { shippedTo } from '../../src/audit/shipped-to.ts'
+import { Shipper } from '../../src/audit/shipper.ts'
+import { HttpSink } from '../../src/audit/sink-http.ts'
+import { verifyLog } from '../../src/audit/verify.ts'
+import { decision, openWal, outcome, rows } from './support/log.ts'
+
+t.setTimeout(120_000)
+
+const NOW_MS = Date.UTC(2036, 0, 1)
+const PAD = 'x'.repeat(4000)
+const BYTES_MAX = 2 * 1024 * 1024
+
+interface Test {
+  testdir(): string
+  teardown(then: () => unknown): void
+}
+
+/** Two chains of half a megabyte each, and a collector that takes everything. */
+async function ready(
+  t: Test,
+): Promise<{ path: string; sink: HttpSink; ship: () => Promise<void> }> {
+  const path = join(t.testdir(), 'audit.db')
+  for (const writer of ['a', 'b']) {
+    const wal = await openWal(path, { signs: true })
+    const calls = Array.from({ length: 240 }, (_, index) => `${writer}${index}`)
+    await Promise.all(calls.map((id) => wal.record(decision(id, PAD))))
+    for (const id of calls) wal.queue(outcome(id))
+    await wal.close()
+  }
+  const server = createServer((request, response) => {
+    request.resume().on('end', () => response.end())
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  const sink = new HttpSink({ url: `http://127.0.0.1:${port}/`, credential: null }, path)
+  t.teardown(async () => {
+    await sink.close()
+    server.closeAllConnections()
+    server.close()
+  })
+  const shipper = new Shipper({ path, sink, onFork() {}, onHead() {}, onDead() {} })
+  const ship = async () => {
+    while (await shipper.step());
+    shipper.close()
+  }
+  return { path, sink, ship }
+}
+
+t.test('entries that have arrived make room, and the log verifies', async (t) => {
+  const { path, sink, ship } = await ready(t)
+  const options = { path, version: 'test', bytesMax: BYTES_MAX }
+  const before = logBytes(path)
+  t.ok(before > BYTES_MAX * 0.8)
+  const kept = makeRoom(options, await shippedTo(path, sink), NOW_MS)
+  t.strictSame(kept.entries, 0, 'nothing has arrived')
+  t.equal(rows(path).filter(({ kind }) => kind === 'retention').length, 0)
+
+  await ship()
+  const { entries, bytes } = makeRoom(options, await shippedTo(path, sink), NOW_MS)
+  t.ok(entries > 400, `${entries} were removed`)
+  t.ok(bytes < BYTES_MAX * 0.6, `${before} bytes became ${bytes}`)
+  const { exitCode, problems } = verifyLog(path, { strict: true })
+  t.strictSame([exitCode, problems], [0, []])
+  await ship()
+  const again = makeRoom(options, await shippedTo(path, sink), NOW_MS)
+  t.equal(again.entries, 0, 'there is room')
+})
+
+t.test('what is younger stays where the older make room enough', async (t) => {
+  const { path, sink, ship } = await ready(t)
+  await ship()
+  const nowMs = Date.now() + 3 * 3_600_000
+  const options = { path, version: 'test', bytesMax: BYTES_MAX }
+  // Entries of tests say that they are of 2026; those of checkpoints are of now.
+  makeRoom(options, await shippedTo(path, sink), nowMs)
+  const retention = rows(path).filter(({ kind }) => kind === 'retention')
+  t.equal(retention.length, 1)
+  const olderThan = Date.parse(String(retention[0]!.body['older_than']))
+  t.equal(olderThan, nowMs - 3_600_000, 'of an hour and more')
+})
+
+t.test('chains with values that are shipped nowhere stay whole', async (t) => {
+  const { path, sink, ship } = await ready(t)
+  const wal = await openWal(path, { signs: true })
+  const entry = decision('with values', PAD)
+  const committed = commitPersonal({ subject: 's', values: { v: 'x' } })
+  await wal.record({
+    ...entry,
+    body: withCommitments(entry.body, committed),
+    side: committed.side,
+  })
+  await wal.close()
+  await ship()
+  makeRoom({ path, version: 'test', bytesMax: 1000 }, await shippedTo(path, sink), NOW_MS)
+  const left = rows(path).filter(({ kind }) => kind === 'decision')
+  t.strictSame(
+    left.map(({ request_id }) => request_id),
+    ['with values'],
+  )
+  t.equal(verifyLog(path, { strict: true }).exitCode, 0)
+})
