@@ -2,6 +2,8 @@
  * Edits of a text that is JSON itself, like the arguments of a tool call: what they leave has to be
  * JSON again, whatever they cut through.
  */
+import { isJson } from './json-syntax.ts'
+import { STRETCH_BYTES } from './steps.ts'
 import { NESTING_MAX } from './unescape.ts'
 
 /** Puts `text` in place of `[start, end)`, in UTF-16 units. */
@@ -21,22 +23,29 @@ const BEGINS_JSON = /^[ \t\r\n]*[{["]/
  * text that is no JSON takes edits as they are. Edits are sorted and do not overlap, and so are those
  * returned; null when what they leave would be no JSON.
  */
-export function fitEdits(
+export function* fitEdits(
   text: string,
   edits: readonly Piece[],
   depth = 0,
-): readonly Piece[] | null {
-  if (depth > NESTING_MAX || !BEGINS_JSON.test(text) || !isJson(text)) return edits
+): Generator<void, readonly Piece[] | null> {
+  if (depth > NESTING_MAX || !BEGINS_JSON.test(text) || !(yield* isJson(text))) return edits
   const pieces = new Pieces(edits)
+  let breathAt = STRETCH_BYTES
   for (const token of tokensOf(text)) {
+    if (token.start >= breathAt) {
+      breathAt = token.start + STRETCH_BYTES
+      yield
+    }
     const hit = pieces.within(token.start, token.end)
     if (hit.length === 0) continue
     const isString = text.charCodeAt(token.start) === QUOTE
     if (!isString) pieces.put(token.start, token.end, wordFor(hit))
-    else if (!fitString(text, token, { hit, pieces, depth })) return null
+    else if (!(yield* fitString(text, token, { hit, pieces, depth }))) return null
   }
   const fitted = pieces.done()
-  return fitted !== null && isJson(applyPieces(text, fitted)) ? fitted : null
+  if (fitted === null) return null
+  yield
+  return (yield* isJson(applyPieces(text, fitted))) ? fitted : null
 }
 
 /** What stands in place of a number, `true`, `false` or `null`. */
@@ -104,7 +113,7 @@ interface Token {
 }
 
 /** Fits edits to one string of the text; false when what they leave inside would be no JSON. */
-function fitString(
+function* fitString(
   text: string,
   token: Token,
   {
@@ -112,7 +121,7 @@ function fitString(
     pieces,
     depth,
   }: { readonly hit: readonly Piece[]; readonly pieces: Pieces; readonly depth: number },
-): boolean {
+): Generator<void, boolean> {
   const raw = text.slice(token.start + 1, token.end - 1)
   const places = raw.includes('\\') ? placesOf(raw) : null
   const decoded = places === null ? raw : (JSON.parse(`"${raw}"`) as string)
@@ -122,7 +131,7 @@ function fitString(
     const last = places === null ? to : unitAt(places, to, true)
     return { start: places === null ? from : unitAt(places, from, false), end: last, text: put }
   })
-  const fitted = fitEdits(decoded, apart(inside), depth + 1)
+  const fitted = yield* fitEdits(decoded, apart(inside), depth + 1)
   if (fitted === null) return false
   for (const { start, end, text: put } of fitted) {
     const from = places?.[start] ?? start
@@ -194,13 +203,4 @@ function isScalar(unit: number): boolean {
   const lower = unit | 0x20
   const isWord = (unit >= 0x30 && unit <= 0x39) || (lower >= 0x61 && lower <= 0x7a)
   return isWord || unit === 0x2b || unit === 0x2d || unit === 0x2e
-}
-
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text)
-    return true
-  } catch {
-    return false
-  }
 }

@@ -7,6 +7,8 @@ import { STRETCH_BYTES } from './steps.ts'
 
 /** Members beside which nothing may be changed: what they hold was made over it, or stands for it. */
 const SEALS = ['signature', 'thought_signature', 'thoughtSignature', 'encrypted_content']
+/** Edits placed between two breaths: about a millisecond. */
+const EDITS_PER_BREATH = 1024
 const NOT_DIGITS = /[^0-9-]/
 const BACKSLASH = 0x5c
 const LETTER_U = 0x75
@@ -22,24 +24,42 @@ export function* editTexts(
   edits: readonly TextEdit[],
 ): Generator<void, Edited> {
   const splices: Splice[] = []
+  let breathAt = EDITS_PER_BREATH
   for (let first = 0; first < edits.length;) {
     const index = edits[first]?.index ?? 0
     let last = first
     while (last < edits.length && edits[last]?.index === index) last++
     const node = nodes[index] ?? 0
-    if (isSealed(doc, node)) return { refused: 'a signed or encrypted part' }
-    if (doc.kind(node) === KIND.NUMBER) {
-      splices.push(numberSplice(doc, node, edits.slice(first, last)))
-      first = last
-      continue
+    const some = edits.slice(first, last)
+    const refused = refusedAt(doc, node)
+    if (refused !== null) return { refused }
+    if (doc.kind(node) === KIND.NUMBER) splices.push(numberSplice(doc, node, some))
+    else if (!(yield* spliceString(doc, node, { edits: some, splices }))) {
+      return { refused: 'JSON inside a text' }
     }
-    if (doc.kind(node) !== KIND.STRING) return { refused: 'an object key' }
-    const fitted = fitEdits(doc.text(node), edits.slice(first, last))
-    if (fitted === null) return { refused: 'JSON inside a text' }
-    yield* spliceToken(doc, node, { pieces: fitted, splices })
     first = last
+    if (splices.length < breathAt) continue
+    breathAt = splices.length + EDITS_PER_BREATH
+    yield
   }
   return { splices }
+}
+
+/** What a text is in that cannot be edited; null where it can. */
+function refusedAt(doc: JsonDocument, node: number): string | null {
+  if (isSealed(doc, node)) return 'a signed or encrypted part'
+  return doc.kind(node) === KIND.STRING || doc.kind(node) === KIND.NUMBER ? null : 'an object key'
+}
+
+/** Adds the splices of one string; false where they would leave no JSON of a text that is JSON. */
+function* spliceString(
+  doc: JsonDocument,
+  node: number,
+  { edits, splices }: { readonly edits: readonly TextEdit[]; readonly splices: Splice[] },
+): Generator<void, boolean> {
+  const pieces = yield* fitEdits(yield* doc.textInSteps(node), edits)
+  if (pieces !== null) yield* spliceToken(doc, node, { pieces, splices })
+  return pieces !== null
 }
 
 /** A number as its reader would write it: `4.1e3` is `4100`; as it was sent where that is no integer. */
@@ -92,7 +112,8 @@ function* spliceToken(
   }
   const cursor = new TokenCursor(doc.bytes, first)
   let behind = first
-  for (const { start, end, text } of pieces) {
+  for (const [index, { start, end, text }] of pieces.entries()) {
+    if (index % EDITS_PER_BREATH === EDITS_PER_BREATH - 1) yield
     yield* cursor.seek(start)
     const from = Math.max(behind, cursor.at)
     if (end > start) yield* cursor.seek(end - 1)

@@ -50,27 +50,37 @@ export class MaskSearch {
     this.#detectorSet = this.#detects.size === 0 ? null : rules.detectorSet
   }
 
-  /** Everything found in one text, as it was sent and as it reads, in no order; places may overlap. */
-  *find(text: string): Generator<undefined, Place[]> {
+  /**
+   * Everything found in one text, as it was sent and as it reads, in no order; places may overlap. Null
+   * when it is more than `placesMax`.
+   */
+  *find(text: string, placesMax: number): Generator<undefined, Place[] | null> {
     const places: Place[] = []
-    if (this.#detectorSet !== null) {
-      yield* this.#detectorSet.find(text, ({ id, start, end }) => {
-        const label = this.#detects.get(id)
-        if (label !== undefined) places.push({ label, start, end })
-      })
+    const take = (label: string | undefined, start: number, end: number) => {
+      if (label !== undefined && places.length <= placesMax) places.push({ label, start, end })
     }
-    if (this.#patterns.size + this.#words.length > 0) yield* this.#findSlices(text, places)
-    return places
+    if (this.#detectorSet !== null) {
+      const search = this.#detectorSet.find(text, ({ id, start, end }) => {
+        take(this.#detects.get(id), start, end)
+      })
+      while (search.next().done !== true && places.length <= placesMax) yield
+    }
+    if (this.#patterns.size + this.#words.length > 0 && places.length <= placesMax) {
+      yield* this.#findSlices(text, take)
+    }
+    return places.length > placesMax ? null : places
   }
 
-  *#findSlices(text: string, places: Place[]): Generator<undefined, void> {
+  *#findSlices(
+    text: string,
+    found: (label: string, start: number, end: number) => void,
+  ): Generator<undefined, void> {
     for (let from = 0; from < text.length; from += SLICE_UNITS) {
       const first = Math.max(0, from - LOOK_BACK)
       const slice = text.slice(first, from + SLICE_UNITS + AHEAD_UNITS)
       const take = (label: string, start: number, end: number) => {
         const at = first + start
-        if (at >= from && at < from + SLICE_UNITS)
-          places.push({ label, start: at, end: first + end })
+        if (at >= from && at < from + SLICE_UNITS) found(label, at, first + end)
       }
       yield* this.#findIn(slice, take)
       if (!NOT_ASCII.test(slice)) continue

@@ -14,6 +14,11 @@ import { scanTexts, type TextMatches, TextsTooLarge } from './scan.ts'
 const PLACES_MAX = 100_000
 /** Texts looked at between two breaths. */
 const TEXTS_PER_BREATH = 256
+/** Places that are put in order, and named, between two breaths: about a millisecond. */
+const PLACES_PER_BREATH = 1024
+/** Units searched for placeholders between two breaths, and what a text costs beside its units. */
+const UNITS_PER_BREATH = 256 * 1024
+const UNITS_PER_TEXT = 64
 
 /** What is to be changed. */
 export interface Redaction {
@@ -45,28 +50,59 @@ export function* planRedaction(
   policies: readonly CompiledPolicy[],
   { texts, cut }: { readonly texts: Texts; readonly cut: Cut },
 ): Generator<undefined, Redaction | null> {
-  const search = new MaskSearch(rules, policies)
+  const places = yield* placesIn(texts, new MaskSearch(rules, policies))
+  if (places === null) return null
+  places.sort((a, b) => a.index - b.index || a.start - b.start)
+  yield
+  const pace = new Pace(PLACES_PER_BREATH)
+  const chosen: SentPlace[] = []
+  for (const cluster of clustersOf(places)) {
+    if (cut === 'whole') chosen.push(joined(cluster))
+    else chosen.push(...inner(cluster))
+    if (pace.isDue()) yield
+  }
+  // Cut out whole, a value is more than what was read of it.
+  const restores = cut === 'inner' && policies.every((policy) => policy.restores)
+  const taken = restores ? literalsIn(texts.values) : NONE
+  return { ...(yield* numbered(chosen, taken)), restores }
+}
+
+/** All places in the order of the texts, as they were sent; null when they are too many. */
+function* placesIn(texts: Texts, search: MaskSearch): Generator<undefined, SentPlace[] | null> {
   const places: SentPlace[] = []
+  const pace = new Pace(TEXTS_PER_BREATH)
+  const placePace = new Pace(PLACES_PER_BREATH)
   for (const [reading, text] of texts.values.entries()) {
-    if (reading % TEXTS_PER_BREATH === TEXTS_PER_BREATH - 1) yield
-    const found = yield* search.find(text)
-    if (places.length + found.length > PLACES_MAX) return null
-    for (const { label, start, end } of clustersOf(found).map(joined)) {
+    if (pace.isDue()) yield
+    const found = yield* search.find(text, PLACES_MAX - places.length)
+    if (found === null) return null
+    found.sort((a, b) => a.start - b.start)
+    for (const cluster of clustersOf(found)) {
+      const { label, start, end } = joined(cluster)
       const range = { index: reading, start, end }
       const sent = texts.sent === undefined ? range : texts.sent(range)
       if (sent !== null) places.push({ label, ...sent, reads: text.slice(start, end), reading })
+      if (placePace.isDue()) yield
     }
   }
-  places.sort((a, b) => a.index - b.index || a.start - b.start)
-  const perText = Map.groupBy(places, ({ index }) => index)
-  const chosen = [...perText.values()].flatMap((each) => {
-    return clustersOf(each).flatMap((cluster) =>
-      cut === 'whole' ? joined(cluster) : inner(cluster),
-    )
-  })
-  // Cut out whole, a value is more than what was read of it.
-  const restores = cut === 'inner' && policies.every((policy) => policy.restores)
-  return { ...numbered(chosen, restores ? literalsIn(texts.values) : NONE), restores }
+  return places
+}
+
+/** Says after each `count` of small steps that it is time to breathe. */
+class Pace {
+  readonly #count: number
+  #done = 0
+
+  constructor(count: number) {
+    this.#count = count
+  }
+
+  isDue(): boolean {
+    this.#done++
+    if (this.#done < this.#count) return false
+    this.#done = 0
+    return true
+  }
 }
 
 const NONE: ReadonlySet<string> = new Set()
@@ -76,20 +112,27 @@ function literalsIn(texts: readonly string[]): ReadonlySet<string> {
   return new Set(texts.flatMap((text) => text.match(PLACEHOLDER) ?? []))
 }
 
-/** In order of place, those that overlap together. */
-function clustersOf<Each extends Place>(places: readonly Each[]): Each[][] {
-  const clusters: Each[][] = []
+/** Of places in order those that overlap in one text, together. */
+function* clustersOf<Each extends Place & { readonly index?: number }>(
+  places: readonly Each[],
+): Generator<readonly Each[], void> {
+  let cluster: Each[] = []
   let end = -1
-  for (const place of [...places].sort((a, b) => a.start - b.start)) {
-    if (place.start < end) clusters.at(-1)?.push(place)
-    else clusters.push([place])
-    end = Math.max(place.start < end ? end : 0, place.end)
+  for (const place of places) {
+    if (cluster.length > 0 && (place.start >= end || place.index !== cluster[0]?.index)) {
+      yield cluster
+      cluster = []
+      end = -1
+    }
+    cluster.push(place)
+    end = Math.max(end, place.end)
   }
-  return clusters
+  if (cluster.length > 0) yield cluster
 }
 
 /** All of a cluster as one: what the longest of them is, of equals the first found. */
 function joined<Each extends Place>(cluster: readonly Each[]): Each {
+  if (cluster.length === 1 && cluster[0] !== undefined) return cluster[0]
   const longest = cluster.reduce((one, other) => {
     return other.end - other.start > one.end - one.start ? other : one
   })
@@ -102,17 +145,19 @@ function joined<Each extends Place>(cluster: readonly Each[]): Each {
 function inner(cluster: readonly SentPlace[]): readonly SentPlace[] {
   const last = cluster.reduce((most, { reading }) => Math.max(most, reading), 0)
   const found = cluster.filter(({ reading }) => reading === last)
-  return found.length < 2 ? found : clustersOf(found).map(joined)
+  return found.length < 2 ? found : [...clustersOf(found)].map(joined)
 }
 
-function numbered(
+function* numbered(
   places: readonly SentPlace[],
   taken: ReadonlySet<string>,
-): Omit<Redaction, 'restores'> {
+): Generator<undefined, Omit<Redaction, 'restores'>> {
   const counts = new Map<string, number>()
   const known = new Map<string, string>()
   const values = new Map<string, string>()
-  const edits = places.map(({ index, start, end, label, reads }) => {
+  const edits: TextEdit[] = []
+  const pace = new Pace(PLACES_PER_BREATH)
+  for (const { index, start, end, label, reads } of places) {
     const value = `${label}\0${normaliseText(reads)}`
     let placeholder = known.get(value)
     if (placeholder === undefined) {
@@ -123,8 +168,9 @@ function numbered(
       known.set(value, placeholder)
       values.set(placeholder, reads)
     }
-    return { index, start, end, text: placeholder }
-  })
+    edits.push({ index, start, end, text: placeholder })
+    if (pace.isDue()) yield
+  }
   return { edits, values }
 }
 
@@ -143,7 +189,15 @@ export function* findLeftOver(
   { texts, values }: { readonly texts: Texts; readonly values: ReadonlyMap<string, string> },
 ): Generator<undefined, CompiledPolicy | null> {
   const blank = (placeholder: string) => (values.has(placeholder) ? STAND_IN : placeholder)
-  const read = texts.values.map((text) => text.replaceAll(PLACEHOLDER, blank))
+  const read: string[] = []
+  let units = 0
+  for (const text of texts.values) {
+    read.push(text.replaceAll(PLACEHOLDER, blank))
+    units += text.length + UNITS_PER_TEXT
+    if (units < UNITS_PER_BREATH) continue
+    units = 0
+    yield
+  }
   try {
     const matches = yield* scanTexts(rules, read)
     return policies.find((policy) => finds(policy, matches)) ?? null
