@@ -299,7 +299,12 @@ const STREAM_BITS = [
 ]
 
 /** Some bytes altered, put in, taken out, doubled or cut off. */
-function mutated(bytes: Buffer, bits: readonly string[], random: Seeded, times: number): Buffer {
+export function mutated(
+  bytes: Buffer,
+  bits: readonly string[],
+  random: Seeded,
+  times: number,
+): Buffer {
   let result = bytes
   for (let time = 0; time < times; time++) {
     const at = whole(random, 0, result.length)
@@ -319,7 +324,7 @@ function mutated(bytes: Buffer, bits: readonly string[], random: Seeded, times: 
 }
 
 /** The same bytes in up to six pieces. */
-function split(bytes: Buffer, random: Seeded): Buffer[] {
+export function split(bytes: Buffer, random: Seeded): Buffer[] {
   const cuts = Array.from({ length: whole(random, 0, 5) }, () => whole(random, 0, bytes.length))
   const places = [0, ...cuts.toSorted((one, other) => one - other), bytes.length]
   return places
@@ -329,6 +334,6 @@ function split(bytes: Buffer, random: Seeded): Buffer[] {
 }
 
 /** A whole number from `least` to `most`. */
-function whole(random: Seeded, least: number, most: number): number {
+export function whole(random: Seeded, least: number, most: number): number {
   return Math.floor(random.between(least, most + 1))
 }

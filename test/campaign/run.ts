@@ -7,6 +7,7 @@ import { ROOT } from '../support/start-governor.ts'
 import { cannotTrace } from '../support/strace.ts'
 import { crashCampaign } from './crash.ts'
 import { faultMatrix } from './faults.ts'
+import { fuzzSockets } from './fuzz-sockets.ts'
 import { fuzzCampaign } from './fuzz.ts'
 import { limitsCampaign } from './limits.ts'
 import { mutationCampaign } from './mutate.ts'
@@ -21,6 +22,7 @@ import { powerCampaign } from './power.ts'
  * `npm run campaign faults` makes each system call of the writer fail in turn, or kills it there.
  * `npm run campaign fuzz -- [--times 50000] [--seed 1] [--directory DIR]` sends a sidecar what is nearly
  * HTTP, JSON, forms and event streams, from both sides; it goes on where it was, and keeps what went wrong.
+ * With `--target sockets` it is upgrades, frames and events of sessions over WebSocket.
  * `npm run campaign limits -- [--times 1000000] [--seed 1] [--directory DIR]` lets eight processes hammer one
  * tenant with so many calls through Redis, some killed meanwhile; it goes on where it was.
  */
@@ -37,9 +39,11 @@ const { values, positionals } = parseArgs({
     times: { type: 'string' },
     seed: { type: 'string', default: '1' },
     directory: { type: 'string' },
+    target: { type: 'string', default: 'http' },
   },
 })
 const [name] = positionals
+const TARGETS: ReadonlySet<string> = new Set(['http', 'sockets'])
 const times = Number(values.times ?? TIMES[name ?? ''])
 const seed = Number(values.seed)
 
@@ -78,8 +82,9 @@ if (name === 'crash' && isNumbered) {
   const { problems, ...figures } = await powerCampaign({ directory, times, seed, say })
   say(JSON.stringify(figures))
   finish(problems, 'Nothing acknowledged was lost.')
-} else if (name === 'fuzz' && isNumbered) {
-  const { problems, ...figures } = await fuzzCampaign({ directory, times, seed, say })
+} else if (name === 'fuzz' && isNumbered && TARGETS.has(values.target)) {
+  const campaign = values.target === 'sockets' ? fuzzSockets : fuzzCampaign
+  const { problems, ...figures } = await campaign({ directory, times, seed, say })
   say(JSON.stringify(figures))
   finish(problems, 'Nothing fell, hung or slipped through.')
 } else if (name === 'limits' && isNumbered) {
@@ -94,7 +99,7 @@ if (name === 'crash' && isNumbered) {
   finish(problems, 'The audit survived.')
 } else {
   stderr.write(
-    'Usage: npm run campaign crash|fuzz|limits|mutate|power|faults -- [--times N] [--seed 1] [--directory DIR]\n',
+    'Usage: npm run campaign crash|fuzz|limits|mutate|power|faults -- [--times N] [--seed 1] [--directory DIR] [--target sockets]\n',
   )
   process.exitCode = 2
 }
