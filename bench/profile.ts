@@ -36,7 +36,7 @@ try {
   const { child, key } =
     argv[4] === 'bare'
       ? { child: await startBare('forwarder', upstream, flags), key: 'none' }
-      : await startGovernor(upstream, directory, flags)
+      : await startGovernor(upstream, directory, { nodeFlags: flags })
   children.unshift(child)
   const work = { url: child.url + PATH, headers: callHeaders(key), body: CALL_BODY }
   const first: CallLoad = { ...work, connections: 1, calls: 10 }

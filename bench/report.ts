@@ -2,6 +2,7 @@ import type { AuditCost } from './audit.ts'
 import { type Machine } from './machine.ts'
 import { type Level, type Overhead, TARGETS } from './overhead.ts'
 import type { Policies } from './policies.ts'
+import type { SharedLimits } from './redis.ts'
 import { type ManyStreams, STREAM_TARGETS, type Streams } from './streams.ts'
 import type { Verdict } from './verdicts.ts'
 
@@ -14,6 +15,7 @@ export interface Results {
   readonly streams: Streams | null
   readonly policies: Policies | null
   readonly audit: AuditCost | null
+  readonly redis: SharedLimits | null
   readonly verdicts: readonly Verdict[]
 }
 
@@ -22,7 +24,7 @@ const MIB = 2 ** 20
 
 /** Results as Markdown, readable in a terminal as it is. */
 export function reportText(results: Results): string {
-  const { machine, quick, overhead, streams, policies, audit, verdicts } = results
+  const { machine, quick, overhead, streams, policies, audit, redis, verdicts } = results
   const { cpu, cores, memoryGib, kernel, node, commit, date, pinning, fileSystem } = machine
   const lines = [
     ...(quick ? ['**A quick run: the figures mean nothing.**', ''] : []),
@@ -44,6 +46,7 @@ export function reportText(results: Results): string {
   if (streams !== null) lines.push('', ...streamLines(streams))
   if (policies !== null) lines.push('', ...policyLines(policies))
   if (audit !== null) lines.push('', ...auditLines(audit))
+  if (redis !== null) lines.push('', ...redisLines(redis))
   return `${lines.join('\n')}\n`
 }
 
@@ -69,6 +72,22 @@ function auditLines({ durable, verify, few, many, grown }: AuditCost): Row {
         mib(manyBytes),
       ]),
     ]),
+  ]
+}
+
+function redisLines({ targets, ratios, ratio, controlRatios, controlRatio }: SharedLimits): Row {
+  return [
+    ...table([
+      ['limits counted in', 'CPU µs', 'p50 ms', 'p99 ms'],
+      ...Object.entries(targets).map(([name, figures]) => [
+        name,
+        figures.cpuUsPerCall.toFixed(0),
+        figures.p50Ms.toFixed(2),
+        figures.p99Ms.toFixed(2),
+      ]),
+    ]),
+    '',
+    `- Redis ÷ memory, CPU at c=32 ${ratio.toFixed(2)} (${range(ratios)}), control ${controlRatio.toFixed(2)} (${range(controlRatios)})`,
   ]
 }
 

@@ -6,15 +6,16 @@ import { type AuditCost, measureAudit } from './audit.ts'
 import { describeMachine } from './machine.ts'
 import { measureOverhead, type Overhead } from './overhead.ts'
 import { measurePolicies, type Policies } from './policies.ts'
+import { measureRedis, type SharedLimits } from './redis.ts'
 import { reportText, type Results } from './report.ts'
 import { measureStreams, type Streams } from './streams.ts'
 import { removeDirectory, workDirectory } from './targets.ts'
-import { judgeAudit, judgeOverhead, judgePolicies, judgeStreams } from './verdicts.ts'
+import { judgeAudit, judgeOverhead, judgePolicies, judgeRedis, judgeStreams } from './verdicts.ts'
 import type { Verdict } from './verdicts.ts'
 
 /** The command line of the bench. Exit codes: 0 done, whatever the figures; 2 it could not be done. */
 
-const USAGE = `npm run bench -- [--quick] [--only overhead|streams|policies|audit] [--record]
+const USAGE = `npm run bench -- [--quick] [--only overhead|streams|policies|audit|redis] [--record]
   --quick   short slices, a few seconds: shows that the bench works, not how fast anything is
   --only    one part of it
   --record  keep the results: a file in bench/results/ and the table in bench/README.md
@@ -49,7 +50,10 @@ const POLICIES_QUICK = { rounds: 1, units: [2000, 100_000], hostileUnits: 100_00
 const AUDIT = { rounds: 5, commits: 200, verifyRows: 100_000, few: 10_000, many: 1_000_000 }
 const AUDIT_QUICK = { rounds: 1, commits: 20, verifyRows: 2000, few: 1000, many: 4000 }
 
-const PARTS = ['overhead', 'streams', 'policies', 'audit'] as const
+const REDIS = { connections: 32, rounds: 10, sliceMs: 1500, warmUpCalls: 25_000 }
+const REDIS_QUICK = { connections: 32, rounds: 1, sliceMs: 100, warmUpCalls: 200 }
+
+const PARTS = ['overhead', 'streams', 'policies', 'audit', 'redis'] as const
 type Part = (typeof PARTS)[number]
 
 interface Options {
@@ -84,6 +88,7 @@ async function measure(options: Options): Promise<Results> {
   let streams: Streams | null = null
   let policies: Policies | null = null
   let audit: AuditCost | null = null
+  let redis: SharedLimits | null = null
   const isAsked = (part: Part) => only === null || only === part
   try {
     if (isAsked('overhead')) {
@@ -100,20 +105,24 @@ async function measure(options: Options): Promise<Results> {
     if (isAsked('audit')) {
       audit = await measureAudit({ ...(quick ? AUDIT_QUICK : AUDIT), directory, say })
     }
+    if (isAsked('redis')) {
+      redis = await measureRedis({ ...(quick ? REDIS_QUICK : REDIS), directory, say })
+    }
   } finally {
     removeDirectory(directory)
   }
-  const parts = { overhead, streams, policies, audit }
+  const parts = { overhead, streams, policies, audit, redis }
   return { machine, quick, ...parts, verdicts: judge(parts) }
 }
 
 function judge(parts: Pick<Results, Part>): Verdict[] {
-  const { overhead, streams, policies, audit } = parts
+  const { overhead, streams, policies, audit, redis } = parts
   return [
     ...(overhead === null ? [] : judgeOverhead(overhead)),
     ...(streams === null ? [] : judgeStreams(streams)),
     ...(policies === null ? [] : judgePolicies(policies)),
     ...(audit === null ? [] : judgeAudit(audit)),
+    ...(redis === null ? [] : judgeRedis(redis)),
   ]
 }
 

@@ -48,11 +48,17 @@ export interface RunningGovernor {
   readonly key: string
 }
 
+export interface GovernorOptions {
+  readonly nodeFlags?: readonly string[]
+  /** `limit_store` of its governance.yaml. */
+  readonly limitStore?: string
+}
+
 /** Governor as `npm start` runs it, with everything on, its files in `directory`. */
 export async function startGovernor(
   upstream: Child,
   directory: string,
-  nodeFlags: readonly string[] = [],
+  { nodeFlags = [], limitStore = 'memory' }: GovernorOptions = {},
 ): Promise<RunningGovernor> {
   const config = join(directory, 'governance.yaml')
   copyFileSync(join(BENCH, 'governance.yaml'), config)
@@ -60,6 +66,7 @@ export async function startGovernor(
     MALLOC_ARENA_MAX: '1',
     BENCH_UPSTREAM: upstream.url,
     BENCH_CREDENTIAL: CREDENTIAL,
+    BENCH_LIMIT_STORE: limitStore,
     NODE_COMPILE_CACHE: join(ROOT, 'node_modules/.cache/governor'),
   }
   const main = join(ROOT, 'src/main.ts')

@@ -1,6 +1,7 @@
 import type { AuditCost } from './audit.ts'
 import type { Level, Overhead } from './overhead.ts'
 import type { Policies } from './policies.ts'
+import type { SharedLimits } from './redis.ts'
 import type { Streams } from './streams.ts'
 
 /** The promises a run is held against. */
@@ -29,6 +30,7 @@ const FRESH_P50_US_MAX = 150
 const FRESH_P99_US_MAX = 3000
 const FIRST_MS_MAX = 50
 const AUDIT_RATIO_MIN = 0.5
+const REDIS_RATIO_MAX = 1.35
 /** What a collector may leave lying about longer when there is more to do. */
 const GROWTH_BYTES_MAX = 64 * 2 ** 20
 
@@ -162,5 +164,18 @@ export function judgeAudit({ durable, verify, few, many, grown }: AuditCost): Ve
       target: `≤ +${GROWTH_BYTES_MAX / MIB} MiB`,
       passed: manyBytes - fewBytes <= GROWTH_BYTES_MAX,
     })),
+  ]
+}
+
+export function judgeRedis({ ratio, controlRatio }: SharedLimits): Verdict[] {
+  const [low, high] = CONTROL_RATIO
+  const isSound = controlRatio >= low && controlRatio <= high
+  return [
+    {
+      what: 'limits in Redis ÷ in memory, CPU at c=32',
+      measured: ratio.toFixed(2),
+      target: `≤ ${REDIS_RATIO_MAX}, with a control of ${low} – ${high} (${controlRatio.toFixed(2)})`,
+      passed: isSound ? ratio <= REDIS_RATIO_MAX : null,
+    },
   ]
 }

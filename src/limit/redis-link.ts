@@ -260,7 +260,9 @@ export class RedisLink {
     const loads = nodes.map(async (node) => {
       for (const lua of Object.values(SCRIPTS)) await node.script('LOAD', lua)
     })
-    await (this.#shards === null ? Promise.all(loads) : Promise.any(loads))
+    if (this.#shards === null) await Promise.all(loads)
+    // All are waited for: until they are connected, nobody's keys can be asked for there.
+    else await Promise.allSettled(loads).then(() => Promise.any(loads))
   }
 }
 
