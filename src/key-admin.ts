@@ -2,9 +2,10 @@ import bcrypt from 'bcrypt'
 
 import { appendOnce } from './audit/append-once.ts'
 import { adminBody } from './audit/entry.ts'
+import { FileKeyStore } from './auth/key-store-file.ts'
 import { PostgresKeyStore } from './auth/key-store-postgres.ts'
 import { SqliteKeyStore } from './auth/key-store-sqlite.ts'
-import type { KeyStore, StoredKey } from './auth/key-store.ts'
+import { type KeyStore, KeyStoreReadOnlyError, type StoredKey } from './auth/key-store.ts'
 import {
   generateKey,
   generateSecret,
@@ -34,7 +35,8 @@ export interface KeyAdmin {
 
 /** The store that the configuration names. Throws an Error that names it, where it cannot be opened. */
 export async function openKeyStore({ auth: { keys } }: Snapshot): Promise<KeyStore> {
-  const { postgres, path } = keys
+  const { store, postgres, path } = keys
+  if (store === 'file') return new FileKeyStore(path)
   if (postgres === undefined) return SqliteKeyStore.open(path)
   if (postgres.url === '') throw new Error('The key store is unknown: auth.keys.url is not set')
   return PostgresKeyStore.open(postgres.url)
@@ -61,13 +63,24 @@ export function shownKey({ hash: _hash, former, ...shown }: StoredKey) {
 }
 
 /**
+ * What was made. `row` is there where the store may not be written to: the key opens once somebody has
+ * put this line there, in the place of the one of this key where there is one.
+ */
+export interface Made {
+  readonly keyId: string
+  readonly key: string
+  readonly record: KeyRecord
+  readonly row?: string
+}
+
+/**
  * Makes a key and returns it; this is the only time its secret exists outside its hash. The audit
  * entry comes first: an act that cannot be recorded does not happen. Rejects with what store or log say.
  */
 export async function createKey(
   { store, bcryptCost, record }: KeyAdmin,
   spec: KeySpec,
-): Promise<{ readonly keyId: string; readonly key: string; readonly record: KeyRecord }> {
+): Promise<Made> {
   const { keyId, secret } = generateKey()
   const hash = await bcrypt.hash(secret, bcryptCost)
   const nowMs = wallMs()
@@ -82,8 +95,20 @@ export async function createKey(
     revokedAtMs: null,
   }
   await record('keys.create', { ...aboutOf(made), roles: spec.roles.join(' ') }, nowMs)
-  await store.create(made)
-  return { keyId, key: `${keyId}.${secret}`, record: made }
+  const { row } = await orRow(async () => store.create(made))
+  return { keyId, key: `${keyId}.${secret}`, record: made, ...row }
+}
+
+/** What a change of the store came to; the line for it where the store may not be written to. */
+async function orRow<Result>(
+  act: () => Promise<Result>,
+): Promise<{ readonly done?: Result; readonly row?: { readonly row: string } }> {
+  try {
+    return { done: await act() }
+  } catch (error) {
+    if (!(error instanceof KeyStoreReadOnlyError)) throw error
+    return { row: { row: error.rows[0]! } }
+  }
 }
 
 /** Which key, by whom: a caller of one tenant sees those of others as unknown; null sees all. */
@@ -111,7 +136,7 @@ export interface RotationSpec {
 
 /** What became of a rotation; `changed`: somebody else was faster, and nothing was done. */
 export type Rotated =
-  | { readonly outcome: 'rotated'; readonly key: string; readonly record: KeyRecord }
+  | ({ readonly outcome: 'rotated' } & Made)
   | { readonly outcome: 'unknown' | 'revoked' | 'expired' | 'changed' }
 
 /**
@@ -136,14 +161,16 @@ export async function rotateKey(
   if (!isUsable(made, nowMs)) return { outcome: 'expired' }
   const about = { ...aboutOf(found), overlap_until: new Date(nowMs + overlapMs).toISOString() }
   await record('keys.rotate', about, nowMs)
-  const done = await store.rotate(found.keyId, found.hash, rotation)
-  if (!done) return { outcome: 'changed' }
-  return { outcome: 'rotated', key: `${found.keyId}.${secret}`, record: made }
+  const { keyId } = found
+  const { done, row } = await orRow(async () => store.rotate(keyId, found.hash, rotation))
+  if (done === false) return { outcome: 'changed' }
+  return { outcome: 'rotated', keyId, key: `${keyId}.${secret}`, record: made, ...row }
 }
 
-/** What became of a revocation, and of which key. */
+/** What became of a revocation, and of which key; with `row`, as in `Made`, it still opens. */
 export type Revoked =
   | { readonly outcome: 'revoked' | 'before'; readonly record: KeyRecord }
+  | { readonly outcome: 'unwritten'; readonly record: KeyRecord; readonly row: string }
   | { readonly outcome: 'unknown' }
 
 /** Ends a key for ever: running processes refuse it, and cut its calls, within a second. */
@@ -153,7 +180,8 @@ export async function revokeKey({ store, record }: KeyAdmin, target: KeyTarget):
   if (found.revokedAtMs !== null) return { outcome: 'before', record: found }
   const nowMs = wallMs()
   await record('keys.revoke', aboutOf(found), nowMs)
-  const done = await store.revoke(found.keyId, nowMs)
+  const { done, row } = await orRow(async () => store.revoke(found.keyId, nowMs))
+  if (row !== undefined) return { outcome: 'unwritten', record: found, ...row }
   return { outcome: done ? 'revoked' : 'before', record: found }
 }
 

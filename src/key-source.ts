@@ -1,3 +1,4 @@
+import { FileKeys } from './auth/file-keys.ts'
 import { SqliteKeyStore } from './auth/key-store-sqlite.ts'
 import type { KeySource } from './auth/key-store.ts'
 import { SyncedKeys } from './auth/synced-keys.ts'
@@ -9,7 +10,8 @@ import type { Log } from './log.ts'
  * Error that names what cannot be opened.
  */
 export async function openKeySource({ auth: { keys } }: Snapshot, log: Log): Promise<KeySource> {
-  const { path, postgres } = keys
+  const { store, path, postgres } = keys
+  if (store === 'file') return FileKeys.open(path, log)
   return postgres === undefined
     ? SqliteKeyStore.open(path)
     : SyncedKeys.open({ ...postgres, path, log })

@@ -80,6 +80,19 @@ export class KeyExistsError extends Error {
   }
 }
 
+/** The store may not be written to from here; these are the lines that somebody has to put there. */
+export class KeyStoreReadOnlyError extends Error {
+  override readonly name = 'KeyStoreReadOnlyError'
+  readonly place: string
+  readonly rows: readonly string[]
+
+  constructor(place: string, rows: readonly string[]) {
+    super(`${place} (auth.keys.path) cannot be written to from here`)
+    this.place = place
+    this.rows = rows
+  }
+}
+
 /** All keys of a store, or of one tenant, page by page. */
 export async function* allKeys(
   store: KeyStore,

@@ -32,13 +32,23 @@ export async function keysCreate(context: KeysContext, spec: KeySpec): Promise<n
     return 2
   }
   return withStore(context, async (store) => {
-    const { keyId, key } = await createKey(commandAdmin(store, context), spec)
+    const { keyId, key, row } = await createKey(commandAdmin(store, context), spec)
+    writeRow(context, row)
     context.write(
       `Key ${keyId} of tenant ${spec.tenant}, named ${spec.name}, ${end(spec.expiresAtMs)}.\n`,
     )
     context.write(`It is shown this once:\n${key}\n`)
     return 0
   })
+}
+
+/** Where the store may not be written to, somebody else has to. */
+function writeRow({ snapshot, write }: KeysContext, row: string | undefined): void {
+  if (row === undefined) return
+  write(
+    `${snapshot.auth.keys.path} cannot be written to from here. Put this line where it comes from, ` +
+      `below \`keys:\`, in the place of the one with this key_id if there is one:\n  - ${row}\n`,
+  )
 }
 
 /** A name that no upstream has would refuse every call of the key. */
@@ -105,6 +115,7 @@ export async function keysRotate(
       context.write(`${NOT_ROTATED[rotated.outcome](shown(keyId))}\n`)
       return 1
     }
+    writeRow(context, rotated.row)
     const { former } = rotated.record
     const until =
       former === null
@@ -128,6 +139,11 @@ export async function keysRevoke(context: KeysContext, keyId: string): Promise<n
   if (noStore(context, keyId)) return 1
   return withStore(context, async (store) => {
     const revoked = await revokeKey(commandAdmin(store, context), { keyId, tenant: null })
+    if (revoked.outcome === 'unwritten') {
+      writeRow(context, revoked.row)
+      context.write(`Key ${shown(keyId)} opens until that line is there.\n`)
+      return 1
+    }
     if (revoked.outcome !== 'revoked') {
       const before = `Key ${shown(keyId)} was revoked before\n`
       context.write(revoked.outcome === 'unknown' ? `No key ${shown(keyId)}\n` : before)
@@ -140,7 +156,7 @@ export async function keysRevoke(context: KeysContext, keyId: string): Promise<n
 }
 
 function missing({ auth: { keys } }: Snapshot): boolean {
-  return keys.store === 'sqlite' && !existsSync(keys.path)
+  return keys.store !== 'postgres' && !existsSync(keys.path)
 }
 
 /** Says that there is no such key, for want of a store. */

@@ -9,7 +9,7 @@ import type { KeysConfig, PostgresKeysConfig } from './snapshot.ts'
 type KeysValue = FileValue['auth']['keys']
 
 const AT: Path = ['auth', 'keys']
-const PATHS = { sqlite: 'data/keys.db', postgres: 'data/keys-copy.db' }
+const PATHS = { sqlite: 'data/keys.db', postgres: 'data/keys-copy.db', file: 'keys.yaml' }
 const MAX_STALE_MS = 86_400_000
 /** Only with PostgreSQL; in any other store they would be ignored. */
 const OF_POSTGRES = ['url', 'url_file', 'direct_url', 'direct_url_file', 'max_stale'] as const

@@ -5,13 +5,13 @@ const path = text('a path', undefined, 4096)
 /** The keys of `auth.keys`: where Governor keys are kept. */
 export const KEYS = map('auth.keys', {
   store: defaulted(
-    choice(['sqlite', 'postgres'], ['file']),
+    choice(['sqlite', 'postgres', 'file']),
     'sqlite',
     'Where keys are kept: [stores of keys](#stores-of-keys).',
   ),
   path: optional(
     path,
-    'The database file of `sqlite`, `data/keys.db` when absent; of `postgres` the copy that a sidecar goes on with while the server is away, `data/keys-copy.db`.',
+    'The database file of `sqlite`, `data/keys.db` when absent; the YAML of `file`, `keys.yaml`; of `postgres` the copy that a sidecar goes on with while the server is away, `data/keys-copy.db`.',
   ),
   url: optional(
     secret(),

@@ -84,8 +84,8 @@ export interface ClaimsConfig {
 
 /** Where Governor keys are kept. */
 export interface KeysConfig {
-  readonly store: 'sqlite' | 'postgres'
-  /** Absolute; of the database, or of the copy of one elsewhere. */
+  readonly store: 'sqlite' | 'postgres' | 'file'
+  /** Absolute; of the database, of the YAML, or of the copy of what is elsewhere. */
   readonly path: string
   readonly bcryptCost: number
   /** With that store only. */

@@ -4,6 +4,7 @@ import Database from 'better-sqlite3'
 import t, { type Test } from 'tap'
 
 import { migrateKeys } from '../../src/auth/key-migrate.ts'
+import { FileKeyStore } from '../../src/auth/key-store-file.ts'
 import { PostgresKeyStore } from '../../src/auth/key-store-postgres.ts'
 import { SqliteKeyStore } from '../../src/auth/key-store-sqlite.ts'
 import { allKeys, type KeyStore } from '../../src/auth/key-store.ts'
@@ -19,6 +20,10 @@ const STORES: Readonly<Record<string, (t: Test) => Promise<Opener>>> = {
   sqlite: async (t) => {
     const path = join(t.testdir(), 'keys.db')
     return async () => SqliteKeyStore.open(path)
+  },
+  file: async (t) => {
+    const path = join(t.testdir(), 'keys.yaml')
+    return async () => new FileKeyStore(path)
   },
   postgres: async (t) => {
     const url = await freshDatabase(t)
