@@ -14,8 +14,10 @@ import type {
   AnswerReader,
   AnswerText,
   AnswerVerdict,
+  EventParts,
+  Framing,
 } from './answer.ts'
-import { eventParts, type EventParts, SseSplitter, withData } from './dialect/sse.ts'
+import { SSE } from './dialect/sse.ts'
 import { GovernorError } from './errors.ts'
 import type { PolicyResult, Splice } from './exchange.ts'
 import { applyCuts } from './policy/answer-inspector.ts'
@@ -30,13 +32,9 @@ const SHORT_BYTES = 16 * 1024
 
 const JSON_TYPE = /^[\w.+-]+\/(?:[\w.+-]+\+)?json *(?:;|$)/i
 const TEXT_TYPE = /^text\//i
-const EVENTS_TYPE = /^text\/event-stream/i
 /** A charset in which bytes would be other letters than those that are looked at. */
 const OTHER_CHARSET =
   /;\s*charset\s*=\s*["']?(?!(?:utf-?8|us-ascii|ascii|iso-8859-1)["']?\s*(?:;|$))/i
-
-/** Lines of an event beside its data: comments, name, id, wait (WHATWG HTML §9.2.6). */
-const FIELDS = /^(?:(?::|event:|id:|retry:)[^\n]*\n?)*$/
 
 export interface GuardOptions {
   readonly inspector: Inspector
@@ -73,10 +71,8 @@ export class AnswerGuard implements AnswerVerdict {
   readonly #inspector: Inspector
   readonly #holds: boolean
   readonly #channels = new Map<string, AnswerChannel>()
-  readonly #splitter = new SseSplitter({
-    event: (bytes) => this.#take(bytes),
-    part: (bytes) => this.#takePart(bytes),
-  })
+  readonly #framing: Framing
+  readonly #splitter: ReturnType<Framing['splitter']>
   #queue: Held[] = []
   #heldBytes = 0
   /** Lanes in which an event waits. */
@@ -90,6 +86,11 @@ export class AnswerGuard implements AnswerVerdict {
     this.#options = options
     this.#inspector = options.inspector
     this.#holds = options.inspector.enforces
+    this.#framing = options.reader?.framing ?? SSE
+    this.#splitter = this.#framing.splitter({
+      event: (bytes) => this.#take(bytes),
+      part: (bytes) => this.#takePart(bytes),
+    })
   }
 
   get policies(): readonly PolicyResult[] {
@@ -103,7 +104,7 @@ export class AnswerGuard implements AnswerVerdict {
   /** A whole answer, changed where a policy says so. Throws POLICY_DENIED. */
   async whole(body: Buffer, contentType: string): Promise<Buffer> {
     if (body.length === 0) return body
-    if (EVENTS_TYPE.test(contentType)) return this.#events(body)
+    if (this.#framing.type.test(contentType)) return this.#events(body)
     try {
       const steps = this.#looked(body, contentType)
       return body.length <= SHORT_BYTES ? runNow(steps) : await inTurns(steps)
@@ -122,7 +123,8 @@ export class AnswerGuard implements AnswerVerdict {
 
   /** The next bytes of an event stream; returns those that may go on now. */
   chunk(bytes: Buffer): Buffer {
-    if (this.failure === null) this.#splitter.push(bytes)
+    // Frames that do not fit end a stream; where nothing is held back, its meter says so.
+    if (this.failure === null) this.#attempt(() => this.#splitter.push(bytes))
     return this.#sent()
   }
 
@@ -258,8 +260,8 @@ export class AnswerGuard implements AnswerVerdict {
 
   #look(bytes: Buffer): void {
     const { reader, api, jsonDepth } = this.#options
-    const parts = eventParts(bytes)
-    if (reader === undefined || !FIELDS.test(parts.rest)) {
+    const parts = this.#framing.parts(bytes)
+    if (reader === undefined || parts === null) {
       this.#unreadable('this is no event stream that is known here')
       if (this.#holds) this.#out.push(bytes)
       return
@@ -360,7 +362,7 @@ export class AnswerGuard implements AnswerVerdict {
       edits.push(editOf(text, cut))
     }
     const data = this.#edited(parts.data, texts, edits)
-    this.#out.push(data === parts.data ? bytes : withData(bytes, parts, data))
+    this.#out.push(data === parts.data ? bytes : this.#framing.withData(bytes, parts, data))
   }
 
   // --- what cannot be read ---

@@ -1,5 +1,5 @@
 import { AnswerGuard } from './answer-guard.ts'
-import { GovernorError } from './errors.ts'
+import type { GovernorError } from './errors.ts'
 import type { Trail } from './exchange.ts'
 import type { Guard } from './http/relay.ts'
 import { AnswerInspector } from './policy/answer-inspector.ts'
@@ -17,7 +17,7 @@ export function answerGuard(
 ): { readonly guard: Guard | null; readonly answerBytesMax: number } {
   const policies = policyGuard(world, trail)
   const values = restorable(trail)
-  const restores = values === null || isUnread(trail) ? null : restoreGuard(world, trail, values)
+  const restores = values === null ? null : restoreGuard(world, trail, values)
   const guard =
     policies === null || restores === null
       ? (policies ?? restores)
@@ -41,13 +41,7 @@ function policyGuard({ policies, snapshot }: World, trail: Trail): Guard | null 
     uninspectable: defaults.uninspectable,
   })
   trail.answer = guard
-  if (!isUnread(trail)) return guard
-  return new UnreadGuard(guard, inspector.enforces && defaults.uninspectable === 'deny')
-}
-
-/** A stream of a provider whose events are not read here. */
-function isUnread({ route, facts }: Trail): boolean {
-  return facts!.stream && route!.dialect.answers?.wholeOnly === true
+  return guard
 }
 
 function restorable({ decision }: Trail): ReadonlyMap<string, string> | null {
@@ -69,34 +63,6 @@ function restoreGuard(
     uninspectable: 'allow',
     isLenient: true,
   })
-}
-
-/** A stream that nobody here can read passes or is refused, as other content is that cannot be read. */
-class UnreadGuard implements Guard {
-  readonly #inner: Guard
-  readonly #refuses: boolean
-  failure: GovernorError | null = null
-
-  /** `inner` looks at what comes whole after all, like an error. */
-  constructor(inner: Guard, refuses: boolean) {
-    this.#inner = inner
-    this.#refuses = refuses
-  }
-
-  whole(body: Buffer, contentType: string): Promise<Buffer> {
-    return this.#inner.whole(body, contentType)
-  }
-
-  chunk(bytes: Buffer): Buffer {
-    if (!this.#refuses) return bytes
-    const detail = 'A policy on the answer applies and this stream cannot be read here'
-    this.failure ??= new GovernorError('POLICY_DENIED', { detail })
-    return Buffer.alloc(0)
-  }
-
-  flush(): Buffer {
-    return Buffer.alloc(0)
-  }
 }
 
 /** Policies see an answer with its placeholders; what they let pass gets its values. */

@@ -37,10 +37,40 @@ export interface AnswerEvent extends AnswerContent {
   readonly lanes: readonly string[]
 }
 
+/** An event of a stream, taken apart by the bytes. */
+export interface EventParts {
+  /** What a reader reads; empty where there is nothing to. */
+  readonly data: Buffer
+  /** Offset of `data` in the event; -1 where it does not stand there as it is. */
+  readonly at: number
+  /** Everything else that somebody could have written something into. */
+  readonly rest: string
+}
+
+/** Receives what a splitter cuts. A buffer may be kept, it is not written to again. */
+export interface EventSink {
+  /** A whole event, with what ends it. */
+  event(bytes: Buffer): void
+  /** The next bytes of an event too long to hold; `isLast` with its end. */
+  part(bytes: Buffer, isLast: boolean): void
+}
+
+/** How the events of a stream are cut, taken apart and put together. */
+export interface Framing {
+  /** Media type of streams that are framed so. */
+  readonly type: RegExp
+  /** Cuts bytes into events, the same however they arrive; `rest` is what is left at the end. */
+  splitter(sink: EventSink): { push(chunk: Buffer): void; rest(): Buffer }
+  /** Null for what is no event that is known. */
+  parts(event: Buffer): EventParts | null
+  /** The event with other data in place of its own. */
+  withData(event: Buffer, parts: EventParts, other: Buffer): Buffer
+}
+
 /** Finds the texts of answers. Throws BODY_INVALID for what is not strict JSON. */
 export interface AnswerReader {
-  /** Only whole answers are read: a policy on the answer refuses streams. */
-  readonly wholeOnly?: true
+  /** How events are cut out of a stream; absent: as event streams of the web are. */
+  readonly framing?: Framing
   /** A whole answer that is a JSON object; yields. */
   whole(body: Buffer, maximums: { readonly jsonDepth: number }): Generator<unknown, AnswerContent>
   /** The data of one event; the offsets are those of `data`. */

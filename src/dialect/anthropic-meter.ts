@@ -1,3 +1,4 @@
+import type { EventSink } from '../answer.ts'
 /** Reads usage out of Anthropic answers as they pass. */
 import type { Meter, Usage } from '../exchange.ts'
 import {
@@ -11,7 +12,7 @@ import {
   searchUsage,
   TAIL_BYTES,
 } from './openai-usage.ts'
-import { type EventSink, readEvent, SseSplitter } from './sse.ts'
+import { readEvent, SseSplitter } from './sse.ts'
 
 /** The event's type stands in its `event:` line. */
 const TYPE_BYTES = 64

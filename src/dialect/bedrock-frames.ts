@@ -93,6 +93,12 @@ function readHeader(
   return valueEnd
 }
 
+/** The frame with another payload; its headers stay as they are. */
+export function withPayload(frame: Buffer, payload: Buffer): Buffer {
+  const headBytes = frame.readUInt32BE(4)
+  return assemble(frame.subarray(PRELUDE_BYTES, PRELUDE_BYTES + headBytes), payload)
+}
+
 /** A frame of string headers and a payload. */
 export function writeFrame(headers: Readonly<Record<string, string>>, payload: string): Buffer {
   const head = Buffer.concat(
@@ -108,7 +114,10 @@ export function writeFrame(headers: Readonly<Record<string, string>>, payload: s
       ])
     }),
   )
-  const body = Buffer.from(payload)
+  return assemble(head, Buffer.from(payload))
+}
+
+function assemble(head: Buffer, body: Buffer): Buffer {
   const bytes = PRELUDE_BYTES + head.length + body.length + CRC_BYTES
   const prelude = Buffer.alloc(PRELUDE_BYTES)
   prelude.writeUInt32BE(bytes, 0)

@@ -1,13 +1,11 @@
 /** Amazon Bedrock's runtime: conversations and invocations, whole and streamed. */
-import type { AnswerContent, AnswerReader } from '../answer.ts'
 import type { GovernorError } from '../errors.ts'
 import type { Dialect, Lookup, ParameterNames } from '../exchange.ts'
-import { answerContent, readings, STRUCTURE } from './answers.ts'
+import { bedrockAnswers } from './bedrock-answers.ts'
 import { writeFrame } from './bedrock-frames.ts'
 import { inspect } from './bedrock-inspect.ts'
 import { meter } from './bedrock-meter.ts'
 import { BEDROCK_ROWS } from './bedrock-table.ts'
-import { readJson } from './json.ts'
 import type { ParameterTable } from './set-members.ts'
 import { compileTable } from './table.ts'
 
@@ -30,23 +28,6 @@ const CONVERSE: ParameterTable = {
   temperature: within('temperature'),
   top_p: within('topP'),
 }
-const SAID = /^\/(?:output|content|completion|generation|results|outputs|choices)(?:\/|$)/
-
-/** Whole answers; of streams nothing is read but their frames. */
-const answers: AnswerReader = {
-  wholeOnly: true,
-  *whole(body, { jsonDepth }): Generator<unknown, AnswerContent> {
-    return yield* answerContent(yield* readJson(body, jsonDepth), ({ path }, key) => ({
-      channel: null,
-      isSaid: !STRUCTURE.has(key) && SAID.test(`${path}/${key}`),
-    }))
-  },
-  event: () => {
-    throw new TypeError('streams of Bedrock are not read')
-  },
-  readings,
-}
-
 /** The dialect of Amazon Bedrock. The path names the model. */
 export const bedrock: Dialect = {
   name: 'bedrock',
@@ -74,7 +55,7 @@ export const bedrock: Dialect = {
   errorBody: (error, requestId) => JSON.stringify({ message: textOf(error, requestId) }),
   errorHeaders: (error) => ({ 'x-amzn-errortype': typeOf(error) }),
   errorFrame,
-  answers,
+  answers: bedrockAnswers,
   meter,
 }
 

@@ -1,3 +1,4 @@
+import type { EventSink } from '../answer.ts'
 /** Reads usage out of Gemini answers as they pass. */
 import type { Meter, Usage } from '../exchange.ts'
 import {
@@ -10,7 +11,7 @@ import {
   readName,
   TAIL_BYTES,
 } from './openai-usage.ts'
-import { type EventSink, readEvent, SseSplitter } from './sse.ts'
+import { readEvent, SseSplitter } from './sse.ts'
 
 /** A fresh meter. Usage is on every chunk, so nothing is asked for and nothing dropped. */
 export function meter(): Meter {

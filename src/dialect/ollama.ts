@@ -1,6 +1,7 @@
 /** The Ollama API: chat, generate, embeddings and the list of models. Its OpenAI paths are dialect `openai`. */
 import type { GovernorError } from '../errors.ts'
 import type { Dialect, Endpoint, Lookup, Operation } from '../exchange.ts'
+import { ollamaAnswers } from './ollama-answers.ts'
 import { inspect } from './ollama-inspect.ts'
 import { meter } from './ollama-meter.ts'
 import type { ParameterTable } from './set-members.ts'
@@ -46,6 +47,7 @@ export const ollama: Dialect = {
   credential: (secret) => ({ authorization: `Bearer ${secret}` }),
   errorBody,
   errorFrame: (error, requestId) => `${errorBody(error, requestId)}\n`,
+  answers: ollamaAnswers,
   meter,
   parameters: (api) => (GENERATING.has(api) ? PARAMETERS : {}),
 }

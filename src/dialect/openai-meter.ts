@@ -1,3 +1,4 @@
+import type { EventSink } from '../answer.ts'
 /** Reads usage out of OpenAI answers as they pass, at the cost of looking for line ends. */
 import type { Facts, Meter, Route, Usage } from '../exchange.ts'
 import {
@@ -14,7 +15,6 @@ import {
 } from './openai-usage.ts'
 import type { Json } from './openai-usage.ts'
 import { readEvent, SseSplitter } from './sse.ts'
-import type { EventSink } from './sse.ts'
 
 /** Events that are read for the answer's model and id before giving up. */
 const NAMED_EVENTS_MAX = 8

@@ -1,3 +1,5 @@
+import type { EventParts, EventSink, Framing } from '../answer.ts'
+
 /**
  * Cuts an event stream (WHATWG HTML §9.2) into whole events without changing a byte. Lines end with
  * LF, CRLF or CR, an event with an empty line; the cuts are the same however the bytes arrive.
@@ -9,14 +11,6 @@ export const EVENT_BYTES_MAX = 1024 * 1024
 const HELD_BYTES_MIN = 4096
 const LF = 0x0a
 const CR = 0x0d
-
-/** Receives what the splitter cuts. A buffer may be kept, it is not written to again. */
-export interface EventSink {
-  /** A whole event, its empty line included. */
-  event(bytes: Buffer): void
-  /** The next part of an event that is too long to hold; `last` with its end. */
-  part(bytes: Buffer, last: boolean): void
-}
 
 const EMPTY = Buffer.alloc(0)
 
@@ -137,20 +131,13 @@ function fieldValue(line: string, from: number): string {
   return line.slice(line[from] === ' ' ? from + 1 : from)
 }
 
-/** The parts of an event, by the bytes. */
-export interface EventParts {
-  /** The `data:` lines joined with LF. */
-  readonly data: Buffer
-  /** Offset of `data` in the event; -1 where it stands on several lines. */
-  readonly at: number
-  /** All other lines, comments included, joined with LF. */
-  readonly rest: string
-}
-
 const BOM = '\u00ef\u00bb\u00bf'
 const NO_BYTES = Buffer.alloc(0)
 
-/** Takes an event apart so that its data can be read as bytes and put back. */
+/**
+ * Takes an event apart so that its data can be read as bytes and put back: the `data:` lines joined with LF,
+ * and all other lines, comments included.
+ */
 export function eventParts(event: Buffer): EventParts {
   const text = event.toString('latin1')
   const rest: string[] = []
@@ -183,4 +170,18 @@ export function withData(event: Buffer, { data, at, rest }: EventParts, other: B
   const lines = other.toString('utf8').split('\n')
   const all = [...(rest === '' ? [] : [rest]), ...lines.map((line) => `data: ${line}`)]
   return Buffer.from(`${all.join('\n')}\n\n`)
+}
+
+/** Lines of an event beside its data: comments, name, id, wait (WHATWG HTML §9.2.6). */
+const FIELDS = /^(?:(?::|event:|id:|retry:)[^\n]*\n?)*$/
+
+/** Event streams of the web. */
+export const SSE: Framing = {
+  type: /^text\/event-stream/i,
+  splitter: (sink) => new SseSplitter(sink),
+  parts: (event) => {
+    const parts = eventParts(event)
+    return FIELDS.test(parts.rest) ? parts : null
+  },
+  withData,
 }

@@ -275,24 +275,81 @@ t.test('a stream that is broken ends as an exception, and no bad byte passes', a
   }
 })
 
-t.test('policies on answers read whole ones and refuse streams', async (t) => {
-  const policies = `${POLICIES}\n  - { id: no-hello, deny: { output: { words: [secret] } } }`
-  const { upstream, client } = await subject(t, { policies })
-  t.ok((await client.send(new ConverseCommand(say('hi')))).output)
+const ANSWER_POLICIES = `${POLICIES}
+  - { id: no-secret, deny: { output: { words: [secret] } } }
+  - { id: mask-out, redact: { output: { detect: [email] } } }`
+
+t.test('policies on answers read whole ones and streams, and mask in both', async (t) => {
+  const { upstream, site, client } = await subject(t, { policies: ANSWER_POLICIES })
   const content = [{ text: 'the secret' }]
   upstream.behaviour = answer({ ...CONVERSED, output: { message: { role: 'assistant', content } } })
   t.equal(
     (await failure(client.send(new ConverseCommand(say('hi'))))).name,
     'AccessDeniedException',
   )
-  upstream.behaviour = frames(EVENTS)
-  let events = 0
-  const read = async () => {
+  const texts: string[] = []
+  const read = async (pieces: readonly string[]) => {
+    texts.length = 0
+    const events = [EVENTS[0]!, ...pieces.map((text) => delta(text)), ...EVENTS.slice(3)]
+    upstream.behaviour = frames(torn(Buffer.concat(events)))
     const { stream } = await client.send(new ConverseStreamCommand(say('hi')))
-    for await (const event of stream!) events += Object.keys(event).length
+    for await (const event of stream!) texts.push(event.contentBlockDelta?.delta?.text ?? '')
   }
-  t.equal((await failure(read())).name, 'ValidationException')
-  t.equal(events, 0)
+  await read(['mail jo', '@exam', 'ple.com now'])
+  t.equal(texts.join(''), 'mail [EMAIL_1] now')
+  t.equal((await failure(read(['well, the se', 'cret is out']))).name, 'ValidationException')
+  t.notMatch(texts.join(''), /cret/)
+  const plain = Buffer.concat(EVENTS)
+  upstream.behaviour = frames(torn(plain))
+  const { bytes } = await site.send({
+    path: `/model/${MODEL}/converse-stream`,
+    body: { messages: [{ role: 'user', content: [{ text: 'hi' }] }] },
+  })
+  t.ok(bytes.equals(plain), 'byte for byte where nothing is found')
+})
+
+t.test('policies on answers read the chunks of an invocation, of any model', async (t) => {
+  const { upstream, client } = await subject(t, { policies: ANSWER_POLICIES })
+  const chunk = (event: object, more: object = {}) =>
+    frame('chunk', { bytes: Buffer.from(JSON.stringify(event)).toString('base64'), ...more })
+  const claude = (text: string) => ({
+    type: 'content_block_delta',
+    index: 0,
+    delta: { type: 'text_delta', text },
+  })
+  const end = { type: 'message_stop', 'amazon-bedrock-invocationMetrics': { inputTokenCount: 1 } }
+  const call = {
+    modelId: MODEL,
+    contentType: 'application/json',
+    body: JSON.stringify({
+      anthropic_version: 'bedrock-2023-05-31',
+      max_tokens: 9,
+      messages: [{ role: 'user', content: 'hi' }],
+    }),
+  }
+  const read = async (pieces: readonly Buffer[]) => {
+    upstream.behaviour = frames(torn(Buffer.concat(pieces)))
+    const { body } = await client.send(new InvokeModelWithResponseStreamCommand(call))
+    let said = ''
+    for await (const event of body!) {
+      const inner = JSON.parse(Buffer.from(event.chunk!.bytes!).toString())
+      said += inner.delta?.text ?? inner.generation ?? ''
+    }
+    return said
+  }
+  const padded = chunk(claude('jo@exa'), { p: 'abcdefgh' })
+  t.equal(await read([padded, chunk(claude('mple.com!')), chunk(end)]), '[EMAIL_1]!')
+  const llama = ['to jo@exa', 'mple.com'].map((generation) => chunk({ generation }))
+  t.equal(await read([...llama, chunk(end)]), 'to [EMAIL_1]')
+  for (const pieces of [
+    [chunk(claude('the sec')), chunk(claude('ret'))],
+    [chunk({ generation: 'the sec' }), chunk({ generation: 'ret' })],
+    [chunk(claude('hello'), { beside: 'secret' })],
+    [chunk(claude('hello'), { p: 'the secret' })],
+    [frame('chunk', { bytes: 'aGVsbG8' })],
+  ]) {
+    t.equal((await failure(read([...pieces, chunk(end)]))).name, 'ValidationException')
+  }
 })
 
 t.test('a signature of the client’s own is dropped', async (t) => {
