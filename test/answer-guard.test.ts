@@ -229,7 +229,7 @@ t.test('a stream that is read in no known way is refused', async (t) => {
     t.equal(guard.failure?.code, 'POLICY_DENIED', pieces.join(''))
   }
   const lines = guardOf(rules, { dialect: ollama, api: 'api.chat' })
-  t.equal(through(lines, ['{"message":{"content":"hi"}}\n', '{"done":true}\n']), '')
+  t.equal(through(lines, ['data: {"message":{"content":"hi"}}\n\n']), '')
   t.match(lines.failure?.message, /cannot be read/)
 })
 

@@ -308,15 +308,16 @@ t.test('policies on answers read whole ones and streams, and mask in both', asyn
   t.ok(bytes.equals(plain), 'byte for byte where nothing is found')
 })
 
+const chunk = (event: object, more: object = {}) =>
+  frame('chunk', { bytes: Buffer.from(JSON.stringify(event)).toString('base64'), ...more })
+const claude = (text: string) => ({
+  type: 'content_block_delta',
+  index: 0,
+  delta: { type: 'text_delta', text },
+})
+
 t.test('policies on answers read the chunks of an invocation, of any model', async (t) => {
   const { upstream, client } = await subject(t, { policies: ANSWER_POLICIES })
-  const chunk = (event: object, more: object = {}) =>
-    frame('chunk', { bytes: Buffer.from(JSON.stringify(event)).toString('base64'), ...more })
-  const claude = (text: string) => ({
-    type: 'content_block_delta',
-    index: 0,
-    delta: { type: 'text_delta', text },
-  })
   const end = { type: 'message_stop', 'amazon-bedrock-invocationMetrics': { inputTokenCount: 1 } }
   const call = {
     modelId: MODEL,

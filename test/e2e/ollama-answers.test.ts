@@ -49,6 +49,9 @@ function said(text: string): string {
   return parsed.map(({ message, response }) => message?.content ?? response ?? '').join('')
 }
 
+const whole = (content: string) =>
+  answer({ model: 'llama3.2', message: { role: 'assistant', content }, done: true })
+
 t.test('a stream in which nothing is found passes byte for byte', async (t) => {
   const text = chatLine('Hello') + chatLine(' there').replace('\n', '\r\n') + LAST
   t.equal((await ask(lines(text))).text, text)
@@ -88,8 +91,6 @@ t.test('thinking, calls of tools and lengths are looked at, too', async (t) => {
 })
 
 t.test('whole answers are masked and refused', async (t) => {
-  const whole = (content: string) =>
-    answer({ model: 'llama3.2', message: { role: 'assistant', content }, done: true })
   const masked = await ask(whole('to jo@example.com'))
   t.equal(said(masked.text), 'to [EMAIL_1]')
   t.equal((await ask(whole('a secret'))).status, 403)
