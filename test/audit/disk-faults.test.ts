@@ -7,6 +7,7 @@ import t from 'tap'
 
 import { epochFiles } from '../../src/audit/file.ts'
 import { verifyLog } from '../../src/audit/verify.ts'
+import { faultMatrix } from '../campaign/faults.ts'
 import { cannotTrace } from '../support/strace.ts'
 import { openWal, rows } from './support/log.ts'
 
@@ -33,7 +34,7 @@ const FAULTS: readonly { name: string; inject: string; ends: boolean }[] = [
 
 const ACKNOWLEDGED = 700
 
-t.setTimeout(180_000)
+t.setTimeout(300_000)
 
 for (const { name, inject, ends } of FAULTS) {
   t.test(`${name}: nothing acknowledged is lost`, { skip }, async (t) => {
@@ -73,3 +74,19 @@ for (const { name, inject, ends } of FAULTS) {
     )
   })
 }
+
+t.test(
+  'each system call of the audit thread fails once, or is where it is killed',
+  { skip },
+  async (t) => {
+    const { problems, fields, callsMade, answers } = await faultMatrix({
+      directory: t.testdir(),
+      seed: 3,
+      isShort: true,
+    })
+    t.strictSame(problems, [])
+    t.ok(callsMade['run']!.includes('fsync') && callsMade['run']!.includes('pwrite64'))
+    t.ok(fields >= callsMade['run']!.length + 4, `${fields} fields`)
+    t.ok(answers > 50)
+  },
+)

@@ -40,6 +40,8 @@ export interface CrashOptions {
 }
 
 const KEYS = 4
+/** A machine that does other things, too, may take long for a start. */
+const START_MS = 120_000
 /** Refusals of one key beyond 20 a second share an entry, which then has no request id to look for. */
 const DENIALS_APART_MS = 100
 /** A campaign that is taken up again leaves out the numbers its last calls may have had. */
@@ -120,7 +122,7 @@ class Campaign {
         // Also while it starts, and cleans up after the former one.
         await pause(random.between(0, 700))
       } else {
-        await child.ready()
+        await child.ready(START_MS)
         await this.#underLoad(child.url, random, load)
       }
     } finally {
@@ -136,7 +138,7 @@ class Campaign {
   /** Starts once more, ends it properly, and compares what everybody saw. */
   async finish(): Promise<CrashReport> {
     const child = new ChildGovernor(this.#site.file)
-    await child.ready()
+    await child.ready(START_MS)
     const exitCode = await child.kill('SIGTERM')
     const verified = await this.#site.cli('audit', 'verify', '--strict')
     const { postgres } = this.#options
