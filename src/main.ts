@@ -7,8 +7,9 @@ import { Command, CommanderError } from 'commander'
 
 import { duration, percent } from './cli/arguments.ts'
 import { addAuditCommands } from './cli/audit-commands.ts'
-import { withConfig, withConfigOption } from './cli/command-context.ts'
+import { type CommandContext, withConfig, withConfigOption } from './cli/command-context.ts'
 import { addKeysCommands } from './cli/keys-commands.ts'
+import { NO_PROGRESS, showProgress } from './cli/progress.ts'
 import { wallMs } from './clock.ts'
 
 /** The command line: the only file with argv and exit codes (0 done, 1 the answer is no, 2 cannot be done). */
@@ -28,7 +29,12 @@ const finish = (code: number): void => {
   process.exitCode = code
 }
 
-const context = { version, write, writeError, finish }
+const progress: CommandContext['progress'] = (what, results) => {
+  const isShown = stderr.isTTY && (results === 'at the end' || !stdout.isTTY)
+  return isShown ? showProgress(what, writeError) : NO_PROGRESS
+}
+
+const context = { version, write, writeError, finish, progress }
 const onHangup = (reload: () => void): void => void process.on('SIGHUP', reload)
 
 const program = new Command('governor')

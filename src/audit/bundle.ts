@@ -25,8 +25,15 @@ import { keyListPath } from './signing-key.ts'
 const FORMAT = 'governor-audit/1'
 const ROWS_A_COMMIT = 5_000
 
-/** Writes the log at `path` as a bundle; returns how many entries. Throws when there is no log. */
-export function writeBundle(path: string, write: (text: string) => void): number {
+/**
+ * Writes the log at `path` as a bundle, telling `onRows` of each entry; returns how many there were. Throws
+ * when there is no log.
+ */
+export function writeBundle(
+  path: string,
+  write: (text: string) => void,
+  onRows: (rows: number) => void = () => {},
+): number {
   const files = epochFiles(path)
   if (files.length === 0) throw new Error(`There is no audit log at ${path}`)
   const list = keyListPath(path)
@@ -40,7 +47,7 @@ export function writeBundle(path: string, write: (text: string) => void): number
       say({ file: file.epoch })
       // One moment of the file: entries that come meanwhile would be without their writer.
       db.exec('BEGIN')
-      entries += writeFile(db, say)
+      entries += writeFile(db, say, onRows)
     } finally {
       db.close()
     }
@@ -49,7 +56,11 @@ export function writeBundle(path: string, write: (text: string) => void): number
   return entries
 }
 
-function writeFile(db: Database.Database, say: (line: object) => void): number {
+function writeFile(
+  db: Database.Database,
+  say: (line: object) => void,
+  onRows: (rows: number) => void,
+): number {
   for (const row of chainRows(db)) {
     const { id, writer_id, epoch, role, state, opened_at } = row
     say({ chain: id, writer: writer_id.toString('hex'), epoch, role, state, opened_at })
@@ -58,6 +69,7 @@ function writeFile(db: Database.Database, say: (line: object) => void): number {
   for (const { hash, body, ...columns } of everyRow(db)) {
     say({ ...columns, hash: hash.toString('hex'), ...coded(body) })
     entries++
+    onRows(1)
   }
   return entries
 }

@@ -3,8 +3,17 @@ import { closeSync, openSync, rmSync } from 'node:fs'
 import Database from 'better-sqlite3'
 
 import { openWithin } from '../directories.ts'
+import {
+  columnsOf,
+  createCallIndexes,
+  dropCallIndexes,
+  makeCallTables,
+  NameTable,
+  NAMED,
+} from './call-tables.ts'
 import { type EpochFile, epochFiles, openForReading } from './file.ts'
 import { type StoredEntry, toEntry, type EntryColumns } from './query.ts'
+import { everyRow } from './rows.ts'
 
 /**
  * An index over the decisions of a log, in a file of its own beside it (`audit.db.index`). It is made
@@ -26,45 +35,69 @@ export interface CallFilter {
   readonly sinceUs: number
   /** The newest so many. */
   readonly limit: number
+  /** Only those before this one, in the order of their times; absent begins with the newest. */
+  readonly before?: CallPlace | null
 }
 
-const VERSION = 1
-const ROWS_A_READ = 1_000
-const BUSY_MS = 10_000
-const NAME_CHARS_MAX = 256
-
-interface Indexed {
+/** Where a call stands among all: by its time, then its file and place in it. */
+export interface CallPlace {
+  /** Microseconds since 1970. */
+  readonly at: number
   readonly epoch: number
   readonly id: number
+}
+
+/** Rows of the log a transaction of the index takes: what a reader killed meanwhile does again. */
+const ROWS_A_COMMIT = 20_000
+/** From so many new rows on, indexes are made after them: sorted once instead of row by row. */
+const BULK_ROWS = 50_000
+const BUSY_MS = 10_000
+
+/** A place of an entry in all files of a log: ids are below 2^40, epochs below 10,000. */
+const EPOCH_STEP = 2 ** 40
+
+interface Indexed {
+  readonly place: number
+  readonly at: number
+}
+
+interface FileMark {
+  readonly stamp: string
+  readonly last: number
 }
 
 /** One open index. `close` it after use. */
 export class CallIndex {
   readonly #path: string
   readonly #db: Database.Database
+  readonly #names: NameTable
+  readonly #onRows: (rows: number) => void
 
-  private constructor(path: string, db: Database.Database) {
+  private constructor(path: string, db: Database.Database, onRows: (rows: number) => void) {
     this.#path = path
     this.#db = db
+    this.#names = new NameTable(db)
+    this.#onRows = onRows
   }
 
   /**
    * Opens the index of the log at `path`, makes it anew when it is missing or damaged, and adds what
-   * the log has since. Throws an Error when there is no log or no room.
+   * the log has since, telling `onRows` how many rows of it were read. Throws an Error when there is no
+   * log or no room.
    */
-  static open(path: string): CallIndex {
+  static open(path: string, onRows: (rows: number) => void = () => {}): CallIndex {
     if (epochFiles(path).length === 0) throw new Error(`There is no audit log at ${path}`)
     try {
-      return CallIndex.#openOnce(path)
+      return CallIndex.#openOnce(path, onRows)
     } catch (error) {
       if (!(error instanceof Database.SqliteError)) throw error
       if (!/CORRUPT|NOTADB/.test(error.code)) throw error
       for (const suffix of ['', '-wal', '-shm']) rmSync(indexPath(path) + suffix, { force: true })
-      return CallIndex.#openOnce(path)
+      return CallIndex.#openOnce(path, onRows)
     }
   }
 
-  static #openOnce(path: string): CallIndex {
+  static #openOnce(path: string, onRows: (rows: number) => void): CallIndex {
     closeSync(openSync(indexPath(path), 'a', 0o600))
     const db = openWithin(
       indexPath(path),
@@ -74,11 +107,13 @@ export class CallIndex {
       db.pragma('journal_mode = WAL')
       // What a crash takes from it, the next question adds again.
       db.pragma('synchronous = NORMAL')
-      if (db.pragma('user_version', { simple: true }) !== VERSION) makeTables(db)
-      const index = new CallIndex(path, db)
+      db.pragma('cache_size = -4000')
+      makeCallTables(db)
+      const index = new CallIndex(path, db, onRows)
       const files = epochFiles(path)
       index.#keepOnly(files)
       for (const file of files) index.#add(file)
+      createCallIndexes(db)
       return index
     } catch (error) {
       db.close()
@@ -86,16 +121,30 @@ export class CallIndex {
     }
   }
 
-  /** The newest calls that match, oldest first; those pruned since are left out. */
+  /** The newest calls that match, oldest first; those pruned since are left out, and forgotten. */
   find(filter: CallFilter): StoredEntry[] {
-    const { sql, values } = selection(filter)
-    const found = this.#db.prepare<unknown[], Indexed>(sql).all(...values)
-    return readEntries(this.#path, found.toReversed())
+    return this.page(filter).entries
   }
 
-  /** How SQLite would look for it, one line a step. */
+  /** The same, and where the page before ends; null where there is none. */
+  page(filter: CallFilter): { readonly entries: StoredEntry[]; readonly next: CallPlace | null } {
+    const asked = selection(filter, (name) => this.#names.find(name))
+    if (asked === null) return { entries: [], next: null }
+    const select = this.#db.prepare<unknown[], Indexed>(asked.sql)
+    for (;;) {
+      const found = select.all(...asked.values)
+      const { entries, gone } = readEntries(
+        this.#path,
+        found.map(({ place }) => place).toReversed(),
+      )
+      if (gone.length === 0) return { entries, next: nextOf(found, filter.limit) }
+      this.#forget(gone)
+    }
+  }
+
+  /** How SQLite would look for it, one line a step; for tests, also of names no call has. */
   plan(filter: CallFilter): string[] {
-    const { sql, values } = selection(filter)
+    const { sql, values } = selection(filter, () => 0)!
     const steps = this.#db.prepare<unknown[], { detail: string }>(`EXPLAIN QUERY PLAN ${sql}`)
     return steps.all(...values).map(({ detail }) => detail)
   }
@@ -108,9 +157,35 @@ export class CallIndex {
   #keepOnly(files: readonly EpochFile[]): void {
     const known = this.#db.prepare<[], number>('SELECT epoch FROM files').pluck().all()
     for (const epoch of known.filter((each) => !files.some((file) => file.epoch === each))) {
-      this.#db.prepare('DELETE FROM calls WHERE epoch = ?').run(epoch)
-      this.#db.prepare('DELETE FROM files WHERE epoch = ?').run(epoch)
+      this.#empty(epoch)
     }
+  }
+
+  #empty(epoch: number): void {
+    const both = this.#db.transaction(() => {
+      this.#db
+        .prepare('DELETE FROM calls WHERE place BETWEEN ? AND ?')
+        .run(placeOf(epoch, 0), placeOf(epoch + 1, 0) - 1)
+      this.#db.prepare('DELETE FROM files WHERE epoch = ?').run(epoch)
+    })
+    both.immediate()
+  }
+
+  /**
+   * Entries that were pruned: these, and all of their file before the first decision it still has. What
+   * else is gone is found, and forgotten, when it is asked for.
+   */
+  #forget(gone: readonly number[]): void {
+    const forget = this.#db.prepare('DELETE FROM calls WHERE place = ?')
+    const before = this.#db.prepare('DELETE FROM calls WHERE place BETWEEN ? AND ?')
+    const epochs = new Set(gone.map(epochOf))
+    const files = epochFiles(this.#path).filter(({ epoch }) => epochs.has(epoch))
+    const firsts = files.map(({ epoch, path }) => [epoch, firstDecision(path)] as const)
+    const all = this.#db.transaction(() => {
+      for (const place of gone) forget.run(place)
+      for (const [epoch, id] of firsts) before.run(placeOf(epoch, 0), placeOf(epoch, id) - 1)
+    })
+    all.immediate()
   }
 
   /** Adds the decisions of a file behind those it has; a file that is another one begins anew. */
@@ -120,99 +195,121 @@ export class CallIndex {
       const first = log.prepare<[], Buffer>('SELECT hash FROM entries ORDER BY id LIMIT 1').pluck()
       const stamp = first.get()?.toString('hex') ?? ''
       const known = this.#db
-        .prepare<[number], { stamp: string; last: number }>(
-          'SELECT stamp, last FROM files WHERE epoch = ?',
-        )
+        .prepare<[number], FileMark>('SELECT stamp, last FROM files WHERE epoch = ?')
         .get(epoch)
-      let last = known?.last ?? 0
-      if (known !== undefined && known.stamp !== stamp) {
-        this.#db.prepare('DELETE FROM calls WHERE epoch = ?').run(epoch)
-        last = 0
-      }
-      const read = log.prepare<
-        [number, number],
-        { id: number; kind: string; body: Buffer; at: number }
-      >('SELECT id, kind, body, occurred_at AS at FROM entries WHERE id > ? ORDER BY id LIMIT ?')
-      const insert = this.#db.prepare(
-        'INSERT OR REPLACE INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)',
-      )
-      const mark = this.#db.prepare('INSERT OR REPLACE INTO files VALUES (?, ?, ?)')
-      const take = this.#db.transaction((rows: ReturnType<typeof read.all>) => {
-        for (const { id, kind, body, at } of rows) {
-          if (kind === 'decision') insert.run(epoch, id, at, ...columnsOf(body))
-          last = id
-        }
-        mark.run(epoch, stamp, last)
-      })
-      for (;;) {
-        const rows = read.all(last, ROWS_A_READ)
-        if (rows.length > 0) take.immediate(rows)
-        if (rows.length < ROWS_A_READ) return
-      }
+      const isSame = known !== undefined && known.stamp === stamp
+      if (known !== undefined && !isSame) this.#empty(epoch)
+      const last = isSame ? known.last : 0
+      const newest =
+        log.prepare<[], number | null>('SELECT max(id) FROM entries').pluck().get() ?? 0
+      if (newest - last > BULK_ROWS) dropCallIndexes(this.#db)
+      this.#addRows(log, { epoch, stamp, last })
     } finally {
       log.close()
     }
   }
+
+  #addRows(log: Database.Database, { epoch, stamp, last }: FileMark & { readonly epoch: number }) {
+    const insert = this.#db.prepare(
+      `INSERT OR REPLACE INTO calls VALUES (?, ?, ${NAMED.map(() => '?').join(', ')})`,
+    )
+    const mark = this.#db.prepare('INSERT OR REPLACE INTO files VALUES (?, ?, ?)')
+    let rows = 0
+    let id = last
+    const commit = () => {
+      mark.run(epoch, stamp, id)
+      this.#db.exec('COMMIT')
+      this.#onRows(rows)
+      rows = 0
+    }
+    try {
+      for (const row of everyRow(log, last)) {
+        if (rows === 0) this.#db.exec('BEGIN IMMEDIATE')
+        if (row.kind === 'decision') {
+          const names = columnsOf(row.body).map((name) => this.#names.add(name))
+          insert.run(placeOf(epoch, row.id), row.occurred_at, ...names)
+        }
+        id = row.id
+        if (++rows === ROWS_A_COMMIT) commit()
+      }
+      if (rows > 0) commit()
+    } catch (error) {
+      if (this.#db.inTransaction) this.#db.exec('ROLLBACK')
+      throw error
+    }
+  }
+}
+
+function placeOf(epoch: number, id: number): number {
+  return epoch * EPOCH_STEP + id
+}
+
+function epochOf(place: number): number {
+  return Math.floor(place / EPOCH_STEP)
+}
+
+function nextOf(found: readonly Indexed[], limit: number): CallPlace | null {
+  const last = found.length < limit ? undefined : found.at(-1)
+  if (last === undefined) return null
+  const epoch = epochOf(last.place)
+  return { at: last.at, epoch, id: last.place - placeOf(epoch, 0) }
 }
 
 function indexPath(path: string): string {
   return `${path}.index`
 }
 
-const COLUMNS = ['tenant', 'key_id', 'key_name', 'gen_ai.request.model', 'decision', 'policy']
-
-function columnsOf(body: Buffer): string[] {
-  let said: Record<string, unknown> = {}
+function firstDecision(path: string): number {
+  const log = openForReading(path)
   try {
-    said = JSON.parse(body.toString('utf8')) as Record<string, unknown>
-  } catch {
-    // An entry that was altered is verify's business; here it matches nothing.
+    const first = log.prepare<[], number>(
+      "SELECT id FROM entries WHERE kind = 'decision' ORDER BY id LIMIT 1",
+    )
+    return first.pluck().get() ?? 0
+  } finally {
+    log.close()
   }
-  return COLUMNS.map((name) => {
-    const value = said[name]
-    return typeof value === 'string' ? value.slice(0, NAME_CHARS_MAX) : ''
-  })
 }
 
-function makeTables(db: Database.Database): void {
-  const names = ['tenant', 'key_id', 'key_name', 'model', 'decision', 'policy']
-  db.exec(`
-    DROP TABLE IF EXISTS calls;
-    DROP TABLE IF EXISTS files;
-    CREATE TABLE files (epoch INTEGER PRIMARY KEY, stamp TEXT NOT NULL, last INTEGER NOT NULL) STRICT;
-    CREATE TABLE calls (
-      epoch INTEGER NOT NULL,
-      id INTEGER NOT NULL,
-      at INTEGER NOT NULL,
-      ${names.map((name) => `${name} TEXT NOT NULL,`).join('\n')}
-      PRIMARY KEY (epoch, id)
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX calls_at ON calls (at);
-    ${names.map((name) => `CREATE INDEX calls_${name} ON calls (${name}, at);`).join('\n')}
-    PRAGMA user_version = ${VERSION};
-  `)
+interface Selection {
+  readonly sql: string
+  readonly values: readonly unknown[]
 }
 
-function selection(filter: CallFilter): { sql: string; values: unknown[] } {
-  const { tenant, key, model, decision, policy, sinceUs, limit } = filter
+/** Null where a name is asked for that no call ever had. */
+function selection(filter: CallFilter, idOf: (name: string) => number | null): Selection | null {
+  const { tenant, key, model, decision, policy, sinceUs, limit, before = null } = filter
   // The most telling first: a tenant has fewer calls than "allow" has.
-  const equal = Object.entries({ policy, model, tenant, decision }).filter(
-    ([, value]) => value !== null,
+  const equal = Object.entries({ policy, model, tenant, decision }).flatMap(([name, value]) =>
+    value === null ? [] : [[name, idOf(value)] as const],
   )
+  const keyId = key === null ? null : idOf(key)
+  if (equal.some(([, id]) => id === null) || (key !== null && keyId === null)) return null
   const where = ['at >= ?', ...equal.map(([name]) => `${name} = ?`)]
-  const values: unknown[] = [sinceUs, ...equal.map(([, value]) => value)]
+  const values: unknown[] = [sinceUs, ...equal.map(([, id]) => id)]
+  if (before !== null) {
+    where.push('(at, place) < (?, ?)')
+    values.push(before.at, placeOf(before.epoch, before.id))
+  }
   const select = (more: readonly string[]) =>
-    `SELECT epoch, id, at FROM calls WHERE ${[...where, ...more].join(' AND ')}`
-  const order = 'ORDER BY at DESC, epoch DESC, id DESC LIMIT ?'
+    `SELECT place, at FROM calls WHERE ${[...where, ...more].join(' AND ')}`
+  const order = 'ORDER BY at DESC, place DESC LIMIT ?'
   if (key === null) return { sql: `${select([])} ${order}`, values: [...values, limit] }
-  const sql = `${select(['key_id = ?'])} UNION ${select(['key_name = ?'])} ${order}`
-  return { sql, values: [...values, key, ...values, key, limit] }
+  const each = ['key_id = ?', 'key_name = ?'].map((one) => select([one]))
+  return {
+    sql: `${each.join(' UNION ')} ${order}`,
+    values: [...values, keyId, ...values, keyId, limit],
+  }
 }
 
-function readEntries(path: string, found: readonly Indexed[]): StoredEntry[] {
+/** The entries at these places, in their order, and those places that have none any more. */
+function readEntries(
+  path: string,
+  places: readonly number[],
+): { readonly entries: StoredEntry[]; readonly gone: number[] } {
   const files = new Map(epochFiles(path).map((file) => [file.epoch, file.path]))
-  const entries = new Map<string, StoredEntry>()
-  for (const epoch of new Set(found.map((each) => each.epoch))) {
+  const found = new Map<number, StoredEntry>()
+  for (const epoch of new Set(places.map(epochOf))) {
     const file = files.get(epoch)
     if (file === undefined) continue
     const db = openForReading(file)
@@ -221,15 +318,14 @@ function readEntries(path: string, found: readonly Indexed[]): StoredEntry[] {
         `SELECT entries.id, writer_id, epoch, seq, occurred_at, kind, request_id, body
          FROM entries JOIN chains ON chains.id = entries.chain WHERE entries.id = ?`,
       )
-      for (const { id } of found.filter((each) => each.epoch === epoch)) {
-        const row = read.get(id)
-        if (row !== undefined) entries.set(`${epoch}:${id}`, toEntry(row))
+      for (const place of places.filter((each) => epochOf(each) === epoch)) {
+        const row = read.get(place - placeOf(epoch, 0))
+        if (row !== undefined) found.set(place, toEntry(row))
       }
     } finally {
       db.close()
     }
   }
-  return found
-    .map(({ epoch, id }) => entries.get(`${epoch}:${id}`))
-    .filter((entry) => entry !== undefined)
+  const entries = places.map((place) => found.get(place)).filter((entry) => entry !== undefined)
+  return { entries, gone: places.filter((place) => !found.has(place)) }
 }

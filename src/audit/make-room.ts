@@ -3,8 +3,7 @@ import { statSync } from 'node:fs'
 import { hasContent } from './content.ts'
 import { epochFiles, openForReading } from './file.ts'
 import { hasPersonal } from './personal.ts'
-import { pruneLog } from './prune.ts'
-import type { ShippedTo } from './shipped-to.ts'
+import { pruneLog, type UpTo } from './prune.ts'
 
 /** From this part of `audit.local_max` on a log line warns, and shipped entries make room. */
 export const SOFT_SHARE = 0.8
@@ -28,18 +27,17 @@ export interface Room {
  */
 export function makeRoom(
   { path, version, bytesMax }: { path: string; version: string; bytesMax: number },
-  shipped: ShippedTo,
+  shipped: UpTo,
   nowMs: number,
 ): Room {
   const target = bytesMax * TARGET_SHARE
   const held = chainsWithValues(path)
-  const may: ShippedTo = (writer, epoch) =>
-    held.has(`${writer}:${epoch}`) ? 0 : shipped(writer, epoch)
+  const may: UpTo = (writer, epoch) => (held.has(`${writer}:${epoch}`) ? 0 : shipped(writer, epoch))
   let entries = 0
   let bytes = logBytes(path)
   for (const ageMs of AGES_MS) {
     if (bytes <= target) break
-    entries += pruneLog(path, version, nowMs - ageMs, may).entries
+    entries += pruneLog(path, version, nowMs - ageMs, { shippedTo: may }).entries
     bytes = logBytes(path)
   }
   return { entries, bytes }

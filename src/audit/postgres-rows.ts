@@ -58,11 +58,62 @@ const CALLS = `
   FROM governor.entries
   WHERE kind = 'decision' AND occurred_at >= timestamptz 'epoch' + $1::bigint * interval '1 microsecond'`
 
+/** By time, which is how partitions are; two entries of one moment by their place. */
+const SINCE = `
+  SELECT writer_id, epoch, seq, ${US}, convert_to(kind, 'UTF8') AS kind,
+    convert_to(request_id, 'UTF8') AS request_id, awaits, hash, body
+  FROM governor.entries
+  WHERE occurred_at >= timestamptz 'epoch' + $1::bigint * interval '1 microsecond'
+    AND (occurred_at, writer_id, epoch, seq) >
+      (timestamptz 'epoch' + $1::bigint * interval '1 microsecond', $2::bytea, $3::integer, $4::bigint)
+  ORDER BY occurred_at, writer_id, epoch, seq LIMIT $5`
+
+/** Those that are kept as bytes only are few. */
+const DEAD_SINCE = `
+  SELECT writer_id, epoch, seq, ${US}, kind, request_id, awaits, hash, body
+  FROM governor.dead_letters
+  WHERE occurred_at >= timestamptz 'epoch' + $1::bigint * interval '1 microsecond'
+    AND (writer_id, epoch, seq) > ($2::bytea, $3::integer, $4::bigint)
+  ORDER BY writer_id, epoch, seq LIMIT $5`
+
 /** The newest calls that match, oldest first. Rejects with the server's error. */
 export async function findCalls(pool: Pool, filter: CallFilter): Promise<StoredEntry[]> {
   const { sql, values } = callQuestion(filter)
   const { rows } = await pool.query<Found>(sql, values)
-  return rows.toReversed().map((row) => ({
+  return rows.toReversed().map(toEntry)
+}
+
+/**
+ * Every entry since `sinceUs` (microseconds since 1970), oldest first, a page at a time; those that are
+ * kept as bytes only come last. Rejects with the server's error.
+ */
+export async function* entriesSince(
+  client: PoolClient,
+  sinceUs: number,
+): AsyncGenerator<StoredEntry> {
+  yield* pages(client, SINCE, sinceUs, (row) => Number(row.us))
+  yield* pages(client, DEAD_SINCE, sinceUs, () => sinceUs)
+}
+
+async function* pages(
+  client: PoolClient,
+  sql: string,
+  sinceUs: number,
+  nextUs: (row: Found) => number,
+): AsyncGenerator<StoredEntry> {
+  let place: readonly unknown[] = [sinceUs, Buffer.alloc(0), EPOCH_LEAST, 0]
+  for (;;) {
+    const { rows } = await client.query<Found>(sql, [...place, ROWS_A_READ])
+    for (const row of rows) {
+      place = [nextUs(row), row.writer_id, row.epoch, row.seq]
+      yield toEntry(row)
+    }
+    if (rows.length < ROWS_A_READ) return
+  }
+}
+
+function toEntry(row: Found): StoredEntry {
+  return {
     id: 0,
     writer: row.writer_id.toString('hex'),
     epoch: row.epoch,
@@ -71,7 +122,7 @@ export async function findCalls(pool: Pool, filter: CallFilter): Promise<StoredE
     kind: row.kind.toString(),
     requestId: row.request_id.toString(),
     body: row.body.toString(),
-  }))
+  }
 }
 
 /** What `findCalls` asks: a filter that does not matter is not in it, so that indexes serve the rest. */

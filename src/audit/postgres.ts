@@ -54,6 +54,33 @@ export async function inTransaction<Result>(
 }
 
 /**
+ * Runs `act` on one moment of the database at `url`, reading only, with a pool of its own; `statementMs` is
+ * the longest statement. Rejects with what it, the schema's check or the server says.
+ */
+export async function inSnapshot<Result>(
+  url: string,
+  statementMs: number,
+  act: (client: PoolClient) => Promise<Result>,
+): Promise<Result> {
+  const pool = openPool(url, statementMs)
+  try {
+    await checkSchema(pool)
+    const client = await pool.connect()
+    try {
+      await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY')
+      const result = await act(client)
+      await client.query('COMMIT')
+      return result
+    } finally {
+      // Nobody knows in which state it is after an error; the pool ends with it anyway.
+      client.release(true)
+    }
+  } finally {
+    await closePool(pool)
+  }
+}
+
+/**
  * Refuses a database that was never migrated, or by a newer Governor. Rejects with an Error that
  * says what to do, or with the server's own.
  */

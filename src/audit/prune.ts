@@ -7,7 +7,6 @@ import { epochFiles, openForReading } from './file.ts'
 import { takeLock } from './lock.ts'
 import { hasPersonal } from './personal.ts'
 import { type Retention, retentionBody } from './retention.ts'
-import type { ShippedTo } from './shipped-to.ts'
 
 /** Rows a transaction removes: a sidecar's commit waits for no longer than one of them. */
 const ROWS_A_DELETE = 1_000
@@ -16,6 +15,19 @@ const TRUNCATE_MS = 250
 /** Chains one entry `retention` names. */
 const CHAINS_AN_ENTRY = 500
 const KEPT = "('checkpoint', 'retention', 'redaction')"
+
+/** Up to which entry of a chain (its writer as hex, its epoch) something is so; 0 is not at all. */
+export type UpTo = (writer: string, epoch: number) => number
+
+/** What has to hold of an entry beside its age; nothing more when absent. */
+export interface PruneBounds {
+  /** It was shipped. */
+  readonly shippedTo?: UpTo | undefined
+  /** A published root covers it. */
+  readonly publishedTo?: UpTo | undefined
+}
+
+const ANY: UpTo = () => Number.MAX_SAFE_INTEGER
 
 /** What may be removed from one chain. */
 interface Candidate extends Retention {
@@ -43,17 +55,17 @@ interface ChainRow {
  * Removes the entries of sidecars that are older than `olderThanMs` (since 1970) and that a signed
  * checkpoint covers; checkpoints, each chain's first entry and the chains of commands stay. An entry
  * `retention` that names what goes is durable before anything is removed, so that killed at any point
- * the log verifies, and the next run goes on. Where the log is shipped, what was not yet stays. The caller
- * has verified the log. Throws SQLite's errors.
+ * the log verifies, and the next run goes on. Where the log is shipped, or a root is published, what was
+ * not yet, or is not covered, stays. The caller has verified the log. Throws SQLite's errors.
  */
 export function pruneLog(
   path: string,
   version: string,
   olderThanMs: number,
-  shippedTo: ShippedTo = () => Number.MAX_SAFE_INTEGER,
+  { shippedTo = ANY, publishedTo = ANY }: PruneBounds = {},
 ): Pruned {
   const candidates = epochFiles(path).flatMap((file) => {
-    return candidatesOf(file.path, olderThanMs, shippedTo)
+    return candidatesOf(file.path, olderThanMs, { shippedTo, publishedTo })
   })
   if (candidates.length === 0) return { entries: 0, chains: 0, shrunk: false }
   const entries = []
@@ -74,7 +86,11 @@ export function pruneLog(
   }
 }
 
-function candidatesOf(file: string, olderThanMs: number, shippedTo: ShippedTo): Candidate[] {
+function candidatesOf(
+  file: string,
+  olderThanMs: number,
+  { shippedTo, publishedTo }: { readonly shippedTo: UpTo; readonly publishedTo: UpTo },
+): Candidate[] {
   const db = openForReading(file)
   try {
     const chains = db
@@ -84,8 +100,10 @@ function candidatesOf(file: string, olderThanMs: number, shippedTo: ShippedTo): 
       .all()
     return chains
       .map((chain) => {
-        const shipped = shippedTo(chain.writer_id.toString('hex'), chain.epoch)
-        return candidateOf(db, chain, { olderThanMs, shipped })
+        const place = [chain.writer_id.toString('hex'), chain.epoch] as const
+        // The last one that was shipped stays: shipping finds its place by it.
+        const upTo = Math.min(shippedTo(...place), publishedTo(...place) + 1)
+        return candidateOf(db, chain, { olderThanMs, upTo })
       })
       .filter((candidate) => candidate !== null)
       .map((candidate) => ({ ...candidate, file }))
@@ -98,12 +116,11 @@ function candidatesOf(file: string, olderThanMs: number, shippedTo: ShippedTo): 
 function candidateOf(
   db: Database.Database,
   chain: ChainRow,
-  { olderThanMs, shipped }: { readonly olderThanMs: number; readonly shipped: number },
+  { olderThanMs, upTo }: { readonly olderThanMs: number; readonly upTo: number },
 ): Omit<Candidate, 'file'> | null {
   // A crash now would be recovered from the mark on; what lies behind it is still needed.
   const needed = chain.state === 'open' ? chain.marked_seq : Number.MAX_SAFE_INTEGER
-  // The last one that was shipped stays: shipping finds its place by it.
-  const seqMax = Math.min(needed, shipped)
+  const seqMax = Math.min(needed, upTo)
   const checkpoint = db
     .prepare<[number, number, number], number | null>(
       `SELECT max(seq) FROM entries WHERE kind IN ${KEPT} AND kind = 'checkpoint'

@@ -1,6 +1,7 @@
 import type { Database, Statement } from 'better-sqlite3'
 
 import { epochFiles, openForReading } from './file.ts'
+import { pageByPage } from './rows.ts'
 
 /** Reading the log: the last entries, those that follow, and the decisions since a moment. */
 
@@ -186,16 +187,10 @@ function* callsIn(db: Database, sinceUs: number): Generator<CallEntry, void> {
   const read = db.prepare<[number, number], CallRow>(
     'SELECT id, kind, request_id AS requestId, occurred_at AS at, body FROM entries WHERE id > ? ORDER BY id LIMIT ?',
   )
-  let id = startBefore(db, sinceUs - DISORDER_US)
-  for (;;) {
-    const rows = read.all(id, ROWS_A_READ)
-    for (const row of rows) {
-      const { kind, requestId, at } = row
-      id = row.id
-      if ((kind !== 'decision' && kind !== 'outcome') || at < sinceUs) continue
-      yield { kind, requestId, body: row.body.toString(), occurredAtUs: at }
-    }
-    if (rows.length < ROWS_A_READ) return
+  for (const row of pageByPage(read, startBefore(db, sinceUs - DISORDER_US))) {
+    const { kind, requestId, at } = row
+    if ((kind !== 'decision' && kind !== 'outcome') || at < sinceUs) continue
+    yield { kind, requestId, body: row.body.toString(), occurredAtUs: at }
   }
 }
 
@@ -227,14 +222,8 @@ export function scanEntries(
       const read = db.prepare<[number, number], EntryColumns>(
         `${SELECT} WHERE entries.id > ? ORDER BY entries.id LIMIT ?`,
       )
-      let id = startBefore(db, sinceUs - DISORDER_US)
-      for (;;) {
-        const rows = read.all(id, ROWS_A_READ)
-        for (const row of rows) {
-          if (row.occurred_at >= sinceUs) onEntry(toEntry(row))
-          id = row.id
-        }
-        if (rows.length < ROWS_A_READ) break
+      for (const row of pageByPage(read, startBefore(db, sinceUs - DISORDER_US))) {
+        if (row.occurred_at >= sinceUs) onEntry(toEntry(row))
       }
     } finally {
       db.close()

@@ -1,4 +1,4 @@
-import type { Database } from 'better-sqlite3'
+import type { Database, Statement } from 'better-sqlite3'
 
 /** The rows of one file of the log, as everything that walks it reads them. */
 
@@ -54,15 +54,29 @@ export function rowsAfter(
   }
 }
 
-/** Every row of the file in the order of commits, a page at a time. Throws SQLite's errors. */
-export function* everyRow(db: Database): Generator<EntryRow> {
-  const read = db.prepare<[number, number], EntryRow>(FROM)
-  let id = Number.MIN_SAFE_INTEGER
+/** Every row of the file behind entry `after`, in the order of commits. Throws SQLite's errors. */
+export function everyRow(
+  db: Database,
+  after: number = Number.MIN_SAFE_INTEGER,
+): Generator<EntryRow> {
+  return pageByPage(db.prepare<[number, number], EntryRow>(FROM), after)
+}
+
+/** Every row of a statement that takes the place to go on behind, and how many rows at most. */
+export function* pageByPage<Row extends { readonly id: number }>(
+  read: Statement<[number, number], Row>,
+  after: number,
+): Generator<Row> {
+  let id = after
   for (;;) {
-    const rows = read.all(id, ROWS_A_READ)
-    yield* rows
-    id = rows.at(-1)?.id ?? id
-    if (rows.length < ROWS_A_READ) return
+    let rows = 0
+    // One by one, since a page that is held in an array lives long enough to be collected last.
+    for (const row of read.iterate(id, ROWS_A_READ)) {
+      yield row
+      id = row.id
+      rows++
+    }
+    if (rows < ROWS_A_READ) return
   }
 }
 

@@ -1,16 +1,14 @@
 import { epochFiles } from './file.ts'
+import type { UpTo } from './prune.ts'
 import { LogFile } from './ship-source.ts'
 import type { ChainId, Sink } from './ship-types.ts'
 import { chainName } from './ship-types.ts'
-
-/** Up to which entry a chain (its writer as hex, its epoch) was shipped; 0 is not at all. */
-export type ShippedTo = (writer: string, epoch: number) => number
 
 /** Chains asked about in one question. */
 const CHAINS_MAX = 500
 
 /** Asks where all chains of the log at `path` stand. Rejects with SQLite's errors, or the sink's. */
-export async function shippedTo(path: string, sink: Sink): Promise<ShippedTo> {
+export async function shippedTo(path: string, sink: Sink): Promise<UpTo> {
   const chains = epochFiles(path).flatMap((each): ChainId[] => {
     const file = new LogFile(each)
     try {

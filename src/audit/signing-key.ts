@@ -1,27 +1,11 @@
-import {
-  createPrivateKey,
-  createPublicKey,
-  generateKeyPairSync,
-  type KeyObject,
-  randomUUID,
-} from 'node:crypto'
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  openSync,
-  readFileSync,
-  linkSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeSync,
-} from 'node:fs'
+import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
+import { existsSync, readFileSync, linkSync, renameSync, rmSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 
 import { makeDirectories } from '../directories.ts'
 import { type Checkpoint, fromBase64, keyIdOf, publicKeyOf } from './note.ts'
 import { rawPublicKey, signCheckpoint } from './note.ts'
+import { placeFile } from './place-file.ts'
 
 /**
  * The key that signs checkpoints, and the list of all that ever did. Both lie beside the log:
@@ -190,7 +174,7 @@ function writeKeyList(path: string, list: readonly ListedKey[]): void {
     }
   })
   const text = `${JSON.stringify({ keys }, null, 2)}\n`
-  placeFile(keyListPath(path), { text, mode: 0o644, place: renameSync })
+  placeFile(keyListPath(path), { text, mode: 0o644 })
 }
 
 function linkNew(from: string, to: string): void {
@@ -200,34 +184,6 @@ function linkNew(from: string, to: string): void {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
   }
   rmSync(from)
-}
-
-interface Placed {
-  readonly text: string
-  readonly mode: number
-  readonly place: (from: string, to: string) => void
-}
-
-/** Whole or not at all, also when the power fails: a half-written key would lose the old one too. */
-function placeFile(file: string, { text, mode, place }: Placed): void {
-  const temporary = `${file}.${randomUUID()}.new`
-  try {
-    const descriptor = openSync(temporary, 'wx', mode)
-    try {
-      writeSync(descriptor, text)
-      fsyncSync(descriptor)
-    } finally {
-      closeSync(descriptor)
-    }
-    place(temporary, file)
-    const directory = openSync(dirname(file), 'r')
-    fsyncSync(directory)
-    closeSync(directory)
-  } catch (error) {
-    rmSync(temporary, { force: true })
-    const why = (error as Error).message
-    throw new Error(`Cannot write ${file}: ${why}`, { cause: error })
-  }
 }
 
 function readSecret(file: string): KeyObject {

@@ -171,10 +171,10 @@ export interface Allowed {
   readonly pruned: readonly Retention[]
 }
 
-/** Trees of which a checkpoint was published and no chain is here: taken away, or another log's. */
-export function absentOrigins({ published }: Evidence, chains: Iterable<ChainState>): string[] {
+/** Those of these trees of which no chain is here: taken away, or another log's. */
+export function absentOrigins(origins: Iterable<string>, chains: Iterable<ChainState>): string[] {
   const here = new Set([...chains].map(({ writer, epoch }) => originOf(writer, epoch)))
-  return [...published.keys()].filter((origin) => !here.has(origin))
+  return [...origins].filter((origin) => !here.has(origin))
 }
 
 /** Chains with a gap that no entry `retention` under a signed checkpoint allows. */

@@ -1,7 +1,8 @@
 import { existsSync, readFileSync, statSync } from 'node:fs'
 
+import { type FleetRoot, readRootFile } from './fleet-root.ts'
 import { CompactRange } from './merkle.ts'
-import { fromBase64, isSignedBy, type Note, originOf, parseNote } from './note.ts'
+import { type Checkpoint, fromBase64, isSignedBy, type Note, originOf, parseNote } from './note.ts'
 import type { EntryRow } from './rows.ts'
 import { keyListPath, type ListedKey, readKeyList } from './signing-key.ts'
 import type { ParsedBody } from './verify-chain.ts'
@@ -12,18 +13,27 @@ export interface Evidence {
   /** Public keys; null when there is no list, so that no signature can be checked. */
   readonly keys: readonly ListedKey[] | null
   /** Checkpoints that were kept elsewhere, the largest of each origin. */
-  readonly published: ReadonlyMap<string, Note>
+  readonly published: ReadonlyMap<string, Checkpoint>
+  /** Origins of those that this log's own sidecars published: their chains have to be in it. */
+  readonly own: ReadonlySet<string>
+  /** A published root of all writers, whose signature holds; null when none was given. */
+  readonly root: FleetRoot | null
 }
 
-export const NO_EVIDENCE: Evidence = { keys: null, published: new Map() }
+export const NO_EVIDENCE: Evidence = {
+  keys: null,
+  published: new Map(),
+  own: new Set(),
+  root: null,
+}
 
 /**
- * Reads the keys (those beside the log unless others are given) and what was published. What cannot
+ * Reads the keys (those beside the log at `path`, if any, unless others are given) and what was published. What cannot
  * be read is told to `onUnreadable` with its path, and nothing is held against it.
  */
 export function gatherEvidence(
-  path: string,
-  { keys, published }: VerifyOptions,
+  path: string | null,
+  { keys, published, root }: VerifyOptions,
   onUnreadable: (file: string, why: string) => void,
 ): Evidence {
   const read = <Value>(file: string, value: Value, act: () => Value): Value => {
@@ -35,13 +45,24 @@ export function gatherEvidence(
     }
   }
   const given = keys ?? null
-  const list = given ?? keyListPath(path)
-  const found = read(list, null, () =>
-    given !== null || existsSync(list) ? readKeyList(list) : null,
-  )
-  const file = published ?? null
-  if (file === null) return { ...NO_EVIDENCE, keys: found }
-  return { keys: found, published: read(file, new Map(), () => readPublished(file, found)) }
+  const beside = path !== null && existsSync(keyListPath(path)) ? keyListPath(path) : null
+  const list = given ?? beside
+  const found = list === null ? null : read(list, null, () => readKeyList(list))
+  const notes = new Map<string, Checkpoint>()
+  const add = (each: Checkpoint) => {
+    if (each.size > (notes.get(each.origin)?.size ?? 0)) notes.set(each.origin, each)
+  }
+  const [checkpoints, rootFile] = [published ?? null, root ?? null]
+  if (checkpoints !== null) {
+    const known = read(checkpoints, new Map<string, Note>(), () =>
+      readPublished(checkpoints, found),
+    )
+    known.forEach(add)
+  }
+  const own = new Set(notes.keys())
+  const fleet = rootFile === null ? null : read(rootFile, null, () => readRootFile(rootFile, found))
+  fleet?.leaves.forEach(add)
+  return { keys: found, published: notes, own, root: fleet }
 }
 
 const PUBLISHED_BYTES_MAX = 256 * 1024 * 1024
@@ -51,7 +72,7 @@ const US_PER_MS = 1000
 export class TreeCheck {
   readonly #origin: string
   readonly #evidence: Evidence
-  readonly #published: Note | null
+  readonly #published: Checkpoint | null
   #tree = new CompactRange()
   /** As of the last checkpoint, in which a range of the next one begins. */
   #atCheckpoint = new CompactRange()

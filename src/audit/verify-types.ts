@@ -37,6 +37,10 @@ export interface VerifyOptions {
   readonly keys?: string | null
   /** Checkpoints that were published elsewhere. */
   readonly published?: string | null
+  /** A root over all writers that was published, as a file. */
+  readonly root?: string | null
   /** It was put back from a bundle, which leaves personal values out. */
   readonly isBundle?: boolean
+  /** Told of entries as they are read. */
+  readonly onRows?: (rows: number) => void
 }

@@ -51,7 +51,7 @@ export function verifyLog(path: string, options: VerifyOptions): VerifyResult {
       verification.guard(file, () => verification.readCuts(db))
     }
     for (const { path: file, db } of files) {
-      verification.guard(file, () => verification.readFile(db, file))
+      verification.guard(file, () => verification.readFile(db, file, options.onRows))
     }
   } finally {
     for (const { db } of files) db.close()
@@ -130,7 +130,7 @@ class Verification {
     }
   }
 
-  readFile(db: Database, file: string): void {
+  readFile(db: Database, file: string, onRows: (rows: number) => void = () => {}): void {
     refuseStrangePlaces(db)
     const chains = new Map<number, ChainState | null>()
     this.#personal.open(db)
@@ -145,6 +145,7 @@ class Verification {
         this.#entry(chain, row, before)
         before = chain
       }
+      onRows(1)
     }
   }
 
@@ -156,7 +157,7 @@ class Verification {
     this.#unsignedRedactions()
     this.#tails()
     const openCalls = this.#calls.count((chain) => this.#isOver(chain), this.#pruned.size > 0)
-    const absent = absentOrigins(this.#evidence, chains)
+    const absent = absentOrigins(this.#evidence.own, chains)
     for (const origin of absent) this.note('', `Published and not in this log: ${origin}`)
     if (files.length > 0 && this.#entries === 0) this.note(files.join(' '), 'It has no entries')
     const unchecked = chains.filter(({ tree }) => tree.unchecked > 0)

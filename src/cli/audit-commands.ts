@@ -1,9 +1,10 @@
 import { existsSync } from 'node:fs'
 import process from 'node:process'
 
-import { type Command, Option } from 'commander'
+import type { Command } from 'commander'
 
 import { count, duration } from './arguments.ts'
+import { addCopyCommands } from './audit-copy-commands.ts'
 import type { QueryGiven, TailGiven, VerifyGiven } from './audit-given.ts'
 import {
   type CommandContext,
@@ -19,7 +20,7 @@ export function addAuditCommands(program: Command, context: CommandContext): voi
   addTail(audit, context)
   addVerify(audit, context)
   addQuery(audit, context)
-  addExport(audit, context)
+  addCopyCommands(audit, context)
   addErase(audit, context)
   addPrune(audit, context)
   addRotateKey(audit, context)
@@ -54,7 +55,6 @@ function addTail(audit: Command, context: CommandContext): void {
 }
 
 function addVerify(audit: Command, context: CommandContext): void {
-  const { write, finish } = context
   withConfigOption(audit.command('verify'))
     .description(
       'check every hash, link and signature; 0 it holds, 1 tampered or missing, 2 not enough evidence',
@@ -63,37 +63,37 @@ function addVerify(audit: Command, context: CommandContext): void {
     .option('--checkpoints <file>', 'hold these published checkpoints against the log')
     .option('--bundle <file>', 'verify what audit export --all wrote; needs no configuration')
     .option('--url [url]', 'verify PostgreSQL: audit.ship.postgres, or this one')
+    .option('--root <file>', 'hold this published root of all writers against it')
     .option('--strict', 'an end that nothing attests is not enough evidence', false)
     .option('--json', 'the result as JSON', false)
-    .action(async (given: VerifyGiven) => {
-      const { auditVerify, auditVerifyBundle } = await import('./audit.ts')
-      const { strict, json, keys: list = null, checkpoints: published = null, bundle } = given
-      if (bundle !== undefined) {
-        finish(
-          await auditVerifyBundle({ path: bundle, strict, keys: list, published, json, write }),
-        )
-        return
-      }
-      if (given.url !== undefined) {
-        const { auditVerifyPostgres, databaseUrl } = await import('./audit-postgres.ts')
-        const named = given.url
-        await withConfig(context, given.config, ({ snapshot }) => {
-          const asked = { url: databaseUrl(named, snapshot), json, write }
-          return auditVerifyPostgres(asked, { strict, keys: list })
-        })
-        return
-      }
-      await withConfig(context, given.config, async ({ snapshot }) =>
-        auditVerify({
-          path: snapshot.audit.path,
-          strict,
-          keys: list,
-          published: published ?? publishedOf(snapshot),
-          json,
-          write,
-        }),
-      )
-    })
+    .action(async (given: VerifyGiven) => verify(given, context))
+}
+
+async function verify(given: VerifyGiven, context: CommandContext): Promise<void> {
+  const { auditVerify, auditVerifyBundle } = await import('./audit.ts')
+  const { finish, write } = context
+  const { strict, json, keys = null, checkpoints: published = null, root = null, bundle } = given
+  const progress = context.progress('verified', 'at the end')
+  const asked = { strict, keys, published, root, json, write, progress }
+  if (bundle !== undefined) {
+    finish(await auditVerifyBundle({ path: bundle, ...asked }))
+    return
+  }
+  const named = given.url
+  if (named === undefined) {
+    await withConfig(context, given.config, async ({ snapshot }) =>
+      auditVerify({
+        path: snapshot.audit.path,
+        ...asked,
+        published: published ?? publishedOf(snapshot),
+      }),
+    )
+    return
+  }
+  const { auditVerifyPostgres, databaseUrl } = await import('./audit-postgres.ts')
+  await withConfig(context, given.config, ({ snapshot }) =>
+    auditVerifyPostgres({ ...asked, url: databaseUrl(named, snapshot) }),
+  )
 }
 
 function addQuery(audit: Command, context: CommandContext): void {
@@ -144,35 +144,11 @@ function addQuery(audit: Command, context: CommandContext): void {
             filter: { ...filter, sinceUs },
             json: given.json,
             content: readingOf(given, context),
+            progress: context.progress('indexed', 'at the end'),
             write,
           }),
       )
     })
-}
-
-function addExport(audit: Command, context: CommandContext): void {
-  const { write, writeError } = context
-  withConfigOption(audit.command('export'))
-    .description('write entries as JSON lines or CSV, or the whole log to verify elsewhere')
-    .addOption(new Option('--format <format>').choices(['jsonl', 'csv']).default('jsonl'))
-    .option('--since <duration>', 'only of that long, such as 30d', duration)
-    .option('--all', 'everything, as a bundle for audit verify --bundle', false)
-    .action(
-      async (given: { config: string; format: 'jsonl' | 'csv'; since?: number; all: boolean }) => {
-        const { auditExport } = await import('./audit-query.ts')
-        const sinceUs = sinceUsOf(given.since)
-        const format = given.all ? 'bundle' : given.format
-        await withConfig(
-          context,
-          given.config,
-          async ({
-            snapshot: {
-              audit: { path },
-            },
-          }) => auditExport({ path, format, sinceUs, write, writeError }),
-        )
-      },
-    )
 }
 
 function addErase(audit: Command, context: CommandContext): void {

@@ -32,6 +32,7 @@ export interface VerifyGiven {
   json: boolean
   keys?: string
   checkpoints?: string
+  root?: string
   bundle?: string
   /** True is the database of `audit.ship`. */
   url?: string | true

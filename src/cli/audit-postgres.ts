@@ -1,11 +1,16 @@
 import type { CallFilter } from '../audit/call-index.ts'
+import { exporterOf } from '../audit/export.ts'
 import { entryAsJson, entryAsText, escapeText } from '../audit/format.ts'
-import { findCalls } from '../audit/postgres-rows.ts'
-import { checkSchema, closePool, openPool, postgresMessage } from '../audit/postgres.ts'
+import { entriesSince, findCalls } from '../audit/postgres-rows.ts'
+import { checkSchema, closePool, inSnapshot, openPool, postgresMessage } from '../audit/postgres.ts'
+import { writeRemoteBundle } from '../audit/remote-bundle.ts'
 import { shownUrl } from '../audit/sink-name.ts'
 import { verifyPostgres } from '../audit/verify-postgres.ts'
 import type { Snapshot } from '../config/snapshot.ts'
-import { showVerified } from './audit.ts'
+import type { ExportAsked } from './audit-export.ts'
+import { showVerified, type VerifyAsked } from './audit.ts'
+import { LineBuffer } from './line-buffer.ts'
+import { NO_PROGRESS } from './progress.ts'
 
 /** The database that `--url` means: the one given, or that of `audit.ship`; null when there is none. */
 export function databaseUrl(given: string | true, { audit }: Snapshot): string | null {
@@ -13,8 +18,12 @@ export function databaseUrl(given: string | true, { audit }: Snapshot): string |
   return audit.ship?.kind === 'postgres' ? audit.ship.url : null
 }
 
-const NO_DATABASE = 'There is no database to ask: set audit.ship.postgres, or give --url <url>\n'
+/** Said where no database is configured or given. */
+export const NO_DATABASE =
+  'There is no database to ask: set audit.ship.postgres, or give --url <url>\n'
 const QUERY_MS = 60_000
+/** For a page of the export; the whole may take hours. */
+const EXPORT_MS = 10 * 60_000
 
 /** What a command that asks PostgreSQL was asked for. */
 interface Asked {
@@ -42,16 +51,54 @@ export async function auditQueryPostgres(asked: Asked, filter: CallFilter): Prom
 
 /** `audit verify --url`. Exit code 0 holds · 1 does not · 2 cannot be told. */
 export async function auditVerifyPostgres(
-  asked: Asked,
-  options: { readonly strict: boolean; readonly keys: string | null },
+  options: VerifyAsked & Pick<Asked, 'url'>,
 ): Promise<number> {
-  return ask(asked, async () => {
-    const result = await verifyPostgres(asked.url ?? '', options)
-    return showVerified(result, asked)
+  const { progress = NO_PROGRESS } = options
+  return ask(options, async () => {
+    try {
+      const result = await verifyPostgres(options.url ?? '', { ...options, onRows: progress.add })
+      progress.end()
+      return showVerified(result, options)
+    } finally {
+      progress.end()
+    }
   })
 }
 
-async function ask({ url, write }: Asked, act: () => Promise<number>): Promise<number> {
+/**
+ * `audit export --url`: entries of all pods, oldest first, as they stood at one moment. Exit code 0; 2 when
+ * it cannot be asked, which goes to `writeError`, apart from the export.
+ */
+export async function auditExportPostgres(url: string | null, asked: ExportAsked): Promise<number> {
+  const { format, sinceUs, version, write, writeError, progress = NO_PROGRESS } = asked
+  const lines = new LineBuffer(write)
+  return ask({ url, write: writeError }, async () => {
+    try {
+      await inSnapshot(url ?? '', EXPORT_MS, async (client) => {
+        if (format === 'bundle') await writeRemoteBundle(client, lines.add, progress.add)
+        else {
+          const { head, line } = exporterOf(format, version)
+          let isFirst = true
+          for await (const entry of entriesSince(client, sinceUs)) {
+            if (isFirst) lines.add(head)
+            isFirst = false
+            lines.add(line(entry))
+            progress.add(1)
+          }
+        }
+      })
+      return 0
+    } finally {
+      lines.flush()
+      progress.end()
+    }
+  })
+}
+
+async function ask(
+  { url, write }: Pick<Asked, 'url' | 'write'>,
+  act: () => Promise<number>,
+): Promise<number> {
   if (url === null) {
     write(NO_DATABASE)
     return 2

@@ -1,10 +1,14 @@
 import { existsSync } from 'node:fs'
 
 import { aboutLog } from '../audit/file.ts'
+import { publishedRoot } from '../audit/fleet-publish.ts'
+import { isRootSigned } from '../audit/fleet-root.ts'
 import { escapeText } from '../audit/format.ts'
+import { originOf } from '../audit/note.ts'
 import { postgresMessage } from '../audit/postgres.ts'
-import { pruneLog } from '../audit/prune.ts'
-import { type ShippedTo, shippedTo } from '../audit/shipped-to.ts'
+import { pruneLog, type UpTo } from '../audit/prune.ts'
+import { shippedTo } from '../audit/shipped-to.ts'
+import { keyListPath, readKeyList } from '../audit/signing-key.ts'
 import { sinkName } from '../audit/sink-name.ts'
 import { openSink } from '../audit/sink.ts'
 import { verifyLog } from '../audit/verify.ts'
@@ -22,8 +26,9 @@ export interface PruneOptions {
 
 /**
  * Removes what is older than the retention and covered by a signed checkpoint, after the log was
- * verified: of a log that does not hold nothing is removed, and with `audit.ship` nothing that is not there. Exit code 0 done · 1 the log does not
- * hold · 2 no retention is given, or the log cannot be written.
+ * verified: of a log that does not hold nothing is removed, with `audit.ship` nothing that is not there, and
+ * with `audit.root` nothing that the published root does not cover. Exit code 0 done · 1 the log does not
+ * hold · 2 no retention is given, the log cannot be written, or there is no root to go by.
  */
 export async function auditPrune(options: PruneOptions): Promise<number> {
   const { snapshot, version, olderThanMs, write } = options
@@ -43,10 +48,13 @@ export async function auditPrune(options: PruneOptions): Promise<number> {
     return verified.exitCode
   }
   try {
+    const publishedTo = await askPublished(snapshot)
     const shipped = await askShipped(snapshot)
-    const { entries, chains, shrunk } = pruneLog(path, version, wallMs() - keptMs, shipped)
+    const bounds = { shippedTo: shipped, publishedTo }
+    const { entries, chains, shrunk } = pruneLog(path, version, wallMs() - keptMs, bounds)
     if (entries === 0) {
-      write('Nothing to remove: no entry is old enough and under a signed checkpoint\n')
+      const root = publishedTo === undefined ? '' : ' that the published root covers'
+      write(`Nothing to remove: no entry is old enough and under a signed checkpoint${root}\n`)
       return 0
     }
     const room = shrunk ? 'The files are smaller now' : 'New entries use the room'
@@ -58,8 +66,27 @@ export async function auditPrune(options: PruneOptions): Promise<number> {
   }
 }
 
+/** With `audit.root`, only what a root that was published, and is signed, covers may go. */
+async function askPublished({ audit }: Snapshot): Promise<UpTo | undefined> {
+  const { root: place, path } = audit
+  if (place.file === null && place.url === null) return undefined
+  const root = await publishedRoot(place)
+  if (root === null) {
+    throw new Error(
+      'Nothing was removed: no root is published (audit.root). Run governor audit publish',
+    )
+  }
+  const list = place.keys ?? keyListPath(path)
+  if (!isRootSigned(root, readKeyList(list))) {
+    throw new Error(
+      `Nothing was removed: the published root is signed by no key of ${list} (audit.root)`,
+    )
+  }
+  return (writer, epoch) => root.leaves.get(originOf(writer, epoch))?.size ?? 0
+}
+
 /** With `audit.ship`, only what has arrived there may go. */
-async function askShipped({ audit }: Snapshot): Promise<ShippedTo | undefined> {
+async function askShipped({ audit }: Snapshot): Promise<UpTo | undefined> {
   if (audit.ship === null) return undefined
   const sink = openSink(audit.ship, audit.path)
   try {

@@ -1,11 +1,9 @@
-import { writeBundle } from '../audit/bundle.ts'
 import { CallIndex, type CallFilter } from '../audit/call-index.ts'
-import { CSV_HEAD, entryAsCsv } from '../audit/csv.ts'
 import { aboutLog } from '../audit/file.ts'
-import { entryAsJson, escapeText } from '../audit/format.ts'
-import { scanEntries } from '../audit/query.ts'
+import { escapeText } from '../audit/format.ts'
 import { recordReading, textsOfCall } from '../audit/read-content.ts'
 import { shown } from './audit.ts'
+import { NO_PROGRESS, type Progress } from './progress.ts'
 
 /** What `governor audit query` was asked for. */
 export interface QueryOptions {
@@ -16,15 +14,18 @@ export interface QueryOptions {
   readonly content?: { readonly version: string } | null
   /** Takes whole lines, with their line feed. */
   readonly write: (text: string) => void
+  /** Of the index, which the first question makes. */
+  readonly progress?: Progress
 }
 
 /** Shows the newest decisions that match, oldest first. Exit code 0, also for none; 2 without a log. */
-export function auditQuery({ path, filter, json, write, content = null }: QueryOptions): number {
+export function auditQuery(options: QueryOptions): number {
+  const { path, filter, json, write, content = null, progress = NO_PROGRESS } = options
   try {
     if (content !== null) {
       recordReading({ path, ...content, command: 'audit query', about: asked(filter) })
     }
-    const index = CallIndex.open(path)
+    const index = openIndex(path, progress)
     try {
       for (const entry of index.find(filter)) {
         write(shown(entry, content === null ? [] : textsOfCall(path, entry.requestId), json))
@@ -40,42 +41,19 @@ export function auditQuery({ path, filter, json, write, content = null }: QueryO
 }
 
 /** What was asked for, in words for the audit. */
-function asked(filter: CallFilter): Record<string, string> {
-  const { sinceUs, ...names } = filter
-  const since = sinceUs === 0 ? {} : { since: new Date(sinceUs / 1000).toISOString() }
-  const given = Object.entries(names).filter(([, value]) => value !== null)
-  return { ...Object.fromEntries(given.map(([name, value]) => [name, String(value)])), ...since }
+function asked({ tenant, key, model, decision, policy, sinceUs, limit }: CallFilter) {
+  const names = Object.entries({ tenant, key, model, decision, policy })
+  return Object.fromEntries([
+    ...names.filter((each): each is [string, string] => each[1] !== null),
+    ['limit', String(limit)],
+    ...(sinceUs === 0 ? [] : [['since', new Date(sinceUs / 1000).toISOString()] as const]),
+  ]) as Record<string, string>
 }
 
-/** What `governor audit export` was asked for. */
-export interface ExportOptions {
-  readonly path: string
-  /** `bundle` is everything, for `verify --bundle`. */
-  readonly format: 'jsonl' | 'csv' | 'bundle'
-  /** Microseconds since 1970. */
-  readonly sinceUs: number
-  readonly write: (text: string) => void
-  /** Takes what goes wrong, apart from the export itself. */
-  readonly writeError: (text: string) => void
-}
-
-/** Writes entries, oldest first, a page of rows at a time. Exit code 0, or 2 without a log. */
-export function auditExport(options: ExportOptions): number {
-  const { path, format, sinceUs, write, writeError } = options
+function openIndex(path: string, progress: Progress): CallIndex {
   try {
-    if (format === 'bundle') {
-      writeBundle(path, write)
-      return 0
-    }
-    let isFirst = true
-    scanEntries(path, sinceUs, (entry) => {
-      if (format === 'csv' && isFirst) write(CSV_HEAD)
-      isFirst = false
-      write(format === 'csv' ? entryAsCsv(entry) : `${entryAsJson(entry)}\n`)
-    })
-    return 0
-  } catch (error) {
-    writeError(`${escapeText(aboutLog(path, error).message)}\n`)
-    return 2
+    return CallIndex.open(path, progress.add)
+  } finally {
+    progress.end()
   }
 }

@@ -7,10 +7,13 @@ import { entryAsJson, entryAsText, escapeText, textsAsText } from '../audit/form
 import { LogReader } from '../audit/query.ts'
 import type { StoredEntry } from '../audit/query.ts'
 import { recordReading, textsOfEntry } from '../audit/read-content.ts'
+import { bundleSource, isRemoteBundle } from '../audit/remote-bundle.ts'
 import { keyListPath, rotateKey } from '../audit/signing-key.ts'
+import { verifySource } from '../audit/verify-remote.ts'
 import { verifyLog } from '../audit/verify.ts'
 import type { Finding, VerifyResult } from '../audit/verify.ts'
 import { every, wallMs } from '../clock.ts'
+import { NO_PROGRESS, type Progress } from './progress.ts'
 
 /** How often a followed log is looked at. */
 const FOLLOW_MS = 250
@@ -95,24 +98,34 @@ function followLog(
   })
 }
 
-/** What `governor audit verify` was asked for. */
-export interface VerifyOptions {
-  readonly path: string
+/** What `governor audit verify` was asked for, wherever the entries are. */
+export interface VerifyAsked {
   /** An end that nothing attests is exit code 2. */
   readonly strict: boolean
   /** Public keys to trust instead of the list beside the log. */
   readonly keys?: string | null
   /** Checkpoints that were published outside. */
   readonly published?: string | null
-  /** It was put back from a bundle. */
-  readonly isBundle?: boolean
+  /** A root over all writers that was published. */
+  readonly root?: string | null
   readonly json: boolean
   readonly write: (text: string) => void
+  readonly progress?: Progress
+}
+
+/** The same, of the log or the bundle at `path`. */
+export interface VerifyOptions extends VerifyAsked {
+  readonly path: string
+  /** It was put back from a bundle. */
+  readonly isBundle?: boolean
 }
 
 /** Verifies the log and says what was found. Exit code 0 holds · 1 does not · 2 cannot be told. */
 export function auditVerify(options: VerifyOptions): number {
-  return showVerified(verifyLog(options.path, options), options)
+  const { progress = NO_PROGRESS } = options
+  const result = verifyLog(options.path, { ...options, onRows: progress.add })
+  progress.end()
+  return showVerified(result, options)
 }
 
 /** Says what a verification found; answers its exit code. */
@@ -131,6 +144,7 @@ export function showVerified(
  */
 export async function auditVerifyBundle(options: VerifyOptions): Promise<number> {
   try {
+    if (await isRemoteBundle(options.path)) return await verifyRemote(options)
     const restored = await restoreBundle(options.path)
     try {
       return auditVerify({ ...options, path: restored.path, isBundle: true })
@@ -140,6 +154,17 @@ export async function auditVerifyBundle(options: VerifyOptions): Promise<number>
   } catch (error) {
     options.write(`${escapeText((error as Error).message)}\n`)
     return 2
+  }
+}
+
+async function verifyRemote(options: VerifyOptions): Promise<number> {
+  const { path, progress = NO_PROGRESS } = options
+  try {
+    const result = await verifySource(bundleSource(path), { ...options, onRows: progress.add })
+    progress.end()
+    return showVerified(result, options)
+  } finally {
+    progress.end()
   }
 }
 

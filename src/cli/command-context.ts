@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 
 import { wallMs } from '../clock.ts'
 import { loadConfig, renderProblems } from '../load-config.ts'
+import type { Progress } from './progress.ts'
 
 /** What the subcommands share: their output, the exit code, and the configuration they read. */
 
@@ -14,6 +15,8 @@ export interface CommandContext {
   readonly writeError: (text: string) => void
   /** Sets the exit code: 0 done, 1 the answer is no, 2 cannot be done. */
   readonly finish: (code: number) => void
+  /** Shows how far long work is where errors go to a terminal, unless results are written there meanwhile. */
+  readonly progress: (what: string, results: 'on stdout' | 'at the end') => Progress
 }
 
 /** Adds the option every command has. */

@@ -78,6 +78,7 @@ export function printConfig(snapshot: Snapshot): string {
       ship: audit.ship && ship(audit.ship),
       ...(audit.retentionMs !== null && { retention: formatDuration(audit.retentionMs) }),
       ...checkpointsOf(audit),
+      ...rootOf(audit),
     }),
     ...ceilings(snapshot),
   }
@@ -87,6 +88,12 @@ export function printConfig(snapshot: Snapshot): string {
     defaultStringType: 'PLAIN',
     version: '1.1',
   })
+}
+
+function rootOf({ root: { file, url, keys } }: Snapshot['audit']) {
+  if (file === null && url === null) return {}
+  const place = { ...(file !== null && { file }), ...(url !== null && { url }) }
+  return { root: { ...place, ...(keys !== null && { keys }) } }
 }
 
 function checkpointsOf({ checkpoints: { file, url } }: Snapshot['audit']) {

@@ -120,10 +120,11 @@ function defaultsOf({ defaults }: FileValue): Snapshot['defaults'] {
 }
 
 function resolveAudit(
-  { audit }: FileValue,
+  value: FileValue,
   { path, keysPath }: { path: (relative: string) => string; keysPath: string },
   report: Report,
 ): Omit<Snapshot['audit'], 'ship'> {
+  const { audit } = value
   const { checkpoints } = audit
   const file = checkpoints?.file ?? null
   const isOwn = file === null || ![path(audit.path), keysPath].includes(path(file))
@@ -137,7 +138,30 @@ function resolveAudit(
     content: audit.content,
     retentionMs: audit.retention,
     checkpoints: { file: file === null ? null : path(file), url: checkpoints?.url ?? null },
+    root: resolveRoot(value, { path, keysPath }, report),
   }
+}
+
+function resolveRoot(
+  { audit }: FileValue,
+  { path, keysPath }: { path: (relative: string) => string; keysPath: string },
+  report: Report,
+): Snapshot['audit']['root'] {
+  const { root, checkpoints } = audit
+  if (root === null) return { file: null, url: null, keys: null }
+  const file = root.file === null ? null : path(root.file)
+  const others = [path(audit.path), keysPath, path(checkpoints?.file ?? audit.path)]
+  report.check(
+    ['audit', 'root', 'file'],
+    file === null || !others.includes(file),
+    'It is the file of the log, of the keys or of the checkpoints: give the root its own',
+  )
+  report.check(
+    ['audit', 'root'],
+    file !== null || root.url !== null,
+    'It names no place: give file or url',
+  )
+  return { file, url: root.url, keys: root.keys === null ? null : path(root.keys) }
 }
 
 function figuresOf({ maximums, timeouts }: FileValue): Pick<Snapshot, 'maximums' | 'timeouts'> {

@@ -1,5 +1,5 @@
 import { OPERATIONS, UNINSPECTABLE_KINDS } from '../exchange.ts'
-import { CHECKPOINTS } from './schema-audit.ts'
+import { CHECKPOINTS, ROOT } from './schema-audit.ts'
 import { AUTH, TLS } from './schema-auth.ts'
 import { AWS } from './schema-aws.ts'
 import { DETECTOR_LIST } from './schema-detectors.ts'
@@ -297,6 +297,10 @@ export const FILE = map('governance.yaml', {
       checkpoints: optional(
         CHECKPOINTS,
         'Where signed checkpoints are published, so that a log cut short or replaced is found.',
+      ),
+      root: optional(
+        ROOT,
+        'Where a root over all writers is published; `audit prune` then removes only what it covers.',
       ),
       ship: optional(
         SHIP,

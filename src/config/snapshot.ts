@@ -117,6 +117,12 @@ export interface Snapshot {
     readonly retentionMs: number | null
     /** Where signed checkpoints are published; `file` is absolute. */
     readonly checkpoints: { readonly file: string | null; readonly url: string | null }
+    /** Where the root over all writers is published, and the keys that may sign it; paths are absolute. */
+    readonly root: {
+      readonly file: string | null
+      readonly url: string | null
+      readonly keys: string | null
+    }
     readonly ship: ShipConfig | null
   }
   readonly maximums: {

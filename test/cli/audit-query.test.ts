@@ -6,7 +6,8 @@ import t from 'tap'
 
 import { appendOnce } from '../../src/audit/append-once.ts'
 import { type CallFilter, CallIndex } from '../../src/audit/call-index.ts'
-import { auditExport, auditQuery } from '../../src/cli/audit-query.ts'
+import { auditExport } from '../../src/cli/audit-export.ts'
+import { auditQuery } from '../../src/cli/audit-query.ts'
 import { auditVerifyBundle } from '../../src/cli/audit.ts'
 import { startGovernor } from '../support/start-governor.ts'
 
@@ -105,17 +106,15 @@ t.test('auditExport() writes CSV in which nothing is a formula', async (t) => {
   appendOnce(path, 'test', [call('e', { tenant: '+1', user: '\t@x', key_name: 'a,"b"' })])
   let out = ''
   const write = (text: string) => (out += text)
-  t.equal(auditExport({ path, format: 'csv', sinceUs: 0, write, writeError: write }), 0)
+  const asked = { path, sinceUs: 0, version: '1', write, writeError: write }
+  t.equal(auditExport({ ...asked, format: 'csv' }), 0)
   const lines = out.split('\r\n')
   t.match(lines[0], /^time,writer,epoch,seq,kind,request_id,decision,/)
   t.match(out, /,"'=HYPERLINK\(""http:\/\/evil"",""x""\)",/)
   t.match(out, /,"'\+1",/)
   t.match(out, /,"'\\u0009@x",/)
   t.match(out, /,"a,""b""",/)
-  t.equal(
-    auditExport({ path: `${path}x`, format: 'jsonl', sinceUs: 0, write, writeError: write }),
-    2,
-  )
+  t.equal(auditExport({ ...asked, path: `${path}x`, format: 'jsonl' }), 2)
 })
 
 t.test('a whole log is exported through the command line and verified without it', async (t) => {

@@ -1,0 +1,285 @@
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+
+import t from 'tap'
+
+import { EXPORT_FORMATS } from '../../src/audit/export.ts'
+import { auditExportPostgres } from '../../src/cli/audit-postgres.ts'
+import { emptyDatabase, record, ship, twoPods } from '../audit/support/shipped.ts'
+import { governor } from '../support/cli.ts'
+import { runSql } from '../support/postgres.ts'
+import { configText } from '../support/start-governor.ts'
+
+// Each test runs a dozen commands in processes of their own.
+t.setTimeout(300_000)
+
+/** A configuration with more about the audit. */
+function configure(directory: string, audit = ''): string {
+  const file = join(directory, 'governance.yaml')
+  writeFileSync(file, configText({ audit: `{ path: one/audit.db${audit} }` }))
+  return file
+}
+
+t.test(
+  'a fleet is exported, restored into an empty PostgreSQL and exported the same',
+  async (t) => {
+    const directory = t.testdir()
+    const config = configure(directory)
+    const [from, to] = [await emptyDatabase(t), await emptyDatabase(t)]
+    const [one] = await twoPods(directory, from)
+    const audit = (...words: string[]) => governor(['audit', ...words, '--config', config])
+    const bundle = join(directory, 'bundle.jsonl')
+
+    const exported = await audit('export', '--all', '--url', from)
+    t.equal(exported.code, 0, exported.err)
+    writeFileSync(bundle, exported.out)
+    const offline = await audit('verify', '--bundle', bundle)
+    t.match(offline, { code: 0, out: /The audit log holds: \d+ entries, 5 chains/ })
+
+    const imported = await audit('import', bundle, '--url', to)
+    t.equal(imported.code, 0, imported.out)
+    t.match(imported.out, /^Restored \d+ entries of 5 chains in [\d.]+ s to postgres:\/\//)
+    t.match(imported.out, /The audit log holds: .*\nVerified in [\d.]+ s\.\n$/)
+    const again = await audit('export', '--all', '--url', to)
+    t.ok(again.out === exported.out, 'byte by byte')
+    const [dead] = await runSql<{ n: number }>(
+      to,
+      'SELECT count(*)::int AS n FROM governor.dead_letters',
+    )
+    t.equal(dead?.n, 1, 'what was kept as bytes is again')
+
+    const refused = await audit('import', bundle, '--url', to)
+    t.match(refused, {
+      code: 2,
+      out: /^Not restored: The database has entries: restore into an empty one/,
+    })
+
+    writeFileSync(bundle, exported.out.split('\n').slice(0, -20).join('\n') + '\n')
+    t.match(await audit('verify', '--bundle', bundle), { code: 2, out: /it is cut short/ })
+    const changed = exported.out.replace('"awaits":1', '"awaits":0')
+    writeFileSync(bundle, changed)
+    t.match(await audit('verify', '--bundle', bundle), { code: 1, out: /differs from its body/ })
+
+    const log = join(directory, 'log.jsonl')
+    const whole = await audit('export', '--all')
+    writeFileSync(log, whole.out)
+    const third = await emptyDatabase(t)
+    const keys = `${one}.keys.json`
+    const restored = await audit('import', log, '--url', third, '--keys', keys)
+    t.match(restored, { code: 0, out: /Restored (\d+) entries of 2 chains/ }, 'the log of one pod')
+    const both = await emptyDatabase(t)
+    await ship(both, one)
+    const [left, right] = [
+      await audit('export', '--all', '--url', third),
+      await audit('export', '--all', '--url', both),
+    ]
+    t.ok(left.out === right.out, 'as shipping it would have')
+  },
+)
+
+t.test('entries of all pods are exported from PostgreSQL, the oldest first', async (t) => {
+  const directory = t.testdir()
+  const config = configure(directory)
+  const url = await emptyDatabase(t)
+  await twoPods(directory, url)
+  const [all] = await runSql<{ n: number }>(
+    url,
+    `SELECT (SELECT count(*) FROM governor.entries)::int +
+      (SELECT count(*) FROM governor.dead_letters)::int AS n`,
+  )
+  for (const format of EXPORT_FORMATS) {
+    let out = ''
+    const write = (text: string) => void (out += text)
+    const asked = { format, sinceUs: 0, version: '1', write, writeError: write }
+    t.equal(await auditExportPostgres(url, asked), 0)
+    t.equal(out.split('\n').length - 1, (all?.n ?? 0) + (format === 'csv' ? 1 : 0), format)
+    out = ''
+    await auditExportPostgres(url, { ...asked, sinceUs: 2 ** 51 })
+    t.equal(out, '', 'nothing is that new')
+  }
+  const no = await governor(['audit', 'export', '--url', `${url}x`, '--config', config])
+  t.match(no, { code: 2, out: '', err: /Cannot ask postgres:/ })
+})
+
+t.test('a published root tells which writer was cut short or taken away', async (t) => {
+  const directory = t.testdir()
+  const config = configure(directory, ', root: { file: published/root }')
+  const url = await emptyDatabase(t)
+  const [one] = await twoPods(directory, url)
+  const audit = (...words: string[]) => governor(['audit', ...words, '--config', config])
+  const root = join(directory, 'published', 'root')
+
+  t.match(await audit('publish', '--url', url), { code: 0, out: /entries of 5 chains to / })
+  const first = readFileSync(root, 'utf8')
+  t.match(
+    first,
+    /^governor\/fleet\n5\n.{44}\n\n— governor-audit .{92}\n\n(governor\/audit\/\S+ \d+ .{44}\n){5}$/,
+  )
+  const keys = `${one}.keys.json`
+  t.match(await audit('verify', '--url', url, '--root', root), { code: 0 })
+
+  await record(one, 4)
+  await ship(url, one)
+  t.match(await audit('publish', '--url', url), { code: 0, out: /entries of 6 chains/ })
+  t.not(readFileSync(root, 'utf8'), first)
+  t.match(await audit('verify', '--root', root), { code: 0 }, 'the log of one pod')
+
+  const gone = /governor\/audit\/(\w+)\//.exec(first)?.[1] ?? ''
+  await runSql(url, `DELETE FROM governor.entries WHERE writer_id = '\\x${gone}'`)
+  await runSql(url, `DELETE FROM governor.writers WHERE writer_id = '\\x${gone}'`)
+  const missing = await audit('verify', '--url', url, '--root', root)
+  t.match(missing, {
+    code: 1,
+    out: new RegExp(
+      `writer ${gone}: All its entries are missing, of which the published root covers \\d+`,
+    ),
+  })
+  const kept = readFileSync(root, 'utf8')
+  const refused = await audit('publish', '--url', url)
+  t.match(refused, {
+    code: 1,
+    out: /^problem  governor\/audit\/\w+\/1: \d+ entries were published, and it is gone\nNothing was published/,
+  })
+  t.equal(readFileSync(root, 'utf8'), kept, 'the former root stays')
+
+  const stranger = join(directory, 'two', 'audit.db.keys.json')
+  const unsigned = await audit('verify', '--url', url, '--root', root, '--keys', stranger)
+  t.match(
+    unsigned.out,
+    /It cannot be read: Cannot use the published root .*: it is signed by no known key/,
+  )
+  writeFileSync(root, kept.replace(/ (\d+) (\S{44})\n$/, ' 1 $2\n'))
+  t.match(
+    (await audit('verify', '--url', url, '--root', root, '--keys', keys)).out,
+    /its writers are not those its root is over/,
+  )
+})
+
+t.test('a chain that was cut short after it was published is a problem', async (t) => {
+  const directory = t.testdir()
+  const config = configure(directory, ', root: { file: root }')
+  const url = await emptyDatabase(t)
+  const [one] = await twoPods(directory, url)
+  const audit = (...words: string[]) => governor(['audit', ...words, '--config', config])
+  await audit('publish', '--url', url)
+  const [head] = await runSql<{ writer: string; seq: number }>(
+    url,
+    `SELECT encode(writer_id, 'hex') AS writer, last_seq::int AS seq FROM governor.writers
+     ORDER BY last_seq DESC LIMIT 1`,
+  )
+  const where = `writer_id = '\\x${head?.writer}'`
+  await runSql(url, `DELETE FROM governor.entries WHERE ${where} AND seq > 5`)
+  await runSql(
+    url,
+    `UPDATE governor.writers SET last_seq = 5,
+      last_hash = (SELECT hash FROM governor.entries WHERE ${where} AND seq = 5) WHERE ${where}`,
+  )
+  t.match(await audit('verify', '--url', url, '--root', join(directory, 'root')), {
+    code: 1,
+    out: /Entries are missing: a published checkpoint covers \d+/,
+  })
+  t.match(await audit('publish', '--url', url), { code: 1 })
+  t.ok(one)
+})
+
+t.test('prune removes only what the published root covers, and nothing without one', async (t) => {
+  const directory = t.testdir()
+  const config = configure(directory, ', root: { file: root }')
+  const url = await emptyDatabase(t)
+  const [one] = await twoPods(directory, url)
+  await record(one, 5)
+  const audit = (...words: string[]) => governor(['audit', ...words, '--config', config])
+  const prune = () => audit('prune', '--older-than', '0s')
+  t.match(await prune(), {
+    code: 2,
+    out: /no root is published \(audit\.root\)\. Run governor audit publish/,
+  })
+  t.match(await audit('publish', '--url', url, '--key', join(directory, 'other.key')), { code: 0 })
+  t.match(await prune(), { code: 2, out: /signed by no key of .*audit\.db\.keys\.json/ })
+  t.match(await audit('publish', '--url', url), { code: 0 })
+  const pruned = await prune()
+  t.match(
+    pruned,
+    { code: 0, out: /^Removed \d+ entries of 2 chains/ },
+    'not the third, which is not published',
+  )
+  t.match(await audit('verify', '--strict', '--root', join(directory, 'root')), { code: 0 })
+  const log = join(directory, 'log.jsonl')
+  writeFileSync(log, (await audit('export', '--all')).out)
+  const empty = await emptyDatabase(t)
+  const restored = await audit('import', log, '--url', empty, '--keys', `${one}.keys.json`)
+  t.match(restored, { code: 0 }, `a pruned log is restored: ${restored.out}`)
+})
+
+t.test('a root is PUT and read back over HTTP, and a place that says no is an error', async (t) => {
+  const directory = t.testdir()
+  const kept = new Map<string, string>()
+  let status = 201
+  const server = createServer((request, response) => {
+    const chunks: Buffer[] = []
+    request.on('data', (chunk: Buffer) => chunks.push(chunk))
+    request.on('end', () => {
+      const path = request.url ?? ''
+      if (request.method === 'PUT') {
+        if (status < 300) kept.set(path, Buffer.concat(chunks).toString())
+        response.writeHead(status).end()
+      } else if (kept.has(path)) response.end(kept.get(path))
+      else response.writeHead(404).end('nothing here')
+    })
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => server.close())
+  const place = `http://127.0.0.1:${(server.address() as AddressInfo).port}/roots/`
+  const config = configure(directory, `, root: { url: '${place}' }`)
+  const url = await emptyDatabase(t)
+  const [one] = await twoPods(directory, url)
+  const audit = (...words: string[]) => governor(['audit', ...words, '--config', config])
+  t.match(await audit('publish', '--url', url), { code: 0 })
+  t.strictSame([...kept.keys()], ['/roots/governor/fleet'])
+  status = 503
+  await record(one, 1)
+  await ship(url, one)
+  t.match(await audit('publish', '--url', url), {
+    code: 2,
+    out: /Cannot publish to .*: it answered 503/,
+  })
+  t.match(await audit('prune', '--older-than', '0s'), {
+    code: 0,
+    out: /^Removed \d+ entries of 2 chains/,
+  })
+  kept.set('/roots/governor/fleet', 'not a root')
+  t.match(await audit('prune', '--older-than', '0s'), {
+    code: 2,
+    out: /it is no root of all writers/,
+  })
+})
+
+t.test('publish says what it lacks', async (t) => {
+  const directory = t.testdir()
+  const config = configure(directory)
+  const empty = await emptyDatabase(t)
+  const audit = (...words: string[]) => governor(['audit', ...words, '--config', config])
+  t.match(await audit('publish'), { code: 2, out: /There is no database to ask/ })
+  t.match(await audit('publish', '--url', empty), {
+    code: 2,
+    out: /set audit\.root, or give --file/,
+  })
+  const file = join(directory, 'root')
+  t.match(await audit('publish', '--url', empty, '--file', file), {
+    code: 2,
+    out: /no checkpoint is in PostgreSQL yet/,
+  })
+  const noKey = await audit('publish', '--url', empty, '--file', file, '--key', 'x.pem')
+  t.match(noKey, { code: 2, out: /a file named <name>\.key/ })
+  t.match(await audit('import', join(directory, 'none'), '--url', empty), {
+    code: 2,
+    out: /ENOENT/,
+  })
+  copyFileSync(config, file)
+  t.match(await audit('import', file, '--url', empty), {
+    code: 2,
+    out: /Not restored: Cannot read the bundle/,
+  })
+})
