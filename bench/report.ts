@@ -1,4 +1,5 @@
 import type { AuditCost } from './audit.ts'
+import type { Authenticating } from './keys.ts'
 import { type Machine } from './machine.ts'
 import { type Level, type Overhead, TARGETS } from './overhead.ts'
 import type { Policies } from './policies.ts'
@@ -16,6 +17,7 @@ export interface Results {
   readonly policies: Policies | null
   readonly audit: AuditCost | null
   readonly redis: SharedLimits | null
+  readonly keys: readonly Authenticating[] | null
   readonly verdicts: readonly Verdict[]
 }
 
@@ -24,7 +26,7 @@ const MIB = 2 ** 20
 
 /** Results as Markdown, readable in a terminal as it is. */
 export function reportText(results: Results): string {
-  const { machine, quick, overhead, streams, policies, audit, redis, verdicts } = results
+  const { machine, quick, overhead, streams, policies, audit, redis, keys, verdicts } = results
   const { cpu, cores, memoryGib, kernel, node, commit, date, pinning, fileSystem } = machine
   const lines = [
     ...(quick ? ['**A quick run: the figures mean nothing.**', ''] : []),
@@ -47,11 +49,31 @@ export function reportText(results: Results): string {
   if (policies !== null) lines.push('', ...policyLines(policies))
   if (audit !== null) lines.push('', ...auditLines(audit))
   if (redis !== null) lines.push('', ...redisLines(redis))
+  if (keys !== null) lines.push('', ...keyLines(keys))
   return `${lines.join('\n')}\n`
 }
 
 function rate(perSecond: number): string {
   return perSecond.toFixed(0)
+}
+
+function keyLines(sizes: readonly Authenticating[]): Row {
+  return table([
+    [
+      'keys in the store',
+      'callers',
+      'authenticated, µs',
+      'one hash, µs',
+      'look into the store, µs',
+    ],
+    ...sizes.map(({ keys, callers, warmUs, bareUs, findUs }) => [
+      String(keys),
+      String(callers),
+      warmUs.toFixed(2),
+      bareUs.toFixed(2),
+      findUs.toFixed(2),
+    ]),
+  ])
 }
 
 function auditLines({ durable, verify, few, many, grown }: AuditCost): Row {

@@ -3,6 +3,7 @@ import process, { argv, stderr, stdout } from 'node:process'
 import { parseArgs } from 'node:util'
 
 import { type AuditCost, measureAudit } from './audit.ts'
+import { type Authenticating, measureKeys } from './keys.ts'
 import { describeMachine } from './machine.ts'
 import { measureOverhead, type Overhead } from './overhead.ts'
 import { measurePolicies, type Policies } from './policies.ts'
@@ -10,12 +11,19 @@ import { measureRedis, type SharedLimits } from './redis.ts'
 import { reportText, type Results } from './report.ts'
 import { measureStreams, type Streams } from './streams.ts'
 import { removeDirectory, workDirectory } from './targets.ts'
-import { judgeAudit, judgeOverhead, judgePolicies, judgeRedis, judgeStreams } from './verdicts.ts'
+import {
+  judgeAudit,
+  judgeKeys,
+  judgeOverhead,
+  judgePolicies,
+  judgeRedis,
+  judgeStreams,
+} from './verdicts.ts'
 import type { Verdict } from './verdicts.ts'
 
 /** The command line of the bench. Exit codes: 0 done, whatever the figures; 2 it could not be done. */
 
-const USAGE = `npm run bench -- [--quick] [--only overhead|streams|policies|audit|redis] [--record]
+const USAGE = `npm run bench -- [--quick] [--only overhead|streams|policies|audit|redis|keys] [--record]
   --quick   short slices, a few seconds: shows that the bench works, not how fast anything is
   --only    one part of it
   --record  keep the results: a file in bench/results/ and the table in bench/README.md
@@ -53,7 +61,10 @@ const AUDIT_QUICK = { rounds: 1, commits: 20, verifyRows: 2000, few: 1000, many:
 const REDIS = { connections: 32, rounds: 10, sliceMs: 1500, warmUpCalls: 25_000 }
 const REDIS_QUICK = { connections: 32, rounds: 1, sliceMs: 100, warmUpCalls: 200 }
 
-const PARTS = ['overhead', 'streams', 'policies', 'audit', 'redis'] as const
+const KEYS = { rounds: 7, calls: 200_000, sizes: [10, 100_000] }
+const KEYS_QUICK = { rounds: 1, calls: 2000, sizes: [10, 1000] }
+
+const PARTS = ['overhead', 'streams', 'policies', 'audit', 'redis', 'keys'] as const
 type Part = (typeof PARTS)[number]
 
 interface Options {
@@ -89,6 +100,7 @@ async function measure(options: Options): Promise<Results> {
   let policies: Policies | null = null
   let audit: AuditCost | null = null
   let redis: SharedLimits | null = null
+  let keys: readonly Authenticating[] | null
   const isAsked = (part: Part) => only === null || only === part
   try {
     if (isAsked('overhead')) {
@@ -108,21 +120,27 @@ async function measure(options: Options): Promise<Results> {
     if (isAsked('redis')) {
       redis = await measureRedis({ ...(quick ? REDIS_QUICK : REDIS), directory, say })
     }
+    keys = isAsked('keys') ? await keysOf(options, directory) : null
   } finally {
     removeDirectory(directory)
   }
-  const parts = { overhead, streams, policies, audit, redis }
+  const parts = { overhead, streams, policies, audit, redis, keys }
   return { machine, quick, ...parts, verdicts: judge(parts) }
 }
 
+function keysOf({ quick }: Options, directory: string) {
+  return measureKeys({ ...(quick ? KEYS_QUICK : KEYS), directory, say })
+}
+
 function judge(parts: Pick<Results, Part>): Verdict[] {
-  const { overhead, streams, policies, audit, redis } = parts
+  const { overhead, streams, policies, audit, redis, keys } = parts
   return [
     ...(overhead === null ? [] : judgeOverhead(overhead)),
     ...(streams === null ? [] : judgeStreams(streams)),
     ...(policies === null ? [] : judgePolicies(policies)),
     ...(audit === null ? [] : judgeAudit(audit)),
     ...(redis === null ? [] : judgeRedis(redis)),
+    ...(keys === null ? [] : judgeKeys(keys)),
   ]
 }
 

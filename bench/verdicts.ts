@@ -1,4 +1,5 @@
 import type { AuditCost } from './audit.ts'
+import type { Authenticating } from './keys.ts'
 import type { Level, Overhead } from './overhead.ts'
 import type { Policies } from './policies.ts'
 import type { SharedLimits } from './redis.ts'
@@ -31,6 +32,9 @@ const FRESH_P99_US_MAX = 3000
 const FIRST_MS_MAX = 50
 const AUDIT_RATIO_MIN = 0.5
 const REDIS_RATIO_MAX = 1.35
+const AUTHENTICATION_RATIO_MAX = 10
+/** From few keys to many, what the processor's caches cost included. */
+const KEYS_GROWTH_MAX = 2
 /** What a collector may leave lying about longer when there is more to do. */
 const GROWTH_BYTES_MAX = 64 * 2 ** 20
 
@@ -178,4 +182,22 @@ export function judgeRedis({ ratio, controlRatio }: SharedLimits): Verdict[] {
       passed: isSound ? ratio <= REDIS_RATIO_MAX : null,
     },
   ]
+}
+
+export function judgeKeys(sizes: readonly Authenticating[]): Verdict[] {
+  const verdicts = sizes.map(({ keys, warmUs, bareUs }) => ({
+    what: `a call is authenticated, ${keys} keys`,
+    measured: `${warmUs.toFixed(2)} µs, ${(warmUs / bareUs).toFixed(1)} ×`,
+    target: `≤ ${AUTHENTICATION_RATIO_MAX} × ${bareUs.toFixed(2)} µs (one hash)`,
+    passed: warmUs / bareUs <= AUTHENTICATION_RATIO_MAX,
+  }))
+  const [few, many] = [sizes[0]!, sizes.at(-1)!]
+  const growth = many.warmUs / few.warmUs
+  const flat = {
+    what: `${many.keys} keys ÷ ${few.keys} keys`,
+    measured: `${growth.toFixed(2)} ×`,
+    target: `≤ ${KEYS_GROWTH_MAX} ×`,
+    passed: growth <= KEYS_GROWTH_MAX,
+  }
+  return [...verdicts, flat]
 }

@@ -26,7 +26,7 @@ const DAY_MS = 86_400_000
 
 /** Adds `governor keys` and what it does. */
 export function addKeysCommands(program: Command, context: CommandContext): void {
-  const keys = program.command('keys').description('make, list, rotate and revoke keys')
+  const keys = program.command('keys').description('make, list, rotate, revoke and carry keys')
 
   withConfigOption(keys.command('create'))
     .description('make a key; it is shown once, alone on the last line')
@@ -80,5 +80,26 @@ export function addKeysCommands(program: Command, context: CommandContext): void
     .action(async (keyId: string, given: { config: string }) => {
       const { keysRevoke } = await import('./keys.ts')
       await withConfig(context, given.config, (loaded) => keysRevoke(loaded, keyId))
+    })
+
+  addTransferCommands(keys, context)
+}
+
+function addTransferCommands(keys: Command, context: CommandContext): void {
+  withConfigOption(keys.command('export'))
+    .description('write all keys with their hashes, for keys import or the store file')
+    .option('--tenant <tenant>', 'only its keys')
+    .action(async (given: { config: string; tenant?: string }) => {
+      const { keysExport } = await import('./keys-transfer.ts')
+      const { config, tenant = null } = given
+      await withConfig(context, config, (loaded) => keysExport(loaded, tenant))
+    })
+
+  withConfigOption(keys.command('import'))
+    .description('add the keys of such a file; what is there stays, and is told where it differs')
+    .argument('<file>', 'what keys export wrote; - for standard input')
+    .action(async (file: string, { config }: { config: string }) => {
+      const { keysImport } = await import('./keys-transfer.ts')
+      await withConfig(context, config, (loaded) => keysImport(loaded, file))
     })
 }

@@ -168,7 +168,8 @@ function noStore({ snapshot, write }: KeysContext, keyId: string): boolean {
   return true
 }
 
-async function withStore(
+/** Opens the store for one command, and says what goes wrong. Exit code of `act`, or 2. */
+export async function withStore(
   { snapshot, write }: KeysContext,
   act: (store: KeyStore) => Promise<number>,
 ): Promise<number> {
