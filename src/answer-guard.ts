@@ -155,7 +155,7 @@ export class AnswerGuard implements AnswerVerdict {
       return body
     }
     const text = body.toString('utf8')
-    this.#inspector.said(text.length)
+    this.#inspector.said(text)
     const cuts = yield* this.#inspector.text(text, this.#readings)
     if (cuts.length === 0) return body
     this.changed = true
@@ -168,7 +168,7 @@ export class AnswerGuard implements AnswerVerdict {
     const edits: Splice[] = []
     let worked = 0
     for (const text of content.texts) {
-      if (text.isSaid) this.#inspector.said(text.text.length)
+      if (text.isSaid) this.#inspector.said(text.text)
       masked.push(yield* this.#masked(text, edits))
       worked += text.text.length + 64
       if (worked < SHORT_BYTES) continue
@@ -283,7 +283,7 @@ export class AnswerGuard implements AnswerVerdict {
     const edits: Splice[] = []
     const segments: Segment[] = []
     for (const text of texts) {
-      if (text.isSaid) this.#inspector.said(text.text.length)
+      if (text.isSaid) this.#inspector.said(text.text)
       if (text.channel === null) {
         runNow(this.#masked(text, edits))
         continue

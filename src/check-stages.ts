@@ -27,7 +27,8 @@ export function createCheckStages(
   world: World,
   shared: Shared,
 ): GovernorStages {
-  const { maximums } = world.snapshot
+  const { maximums, operations: own } = world.snapshot
+  const reading = { jsonDepth: maximums.jsonDepth, operations: own }
   const operations = new WeakMap<Facts, Operation>()
   const provider = world.upstreams[0]!.provider
   return {
@@ -46,7 +47,7 @@ export function createCheckStages(
       }
     },
     inspect: async (body) => {
-      const { facts, operation } = await readDescribed(body.bytes, maximums)
+      const { facts, operation } = await readDescribed(body.bytes, reading)
       operations.set(facts, operation)
       return facts
     },

@@ -20,6 +20,7 @@ export const ERRORS = {
   AUTH_TOKEN_INVALID: spec(401, 'client', 'The token is not valid'),
   AUTH_CERTIFICATE_INVALID: spec(401, 'client', 'The client certificate is not valid'),
   AUTH_BUSY: spec(429, 'client', 'Too many unverified attempts with this key at once'),
+  AUTH_SLOWED: spec(429, 'client', 'Too many wrong secrets of this key from this address'),
   AUTH_UNAVAILABLE: spec(503, 'governor', 'The key store cannot be read'),
   AUTH_ISSUER_UNAVAILABLE: spec(503, 'governor', 'The keys of the token issuer cannot be fetched'),
   OVERLOADED: spec(503, 'governor', 'Too much is in flight'),
@@ -36,6 +37,7 @@ export const ERRORS = {
   ENCODING_INVALID: spec(400, 'client', 'The body is not in its declared content encoding'),
   FIELD_INVALID: spec(400, 'client', 'A field of the request is not accepted'),
   MODEL_INVALID: spec(400, 'client', 'The model name is not accepted'),
+  KEY_UPSTREAM_REFUSED: spec(403, 'client', 'This key is not for the upstream of this call'),
   UPSTREAM_UNKNOWN: spec(404, 'client', 'No upstream serves this model'),
   STORED_UNKNOWN: spec(404, 'client', 'Nothing is stored under this id'),
   OWNERSHIP_UNCHOSEN: spec(403, 'client', 'What tenants store here is not kept apart'),
@@ -49,6 +51,11 @@ export const ERRORS = {
   UPSTREAM_TIMEOUT: spec(504, 'upstream', 'The upstream did not answer in time'),
   UPSTREAM_AWAY: spec(503, 'upstream', 'The upstream failed and is left alone for a while'),
   UPSTREAM_BUSY: spec(503, 'upstream', 'The upstream has as many calls as it may have'),
+  HOST_UNKNOWN: spec(421, 'client', 'This listener does not answer to that host'),
+  ADMIN_UNKNOWN: spec(404, 'client', 'The admin API has no such thing'),
+  ADMIN_FORBIDDEN: spec(403, 'client', 'The key may not do this'),
+  ADMIN_CONFLICT: spec(409, 'client', 'It is no longer as it would have to be'),
+  CONFIG_INVALID: spec(422, 'client', 'The configuration has problems and was not taken'),
   INTERNAL: spec(500, 'governor', 'Internal error'),
 } as const satisfies Record<string, ErrorSpec>
 

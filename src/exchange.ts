@@ -12,7 +12,7 @@ import type { Splice, Texts } from './texts.ts'
 export type { Fallback } from './attempt.ts'
 export { DETECTORS } from './detector-names.ts'
 export type { CallCounts, Instant, Lease, LimitKind, LimitState, Spent } from './lease.ts'
-export { OPERATIONS, type Operation } from './operations.ts'
+export { isOperation, OPERATIONS, type Operation, type OwnOperation } from './operations.ts'
 export { PARAMETERS, type Parameter, type ParameterNames } from './parameters.ts'
 export type { Edited, Splice, TextEdit, TextRange, Texts } from './texts.ts'
 

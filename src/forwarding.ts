@@ -2,7 +2,7 @@ import { endedKey, governorKeyId } from './auth/authenticate.ts'
 import type { KeyRing } from './auth/key-ring.ts'
 import { monotonicMs, wallMs } from './clock.ts'
 import { GovernorError } from './errors.ts'
-import type { Trail } from './exchange.ts'
+import type { Principal, Trail, Upstream } from './exchange.ts'
 import { fallbackOf } from './fall-back.ts'
 import type { HttpExchange } from './http/exchange.ts'
 import { forwardable } from './http/headers.ts'
@@ -117,7 +117,8 @@ export class Forwarding {
     const { group } = tried[0]!
     if (group === null || trail.route!.mount !== null) return null
     const subject = subjectOf(trail)
-    const serves = (each: RunningUpstream) => each.serves.fails(subject) === null
+    const serves = (each: RunningUpstream) =>
+      mayReach(subject.principal, each) && each.serves.fails(subject) === null
     const upstream = group.pick(serves, monotonicMs(), tried)
     return upstream === null ? null : { upstream, waitMs: 0 }
   }
@@ -201,6 +202,11 @@ export function subjectOf({ principal, route, facts }: Trail) {
     models: pathModel === null ? models : [...models, pathModel],
     upstream: null,
   }
+}
+
+/** Whether the key of a call is for this upstream. */
+export function mayReach({ upstreams }: Principal, { name }: Upstream): boolean {
+  return upstreams === undefined || upstreams.includes(name)
 }
 
 function sleep(timeMs: number, signal: AbortSignal): Promise<void> {

@@ -1,6 +1,7 @@
 import type { Server } from 'node:http'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 
+import { AdminDesk } from './admin-server.ts'
 import { Recorder } from './audit/record.ts'
 import { endedKey, governorKeyId } from './auth/authenticate.ts'
 import { type EndedKey, KeyRing } from './auth/key-ring.ts'
@@ -29,6 +30,7 @@ import { openOwners } from './ownership-store.ts'
 import { handle } from './pipeline.ts'
 import { ruleDigest } from './policy/rule.ts'
 import { selectorMatcher } from './policy/selectors.ts'
+import type { Reloaded } from './reload.ts'
 import { createSessionStages, type StagesOf } from './session-stages.ts'
 import { createSocketStages, type SocketStages } from './socket-stages.ts'
 import { createStages, type GovernorStages, mountsOf, type Shared } from './stages.ts'
@@ -62,6 +64,7 @@ export class Governor {
   readonly metrics: Metrics
   readonly #shared: Shared
   readonly #store: KeySource
+  readonly #desk: AdminDesk
   readonly #echoes = new Map<string, EchoUpstream>()
   readonly #servers: Server[] = []
   /** Pools of former snapshots, until the calls that began with them have ended. */
@@ -80,9 +83,14 @@ export class Governor {
   admin: Address | null = null
   health: Address | null = null
 
-  private constructor(shared: Shared, store: KeySource) {
+  private constructor(shared: Shared, store: KeySource, start: Snapshot) {
     this.#shared = shared
     this.#store = store
+    this.#desk = new AdminDesk(shared, {
+      start,
+      snapshot: () => this.snapshot,
+      keysChanged: () => this.#refreshKeys(),
+    })
     this.metrics = shared.metrics
     this.#delay = monitorEventLoopDelay({ resolution: 10 })
     this.#delay.enable()
@@ -104,7 +112,7 @@ export class Governor {
     const active = new ActiveCalls()
     const held = { inFlight, active, draining: false }
     const shared = { ring, limits, recorder, metrics, log, ...kept, ...held }
-    const governor = new Governor(shared, store)
+    const governor = new Governor(shared, store, snapshot)
     try {
       await governor.#use(snapshot)
       if (limits instanceof MemoryStore) restoreLimits(snapshot, limits, log)
@@ -138,6 +146,11 @@ export class Governor {
     const [proxy] = this.#servers
     if (proxy !== undefined) renewTls(proxy, former.snapshot.listen.tls, snapshot.listen.tls)
     void this.#retire(droppedPools(former, this.#world))
+  }
+
+  /** Who reads the file again when the admin API is asked to; nobody does until this is called. */
+  reloadBy(reload: () => Promise<Reloaded>): void {
+    this.#desk.reloadBy(reload)
   }
 
   /** A call keeps the connections of the snapshot it began with, be it a stream of an hour. */
@@ -182,6 +195,7 @@ export class Governor {
     // Calls that were cut off settle in the turns after their sockets closed.
     for (let turn = 0; this.#shared.active.size > 0 && turn < 50; turn++) await pause(20)
     this.#delay.disable()
+    await this.#desk.close()
     await this.#shared.limits.close()
     await this.#shared.owners?.close()
     // Calls may have taken all of the time; what they left is still sent where that is quick.
@@ -322,6 +336,8 @@ export class Governor {
       unready: () => this.unready(),
       beforeScrape: () => setGauges(this.#shared, this.#world, this.#delay),
       hosts,
+      // The health listener is reached from outside of the pod, and has no more than it needs.
+      api: hosts === null ? null : (...given) => void this.#desk.api.handle(...given),
     })
   }
 

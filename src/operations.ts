@@ -22,5 +22,15 @@ export const OPERATIONS = [
   'stored.write',
   'stored.delete',
   'admin',
+  // Endpoints that are in no table, where `defaults.unknown_operation` lets them pass.
+  'other',
 ] as const
-export type Operation = (typeof OPERATIONS)[number]
+
+/** A name of the file's `operations`, which only a described call can have. */
+export type OwnOperation = string & { readonly isOwn: true }
+export type Operation = (typeof OPERATIONS)[number] | OwnOperation
+
+/** Whether a call can have this operation, by its own name or one of the file's. */
+export function isOperation(name: string, own: readonly string[]): name is Operation {
+  return (OPERATIONS as readonly string[]).includes(name) || own.includes(name)
+}

@@ -6,6 +6,7 @@ import { monotonicMs, wallMs } from './clock.ts'
 import { decide } from './decide.ts'
 import { GovernorError } from './errors.ts'
 import { type Body, type Endpoint, type Facts, type Lease, type Route, Trail } from './exchange.ts'
+import { mayReach } from './forwarding.ts'
 import { spentBy } from './limit/spent.ts'
 import { ownershipOf } from './ownership.ts'
 import { eventGuard } from './session-guard.ts'
@@ -120,7 +121,8 @@ function upstreamFor(
   const { operation } = trail.route!.endpoint
   const upstream = world.upstreams.find((each) => each.name === name && each.pool.url === pool.url)
   const subject = { principal, operation, models, upstream: null }
-  if (upstream === undefined || upstream.serves.fails(subject) !== null) {
+  const may = upstream !== undefined && mayReach(principal, upstream)
+  if (!may || upstream.serves.fails(subject) !== null) {
     throw new GovernorError('UPSTREAM_UNKNOWN', {
       detail: `"${models.join('", "')}"`,
       param: 'model',

@@ -8,10 +8,18 @@ import type { KeyRing } from './auth/key-ring.ts'
 import { besideCandidate } from './candidate.ts'
 import { monotonicMs, wallMs } from './clock.ts'
 import { decide, readingOf } from './decide.ts'
+import { inspectUnknown, UnknownMeter } from './dialect/unknown.ts'
 import { GovernorError } from './errors.ts'
-import { type Facts, type Instant, type Meter, type Route, Trail } from './exchange.ts'
+import {
+  type Facts,
+  type Instant,
+  type Meter,
+  type Principal,
+  type Route,
+  Trail,
+} from './exchange.ts'
 import { nextPass } from './fall-back.ts'
-import { Forwarding, type PermittedCall, subjectOf } from './forwarding.ts'
+import { Forwarding, mayReach, type PermittedCall, subjectOf } from './forwarding.ts'
 import type { ActiveCalls } from './http/active-calls.ts'
 import { type InFlight, readBody, release } from './http/body.ts'
 import type { HttpExchange } from './http/exchange.ts'
@@ -21,7 +29,6 @@ import { relay } from './http/relay.ts'
 import { respond } from './http/respond.ts'
 import type { KnownTenants } from './known-tenants.ts'
 import { admit } from './limit/admit.ts'
-import { estimateTokens } from './limit/estimate.ts'
 import type { Forecast } from './limit/forecast.ts'
 import { ratelimitHeaders } from './limit/headers.ts'
 import { OutputCounter } from './limit/output-counter.ts'
@@ -35,6 +42,7 @@ import type { OwnerStore } from './owner/store.ts'
 import { ownedAnswer } from './ownership-answers.ts'
 import { type Ownership, ownershipOf } from './ownership.ts'
 import type { Stages } from './pipeline.ts'
+import { estimateTokens } from './token-estimate.ts'
 import type { Answer } from './upstream/call.ts'
 import { Scrubber } from './upstream/scrub.ts'
 import { applySplices } from './upstream/splice.ts'
@@ -91,7 +99,7 @@ function checkingStages(...[world, shared, ownership]: Parts): Omit<GovernorStag
     match: ({ incoming }) => {
       checkHead(incoming)
       const { method = '', url: target = '', headers } = incoming
-      return match({ method, target, headers }, mounts)
+      return match({ method, target, headers }, mounts, snapshot.defaults.unknownOperation)
     },
     authenticate: ({ incoming }) => {
       const ip = limitAddress(incoming.socket.remoteAddress)
@@ -116,7 +124,11 @@ function checkingStages(...[world, shared, ownership]: Parts): Omit<GovernorStag
         active: shared.active,
       })
     },
-    inspect: (body, route) => route.dialect.inspect(route, body.bytes, readingOf(body, maximums)),
+    inspect: (body, route) => {
+      const reading = readingOf(body, maximums)
+      if (route.endpoint.operation === 'other') return inspectUnknown(route, body.bytes, reading)
+      return route.dialect.inspect(route, body.bytes, reading)
+    },
     route: (_facts, trail) => findUpstream(world, trail),
     decide: ownership === null ? decided : ownership.beside(decided),
     reserve: (facts, trail) => {
@@ -270,7 +282,9 @@ function forecastOf(world: World, facts: Facts, trail: Trail): Forecast | null {
 }
 
 function meterOf(trail: Trail): Meter {
-  const meter = trail.route!.dialect.meter(trail.route!, trail.going, usesAsk(trail))
+  const { dialect, endpoint } = trail.route!
+  const known = dialect.meter(trail.route!, trail.going, usesAsk(trail))
+  const meter = endpoint.operation === 'other' ? new UnknownMeter(known) : known
   const counter = trail.counts?.output
   return counter instanceof OutputCounter ? new CountingMeter(meter, counter) : meter
 }
@@ -286,14 +300,16 @@ function usesAsk(trail: Trail): boolean {
 function findUpstream(world: World, trail: Trail): RunningUpstream {
   const { mount, dialect } = trail.route!
   const subject = subjectOf(trail)
-  const serves = (upstream: RunningUpstream) => upstream.serves.fails(subject) === null
-  const found = world.upstreams.find(
-    (upstream) =>
-      (mount === null || upstream.name === mount) &&
-      upstream.provider === dialect &&
-      serves(upstream),
-  )
+  const able = (upstream: RunningUpstream) =>
+    (mount === null || upstream.name === mount) &&
+    upstream.provider === dialect &&
+    upstream.serves.fails(subject) === null
+  const serves = (upstream: RunningUpstream) =>
+    mayReach(subject.principal, upstream) && able(upstream)
+  const found = world.upstreams.find(serves)
   if (found === undefined) {
+    const other = world.upstreams.find(able)
+    if (other !== undefined) throw notForIt(other, subject.principal)
     const { models } = trail.facts!
     throw new GovernorError('UPSTREAM_UNKNOWN', {
       detail: models.length === 0 ? 'this call names no model' : `"${models.join('", "')}"`,
@@ -302,4 +318,13 @@ function findUpstream(world: World, trail: Trail): RunningUpstream {
   }
   if (found.group === null || mount !== null) return found
   return found.group.pick(serves, monotonicMs()) ?? found
+}
+
+/** Refuses a call that only an upstream serves which its key is not for. */
+function notForIt({ name }: RunningUpstream, { upstreams = [] }: Principal): GovernorError {
+  return new GovernorError('KEY_UPSTREAM_REFUSED', {
+    detail: `it would go to "${name}", the key is for "${upstreams.join('", "')}"`,
+    hint: `Send a model that one of those serves, or use a key for it: governor keys create --upstream ${name}`,
+    headers: { 'x-should-retry': 'false' },
+  })
 }

@@ -337,7 +337,7 @@ function stagesOf({ stages, stagesUs }: Trail): string {
 }
 
 function factsOf(trail: Trail, cut: Cutter): string {
-  const { facts, route } = trail
+  const { facts, route, counts } = trail
   if (facts === null) return ''
   const { models, texts, inputChars, tools, uninspectable } = facts
   const repeats = models.length === 1 && models[0] === facts.model
@@ -346,6 +346,7 @@ function factsOf(trail: Trail, cut: Cutter): string {
   return (
     `,"facts":{${named === undefined ? '' : `"models":[${named.join(',')}],`}` +
     `"texts":${texts.values.length},"input_chars":${inputChars}` +
+    (counts === null ? '' : `,"estimated_tokens":${counts.inputTokens}`) +
     member('path_model', route?.pathModel) +
     (tooled === undefined ? '' : `,"tools":[${tooled.join(',')}]`) +
     (uninspectable.length === 0 ? '' : `,"uninspectable":${countsOf(uninspectable)}`) +

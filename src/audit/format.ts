@@ -76,7 +76,7 @@ function partsOf(entry: StoredEntry, body: Body): string[] {
     case 'retention':
       return ['retention', pairs(body, { older_than: 'older_than' })]
     case 'admin':
-      return ['admin', plain(body['action']), JSON.stringify(body['about'] ?? {})]
+      return adminParts(body)
     default:
       return [entry.kind]
   }
@@ -88,6 +88,20 @@ function decisionParts(body: Body): string[] {
   const what = words(body['operation'], body['gen_ai.request.model'])
   const who = { tenant: 'tenant', key: 'key_id', user: 'user', policy: 'policy' }
   return [verdict, folded, what, pairs(body, who)]
+}
+
+/** A command has nobody behind it but who could run it; the admin API knows whose key it was. */
+function adminParts(body: Body): string[] {
+  const by = body['by']
+  const who = typeof by === 'object' && by !== null ? (by as Body) : {}
+  const action = words(body['action'], body['code'])
+  const repeated = plain(body['repeated'])
+  return [
+    'admin',
+    repeated === '' ? action : `${action} ×${repeated}`,
+    JSON.stringify(body['about'] ?? {}),
+    pairs(who, { tenant: 'tenant', key: 'key_id' }),
+  ]
 }
 
 function outcomeParts(body: Body): string[] {

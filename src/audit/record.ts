@@ -4,6 +4,7 @@ import type { ErrorCode } from '../errors.ts'
 import type { Trail } from '../exchange.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
+import { type AdminAct, adminActBody, AdminFold } from './admin-entry.ts'
 import type { TextEntry } from './batch.ts'
 import { type Charge, Charges } from './charges.ts'
 import { countCall } from './count.ts'
@@ -55,6 +56,7 @@ export class Recorder {
   readonly #publisher: Publisher
   readonly #fold = new Fold()
   readonly #exceptions = new ExceptionFold()
+  readonly #acts = new AdminFold()
   readonly #metrics: Metrics
   readonly #localBytesMax: number
   readonly #shipping: Shipping | null
@@ -80,6 +82,7 @@ export class Recorder {
       const nowMs = wallMs()
       this.#queueFolded(this.#fold.due(nowMs))
       this.#queueFolded(this.#exceptions.due(nowMs))
+      this.#queueFolded(this.#acts.due(nowMs))
       this.#unrecorded.tell(this.healthy && !this.full)
       this.#watchSize(options.log)
     })
@@ -208,6 +211,20 @@ export class Recorder {
     this.#metrics.requests.inc({ operation: 'none', code })
   }
 
+  /**
+   * Resolves when an act of the admin API is on the disk: before it is done. Rejects with
+   * AUDIT_UNAVAILABLE; then it must not be done.
+   */
+  async recordAct(act: AdminAct): Promise<void> {
+    await this.#wal.record(entryOf(act, wallMs()))
+  }
+
+  /** Queues an act that changes nothing, or a refusal; many alike are told together. Never throws. */
+  noteAct(act: AdminAct): void {
+    const nowMs = wallMs()
+    if (this.#acts.act(act, nowMs) === 'record') this.#wal.queue(entryOf(act, nowMs))
+  }
+
   /** Queues the outcome of a call that was let through, and counts. Never throws. */
   settle(trail: Trail, peer: string | undefined): void {
     if (trail.principal === null) {
@@ -260,6 +277,7 @@ export class Recorder {
     const nowMs = wallMs()
     this.#queueFolded(this.#fold.drain(nowMs))
     this.#queueFolded(this.#exceptions.drain(nowMs))
+    this.#queueFolded(this.#acts.drain(nowMs))
     this.#unrecorded.tell(this.healthy, true)
     await this.#wal.close()
     this.#unrecorded.finish()
@@ -293,6 +311,16 @@ function outcomeEntry(trail: Trail, endedAtMs: number, nowMs: number): TextEntry
 function committing(entry: TextEntry, committed: Committed | null): TextEntry {
   if (committed === null) return entry
   return { ...entry, body: withCommitments(entry.body, committed), side: committed.side }
+}
+
+function entryOf(act: AdminAct, nowMs: number) {
+  return {
+    kind: 'admin',
+    requestId: act.requestId,
+    occurredAtUs: nowMs * 1000,
+    body: adminActBody(act, nowMs),
+    awaitsOutcome: false,
+  } as const
 }
 
 function contextOf({ policyDigest, follows }: Trail, forward: boolean): DecisionContext {

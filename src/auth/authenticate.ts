@@ -36,7 +36,7 @@ const KEY_HEADERS = ['api-key', 'x-api-key', 'x-goog-api-key']
  * Turns a credential into a principal. A valid Governor key always wins; a Governor-shaped key that
  * is wrong is refused even where a pod would be let in, and so is a wrong token of a known issuer; any
  * other credential is dropped unread. Throws AUTH_KEY_MISSING, AUTH_KEY_INVALID, AUTH_TOKEN_INVALID,
- * AUTH_CERTIFICATE_INVALID (401), HEADER_INVALID (400), AUTH_BUSY (429), AUTH_UNAVAILABLE and AUTH_ISSUER_UNAVAILABLE (503): a
+ * AUTH_CERTIFICATE_INVALID (401), HEADER_INVALID (400), AUTH_BUSY and AUTH_SLOWED (429), AUTH_UNAVAILABLE and AUTH_ISSUER_UNAVAILABLE (503): a
  * store or an issuer that fails never makes a valid caller a 401.
  */
 export function authenticate(
@@ -65,7 +65,7 @@ export function authenticate(
     throw missing(offered)
   }
   const parsed = parseKey(ours[0]!)
-  const record = parsed === null ? null : ring.verify(parsed.keyId, parsed.secret, nowMs)
+  const record = parsed === null ? null : ring.verify(parsed.keyId, parsed.secret, nowMs, ip)
   // Without an await where nothing is waited for: nearly every call is of a key seen before.
   if (record instanceof Promise) return record.then((found) => keyPrincipal(found, ip))
   return keyPrincipal(record, ip)

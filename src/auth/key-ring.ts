@@ -1,6 +1,9 @@
 import bcrypt from 'bcrypt'
 
+import { monotonicMs } from '../clock.ts'
 import { GovernorError } from '../errors.ts'
+import { Failures } from './failures.ts'
+import { FairTurns } from './fair-turns.ts'
 import type { KeySource } from './key-store.ts'
 import { isUsable, type KeyRecord } from './key.ts'
 import { type StoredHashes, VerifyCache } from './verify-cache.ts'
@@ -18,6 +21,8 @@ interface Unseen {
   readonly record: KeyRecord
   readonly secret: string
   readonly digest: string
+  /** Address of who sent it, as limits see it. */
+  readonly source: string
   /** Of the key, and of the former secret where that opens at this moment. */
   readonly hashes: StoredHashes
 }
@@ -27,7 +32,8 @@ const RECORDS_MAX = 10_000
 const USES_MAX = 10_000
 /** Four bcrypt at once hold libuv's four threads, DNS and files with them; two leave them free. */
 const BCRYPT_AT_ONCE_MAX = 2
-const WAITING_PER_KEY_MAX = 8
+/** Of one key from one address. */
+const WAITING_PER_PAIR_MAX = 8
 const WAITING_MAX = 64
 
 /**
@@ -41,9 +47,9 @@ export class KeyRing {
   readonly #verified = new VerifyCache()
   readonly #comparing = new Map<string, Promise<string | null>>()
   readonly #uses = new Map<string, number>()
-  readonly #waitingByKey = new Map<string, number>()
-  readonly #turns: (() => void)[] = []
-  #running = 0
+  readonly #waitingByPair = new Map<string, number>()
+  readonly #turns = new FairTurns({ atOnceMax: BCRYPT_AT_ONCE_MAX, waitingMax: WAITING_MAX })
+  readonly #failures = new Failures()
   #version: string
 
   constructor(store: KeySource, count: CacheResult = () => {}) {
@@ -82,12 +88,14 @@ export class KeyRing {
   /**
    * The record behind a key, or null when there is no usable key with this id and secret: at once
    * when the secret was seen before, after bcrypt when not. Throws AUTH_UNAVAILABLE when the store
-   * fails; rejects with AUTH_BUSY when too many unverified secrets wait.
+   * fails; rejects with AUTH_BUSY when too many unverified secrets wait, and with AUTH_SLOWED after too
+   * many wrong ones of this key from `source`, an address.
    */
   verify(
     keyId: string,
     secret: string,
     nowMs: number,
+    source = '',
   ): KeyRecord | null | Promise<KeyRecord | null> {
     const record = this.#record(keyId)
     if (record === null) return this.#unknown()
@@ -101,7 +109,8 @@ export class KeyRing {
       this.#note(keyId, nowMs)
       return record
     }
-    return this.#verifyUnseen({ record, secret, digest, hashes: [record.hash, formerHash] }, nowMs)
+    const hashes: StoredHashes = [record.hash, formerHash]
+    return this.#verifyUnseen({ record, secret, digest, source, hashes }, nowMs)
   }
 
   /** When keys were last used, milliseconds since 1970 by key id, at most `max`; each is told once. */
@@ -174,38 +183,31 @@ export class KeyRing {
   }
 
   /** The hash that the secret is the one behind; null where it is none's. */
-  async #compare({ record, secret, hashes }: Unseen): Promise<string | null> {
-    const waiting = this.#waitingByKey.get(record.keyId) ?? 0
-    if (waiting >= WAITING_PER_KEY_MAX || this.#turns.length >= WAITING_MAX) {
+  async #compare({ record, secret, source, hashes }: Unseen): Promise<string | null> {
+    const pair = `${source} ${record.keyId}`
+    const waitMs = this.#failures.waitMs(pair, monotonicMs())
+    if (waitMs > 0) throw slowed(waitMs)
+    const waiting = this.#waitingByPair.get(pair) ?? 0
+    if (waiting >= WAITING_PER_PAIR_MAX) {
       throw new GovernorError('AUTH_BUSY', { headers: { 'retry-after': '1' } })
     }
-    this.#waitingByKey.set(record.keyId, waiting + 1)
+    this.#waitingByPair.set(pair, waiting + 1)
     try {
-      await this.#turn()
-      for (const hash of hashes) {
-        if (hash !== null && (await bcrypt.compare(secret, hash))) return hash
+      await this.#turns.enter(source)
+      try {
+        for (const hash of hashes) {
+          if (hash !== null && (await bcrypt.compare(secret, hash))) return hash
+        }
+        this.#failures.note(pair, monotonicMs())
+        return null
+      } finally {
+        this.#turns.leave()
       }
-      return null
     } finally {
-      this.#next()
-      const left = this.#waitingByKey.get(record.keyId)! - 1
-      if (left === 0) this.#waitingByKey.delete(record.keyId)
-      else this.#waitingByKey.set(record.keyId, left)
+      const left = this.#waitingByPair.get(pair)! - 1
+      if (left === 0) this.#waitingByPair.delete(pair)
+      else this.#waitingByPair.set(pair, left)
     }
-  }
-
-  #turn(): Promise<void> | void {
-    if (this.#running < BCRYPT_AT_ONCE_MAX) {
-      this.#running += 1
-      return
-    }
-    return new Promise((resolve) => this.#turns.push(resolve))
-  }
-
-  #next(): void {
-    const turn = this.#turns.shift()
-    if (turn === undefined) this.#running -= 1
-    else turn()
   }
 }
 
@@ -217,4 +219,11 @@ function openFormer(record: KeyRecord | null, nowMs: number): string | null {
 
 function unavailable(cause: unknown): GovernorError {
   return new GovernorError('AUTH_UNAVAILABLE', { cause, headers: { 'retry-after': '1' } })
+}
+
+function slowed(waitMs: number): GovernorError {
+  return new GovernorError('AUTH_SLOWED', {
+    hint: 'A secret that was right before goes on. Check the key; a new secret is made with: governor keys rotate',
+    headers: { 'retry-after': String(Math.ceil(waitMs / 1000)) },
+  })
 }

@@ -1,17 +1,17 @@
 import { readFileSync, statSync } from 'node:fs'
 
 import { entryAsText, escapeText, textsAsText } from '../audit/format.ts'
-import { findCall, scanKind } from '../audit/query.ts'
+import { findCall } from '../audit/query.ts'
 import { recordReading, textsOfEntry } from '../audit/read-content.ts'
 import { wallMs } from '../clock.ts'
 import type { DescribedRequest, Snapshot } from '../config/snapshot.ts'
 import { readDescribed, readDescribedCaller } from '../dialect/described.ts'
+import { type ExplainedRow, type ExplainedVerdict, rowOf, verdictOf } from '../explain-recorded.ts'
 import { compilePolicies } from '../policy/compile.ts'
 import { describedCall, describedRouter } from '../policy/described-call.ts'
 import type { DescribedChanges } from '../policy/described-changes.ts'
-import { explain, type ExplainedPolicy, knowing, whyText } from '../policy/explain.ts'
-import { readDecision, type RecordedDecision } from '../policy/recorded.ts'
-import { Candidate } from '../policy/replay.ts'
+import { explain, knowing } from '../policy/explain.ts'
+import { readDecision } from '../policy/recorded.ts'
 import { scanWhole } from '../policy/scan.ts'
 import { decideDescribed, type Verdict } from '../policy/test-runner.ts'
 import { recordedTexts } from '../recorded-texts.ts'
@@ -81,7 +81,7 @@ async function describedLines(
     ...asked,
     ...changeLines(changes, request.input),
     '',
-    ...table(policies),
+    ...table(policies.map(rowOf)),
   ]
 }
 
@@ -94,12 +94,18 @@ function changeLines({ redacted, set }: DescribedChanges, input: readonly string
   ]
 }
 
-async function readRequest(path: string, { maximums }: Snapshot): Promise<DescribedRequest> {
+async function readRequest(
+  path: string,
+  { maximums, operations: own }: Snapshot,
+): Promise<DescribedRequest> {
   const { size } = statSync(path)
   if (size > REQUEST_BYTES_MAX)
     throw new Error(`The file is larger than ${REQUEST_BYTES_MAX} bytes`)
   const body = readFileSync(path)
-  const { operation, facts } = await readDescribed(body, maximums)
+  const { operation, facts } = await readDescribed(body, {
+    jsonDepth: maximums.jsonDepth,
+    operations: own,
+  })
   return {
     ...(await readDescribedCaller(body, maximums)),
     operation,
@@ -139,7 +145,7 @@ async function explainRecorded(options: ExplainOptions): Promise<number> {
   const recorded = readDecision(decision.body)
   if (recorded.kind === 'decided') {
     const texts = content === null ? null : await recordedTexts(recorded, snapshot)
-    lines.push(...explainedLines(recorded, texts, { snapshot, file }))
+    lines.push(...explainedLines(verdictOf(recorded, snapshot, texts), snapshot, file))
   } else if (recorded.kind === 'refused') {
     lines.push(`No policy was asked: it was refused before, with ${recorded.code}`)
   } else lines.push('The entry cannot be read: governor audit verify says more')
@@ -147,26 +153,18 @@ async function explainRecorded(options: ExplainOptions): Promise<number> {
   return 0
 }
 
-function explainedLines(
-  recorded: RecordedDecision,
-  texts: readonly string[] | null,
-  { snapshot, file }: Pick<ExplainOptions, 'snapshot' | 'file'>,
-): string[] {
-  const candidate = new Candidate(snapshot, compilePolicies(snapshot))
-  scanKind(snapshot.audit.path, 'policy.load', (body) => candidate.learnLoad(body))
-  const same = recorded.digest === snapshot.digest
+function explainedLines(told: ExplainedVerdict, snapshot: Snapshot, file: string): string[] {
   const lines = [
-    `decided by the snapshot ${recorded.digest}`,
-    same
+    `decided by the snapshot ${told.digest}`,
+    told.same
       ? `${file} is still the same`
       : `${file} is another by now, ${digestText(snapshot)}; what follows is what it makes of the call`,
   ]
-  const explanation = candidate.explain(recorded, texts)
-  if (explanation === null) return [...lines, 'deny: no upstream of it serves this model']
-  const { effect, policy, named, unknown } = explanation
+  if (!told.served) return [...lines, 'deny: no upstream of it serves this model']
+  const { effect, policy, named, unknown } = told
   const by = policy === null || !named ? '' : ` by ${policy}`
   const why = unknown === null ? '' : `: ${unknown} needs what was not recorded`
-  return [...lines, `${effect}${by}${why}`, '', ...table(explanation.policies)]
+  return [...lines, `${effect}${by}${why}`, '', ...table(told.policies)]
 }
 
 // --- both ---
@@ -181,13 +179,10 @@ function digestText({ digest }: Snapshot): string {
 }
 
 /** A line for each policy, in the order of the file. */
-function table(policies: readonly ExplainedPolicy[]): string[] {
-  const width = Math.max(0, ...policies.map(({ policy }) => policy.id.length))
-  return policies.map((each) => {
-    const { policy, exception } = each
-    const finding = exception === null ? each.finding : 'excepted'
-    const mode = policy.mode === 'enforce' ? '' : ` (${policy.mode})`
-    const verb = `${policy.verb}${mode}`.padEnd(16)
-    return `${finding.padEnd(11)}  ${verb}  ${policy.id.padEnd(width)}  ${whyText(each)}`
+function table(rows: readonly ExplainedRow[]): string[] {
+  const width = Math.max(0, ...rows.map(({ id }) => id.length))
+  return rows.map(({ id, verb, mode, finding, why }) => {
+    const shown = `${verb}${mode === 'enforce' ? '' : ` (${mode})`}`.padEnd(16)
+    return `${finding.padEnd(11)}  ${shown}  ${id.padEnd(width)}  ${why}`
   })
 }

@@ -62,6 +62,7 @@ export function printConfig(snapshot: Snapshot): string {
       uninspectable: snapshot.defaults.uninspectable,
       mode: snapshot.defaults.mode,
     },
+    ...(snapshot.operations.length > 0 && { operations: snapshot.operations }),
     aliases: snapshot.aliases,
     policies: snapshot.policies.map(policy),
     exceptions: snapshot.exceptions.map(exception),
@@ -302,16 +303,18 @@ function selectors({ input, ...others }: Selectors) {
   return present({ ...others, input: input && inputSelector(input) })
 }
 
-function inputSelector({ matches, words, charsMax, detect }: InputSelector) {
-  return present({ matches, words, max_chars: charsMax, detect })
+function inputSelector({ matches, words, charsMax, tokensMax, detect }: InputSelector) {
+  return present({ matches, words, max_chars: charsMax, max_tokens: tokensMax, detect })
 }
 
-function outputSelector({ matches, window, words, charsMax, detect }: OutputSelector) {
+function outputSelector(output: OutputSelector) {
+  const { matches, window, words, charsMax, tokensMax, detect } = output
   return present({
     matches,
     window: window && formatSize(window),
     words,
     max_chars: charsMax,
+    max_tokens: tokensMax,
     detect,
   })
 }

@@ -10,7 +10,7 @@ import { quote } from './source.ts'
 const WINDOW_UNITS_MAX = 64 * 1024
 
 type PolicyValue = FileValue['policies'][number]
-type OutputValue = Omit<NonNullable<NonNullable<PolicyValue['deny']>['output']>, 'max_tokens'>
+type OutputValue = NonNullable<NonNullable<PolicyValue['deny']>['output']>
 
 interface Place {
   readonly scope: Scope
@@ -39,7 +39,7 @@ export function resolveOutput(
 function givenOf(policy: PolicyValue, verb: PolicyConfig['verb']): OutputValue | null {
   if (verb === 'redact') {
     const masked = policy.redact?.output ?? null
-    return masked === null ? null : { ...masked, max_chars: null }
+    return masked === null ? null : { ...masked, max_chars: null, max_tokens: null }
   }
   const own = verb === 'set' ? null : policy[verb]
   return own === null || typeof own === 'string' ? null : own.output
@@ -48,17 +48,17 @@ function givenOf(policy: PolicyValue, verb: PolicyConfig['verb']): OutputValue |
 function checkRequired({ matches, words, detect }: OutputValue, { scope, at }: Place): void {
   const isLength = matches === null && words === null && detect === null
   const message =
-    'An answer is passed on as it comes, so all it can be required is to stay within max_chars: use deny for what it must not hold'
+    'An answer is passed on as it comes, so all it can be required is to stay within max_chars and max_tokens: use deny for what it must not hold'
   scope.report.check(at, isLength, message)
 }
 
 function resolveFields(given: OutputValue, { scope, at }: Place): OutputSelector {
-  const { matches, words, max_chars: charsMax, detect, window } = given
+  const { matches, words, max_chars: charsMax, max_tokens: tokensMax, detect, window } = given
   const { report } = scope
-  const empty = [matches, words, charsMax, detect].every((field) => field === null)
+  const empty = [matches, words, charsMax, tokensMax, detect].every((field) => field === null)
   const fields = at.includes('redact')
     ? 'matches, words or detect'
-    : 'matches, words, detect or max_chars'
+    : 'matches, words, detect, max_chars or max_tokens'
   report.check(at, !empty, `Nothing is looked for: give it ${fields}`)
   checkWords(words ?? [], report, [...at, 'words'])
   const detectors = resolveDetect(detect, scope, [...at, 'detect'])
@@ -78,6 +78,7 @@ function resolveFields(given: OutputValue, { scope, at }: Place): OutputSelector
     window,
     words,
     charsMax,
+    tokensMax,
     detect: detectors,
     windowUnits: Math.max(0, ...windows),
   }

@@ -1,7 +1,6 @@
 import {
   type Mode,
   type Operation,
-  OPERATIONS,
   UNINSPECTABLE_KINDS,
   type UninspectableKind,
 } from '../exchange.ts'
@@ -20,7 +19,7 @@ import { wildcard } from './wildcard.ts'
 type PolicyValue = FileValue['policies'][number]
 type PolicySelectors = NonNullable<PolicyValue['for']>
 type CallSelectors = NonNullable<FileValue['limits'][number]['for']>
-type InputValue = Omit<NonNullable<PolicySelectors['input']>, 'max_tokens'>
+type InputValue = NonNullable<PolicySelectors['input']>
 
 const VERBS = ['allow', 'deny', 'require', 'redact', 'set'] as const
 /** Verbs that refuse, so that a warning can stand in for them. */
@@ -109,7 +108,8 @@ function resolveRedact(own: PolicyValue['redact'], scope: Scope, at: Path): Sele
   const restores = own?.restore !== true || input !== null
   scope.report.check([...at, 'restore'], restores, 'Nothing to put back: it is for `input`')
   const here = [...at, 'input']
-  const resolved = input && resolveSearch({ ...input, max_chars: null }, scope, here)
+  const resolved =
+    input && resolveSearch({ ...input, max_chars: null, max_tokens: null }, scope, here)
   const service = resolved?.detect?.find((id) => scope.services.includes(id))
   const counts = `${quote(service ?? '')} says whether something is there, not where: deny it instead`
   scope.report.check([...here, 'detect'], service === undefined, counts)
@@ -160,8 +160,8 @@ function resolveOperations(
 ): Operation[] | null {
   if (given === null) return null
   return located(given, scope, at).flatMap(({ text, at: here }) => {
-    const matched = OPERATIONS.filter((operation) => wildcard(text, operation))
-    const message = `Unknown operation ${quote(text)}${suggestion(text, OPERATIONS)}`
+    const matched = scope.operations.filter((operation) => wildcard(text, operation))
+    const message = `Unknown operation ${quote(text)}${suggestion(text, scope.operations)}`
     scope.report.check(here, matched.length > 0, message)
     return matched
   })
@@ -183,16 +183,17 @@ function resolveUpstreamNames(
 
 function resolveInput(input: InputValue, scope: Scope, at: Path): InputSelector {
   const empty = Object.values(input).every((value) => value === null)
-  const message = 'Nothing is looked for: give it matches, words, detect or max_chars'
+  const message = 'Nothing is looked for: give it matches, words, detect, max_chars or max_tokens'
   scope.report.check(at, !empty, message)
   return resolveSearch(input, scope, at)
 }
 
 function resolveSearch(input: InputValue, scope: Scope, at: Path): InputSelector {
-  const { matches, words, max_chars: charsMax, detect } = input
+  const { matches, words, max_chars: charsMax, max_tokens: tokensMax, detect } = input
   if (matches !== null) checkPattern(matches, scope.report, [...at, 'matches'])
   checkWords(words ?? [], scope.report, [...at, 'words'])
-  return { matches, words, charsMax, detect: resolveDetect(detect, scope, [...at, 'detect']) }
+  const detectors = resolveDetect(detect, scope, [...at, 'detect'])
+  return { matches, words, charsMax, tokensMax, detect: detectors }
 }
 
 /** Reports every id that is not the first of its name. */

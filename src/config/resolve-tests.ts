@@ -1,4 +1,4 @@
-import { OPERATIONS, type Operation } from '../exchange.ts'
+import { isOperation, OPERATIONS } from '../exchange.ts'
 import { suggestion, type Path } from './problem.ts'
 import type { Report } from './report.ts'
 import { checkUnique } from './resolve-policies.ts'
@@ -11,7 +11,7 @@ type PolicyValue = FileValue['policies'][number]
 
 /** Every test has a name of its own, asks for what exists, and expects what can be. */
 export function resolveTests(
-  { tests, policies, detectors }: FileValue,
+  { tests, policies, detectors, operations }: FileValue,
   report: Report,
 ): TestConfig[] {
   const names = tests.map(({ name }) => name)
@@ -24,15 +24,19 @@ export function resolveTests(
     report.check([...at, 'expect', 'answer'], expect.answer === null || answer !== null, missing)
     checkExpectation(expect, known, { report, at: [...at, 'expect'] })
     checkDetected(request.detected, services, { report, at: [...at, 'request', 'detected'] })
-    const resolved = resolveRequest(request, report, [...at, 'request'])
+    const resolved = resolveRequest(request, operations, { report, at: [...at, 'request'] })
     return { name, request: resolved, expect, answer }
   })
 }
 
-function resolveRequest(request: TestValue['request'], report: Report, at: Path): DescribedRequest {
+function resolveRequest(
+  request: TestValue['request'],
+  own: readonly string[],
+  { report, at }: { readonly report: Report; readonly at: Path },
+): DescribedRequest {
   const { operation, time, max_output_tokens: maxOutputTokens, ...rest } = request
-  const message = `Unknown operation ${quote(operation)}${suggestion(operation, OPERATIONS)}`
-  report.check([...at, 'operation'], isOperation(operation), message)
+  const message = `Unknown operation ${quote(operation)}${suggestion(operation, [...OPERATIONS, ...own])}`
+  report.check([...at, 'operation'], isOperation(operation, own), message)
   const timeMs = time === null ? null : Date.parse(time)
   const shown = report.source.shown([...at, 'time'])
   report.check(
@@ -46,7 +50,7 @@ function resolveRequest(request: TestValue['request'], report: Report, at: Path)
     key: rest.key ?? '',
     roles: rest.roles,
     labels: rest.labels,
-    operation: isOperation(operation) ? operation : 'chat',
+    operation: isOperation(operation, own) ? operation : 'chat',
     model: rest.model ?? '',
     input: rest.input,
     stream: rest.stream,
@@ -109,8 +113,4 @@ function checkDecider(
     ? `Policy ${policy} is an allow and never refuses: expect another, or decision: allow`
     : `Policy ${policy} never allows: expect another, or decision: deny`
   report.check(here, decision === 'deny' ? refuses || !allows : !refuses, message)
-}
-
-function isOperation(name: string): name is Operation {
-  return (OPERATIONS as readonly string[]).includes(name)
 }

@@ -1,6 +1,6 @@
 import { RE2JS } from 're2js'
 
-import { DETECTORS } from '../exchange.ts'
+import { DETECTORS, type Operation } from '../exchange.ts'
 import { suggestion, type Path } from './problem.ts'
 import type { Report } from './report.ts'
 import type { ExpressionChecker } from './resolve-expressions.ts'
@@ -13,6 +13,8 @@ import type { Name } from './spec.ts'
 export interface Scope {
   readonly sets: Readonly<Record<string, readonly string[]>>
   readonly upstreams: readonly string[]
+  /** Names of operations, the file's own among them. */
+  readonly operations: readonly Operation[]
   /** Ids of the file's own detectors. */
   readonly detectors: readonly string[]
   /** Those of them that are asked over HTTP. */

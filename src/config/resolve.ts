@@ -1,6 +1,7 @@
 import { BlockList, isIPv4 } from 'node:net'
 import { dirname, resolve } from 'node:path'
 
+import { OPERATIONS, type OwnOperation } from '../exchange.ts'
 import type { Path } from './problem.ts'
 import type { Report } from './report.ts'
 import { authFiles, resolveIssuers } from './resolve-auth.ts'
@@ -16,7 +17,7 @@ import { resolveSecret } from './resolve-secret.ts'
 import { resolveShip, shipFiles } from './resolve-ship.ts'
 import { resolveStore } from './resolve-store.ts'
 import { resolveTests } from './resolve-tests.ts'
-import { patternProblem } from './resolve-texts.ts'
+import { patternProblem, type Scope } from './resolve-texts.ts'
 import { resolveCertificate, resolveTls, tlsFiles } from './resolve-tls.ts'
 import { caOf, careOf, checkGroups } from './resolve-upstreams.ts'
 import type { FILE } from './schema.ts'
@@ -47,26 +48,14 @@ export interface ResolveOptions {
 export function resolveFile(value: FileValue, report: Report, options: ResolveOptions): Snapshot {
   const path = (relative: string) => resolve(dirname(options.file), relative)
   const upstreams = resolveUpstreams(value, report, options)
-  const scope = {
-    sets: value.sets,
-    upstreams: upstreams.map(({ name }) => name),
-    detectors: value.detectors.map(({ id }) => id),
-    services: value.detectors
-      .filter(({ presidio, openai_moderation: moderation }) => (presidio ?? moderation) !== null)
-      .map(({ id }) => id),
-    patterns: new Map(
-      value.detectors.flatMap(({ id, matches }): [string, string][] =>
-        matches !== null && patternProblem(matches) === null ? [[id, matches]] : [],
-      ),
-    ),
-    report,
-    expressions: new ExpressionChecker(options.checkExpression, report),
-  }
+  const operations = value.operations.filter((name) => isOwnOperation(name))
+  const scope = scopeOf(value, { upstreams, operations, report, options })
   checkSets(value, report)
   checkListeners(value, report)
   checkMaximums(value, report)
   const keys = resolveKeys(value, report, options)
   checkFiles(keys.path, path(value.audit.path), report)
+  checkOperations(value, report)
   const limits = resolveLimits(value, scope)
   const policies = resolvePolicies(value, scope)
   const exceptions = resolveExceptions(value, scope)
@@ -91,6 +80,7 @@ export function resolveFile(value: FileValue, report: Report, options: ResolveOp
     sidecars: value.sidecars,
     prices: resolvePrices(value, report),
     defaults: defaultsOf(value),
+    operations,
     aliases: value.aliases,
     policies,
     exceptions,
@@ -107,6 +97,45 @@ export function resolveFile(value: FileValue, report: Report, options: ResolveOp
     },
     ...figuresOf(value),
   }
+}
+
+interface Resolved {
+  readonly upstreams: readonly UpstreamConfig[]
+  readonly operations: readonly OwnOperation[]
+  readonly report: Report
+  readonly options: ResolveOptions
+}
+
+/** The names a policy may use. */
+function scopeOf(value: FileValue, { upstreams, operations, report, options }: Resolved): Scope {
+  return {
+    operations: [...OPERATIONS, ...operations],
+    sets: value.sets,
+    upstreams: upstreams.map(({ name }) => name),
+    detectors: value.detectors.map(({ id }) => id),
+    services: value.detectors
+      .filter(({ presidio, openai_moderation: moderation }) => (presidio ?? moderation) !== null)
+      .map(({ id }) => id),
+    patterns: new Map(
+      value.detectors.flatMap(({ id, matches }): [string, string][] =>
+        matches !== null && patternProblem(matches) === null ? [[id, matches]] : [],
+      ),
+    ),
+    report,
+    expressions: new ExpressionChecker(options.checkExpression, report),
+  }
+}
+
+function isOwnOperation(name: string): name is OwnOperation {
+  return !(OPERATIONS as readonly string[]).includes(name)
+}
+
+function checkOperations({ operations }: FileValue, report: Report): void {
+  checkUnique(operations, report, (index) => ['operations', index])
+  operations.forEach((name, index) => {
+    const message = `${quote(name)} is an operation already: it needs no mention here`
+    report.check(['operations', index], isOwnOperation(name), message)
+  })
 }
 
 function defaultsOf({ defaults }: FileValue): Snapshot['defaults'] {

@@ -1,5 +1,5 @@
 import { DETECTORS } from '../exchange.ts'
-import { expression, integer, later, list, map, names, optional, size, text } from './spec.ts'
+import { expression, integer, list, map, names, optional, size, text } from './spec.ts'
 
 /** What policies look for in texts. */
 
@@ -41,5 +41,8 @@ export const output = map('output', {
     integer(1, 1_000_000_000),
     'The most characters a model may say; `deny` and `require` both refuse a longer answer.',
   ),
-  max_tokens: later('A length in tokens.'),
+  max_tokens: optional(
+    integer(1, 1_000_000_000),
+    'The most tokens a model may say, by the estimate that limits reserve by; `deny` and `require` both refuse a longer answer.',
+  ),
 })

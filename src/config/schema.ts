@@ -20,7 +20,6 @@ import {
   duration,
   expression,
   integer,
-  later,
   list,
   map,
   names,
@@ -61,6 +60,9 @@ const callFields = {
   upstreams: optional(names('upstreams'), 'Where the call goes, by the upstream’s name.'),
 }
 
+/** Lower case, so that it is told from a model or a tenant. */
+const OWN_OPERATION = /^[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*$/
+
 const call = map('selectors', callFields)
 
 const selectors = map('policy selectors', {
@@ -72,7 +74,10 @@ const selectors = map('policy selectors', {
         integer(1, 1_000_000_000),
         'A length of the prompt content. In `deny` it matches when the length is exceeded; elsewhere it holds while the prompt is within it.',
       ),
-      max_tokens: later('A length in tokens.'),
+      max_tokens: optional(
+        integer(1, 1_000_000_000),
+        'A length of the prompt in tokens, by the estimate that limits reserve by; it matches as `max_chars` does.',
+      ),
     }),
     'What the prompt holds: every string of the body, keys and values.',
   ),
@@ -193,7 +198,11 @@ export const FILE = map('governance.yaml', {
         TLS,
         'TLS on `listen.proxy`; rotated files are taken without a restart. Absent: plain HTTP.',
       ),
-      admin: defaulted(address(), '127.0.0.1:4142', '`/livez`, `/readyz`, `/metrics`.'),
+      admin: defaulted(
+        address(),
+        '127.0.0.1:4142',
+        '`/livez`, `/readyz`, `/metrics` and the admin API, `/admin/v1`. Its `Host` must be this address or a name of loopback.',
+      ),
       health: optional(
         address(),
         'The same three once more, for a kubelet and Prometheus outside the pod; off when absent.',
@@ -229,9 +238,9 @@ export const FILE = map('governance.yaml', {
         'When a policy could not be evaluated.',
       ),
       unknown_operation: defaulted(
-        choice(['deny'], ['allow']),
+        choice(['deny', 'allow']),
         'deny',
-        'When a path is under a dialect’s root but not in its table.',
+        'When a path is under a dialect’s root but not in its table; [what `allow` lets pass](#unknown-endpoints).',
       ),
       uninspectable: defaulted(
         choice(['deny', 'allow']),
@@ -348,7 +357,11 @@ export const FILE = map('governance.yaml', {
     text('a path', undefined, 4096),
     'A second file of this kind, evaluated whole beside this one and only recorded: [a candidate](#a-candidate).',
   ),
-  operations: later('Operations of your own.'),
+  operations: defaulted(
+    list(text('an operation, like classify', OWN_OPERATION, 64), { min: 1, max: 64 }),
+    '[]',
+    'Operations of your own, for policies and limits on what is asked of `POST /v1/check` only.',
+  ),
   tests: defaulted(
     TESTS,
     '[]',

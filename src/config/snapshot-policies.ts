@@ -26,6 +26,8 @@ export interface InputSelector {
   /** Whole words, compared case-insensitively. */
   readonly words: readonly string[] | null
   readonly charsMax: number | null
+  /** Estimated tokens. */
+  readonly tokensMax: number | null
   /** Ids of detectors, of `DETECTORS` or of the file. */
   readonly detect: readonly string[] | null
 }
@@ -42,6 +44,8 @@ export interface OutputSelector {
   readonly words: readonly string[] | null
   /** UTF-16 units of what the model says; refused is what exceeds it. */
   readonly charsMax: number | null
+  /** Estimated tokens of what the model says. */
+  readonly tokensMax: number | null
   /** Ids of detectors, of `DETECTORS` or of the file. */
   readonly detect: readonly string[] | null
 }

@@ -1,4 +1,4 @@
-import type { Mode } from '../exchange.ts'
+import type { Mode, OwnOperation } from '../exchange.ts'
 import type {
   CertificateConfig,
   IssuerConfig,
@@ -91,10 +91,12 @@ export interface Snapshot {
   readonly defaults: {
     readonly decision: 'allow' | 'deny'
     readonly onError: 'allow' | 'deny'
-    readonly unknownOperation: 'deny'
+    readonly unknownOperation: 'allow' | 'deny'
     readonly uninspectable: 'allow' | 'deny'
     readonly mode: Mode
   }
+  /** Names that described calls may have beside the usual ones. */
+  readonly operations: readonly OwnOperation[]
   /** alias → model name, as written. */
   readonly aliases: Readonly<Record<string, string>>
   readonly policies: readonly PolicyConfig[]

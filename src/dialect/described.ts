@@ -1,6 +1,7 @@
 import { GovernorError } from '../errors.ts'
 import {
   type Facts,
+  isOperation,
   type Operation,
   OPERATIONS,
   UNINSPECTABLE_KINDS,
@@ -46,6 +47,13 @@ const NEEDS_MODEL: ReadonlySet<Operation> = new Set([
   'realtime',
 ])
 
+/** How a description is read. */
+export interface DescribedReading {
+  readonly jsonDepth: number
+  /** Names of operations beside the usual ones. */
+  readonly operations: readonly string[]
+}
+
 /**
  * Reads a described request: `{operation,model,input,stream,max_output_tokens,tools,…}`, where
  * `input` (or `input_text`) is a text or a list of texts, the parts of one prompt. Throws BODY_INVALID,
@@ -53,7 +61,7 @@ const NEEDS_MODEL: ReadonlySet<Operation> = new Set([
  */
 export async function readDescribed(
   body: Buffer,
-  { jsonDepth }: { readonly jsonDepth: number },
+  { jsonDepth, operations: own }: DescribedReading,
 ): Promise<Described> {
   const doc = await inTurns(readJson(body, jsonDepth))
   for (const value of doc.children(0)) {
@@ -62,7 +70,9 @@ export async function readDescribed(
       throw invalid(name.slice(0, 64), `it is not one of ${[...DESCRIBED_FIELDS].join(', ')}`)
   }
   const operation = texts(doc, 'operation', 1)[0] ?? 'chat'
-  if (!isOperation(operation)) throw invalid('operation', `it is one of ${OPERATIONS.join(', ')}`)
+  if (!isOperation(operation, own)) {
+    throw invalid('operation', `it is one of ${[...OPERATIONS, ...own].join(', ')}`)
+  }
   const model = readModelName(doc, operation)
   const inputs = [...texts(doc, 'input'), ...texts(doc, 'input_text')]
   const tools = texts(doc, 'tools')
@@ -155,10 +165,6 @@ function textMap(doc: JsonDocument, name: string): Readonly<Record<string, strin
     throw invalid(name, 'it is an object of texts')
   }
   return Object.fromEntries(nodes.map((each) => [doc.text(each - 1), doc.copy(each)]))
-}
-
-function isOperation(name: string): name is Operation {
-  return (OPERATIONS as readonly string[]).includes(name)
 }
 
 function texts(doc: JsonDocument, name: string, max = TEXTS_MAX): string[] {

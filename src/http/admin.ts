@@ -3,6 +3,8 @@ import type { Socket } from 'node:net'
 
 import type { Registry } from 'prom-client'
 
+import { GovernorError } from '../errors.ts'
+import { answerAdmin, onlyHost } from './admin-request.ts'
 import { sendJson } from './respond.ts'
 
 export interface AdminOptions {
@@ -13,6 +15,8 @@ export interface AdminOptions {
   beforeScrape(): void
   /** Accepted `Host` values; null accepts any (the health listener, reached by pod address). */
   hosts: ReadonlySet<string> | null
+  /** Takes what is below `/admin/`; null where there is no admin API. */
+  api: ((request: IncomingMessage, response: ServerResponse) => void) | null
 }
 
 /** Connections at once; a probe and a scraper need one each. */
@@ -36,27 +40,44 @@ export function createAdminServer(options: AdminOptions): Server {
       connectionsCheckingInterval: 1000,
     },
     (request, response) => {
-      const host = request.headers.host ?? ''
-      const path = (request.url ?? '').split('?')[0]
-      if (options.hosts !== null && !options.hosts.has(host.toLowerCase())) {
-        sendJson(response, 421, { error: 'This listener does not answer to that host' })
-      } else if (request.method !== 'GET' && request.method !== 'HEAD') {
-        sendJson(response, 405, { error: 'Only GET' }, ['allow', 'GET, HEAD'])
-      } else if (path === '/livez') {
-        sendJson(response, 200, { live: true }, SECURITY_HEADERS)
-      } else if (path === '/readyz') {
-        const reasons = options.unready()
-        const ready = reasons.length === 0
-        sendJson(response, ready ? 200 : 503, { ready, reasons }, SECURITY_HEADERS)
-      } else if (path === '/metrics') {
-        void sendMetrics(options, response)
-      } else {
-        sendJson(response, 404, { error: 'There are /livez, /readyz and /metrics' })
-      }
+      const path = (request.url ?? '').split('?')[0] ?? ''
+      if (options.hosts !== null && !options.hosts.has(onlyHost(request))) {
+        refuseHost(request, response)
+      } else if (options.api !== null && path.startsWith('/admin/')) {
+        options.api(request, response)
+      } else probe(options, path, { request, response })
     },
   )
   keepRoom(server)
   return server
+}
+
+function probe(
+  options: AdminOptions,
+  path: string,
+  { request, response }: { readonly request: IncomingMessage; readonly response: ServerResponse },
+): void {
+  if (request.method !== 'GET' && request.method !== 'HEAD') {
+    sendJson(response, 405, { error: 'Only GET' }, ['allow', 'GET, HEAD'])
+  } else if (path === '/livez') {
+    sendJson(response, 200, { live: true }, SECURITY_HEADERS)
+  } else if (path === '/readyz') {
+    const reasons = options.unready()
+    const ready = reasons.length === 0
+    sendJson(response, ready ? 200 : 503, { ready, reasons }, SECURITY_HEADERS)
+  } else if (path === '/metrics') {
+    void sendMetrics(options, response)
+  } else {
+    const more = options.api === null ? 'and /metrics' : '/metrics and /admin/v1'
+    sendJson(response, 404, { error: `There are /livez, /readyz ${more}` })
+  }
+}
+
+/** A page in a browser was made to call a name that leads here. */
+function refuseHost(request: IncomingMessage, response: ServerResponse): void {
+  const { code, message, status } = new GovernorError('HOST_UNKNOWN')
+  const value = { error: { code, message, param: 'host' } }
+  answerAdmin(request, response, { status, value, headers: [] })
 }
 
 /**

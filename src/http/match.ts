@@ -4,6 +4,7 @@ import { GovernorError } from '../errors.ts'
 import type { Dialect, Endpoint, Lookup, Route } from '../exchange.ts'
 import type { KeyPlaces, SocketReader } from '../socket-events.ts'
 import { foreignHint } from './foreign.ts'
+import { unknownRoute } from './unknown.ts'
 
 /** An upstream as match sees it. */
 export interface Mount {
@@ -29,7 +30,11 @@ const TARGET_CHARACTERS_MAX = 2048
  * differently from us is refused. Throws TARGET_INVALID, QUERY_UNKNOWN (400), OPERATION_UNKNOWN,
  * UPGRADE_REFUSED (403), MODEL_INVALID (400), ROUTE_UNKNOWN (404), METHOD_NOT_ALLOWED (405).
  */
-export function match({ method, target, headers }: RequestHead, mounts: readonly Mount[]): Route {
+export function match(
+  { method, target, headers }: RequestHead,
+  mounts: readonly Mount[],
+  unknown: 'allow' | 'deny' = 'deny',
+): Route {
   const offers = offersWebSocket(method, headers)
   const { path, query } = splitTarget(offers ? plainTarget(target) : target)
   const { mount, below } = findMount(path, mounts)
@@ -38,13 +43,15 @@ export function match({ method, target, headers }: RequestHead, mounts: readonly
     const session = matchSession(below, query, mount === null ? mounts : [mount])
     if (session !== null) return { ...session, mount: nameOf(mount) }
   }
-  return matchCall({ method, headers, below, query }, mount, mounts)
+  return matchCall({ method, headers, below, query, unknown }, mount, mounts)
 }
 
 interface CallHead extends Omit<RequestHead, 'target'> {
   /** The path below the mount. */
   readonly below: string
   readonly query: string
+  /** Whether endpoints that are in no table may be called. */
+  readonly unknown: 'allow' | 'deny'
 }
 
 function nameOf(mount: Mount | null): string | null {
@@ -52,7 +59,7 @@ function nameOf(mount: Mount | null): string | null {
 }
 
 function matchCall(
-  { method, headers, below, query }: CallHead,
+  { method, headers, below, query, unknown }: CallHead,
   mount: Mount | null,
   mounts: readonly Mount[],
 ): Route {
@@ -70,10 +77,11 @@ function matchCall(
   }
   refuseUpgrade(headers, 'hint' in found ? found.hint : undefined)
   if (found.kind === 'unknown') {
-    throw new GovernorError('OPERATION_UNKNOWN', {
-      headers: { 'x-should-retry': 'false' },
-      ...hinted(found.hint ?? foreign(below, mounts)),
-    })
+    const hint = found.hint ?? foreign(below, mounts)
+    return {
+      ...matchUnknown({ method, below, query, unknown, hint }, dialect),
+      mount: nameOf(mount),
+    }
   }
   const { endpoint, pathModel, ids, sentAs = below } = found
   checkQuery(query, endpoint.query)
@@ -85,6 +93,29 @@ function matchCall(
     pathModel,
     ...(ids !== undefined && { ids }),
   }
+}
+
+/** A path that is a common mistake is not another endpoint. */
+function matchUnknown(
+  {
+    method,
+    below,
+    query,
+    unknown,
+    hint,
+  }: Omit<CallHead, 'headers'> & { readonly hint: string | undefined },
+  dialect: Dialect,
+): Omit<Route, 'mount'> {
+  const passes = unknown === 'allow' && hint === undefined
+  const route = passes ? unknownRoute(method, below, dialect) : null
+  if (route === null) {
+    throw new GovernorError('OPERATION_UNKNOWN', {
+      headers: { 'x-should-retry': 'false' },
+      ...hinted(hint),
+    })
+  }
+  checkQuery(query, [])
+  return route
 }
 
 /** A complete offer to speak WebSocket (RFC 6455 §4.2.1); anything less is no such offer. */

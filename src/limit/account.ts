@@ -105,7 +105,8 @@ export function amountOf(what: SpendFigure['what'], spent: Spent | null): number
   return what === 'tokens' ? spent.tokens : (spent.costNanoUsd ?? 0)
 }
 
-function spendState(
+/** How one account stands. */
+export function spendState(
   { id, spending }: Tier,
   { spends, digest }: Bucket,
   { index, times }: { readonly index: number; readonly times: Times },

@@ -149,17 +149,21 @@ export function findBucket(tier: Tier, principal: Principal): Bucket | undefined
 export function makeBucket(tier: Tier, principal: Principal): Bucket {
   const group = groupOf(tier, principal)
   const subject = subjectOf(tier, principal)
-  const digest = bucketDigest(tier, principal)
-  const bucket: Bucket = {
-    digest,
-    counter: tier.makeCounter(),
-    inFlight: 0,
-    spends: makeSpends(tier.spending),
-  }
+  const bucket = spareBucket(tier, principal)
   const buckets = tier.buckets.get(group)
   if (buckets === undefined) tier.buckets.set(group, new Map([[subject, bucket]]))
   else buckets.set(subject, bucket)
   return bucket
+}
+
+/** A bucket as `makeBucket` makes it, which nobody counts in. */
+export function spareBucket(tier: Tier, principal: Principal): Bucket {
+  return {
+    digest: bucketDigest(tier, principal),
+    counter: tier.makeCounter(),
+    inFlight: 0,
+    spends: makeSpends(tier.spending),
+  }
 }
 
 /** 16 hex digits that name a bucket in every process, without naming whom it counts. */

@@ -1,5 +1,5 @@
 import type { LimitConfig } from '../config/snapshot.ts'
-import type { Instant, Lease, LimitState, Spent } from '../exchange.ts'
+import type { Instant, Lease, LimitState, Principal, Spent } from '../exchange.ts'
 import {
   type Held,
   NOTHING_RESERVED,
@@ -15,6 +15,7 @@ import {
   compileLimit,
   findBucket,
   makeBucket,
+  spareBucket,
   tierFor,
   type Bucket,
   type Limit,
@@ -23,6 +24,8 @@ import {
   type Tier,
 } from './bucket.ts'
 import { adoptSpends, type SpendCounter } from './spend.ts'
+import { callerTiers, type LimitStanding } from './standing.ts'
+import { SLOT_WAIT_MS, standingsOf, statesOf } from './states.ts'
 import type { FormerCharge, LimitStore, Refusal } from './store.ts'
 import type { Counter } from './window.ts'
 
@@ -34,8 +37,6 @@ const SWEEP_INTERVAL_MS = 1_000
 export const RESTORED_WINDOW_MIN_MS = 3_600_000
 /** Room below zero for events from before this process, so that no window has a negative time. */
 const STEADY_START_MS = 400 * 86_400_000
-/** When a slot will be free is not known; this is what clients are told. */
-const SLOT_WAIT_MS = 1_000
 
 /** One instant on both clocks, `wallMs` and `monotonicMs` of clock.ts. */
 export type Now = Instant
@@ -160,6 +161,15 @@ export class MemoryStore implements LimitStore {
       refusal = longer(refusal, refusalOf(tier, bucket, times))
     }
     return refusal
+  }
+
+  /** How limits stand for a caller; one that nobody counts yet has all of them free. */
+  standing(principal: Principal, now: Now): LimitStanding[] {
+    const times = { wallMs: now.wallMs, steadyMs: this.steadyMs(now.monotonicMs) }
+    return callerTiers(this.#limits, principal, this.#matches).flatMap((at) => {
+      const bucket = findBucket(at.tier, principal) ?? spareBucket(at.tier, principal)
+      return standingsOf(at, bucket, times)
+    })
   }
 
   /**
@@ -363,23 +373,4 @@ function rateRefusal(tier: Tier, bucket: Bucket, { wallMs, steadyMs }: Times): R
   if (waitMs <= 0) return null
   const [state] = statesOf(tier, bucket, wallMs, steadyMs)
   return state === undefined ? null : { kind: 'over', state, waitMs, tier }
-}
-
-function statesOf(tier: Tier, bucket: Bucket, wallMs: number, steadyMs: number): LimitState[] {
-  const { id, figures } = tier
-  const { counter, digest } = bucket
-  const states: LimitState[] = []
-  if (figures.requests !== null && counter !== null) {
-    const limit = figures.burst ?? figures.requests.count
-    const at = timeFor(counter, wallMs, steadyMs)
-    const { remaining, resetMs } = counter.standing(figures.requests.count, at)
-    states.push({ id, what: 'requests', limit, remaining, resetMs, bucket: digest })
-  }
-  if (figures.concurrent !== null) {
-    const limit = figures.concurrent
-    const remaining = Math.max(0, limit - bucket.inFlight)
-    const resetMs = remaining > 0 ? 0 : SLOT_WAIT_MS
-    states.push({ id, what: 'concurrent', limit, remaining, resetMs, bucket: digest })
-  }
-  return states
 }

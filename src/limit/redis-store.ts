@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 
 import { every, monotonicMs } from '../clock.ts'
 import type { LimitConfig, RedisPlace } from '../config/snapshot.ts'
+import type { Principal } from '../exchange.ts'
 import type { Instant, Lease, LimitState, Spent } from '../lease.ts'
 import { amountOf } from './account.ts'
 import {
@@ -15,7 +16,9 @@ import {
 import { MemoryStore } from './memory-store.ts'
 import { RedisLink, type ScriptCall } from './redis-link.ts'
 import { type Account, accountsOf, accountText, asked, KeyNames } from './redis-plan.ts'
+import { redisStanding } from './redis-standing.ts'
 import { longest, shareOf, type Standing, stateOf } from './redis-states.ts'
+import { callerTiers, type LimitStanding } from './standing.ts'
 import type { LimitStore, Refusal } from './store.ts'
 
 /** A place or a reservation nobody renews is free again after this. */
@@ -168,6 +171,18 @@ export class RedisStore implements LimitStore {
   /** Only a lost store knows without asking. */
   peek(call: Pick<LimitCall, 'principal' | 'operation'>, now: Instant): Refusal | null {
     return this.#link.usable ? null : this.#local.peek(call, now)
+  }
+
+  async standing(principal: Principal, now: Instant): Promise<readonly LimitStanding[]> {
+    if (!this.#link.usable) return this.#local.standing(principal, now)
+    const tiers = callerTiers(this.#limits, principal, this.#matches)
+    return redisStanding(tiers, principal, {
+      names: this.#names,
+      accounts: this.#accounts,
+      wallMs: now.wallMs,
+      leaseMs: this.#leaseMs,
+      reserve: (call) => this.#link.run('RESERVE', call),
+    }).catch(() => this.#local.standing(principal, now))
   }
 
   /** What could not be settled is sent once more. */

@@ -1,6 +1,8 @@
 import type { LimitConfig } from '../config/snapshot.ts'
+import type { Principal } from '../exchange.ts'
 import type { Instant, Lease, LimitState } from '../lease.ts'
 import type { LimitCall, Matches, Tier } from './bucket.ts'
+import type { LimitStanding } from './standing.ts'
 
 /** Why a call may not pass. */
 export type Refusal =
@@ -42,5 +44,13 @@ export interface LimitStore {
   reserve(call: LimitCall, now: Instant): Lease | Refusal | Promise<Lease | Refusal>
   /** The refusal a call is sure to meet, from what its headers tell; null when there is none. */
   peek(call: Pick<LimitCall, 'principal' | 'operation'>, now: Instant): Refusal | null
+  /**
+   * How limits stand for a caller, who need not be calling: nothing is charged. Where a shared store is
+   * lost, how this process stands in for it.
+   */
+  standing(
+    principal: Principal,
+    now: Instant,
+  ): readonly LimitStanding[] | Promise<readonly LimitStanding[]>
   close(): void | Promise<void>
 }

@@ -1,5 +1,6 @@
 import { GovernorError } from '../errors.ts'
 import type { PolicyResult } from '../exchange.ts'
+import { TokenCounter } from '../token-estimate.ts'
 import { nameOf, OutputChannel } from './output-channel.ts'
 import { findPlaces, type Found } from './output-find.ts'
 import type { OutputPolicy, OutputRules } from './output-rules.ts'
@@ -33,6 +34,7 @@ export class AnswerInspector {
   readonly #values = new Set<string>()
   readonly #counts = new Map<string, number>()
   readonly #results = new Map<string, PolicyResult>()
+  readonly #tokens = new TokenCounter()
   #chars = 0
   #refusal: { readonly policy: string; readonly message: string } | null = null
 
@@ -68,9 +70,10 @@ export class AnswerInspector {
     return new OutputChannel(this.#rules)
   }
 
-  /** The model said this many more UTF-16 units. Throws POLICY_DENIED. */
-  said(units: number): void {
-    this.#chars += units
+  /** The model said this, too: a text, or the next piece of one. Throws POLICY_DENIED. */
+  said(text: string): void {
+    this.#chars += text.length
+    if (this.#rules.countsTokens) this.#tokens.add(text)
     this.#judge([])
   }
 
@@ -170,12 +173,13 @@ export class AnswerInspector {
     throw this.#refuse(denied.id, denied.message ?? `Policy "${denied.id}" denies this answer`)
   }
 
-  #holds({ pattern, words, detect, charsMax }: OutputPolicy): boolean {
+  #holds({ pattern, words, detect, charsMax, tokensMax }: OutputPolicy): boolean {
     return (
       (pattern === null || this.#seen.has(pattern)) &&
       (words === null || this.#seen.has(words)) &&
       (detect === null || detect.some((key) => this.#seen.has(key))) &&
-      (charsMax === null || this.#chars > charsMax)
+      (charsMax === null || this.#chars > charsMax) &&
+      (tokensMax === null || this.#tokens.tokens > tokensMax)
     )
   }
 

@@ -1,4 +1,5 @@
 import type { PolicyResult } from '../exchange.ts'
+import { estimateTokens } from '../token-estimate.ts'
 import type { Applicant, Applicants } from './applicants.ts'
 import type { CompiledSelectors } from './compile.ts'
 import type { PolicyCall } from './evaluate.ts'
@@ -53,6 +54,7 @@ export class Asked {
   readonly #all: Applicants
   #told: Map<Expression, boolean | string> | null = null
   #facts: ExpressionFacts | null = null
+  #inputTokens: number | null = null
 
   constructor(call: PolicyCall, all: Applicants, without: readonly Applicant[] = []) {
     this.#call = call
@@ -67,6 +69,17 @@ export class Asked {
     this.applicants = isPlain ? applicants : applicants.filter((each) => this.#maySay(each))
     this.readsText = this.applicants.some(({ policy }) => policy.readsText)
     this.detects = this.applicants.some(({ policy }) => policy.detects)
+  }
+
+  /** Length of the prompt, UTF-16 units. */
+  get inputChars(): number {
+    return this.#call.facts.inputChars
+  }
+
+  /** Length of the prompt in tokens, as far as can be told before anybody counted. */
+  get inputTokens(): number {
+    this.#inputTokens ??= this.#call.inputTokens ?? estimateTokens(this.#call.facts)
+    return this.#inputTokens
   }
 
   /** Whether one of the policies is about what a service finds. */

@@ -66,10 +66,19 @@ export interface CompiledSelectors {
   readonly pattern: number | null
   readonly words: number | null
   readonly charsMax: number | null
+  readonly tokensMax: number | null
   /** Indexes of detectors, of which one has to find something. */
   readonly detect: readonly number[] | null
   /** `when`, or the expression a `require` consists of. */
   readonly when: Expression | null
+}
+
+const NO_INPUT: InputSelector = {
+  matches: null,
+  words: null,
+  charsMax: null,
+  tokensMax: null,
+  detect: null,
 }
 
 /**
@@ -87,15 +96,17 @@ export function compilePolicies(
   const detectors = new Map<string, number>()
   const expressions = new Expressions()
 
-  const input = (selector: InputSelector | null, refuses: boolean) => ({
-    pattern:
-      selector?.matches == null
-        ? null
-        : indexOf(patterns, refuses ? acrossLines(selector.matches) : selector.matches),
-    words: selector?.words == null ? null : wordLists.push(selector.words) - 1,
-    charsMax: selector?.charsMax ?? null,
-    detect: selector?.detect?.map((id) => indexOf(detectors, id)) ?? null,
-  })
+  const input = (selector: InputSelector | null, refuses: boolean) => {
+    const { matches, words, charsMax, tokensMax, detect } = selector ?? NO_INPUT
+    const pattern = refuses && matches !== null ? acrossLines(matches) : matches
+    return {
+      pattern: pattern === null ? null : indexOf(patterns, pattern),
+      words: words === null ? null : wordLists.push(words) - 1,
+      charsMax,
+      tokensMax,
+      detect: detect?.map((id) => indexOf(detectors, id)) ?? null,
+    }
+  }
   const selectors = (from: Selectors, verb: PolicyConfig['verb'], own: boolean) => ({
     test: compileSelectors(from, names, {
       quantifier: verb === 'allow' || (verb === 'require' && own) ? 'every' : 'any',
@@ -172,7 +183,9 @@ function compiledPolicy(
     ({ pattern, words, detect }) => pattern !== null || words !== null || detect !== null,
   )
   // What cannot be read cannot be counted either.
-  const counts = narrowed.charsMax !== null || own.charsMax !== null
+  const counts = [narrowed, own].some(
+    ({ charsMax, tokensMax }) => charsMax !== null || tokensMax !== null,
+  )
   return {
     id: policy.id,
     mode: policy.mode,
@@ -196,12 +209,13 @@ function compiledPolicy(
 }
 
 function fieldsOf(selectors: CompiledSelectors): readonly string[] {
-  const { test, pattern, words, charsMax, detect, when } = selectors
+  const { test, pattern, words, charsMax, tokensMax, detect, when } = selectors
   const fields = [...test.fields]
   if (when !== null) fields.push('expression')
   if (pattern !== null) fields.push('input.matches')
   if (words !== null) fields.push('input.words')
   if (detect !== null) fields.push('input.detect')
   if (charsMax !== null) fields.push('input.max_chars')
+  if (tokensMax !== null) fields.push('input.max_tokens')
   return fields
 }

@@ -31,7 +31,7 @@ export async function describedAnswer(
   const masked: string[] = []
   try {
     for (const text of texts) {
-      inspector.said(text.length)
+      inspector.said(text)
       masked.push(applyCuts(text, await inTurns(inspector.text(text, () => []))))
     }
   } catch (error) {

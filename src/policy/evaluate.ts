@@ -25,6 +25,8 @@ export interface PolicyCall {
   readonly upstream: Upstream | null
   /** When the call arrived, milliseconds since 1970; what `time` is in expressions. */
   readonly wallMs: number
+  /** Tokens of its prompt as they were estimated; absent where they can be, from its texts. */
+  readonly inputTokens?: number
   /** Asks services about its texts; absent where nobody is asked and nothing is found by them. */
   readonly ask?: AskExternal
 }
@@ -108,15 +110,14 @@ function concluded(
   const { ask } = call
   if (ask === undefined || typeof texts !== 'object') return decide(compiled, call, asked, texts)
   if (!asked.asksServices) return decide(compiled, call, asked, texts)
-  const { inputChars } = call.facts
   const found = externalFound(compiled.texts.detectors, asked.applicants, texts)
   const open = asked.applicants.filter((applicant) => {
     // No text is sent to a service for a policy that is lifted.
     const isAsked =
       applicant.policy.external.length > 0 && liftedBy(applicant, call.wallMs) === null
     if (!isAsked) return false
-    const without = judge(applicant, inputChars, asked, texts)?.result
-    return without !== judge(applicant, inputChars, asked, found)?.result
+    const without = judge(applicant, asked, texts)?.result
+    return without !== judge(applicant, asked, found)?.result
   })
   if (open.length === 0) return decide(compiled, call, asked, texts)
   const rest = decide(compiled, call, asked.without(open), texts)
@@ -175,7 +176,7 @@ function decide(
 
 /** Asks every policy that may have a say. */
 function tallied(
-  { facts, wallMs }: PolicyCall,
+  { wallMs }: PolicyCall,
   asked: Asked,
   { texts, opaque, onError }: Circumstances,
 ): Tally {
@@ -192,7 +193,7 @@ function tallied(
   }
   for (const applicant of asked.applicants) {
     const { policy } = applicant
-    const finding = judgeAll(applicant, facts.inputChars, asked, texts)
+    const finding = judgeAll(applicant, asked, texts)
     const exception = liftedBy(applicant, wallMs)
     if (exception !== null) {
       const lifted = finding ?? liftedUnseen(policy, opaque)
@@ -261,18 +262,13 @@ function deny(tally: Tally, policy: CompiledPolicy, { onError }: Finding): void 
 }
 
 /** Where a service failed, what it would have said matters only to policies that would say otherwise. */
-function judgeAll(
-  applicant: Applicant,
-  inputChars: number,
-  asked: Asked,
-  texts: TextResult,
-): Finding | null {
-  const finding = judge(applicant, inputChars, asked, texts)
+function judgeAll(applicant: Applicant, asked: Asked, texts: TextResult): Finding | null {
+  const finding = judge(applicant, asked, texts)
   const { external } = applicant.policy
   if (external.length === 0 || !(texts instanceof ExternalMatches)) return finding
   const failed = texts.failureOf(external)
   if (failed === null) return finding
-  const supposed = judge(applicant, inputChars, asked, texts.supposing())
+  const supposed = judge(applicant, asked, texts.supposing())
   if (supposed?.result === finding?.result) return finding
   return { result: 'error', why: `input.detect: ${failed.failed}`, onError: failed.onError }
 }
@@ -287,19 +283,18 @@ function unmet(own: CompiledSelectors, field: string | null, asked: Asked): Find
 /** An expression that cannot be told is an error only where everything else matches. */
 function judge(
   { policy, unmet: field }: Applicant,
-  inputChars: number,
   asked: Asked,
   texts: TextResult,
 ): Finding | null {
   if (texts === 'failed' && policy.readsText) return FAILED
   const { for: narrowed, own, verb } = policy
-  if (inputFails(narrowed, inputChars, texts, false) !== null) return null
+  if (inputFails(narrowed, asked, texts, false) !== null) return null
   if (verb === 'require') {
-    const failing = field ?? inputFails(own, inputChars, texts, false)
+    const failing = field ?? inputFails(own, asked, texts, false)
     return heldOver(policy, asked.error(narrowed) ?? unmet(own, failing, asked))
   }
   if (CHANGING.has(verb)) return heldOver(policy, changing(policy, texts, asked))
-  if (inputFails(own, inputChars, texts, verb === 'deny') !== null) return null
+  if (inputFails(own, asked, texts, verb === 'deny') !== null) return null
   const error = asked.error(narrowed) ?? asked.error(own)
   return policy.looksAtAnswer ? heldOver(policy, error) : (error ?? matched(policy, texts))
 }
@@ -357,12 +352,13 @@ function detectedIn(texts: TextResult): Pick<Decision, 'detected'> {
 /** The first part of `input` that does not match. A deny is about what exceeds, all else about what is within. */
 function inputFails(
   selectors: CompiledSelectors,
-  inputChars: number,
+  asked: Asked,
   texts: TextResult,
   exceeding: boolean,
 ): string | null {
-  const { charsMax } = selectors
-  if (charsMax !== null && inputChars > charsMax !== exceeding) return 'input.max_chars'
+  const { charsMax, tokensMax } = selectors
+  if (charsMax !== null && asked.inputChars > charsMax !== exceeding) return 'input.max_chars'
+  if (tokensMax !== null && asked.inputTokens > tokensMax !== exceeding) return 'input.max_tokens'
   return notFound(selectors, typeof texts === 'object' ? texts : null)
 }
 

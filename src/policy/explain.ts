@@ -1,3 +1,4 @@
+import { estimateTokens } from '../token-estimate.ts'
 import { subjectOf } from './asked.ts'
 import type { CompiledPolicies, CompiledPolicy, CompiledSelectors } from './compile.ts'
 import type { PolicyCall } from './evaluate.ts'
@@ -93,7 +94,6 @@ export function explain(
 /** One call, and what is known of it. */
 class View {
   readonly subject: Subject
-  readonly inputChars: number
   /** When the call was made, milliseconds since 1970. */
   readonly wallMs: number
   readonly knowledge: Knowledge
@@ -104,10 +104,20 @@ class View {
   constructor(call: PolicyCall, knowledge: Knowledge, rules: TextRules) {
     this.#rules = rules
     this.subject = subjectOf(call)
-    this.inputChars = call.facts.inputChars
     this.wallMs = call.wallMs
     this.knowledge = knowledge
     this.#call = call
+  }
+
+  get inputChars(): number {
+    return this.#call.facts.inputChars
+  }
+
+  /** Null of a recorded call whose entry does not say it, and whose text is gone. */
+  get inputTokens(): number | null {
+    const { inputTokens, facts } = this.#call
+    if (inputTokens !== undefined) return inputTokens
+    return this.knowledge.texts === null ? null : estimateTokens(facts)
   }
 
   /** Whether one of these detectors is known to have found something. */
@@ -232,10 +242,15 @@ function callFields(
 }
 
 function inputFields(selectors: CompiledSelectors, view: View, exceeding: boolean): Answer {
-  const { charsMax, detect } = selectors
+  const { charsMax, tokensMax, detect } = selectors
   const { texts } = view.knowledge
   if (charsMax !== null && view.inputChars > charsMax !== exceeding) {
     return { is: 'no', field: 'input.max_chars' }
+  }
+  if (tokensMax !== null) {
+    const { inputTokens } = view
+    if (inputTokens === null) return { is: 'unknown', field: 'input.max_tokens' }
+    if (inputTokens > tokensMax !== exceeding) return { is: 'no', field: 'input.max_tokens' }
   }
   const field = texts === null ? lookedFor(selectors) : notFound(selectors, texts)
   if (field === null) return YES

@@ -9,7 +9,7 @@ import { acrossLines, compileTextRules, type DetectorUse, type TextRules } from 
 export interface OutputPolicy {
   readonly id: string
   readonly mode: Mode
-  /** A `require` is about `charsMax` alone and refuses as a deny of it does. */
+  /** A `require` is about `charsMax` and `tokensMax` alone and refuses as a deny of it does. */
   readonly verb: 'deny' | 'require' | 'redact'
   readonly message: string | null
   readonly pattern: string | null
@@ -17,6 +17,7 @@ export interface OutputPolicy {
   /** Keys of detectors, of which one has to find something. */
   readonly detect: readonly string[] | null
   readonly charsMax: number | null
+  readonly tokensMax: number | null
   /** Fields given, for `why`. */
   readonly fields: readonly string[]
 }
@@ -27,6 +28,8 @@ export interface OutputRules {
   readonly policies: ReadonlyMap<string, OutputPolicy>
   /** What a stream is held back by, for all of them. */
   readonly hold: Hold
+  /** Whether one of them is about tokens. */
+  readonly countsTokens: boolean
   /** Longest match of all, UTF-16 units: what a slice of a long text has to reach beyond its end. */
   readonly windowUnits: number
   /** Keys of detectors that come with Governor, whose values end where they end. */
@@ -78,6 +81,7 @@ export function compileOutput(
       words: output.words === null ? null : wordsKey(lists.push(output.words) - 1),
       detect: output.detect?.map(use) ?? null,
       charsMax: output.charsMax,
+      tokensMax: output.tokensMax,
       fields: outputFields({ output }),
     }
   })
@@ -85,6 +89,7 @@ export function compileOutput(
   return {
     texts: compileTextRules(patterns, lists, [...uses.values()]),
     policies: new Map(compiled.map((policy) => [policy.id, policy])),
+    countsTokens: compiled.some(({ tokensMax }) => tokensMax !== null),
     hold: new Hold(detectors, windowUnits),
     windowUnits: Math.max(windowUnits, ...detectors.map(({ charsMax }) => charsMax)),
     sure: new Set(detectors.map(({ id }) => detectorKey(id))),
@@ -119,11 +124,12 @@ function unitsOf(word: string): number {
 /** The fields given of `output`, in the words of the file. */
 export function outputFields({ output }: Pick<PolicyConfig, 'output'>): string[] {
   if (output === undefined) return []
-  const { matches, words, detect, charsMax } = output
+  const { matches, words, detect, charsMax, tokensMax } = output
   return [
     ...(matches === null ? [] : ['output.matches']),
     ...(words === null ? [] : ['output.words']),
     ...(detect === null ? [] : ['output.detect']),
     ...(charsMax === null ? [] : ['output.max_chars']),
+    ...(tokensMax === null ? [] : ['output.max_tokens']),
   ]
 }

@@ -1,4 +1,4 @@
-import { DETECTORS, type Mode, type Operation, OPERATIONS, type Principal } from '../exchange.ts'
+import { DETECTORS, type Mode, isOperation, type Operation, type Principal } from '../exchange.ts'
 import { GENERATING } from './described-call.ts'
 import type { PolicyCall } from './evaluate.ts'
 
@@ -72,7 +72,7 @@ export function readDecision(json: string): Recorded {
     return { kind: 'refused', code }
   }
   const effect = effectOf(body, code)
-  const operation = OPERATIONS.find((each) => each === body['operation'])
+  const operation = operationOf(body)
   const wallMs = Date.parse(text(body['time']))
   if (operation === undefined || Number.isNaN(wallMs)) return { kind: 'unreadable' }
   if (effect === null) return { kind: 'refused', code }
@@ -101,6 +101,12 @@ function hasPrompt(body: Json): boolean {
   return !texts(body['changed']).includes('redacted')
 }
 
+/** A described call may have an operation of the file's own. */
+function operationOf(body: Json): Operation | undefined {
+  const name = text(body['operation'])
+  return isOperation(name, body['api'] === 'check' ? [name] : []) ? name : undefined
+}
+
 /** What the policies said, whatever was said after them; null when the entry does not tell. */
 function effectOf(body: Json, code: string): 'allow' | 'deny' | null {
   if (code === 'POLICY_DENIED') return 'deny'
@@ -113,13 +119,14 @@ function askedOf(
   body: Json,
   facts: Json,
   operation: Operation,
-): Pick<PolicyCall, 'route' | 'facts' | 'upstream'> {
+): Pick<PolicyCall, 'route' | 'facts' | 'upstream' | 'inputTokens'> {
   const model = text(body['gen_ai.request.model'])
   const models = texts(facts['models'])
   const pathModel = text(facts['path_model'])
   const upstream = text(body['upstream'])
   const generates = GENERATING.has(operation)
   const cap = body['gen_ai.request.max_tokens']
+  const tokens = facts['estimated_tokens']
   return {
     route: {
       endpoint: { operation, api: text(body['api']), body: 'json', query: [], generates },
@@ -139,6 +146,7 @@ function askedOf(
       })),
       askUsage: null,
     },
+    ...(typeof tokens === 'number' && { inputTokens: tokens }),
     upstream:
       upstream === '' ? null : { name: upstream, dialect: text(body['gen_ai.provider.name']) },
   }

@@ -91,7 +91,15 @@ export function compileSelectors(
   const field = (name: string, list: readonly string[] | null, test: (is: NameTest) => FieldTest) =>
     list === null ? 0 : tests.push([name, test(compileNames(list))])
 
-  field('operations', selectors.operations, (is) => (subject) => is(subject.operation))
+  // An endpoint nobody knows may do what any operation does: it is refused as any, let pass as none.
+  const isAnything = options.quantifier === 'any'
+  field(
+    'operations',
+    selectors.operations,
+    (is) =>
+      ({ operation }) =>
+        is(operation) || (isAnything && operation === 'other'),
+  )
   field(
     'tenants',
     selectors.tenants,

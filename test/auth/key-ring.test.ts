@@ -154,3 +154,35 @@ t.test('takeUses() tells of each use once, and of none that was refused', async 
   t.strictSame([...ring.takeUses(10)], [[keyId, NOW_MS + 2]])
   t.equal(ring.takeUses(10).size, 0)
 })
+
+t.test('wrong secrets slow down their address, and not the owner of the key', async (t) => {
+  const { ring, keyId, secret } = await subject(t)
+  const ask = async (given: string, source: string) =>
+    Promise.resolve(ring.verify(keyId, given, NOW_MS, source)).then(
+      (record) => (record === null ? 'refused' : 'open'),
+      (error: GovernorError) => error.code,
+    )
+  t.equal(await ask(secret, 'owner'), 'open')
+  const ends: string[] = []
+  for (let index = 0; index < 40; index++) ends.push(await ask(`${secret}${index}`, 'thief'))
+  t.equal(
+    ends.slice(0, 10).every((end) => end === 'refused'),
+    true,
+  )
+  t.ok(ends.includes('AUTH_SLOWED'), 'after ten')
+  t.equal(await ask(`${secret}0`, 'thief'), 'refused', 'what is known to be wrong says so')
+  t.equal(await ask(secret, 'thief'), 'open', 'a secret that was right before goes on')
+  t.equal(await ask(`${secret}new`, 'owner'), 'refused', 'another address is not slowed')
+})
+
+t.test('a flood of wrong secrets for a key leaves its owner a turn', async (t) => {
+  const { ring, keyId, secret } = await subject(t)
+  const flood = Array.from({ length: 200 }, async (_, index) =>
+    Promise.resolve(ring.verify(keyId, `${secret}${index}`, NOW_MS, `thief ${index % 20}`)).catch(
+      (error: GovernorError) => error.code,
+    ),
+  )
+  t.ok(await ring.verify(keyId, secret, NOW_MS, 'owner'))
+  const ends = await Promise.all(flood)
+  t.ok(ends.every((end) => end === null || end === 'AUTH_BUSY'))
+})

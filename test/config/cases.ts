@@ -48,10 +48,19 @@ export function outcome(yaml: string): string {
 }
 
 /** A snapshot without what depends on the machine: paths relative, no digest. */
-function portable({ file, digest: _digest, secretFiles, auth, audit, ...rest }: Snapshot) {
+function portable({
+  file,
+  digest: _digest,
+  secretFiles,
+  auth,
+  audit,
+  ownership,
+  ...rest
+}: Snapshot) {
   const short = (path: string) => relative(dirname(file), path)
   return {
     ...rest,
+    ownership: !('path' in ownership) ? ownership : { ...ownership, path: short(ownership.path) },
     ...(secretFiles.length > 0 && { secretFiles: secretFiles.map(short) }),
     auth: { ...auth, keys: { ...auth.keys, path: short(auth.keys.path) } },
     audit: { ...audit, path: short(audit.path) },

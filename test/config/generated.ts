@@ -1,9 +1,11 @@
 import { readFileSync } from 'node:fs'
 
+import { openApi } from '../../src/admin-openapi.ts'
 import { jsonSchema, referenceMarkdown } from '../../src/config/reference.ts'
 
 const SCHEMA = new URL('../../config/governance.schema.json', import.meta.url)
 const GUIDE = new URL('../../config/README.md', import.meta.url)
+const ADMIN_API = new URL('../../config/admin-api.openapi.json', import.meta.url)
 const BEGIN = '<!-- generated from src/config/schema.ts: do not edit below -->\n'
 const END = '<!-- end of generated part -->\n'
 
@@ -11,6 +13,7 @@ const END = '<!-- end of generated part -->\n'
 export function generated(): { readonly url: URL; readonly content: string }[] {
   return [
     { url: SCHEMA, content: `${JSON.stringify(jsonSchema(), null, 2)}\n` },
+    { url: ADMIN_API, content: `${JSON.stringify(openApi(), null, 2)}\n` },
     { url: GUIDE, content: guide() },
   ]
 }

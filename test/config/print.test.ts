@@ -26,6 +26,7 @@ t.test('printConfig() reads back to the same snapshot', async (t) => {
     const printed = printConfig(snapshot)
       .replaceAll('credential: "***"', 'credential: ${KEY}')
       .replaceAll(/\b(url|direct_url): "\*\*\*"/g, '$1: ${DATABASE_URL}')
+      .replaceAll(/\b(password|sentinel_password): "\*\*\*"/g, '$1: ${KEY}')
       .replaceAll('postgres: "***"', 'postgres: ${DATABASE_URL}')
     const again = load(printed)
     const upstreams = snapshot.upstreams.map((upstream) => ({

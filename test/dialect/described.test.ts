@@ -47,7 +47,7 @@ t.test('readDescribedCaller() reads who calls and when', async (t) => {
 })
 
 const described = (body: object) =>
-  readDescribed(Buffer.from(JSON.stringify(body)), { jsonDepth: 64 })
+  readDescribed(Buffer.from(JSON.stringify(body)), { jsonDepth: 64, operations: [] })
 
 t.test('readDescribed() checks models as a call does', async (t) => {
   for (const model of ['gpt 4', 'a//b', 'gpt-4o/../gpt-5', 'x'.repeat(257), '', 7]) {

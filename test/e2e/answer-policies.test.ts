@@ -355,3 +355,25 @@ t.test('an answer is looked at as its client reads it, whatever it calls itself'
   upstream.behaviour = answer('', { status: 204 })
   t.equal((await site.send({ body: chat('hi', { stream: true }) })).status, 204)
 })
+
+t.test(
+  'an answer longer than max_tokens is refused whole, and cut where it exceeds it',
+  async (t) => {
+    const policies = `
+  - { id: open, allow: {} }
+  - { id: brief, deny: { output: { max_tokens: 20 } } }`
+    const { upstream, site } = await start(t, policies)
+    const long = 'one two three '.repeat(10)
+    upstream.behaviour = answer(says('one two three'))
+    t.equal((await site.send({ body: chat('hi') })).status, 200)
+    upstream.behaviour = answer(says(long))
+    const whole = await site.send({ body: chat('hi') })
+    t.equal(whole.headers['x-governor-policy'], 'brief')
+    const events = long.split('').map((text) => chatEvent(text))
+    upstream.behaviour = stream([...events, DONE])
+    const cut = await site.send({ body: chat('hi', { stream: true }) })
+    const said = [...cut.text.matchAll(/"content":"([^"]*)"/g)].map(([, text]) => text).join('')
+    t.ok(said.length > 40 && said.length < 100, `${said.length} characters`)
+    t.match(cut.text, /policy_denied/)
+  },
+)

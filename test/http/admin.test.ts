@@ -14,6 +14,7 @@ async function subject(t: Test) {
     unready: () => [],
     beforeScrape: () => {},
     hosts: null,
+    api: null,
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   t.teardown(() => {

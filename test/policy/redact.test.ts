@@ -19,6 +19,7 @@ const COMPILED = compilePolicies({
           matches: 'EMP-\\d+',
           words: ['zeus'],
           charsMax: null,
+          tokensMax: null,
         },
       },
     },

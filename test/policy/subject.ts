@@ -79,6 +79,7 @@ export type Loose = Partial<Omit<Selectors, 'input'>> & {
     readonly matches?: string
     readonly words?: readonly string[]
     readonly max_chars?: number
+    readonly max_tokens?: number
     readonly detect?: readonly string[]
   }
 }
@@ -103,6 +104,7 @@ export function selectorsOf({ input, ...fields }: Loose): Selectors {
             matches: input.matches ?? null,
             words: input.words ?? null,
             charsMax: input.max_chars ?? null,
+            tokensMax: input.max_tokens ?? null,
             detect: input.detect ?? null,
           },
   }

@@ -53,6 +53,7 @@ export interface Sections {
   readonly audit?: string
   readonly maximums?: string
   readonly defaults?: string
+  readonly operations?: string
   readonly timeouts?: string
   /** As written in the file. */
   readonly credential?: string
@@ -104,6 +105,7 @@ export function configText(sections: Sections = {}): string {
     ...optional('ownership', sections.ownership),
     `audit: ${sections.audit ?? '{ path: audit.db }'}`,
     ...optional('defaults', sections.defaults),
+    ...optional('operations', sections.operations),
     `maximums: ${sections.maximums ?? '{}'}`,
     `timeouts: ${sections.timeouts ?? '{}'}`,
   ]

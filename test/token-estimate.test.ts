@@ -1,6 +1,6 @@
 import t from 'tap'
 
-import { estimateTokens } from '../../src/limit/estimate.ts'
+import { estimateTokens, TokenCounter } from '../src/token-estimate.ts'
 
 function estimate(text: string, uninspectable = 0): number {
   const kinds = Array.from({ length: uninspectable }, () => {
@@ -40,4 +40,17 @@ t.test('estimateTokens() takes time in proportion to the text', async (t) => {
   const began = performance.now()
   estimate('a'.repeat(4_000_000))
   t.ok(performance.now() - began < 400)
+})
+
+t.test('TokenCounter counts the same wherever a text is cut', async (t) => {
+  const text =
+    'Say hello to 人工智能, qK8fZ0bT1xYpR7wLmN3cVd5eHjSgUa2iO9tQkJh and {"id":17}. '.repeat(9)
+  const whole = new TokenCounter()
+  whole.add(text)
+  t.ok(whole.tokens > 100)
+  for (const size of [1, 2, 7, 33]) {
+    const pieces = new TokenCounter()
+    for (let at = 0; at < text.length; at += size) pieces.add(text.slice(at, at + size))
+    t.equal(pieces.tokens, whole.tokens, `pieces of ${size}`)
+  }
 })

@@ -1,4 +1,4 @@
-import type { Facts } from '../exchange.ts'
+import type { Facts } from './exchange.ts'
 
 /**
  * How many tokens a prompt will take, before anybody has counted them. One pass over the text by
@@ -28,36 +28,74 @@ const UNREADABLE_TOKENS = 1_000
 export function estimateTokens(
   facts: Pick<Facts, 'texts' | 'inputChars' | 'uninspectable'>,
 ): number {
-  let weight = 0
+  const weigher = new Weigher()
   let units = 0
   for (const text of facts.texts.values) {
-    const scanned = Math.max(0, Math.min(text.length, SCANNED_UNITS_MAX - units))
-    weight += weigh(text, scanned) + (text.length - scanned) * MARK
+    weigher.add(text)
+    weigher.space()
     units += text.length
   }
+  const { weight } = weigher
   // Keys, roles and other readings of the same text are inspected too, but are not prompt.
   const beside = Math.max(0, units - facts.inputChars)
   const prompt = Math.max(weight - beside * PROSE, facts.inputChars * PROSE)
   return Math.ceil(prompt) + FRAMING_TOKENS + facts.uninspectable.length * UNREADABLE_TOKENS
 }
 
-function weigh(text: string, end: number): number {
-  let weight = 0
-  let run = 0
-  let runLetters = 0
-  let runDigits = 0
-  for (let at = 0; at <= end; at++) {
-    const unit = at === end ? 0 : text.charCodeAt(at)
-    if (unit <= 0x20) {
-      weight += PROSE + weighRun(run, runLetters, runDigits)
-      run = runLetters = runDigits = 0
-    } else if (unit < 0x80) {
-      run++
-      if (isLetter(unit)) runLetters++
-      else if (unit >= 0x30 && unit <= 0x39) runDigits++
-    } else weight += weightBeyondAscii(unit)
+/** Tokens of a text that comes piece by piece; where it is cut makes no difference. */
+export class TokenCounter {
+  readonly #weigher = new Weigher()
+
+  /** Tokens of the text so far, at least 0. */
+  get tokens(): number {
+    return Math.ceil(this.#weigher.weight)
   }
-  return weight
+
+  add(piece: string): void {
+    this.#weigher.add(piece)
+  }
+}
+
+/** Weighs what is added to it, of which a run without spaces may go on in what is added next. */
+class Weigher {
+  #weight = 0
+  #scannedUnits = 0
+  #run = 0
+  #runLetters = 0
+  #runDigits = 0
+
+  get weight(): number {
+    return this.#weight + weighRun(this.#run, this.#runLetters, this.#runDigits)
+  }
+
+  space(): void {
+    this.#weight += PROSE + weighRun(this.#run, this.#runLetters, this.#runDigits)
+    this.#run = this.#runLetters = this.#runDigits = 0
+  }
+
+  add(text: string): void {
+    const end = Math.min(text.length, SCANNED_UNITS_MAX - this.#scannedUnits)
+    this.#scannedUnits += end
+    let weight = this.#weight + (text.length - end) * MARK
+    let run = this.#run
+    let runLetters = this.#runLetters
+    let runDigits = this.#runDigits
+    for (let at = 0; at < end; at++) {
+      const unit = text.charCodeAt(at)
+      if (unit <= 0x20) {
+        weight += PROSE + weighRun(run, runLetters, runDigits)
+        run = runLetters = runDigits = 0
+      } else if (unit < 0x80) {
+        run++
+        if (isLetter(unit)) runLetters++
+        else if (unit >= 0x30 && unit <= 0x39) runDigits++
+      } else weight += weightBeyondAscii(unit)
+    }
+    this.#weight = weight
+    this.#run = run
+    this.#runLetters = runLetters
+    this.#runDigits = runDigits
+  }
 }
 
 /** A long run of hardly anything but letters and digits; compact JSON is one of many marks. */
