@@ -377,15 +377,15 @@ function detectedOf({ decision, checked }: Trail, cut: Cutter): string {
   return counts === undefined ? '' : `,"detected":{${counts.join(',')}}`
 }
 
-function limitsOf({ lease }: Trail, cut: Cutter): string {
+function limitsOf({ lease, refusal }: Trail, cut: Cutter): string {
   const charged = cut.list('limits', lease?.states ?? [], LIMITS_MAX, (state) => {
     const { id, what, bucket, remaining, reserved } = state
     const held = reserved === undefined ? '' : `,"reserved":${reserved}`
     const name = quoted(id, NAME_CHARS_MAX)
     return `{"id":${name},"what":"${what}","bucket":"${bucket}","remaining":${remaining}${held}}`
   })
-  const how = lease?.how ?? 'memory'
-  // While a shared store is lost, calls may pass that are counted nowhere.
+  const how = lease?.how ?? refusal?.headers?.['x-governor-ratelimit-store'] ?? 'memory'
+  // While a shared store is lost, calls pass that are counted nowhere, or are refused for its sake.
   if (charged === undefined) return how === 'local_share' ? ',"limits":{"how":"local_share"}' : ''
   return `,"limits":{"how":"${how}","charged":[${charged.join(',')}]}`
 }

@@ -1,14 +1,16 @@
 import type { Lease, LimitKind, LimitState } from '../exchange.ts'
 
 const NANO_USD = 1_000_000_000
+const LOST = ['x-governor-ratelimit-store', 'local_share'] as const
 
 /**
  * How the tightest limits stand, for relayed answers: `x-governor-ratelimit-*`, apart from the
  * provider's own `x-ratelimit-*`, as flat name, value pairs: on requests, on tokens, on cost in USD.
- * A shared store is named, or that it is lost. Empty when no such limit applies.
+ * A shared store is named, or that it is lost, be it that nothing is counted meanwhile. Empty when no such
+ * limit applies.
  */
 export function ratelimitHeaders({ states, how }: Lease): readonly string[] {
-  if (states.length === 0) return []
+  if (states.length === 0) return how === 'local_share' ? LOST : []
   const headers: string[] = []
   if (how !== 'memory') headers.push('x-governor-ratelimit-store', how)
   for (const what of ['requests', 'tokens', 'cost'] as const) {

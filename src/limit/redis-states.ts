@@ -39,7 +39,8 @@ export function longest(standings: readonly Standing[]): Refusal | null {
     if (found === null || waitOf(standing) > waitOf(found)) found = standing
   }
   if (found === null) return null
-  return { kind: 'over', state: found.state, waitMs: waitOf(found), tier: found.account.tier }
+  const { state, account } = found
+  return { kind: 'over', how: 'redis', state, waitMs: waitOf(found), tier: account.tier }
 }
 
 function waitOf({ wait, account }: Standing): number {

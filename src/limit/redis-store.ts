@@ -170,7 +170,8 @@ export class RedisStore implements LimitStore {
 
   /** Only a lost store knows without asking. */
   peek(call: Pick<LimitCall, 'principal' | 'operation'>, now: Instant): Refusal | null {
-    return this.#link.usable ? null : this.#local.peek(call, now)
+    const refusal = this.#link.usable ? null : this.#local.peek(call, now)
+    return refusal && { ...refusal, how: 'local_share' }
   }
 
   async standing(principal: Principal, now: Instant): Promise<readonly LimitStanding[]> {
@@ -271,8 +272,10 @@ export class RedisStore implements LimitStore {
   }
 
   #lost(call: LimitCall, tiers: readonly Tier[], now: Instant): Lease | Refusal {
-    for (const { id } of tiers) if (this.#denying.has(id)) return { kind: 'lost', id }
-    return this.#local.reserve(call, now)
+    const how = 'local_share'
+    for (const { id } of tiers) if (this.#denying.has(id)) return { kind: 'lost', how, id }
+    const outcome = this.#local.reserve(call, now)
+    return 'kind' in outcome ? { ...outcome, how } : outcome
   }
 
   #settle(part: Part, spent: Spent | null): void {

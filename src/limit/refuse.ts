@@ -11,13 +11,17 @@ const RETRY_AFTER_MAX_MS = 60_000
 /**
  * The error of a refusal. OVERLOADED where nobody new can be counted; PRICE_UNKNOWN (403) where a
  * limit on cost cannot tell what a model costs; LIMITS_UNAVAILABLE (503) where a shared store is lost; LIMIT_EXCEEDED (429) with the
- * time to come again; LIMIT_EXHAUSTED (403) with `x-should-retry: false` when that is over a minute.
+ * time to come again; LIMIT_EXHAUSTED (403) with `x-should-retry: false` when that is over a minute. Where a
+ * store is shared, `x-governor-ratelimit-store` says who counted.
  */
 export function refusalError(refusal: Refusal): GovernorError {
+  const { how } = refusal
+  const told: Readonly<Record<string, string>> =
+    how === undefined ? {} : { 'x-governor-ratelimit-store': how }
   if (refusal.kind === 'full') {
     return new GovernorError('OVERLOADED', {
       detail: 'too many callers are counted by limits',
-      headers: { 'retry-after': '1' },
+      headers: { ...told, 'retry-after': '1' },
     })
   }
   if (refusal.kind === 'unpriced') {
@@ -31,11 +35,12 @@ export function refusalError(refusal: Refusal): GovernorError {
     return new GovernorError('LIMITS_UNAVAILABLE', {
       detail: `limit "${refusal.id}" cannot be counted`,
       limit: refusal.id,
+      headers: told,
     })
   }
   const { state, waitMs, tier } = refusal
   const detail = `limit "${state.id}": ${figureOf(state.what, tier)}`
-  const standing = standingHeaders('x-ratelimit', state)
+  const standing = { ...told, ...standingHeaders('x-ratelimit', state) }
   if (waitMs > RETRY_AFTER_MAX_MS) {
     return new GovernorError('LIMIT_EXHAUSTED', {
       detail,

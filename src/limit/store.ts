@@ -4,8 +4,10 @@ import type { Instant, Lease, LimitState } from '../lease.ts'
 import type { LimitCall, Matches, Tier } from './bucket.ts'
 import type { LimitStanding } from './standing.ts'
 
-/** Why a call may not pass. */
-export type Refusal =
+/** Why a call may not pass, and of a shared store or what stands in for it, who says so. */
+export type Refusal = { readonly how?: 'redis' | 'local_share' } & Cause
+
+type Cause =
   /** The limit with the longest wait. */
   | {
       readonly kind: 'over'

@@ -22,6 +22,7 @@ t.test('two sidecars, one limit; then without Redis each its share', async (t) =
     store: redis.url,
     limits: `
   - { id: shared, per: tenant, requests: 6/h, for: { models: [gpt-4o] } }
+  - { id: lax, per: key, requests: 1/h, on_store_loss: allow, for: { models: ['gpt-4o-2024*'] } }
   - { id: strict, per: key, requests: 1000/h, on_store_loss: deny, for: { models: ['gpt-4o-mini'] } }`,
   }
   const directory = t.testdir()
@@ -39,13 +40,14 @@ t.test('two sidecars, one limit; then without Redis each its share', async (t) =
     answers.push(await (call % 2 === 0 ? one : other).send({ body: chat('hi') }))
   }
   // On a machine so busy that Redis seems lost, an answer says so and is not counted here.
-  const shared = answers.filter(({ headers }) => headers['x-governor-ratelimit-store'] === 'redis')
+  const passed = answers.filter(({ status }) => status === 200)
+  const shared = passed.filter(({ headers }) => headers['x-governor-ratelimit-store'] === 'redis')
   t.ok(shared.length > 0 && shared.length <= 6, `${shared.length} of 20`)
   t.ok(answers.every(({ status }) => status === 200 || status === 403))
-  const passed = shared[0]!
-  t.equal(passed.headers['x-governor-ratelimit-store'], 'redis')
+  const first = shared[0]!
+  t.equal(first.headers['x-governor-ratelimit-store'], 'redis')
   t.equal(await one.metric('governor_limit_store_mode', 'mode="redis"'), 1)
-  const id = String(passed.headers['x-governor-request-id'])
+  const id = String(first.headers['x-governor-request-id'])
   const site = sites.find((each) => each.entries().some(({ requestId }) => requestId === id))!
   t.match((await site.entriesOf(id, 1))[0]!.body, {
     limits: { how: 'redis', charged: [{ id: 'shared', what: 'requests' }] },
@@ -67,7 +69,16 @@ t.test('two sidecars, one limit; then without Redis each its share', async (t) =
   t.equal(share[0]?.headers['x-governor-ratelimit-store'], 'local_share')
   const strict = await one.send({ body: chat('hi', { model: 'gpt-4o-mini' }) })
   t.equal(strict.status, 503)
-  t.match(strict.headers, { 'x-governor-code': 'LIMITS_UNAVAILABLE', 'retry-after': '1' })
+  const lost = { 'x-governor-ratelimit-store': 'local_share' }
+  t.match(strict.headers, { 'x-governor-code': 'LIMITS_UNAVAILABLE', 'retry-after': '1', ...lost })
+  const over = alone.find(({ status }) => status === 403)
+  t.match(over?.headers, { 'x-governor-code': 'LIMIT_EXHAUSTED', ...lost })
+  const uncounted = await one.send({ body: chat('hi', { model: 'gpt-4o-2024-08-06' }) })
+  t.match(uncounted, { status: 200, headers: lost })
+  for (const { headers } of [strict, over!, uncounted]) {
+    const [entry] = await one.entriesOf(String(headers['x-governor-request-id']), 1)
+    t.match(entry!.body, { limits: { how: 'local_share' } }, 'each says so in the audit')
+  }
 
   await redis.open()
   await until('Redis to be used again', async () => {
