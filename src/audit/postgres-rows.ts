@@ -15,7 +15,8 @@ export interface RemoteRow extends EntryRow {
   readonly columns: RowColumns | null
 }
 
-interface Found {
+/** A row of an entry as the server answers it; `us` is microseconds since 1970. */
+export interface Found {
   readonly writer_id: Buffer
   readonly epoch: number
   readonly seq: string
@@ -34,7 +35,8 @@ interface FoundWhole extends Found, RowColumns {
 const ROWS_A_READ = 1_000
 /** Of PostgreSQL's integer: nothing is in front of it. */
 const EPOCH_LEAST = -(2 ** 31)
-const US = '(extract(epoch FROM occurred_at) * 1000000)::bigint AS us'
+/** The time of an entry, as `us` of `Found`. */
+export const US = '(extract(epoch FROM occurred_at) * 1000000)::bigint AS us'
 const COLUMNS = 'tenant, key_id, key_name, operation, model, decision, policy, code'
 const ENTRIES = `
   SELECT writer_id, epoch, seq, occurred_at, convert_to(kind, 'UTF8') AS kind,
@@ -112,7 +114,8 @@ async function* pages(
   }
 }
 
-function toEntry(row: Found): StoredEntry {
+/** An entry from its row. */
+export function toEntry(row: Found): StoredEntry {
   return {
     id: 0,
     writer: row.writer_id.toString('hex'),

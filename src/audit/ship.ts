@@ -4,6 +4,7 @@ import type { ShipConfig } from '../config/snapshot.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 import type { Room } from './make-room.ts'
+import { backoffMs } from './ship-backoff.ts'
 import type { ShipWorkerOptions } from './ship-worker.ts'
 import type { Fork } from './shipper.ts'
 import { sinkName } from './sink-name.ts'
@@ -49,6 +50,8 @@ export interface ShippingOptions {
   readonly version: string
   readonly metrics: Metrics
   readonly log: Log
+  /** The thread's program; another one in tests. */
+  readonly program?: URL
 }
 
 interface Waiter {
@@ -74,40 +77,59 @@ const NOTHING: ShipState = {
  */
 export class Shipping {
   readonly #options: ShippingOptions
-  readonly #worker: Worker
+  /** Null between its death and the next start. */
+  #worker: Worker | null = null
   /** True, when it ends. */
-  readonly #exited: Promise<true>
+  #exited: Promise<true> = Promise.resolve(true)
   #sink: ShipConfig
   #state = NOTHING
-  #alive = true
+  /** Deaths in a row without anything shipped in between. */
+  #deaths = 0
+  #restart: NodeJS.Timeout | null = null
+  #isOver = false
   #waiters: Waiter[] = []
 
-  private constructor(options: ShippingOptions, worker: Worker) {
+  private constructor(options: ShippingOptions) {
     this.#options = options
     this.#sink = options.sink
-    this.#worker = worker
-    this.#exited = new Promise((resolve) => worker.once('exit', () => resolve(true)))
   }
 
-  /** Starts the thread; whether the place can be reached shows later, in `state`. */
+  /**
+   * Starts the thread; whether the place can be reached shows later, in `state`. A thread that dies is
+   * said, and started again after a while: what it had not shipped is on the disk.
+   */
   static start(options: ShippingOptions): Shipping {
+    const shipping = new Shipping(options)
+    shipping.#startThread()
+    return shipping
+  }
+
+  #startThread(): void {
+    const { path, writerId, localBytesMax, version } = this.#options
+    const { program = new URL('./ship-worker.ts', import.meta.url) } = this.#options
     const workerData: ShipWorkerOptions = {
-      path: options.path,
-      sink: options.sink,
-      writer: Buffer.from(options.writerId).toString('hex'),
-      localBytesMax: options.localBytesMax,
-      version: options.version,
+      path,
+      sink: this.#sink,
+      writer: Buffer.from(writerId).toString('hex'),
+      localBytesMax,
+      version,
     }
-    const worker = new Worker(new URL('./ship-worker.ts', import.meta.url), {
+    const worker = new Worker(program, {
       workerData,
       // Two batches of a megabyte as they are encoded, and what a client of PostgreSQL needs.
       resourceLimits: { maxYoungGenerationSizeMb: 8, maxOldGenerationSizeMb: 96 },
     })
-    const shipping = new Shipping(options, worker)
-    worker.on('message', (word: ShipWord) => shipping.#hear(word))
-    worker.on('error', (error) => shipping.#die(error as Error))
-    worker.on('exit', () => shipping.#die(null))
-    return shipping
+    let why: Error | null = null
+    worker.on('message', (word: ShipWord) => this.#hear(word))
+    worker.on('error', (error) => (why = error as Error))
+    this.#exited = new Promise((resolve) => {
+      worker.once('exit', () => {
+        this.#worker = null
+        this.#die(why)
+        resolve(true)
+      })
+    })
+    this.#worker = worker
   }
 
   get state(): ShipState {
@@ -132,7 +154,7 @@ export class Shipping {
     withinMs: number,
   ): Promise<boolean> {
     if (this.#has(place)) return Promise.resolve(true)
-    if (!this.#alive) return Promise.resolve(false)
+    if (this.#worker === null) return Promise.resolve(false)
     return new Promise((resolve) => {
       const done = (shipped: boolean) => {
         clearTimeout(timer)
@@ -149,16 +171,18 @@ export class Shipping {
 
   /** Ships what is there, for at most `withinMs`, and says what could not be. */
   async drain(withinMs: number): Promise<void> {
-    if (!this.#alive) return
+    if (this.#isOver) return
+    this.#isOver = true
+    clearTimeout(this.#restart ?? undefined)
+    const isRunning = this.#worker !== null
     this.#order({ kind: 'drain' })
     let timer: NodeJS.Timeout | undefined
     const tooLate = new Promise<false>((resolve) => {
       timer = setTimeout(() => resolve(false), withinMs)
     })
-    const whole = await Promise.race([this.#exited, tooLate])
+    const whole = (await Promise.race([this.#exited, tooLate])) && isRunning
     clearTimeout(timer)
-    this.#alive = false
-    await this.#worker.terminate()
+    await this.#worker?.terminate()
     const { entries, why } = this.#state
     if (whole && entries === 0) return
     // Null: its thread had not come as far as counting them.
@@ -170,7 +194,7 @@ export class Shipping {
   }
 
   #order(order: ShipOrder): void {
-    const port = this.#alive ? this.#worker : null
+    const port = this.#worker
     port?.postMessage(order)
   }
 
@@ -208,6 +232,7 @@ export class Shipping {
       log.info({ place, entries: state.entries }, 'Entries are shipped again')
     }
     this.#state = state
+    if (state.why === null) this.#deaths = 0
     if (this.#waiters.length === 0) return
     const waiting: Waiter[] = []
     for (const waiter of this.#waiters) {
@@ -219,14 +244,24 @@ export class Shipping {
 
   #die(error: Error | null): void {
     for (const { done } of this.#waiters.splice(0)) done(false)
-    if (!this.#alive) return
-    this.#alive = false
+    if (this.#isOver) return
     this.#state = { ...this.#state, takes: false }
-    if (error !== null) {
-      this.#options.log.fatal(
-        { err: error },
-        'The shipping thread died; nothing is shipped any more',
-      )
+    this.#deaths++
+    const inMs = backoffMs(this.#deaths, Math.random())
+    this.#options.log.fatal(
+      { err: error, inMs: Math.round(inMs) },
+      'The shipping thread died; it is started again, and entries wait on the disk until then',
+    )
+    this.#restart = setTimeout(() => this.#startAgain(), inMs)
+    this.#restart.unref()
+  }
+
+  #startAgain(): void {
+    try {
+      this.#startThread()
+    } catch (error) {
+      // No thread can be made, for lack of memory, say: a reason to wait, not to end.
+      this.#die(error as Error)
     }
   }
 }

@@ -40,13 +40,30 @@ function addTail(audit: Command, context: CommandContext): void {
     .description('show the last entries')
     .option('-n, --lines <count>', 'how many', count, 10)
     .option('-f, --follow', 'and those to come', false)
+    .option('--url [url]', 'of PostgreSQL, for all pods: audit.ship.postgres, or this one')
     .option('--content', CONTENT, false)
     .option('--json', 'one JSON object a line', false)
     .action(async (given: TailGiven) => {
       const { auditTail } = await import('./audit.ts')
       const stop = new AbortController()
       process.once('SIGINT', () => stop.abort()).once('SIGTERM', () => stop.abort())
-      const { lines, follow, json } = given
+      const { lines, follow, json, url: named } = given
+      if (given.url !== undefined && given.content) {
+        context.writeError(
+          'Prompts and answers are not shipped: ask without --url, where they lie\n',
+        )
+        context.finish(2)
+        return
+      }
+      if (named !== undefined) {
+        const { auditTailPostgres } = await import('./audit-tail-postgres.ts')
+        const { databaseUrl } = await import('./audit-postgres.ts')
+        const asked = { lines, follow, json, write, signal: stop.signal }
+        await withConfig(context, given.config, ({ snapshot }) =>
+          auditTailPostgres({ ...asked, url: databaseUrl(named, snapshot) }),
+        )
+        return
+      }
       const asked = { lines, follow, json, content: readingOf(given, context) }
       await withConfig(context, given.config, ({ snapshot: { audit: log } }) =>
         auditTail({ ...asked, path: log.path, write, signal: stop.signal }),

@@ -6,6 +6,8 @@ export interface TailGiven {
   lines: number
   follow: boolean
   content: boolean
+  /** True is the database of `audit.ship`. */
+  url?: string | true
   json: boolean
 }
 

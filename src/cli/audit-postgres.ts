@@ -95,7 +95,8 @@ export async function auditExportPostgres(url: string | null, asked: ExportAsked
   })
 }
 
-async function ask(
+/** Asks the database, and says what went wrong; exit code 2 then. */
+export async function ask(
   { url, write }: Pick<Asked, 'url' | 'write'>,
   act: () => Promise<number>,
 ): Promise<number> {
