@@ -77,3 +77,15 @@ export const HOSTILE: readonly string[] = [
   '\ufdfa',
   'word1 project zeu ',
 ]
+
+/** Texts full of what policies and detectors look for. */
+export const FULL: readonly string[] = [
+  'a@b.cc ',
+  'jane@example.com, ',
+  'a@b.cc，',
+  '4111 1111 1111 1111 ',
+  '123-45-6789 ',
+  'AKIAIOSFODNN7EXAMPL3 ',
+  'EMP3-123456 ',
+  'aB3\u200b',
+]

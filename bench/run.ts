@@ -52,7 +52,7 @@ const OVERHEAD_QUICK = {
 const STREAMS = { warmUps: 20, rounds: 6, few: 10, many: 1000, earlyMs: 15_000, lateMs: 60_000 }
 const STREAMS_QUICK = { warmUps: 2, rounds: 1, few: 5, many: 50, earlyMs: 600, lateMs: 1000 }
 
-const POLICIES = { rounds: 5, units: [2000, 100_000, 1_000_000], hostileUnits: 1_000_000 }
+const POLICIES = { rounds: 5, units: [2000, 100_000, 1_000_000], hostileUnits: 16_000_000 }
 const POLICIES_QUICK = { rounds: 1, units: [2000, 100_000], hostileUnits: 100_000 }
 
 const AUDIT = { rounds: 5, commits: 200, verifyRows: 100_000, few: 10_000, many: 1_000_000 }
