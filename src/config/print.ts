@@ -64,6 +64,7 @@ export function printConfig(snapshot: Snapshot): string {
     },
     ...(snapshot.operations.length > 0 && { operations: snapshot.operations }),
     aliases: snapshot.aliases,
+    look_alikes: snapshot.lookAlikes,
     policies: snapshot.policies.map(policy),
     exceptions: snapshot.exceptions.map(exception),
     ...(snapshot.candidate !== null && { candidate: snapshot.candidate.file }),

@@ -82,6 +82,7 @@ export function resolveFile(value: FileValue, report: Report, options: ResolveOp
     defaults: defaultsOf(value),
     operations,
     aliases: value.aliases,
+    lookAlikes: value.look_alikes,
     policies,
     exceptions,
     candidate: null,

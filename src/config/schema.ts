@@ -353,6 +353,11 @@ export const FILE = map('governance.yaml', {
     '[]',
     'What was approved against a policy, for whom and until when: [exceptions](#exceptions-to-policies).',
   ),
+  look_alikes: defaulted(
+    choice(['keep', 'latin']),
+    'keep',
+    'With `latin`, calls are also read with the letters of other scripts that look like Latin ones as those: [look-alikes](#look-alikes).',
+  ),
   candidate: optional(
     text('a path', undefined, 4096),
     'A second file of this kind, evaluated whole beside this one and only recorded: [a candidate](#a-candidate).',

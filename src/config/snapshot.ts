@@ -99,6 +99,8 @@ export interface Snapshot {
   readonly operations: readonly OwnOperation[]
   /** alias → model name, as written. */
   readonly aliases: Readonly<Record<string, string>>
+  /** Whether policies on input also see letters that look like Latin ones as those. */
+  readonly lookAlikes: 'keep' | 'latin'
   readonly policies: readonly PolicyConfig[]
   readonly exceptions: readonly ExceptionConfig[]
   /** What `candidate` names, which has none itself; null without one. Its policies decide nothing. */

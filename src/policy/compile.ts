@@ -10,6 +10,7 @@ import type { Mode } from '../exchange.ts'
 import { Applicants } from './applicants.ts'
 import { compileExceptions, type CompiledException } from './exceptions.ts'
 import { type Expression, Expressions } from './expression.ts'
+import { LookAlikes } from './look-alikes.ts'
 import { compileAliases, ModelNames } from './model-names.ts'
 import { compileOutput, outputFields, type OutputRules } from './output-rules.ts'
 import { compileSelectors, NO_SELECTORS, type SelectorTest } from './selectors.ts'
@@ -88,7 +89,7 @@ const NO_INPUT: InputSelector = {
  */
 export function compilePolicies(
   snapshot: Pick<Snapshot, 'policies' | 'defaults' | 'aliases'> &
-    Partial<Pick<Snapshot, 'detectors' | 'exceptions'>>,
+    Partial<Pick<Snapshot, 'detectors' | 'exceptions' | 'lookAlikes'>>,
 ): CompiledPolicies {
   const names = new ModelNames(compileAliases(snapshot.aliases))
   const patterns = new Map<string, number>()
@@ -116,6 +117,7 @@ export function compilePolicies(
     ...input(from.input, verb === 'deny' || (!own && verb !== 'allow')),
     when: from.when === null ? null : expressions.compile(from.when),
   })
+  const lookAlikes = snapshot.lookAlikes === 'latin' ? new LookAlikes() : null
   const exceptions = compileExceptions(snapshot.exceptions ?? [], names)
   const policies = snapshot.policies.map((policy) => {
     const narrowed = selectors(policy.for ?? NO_SELECTORS, policy.verb, false)
@@ -124,13 +126,14 @@ export function compilePolicies(
       ...compiledPolicy(policy, narrowed, own),
       exceptions: exceptions(policy.id),
       external: externalOf(policy, snapshot.detectors ?? []),
+      wordFinder: wordFinderOf(policy, lookAlikes),
     }
   })
   return {
     policies,
     applicants: new Applicants(policies),
     changes: policies.some(({ verb }) => verb === 'redact' || verb === 'set'),
-    texts: compileTexts({ patterns, wordLists, detectors }, snapshot.detectors ?? []),
+    texts: compileTexts({ patterns, wordLists, detectors }, snapshot.detectors ?? [], lookAlikes),
     output: compileOutput(snapshot.policies, snapshot.detectors ?? []),
     defaults: snapshot.defaults,
   }
@@ -148,6 +151,7 @@ function compileTexts(
     readonly detectors: ReadonlyMap<string, number>
   },
   own: readonly DetectorConfig[],
+  lookAlikes: LookAlikes | null,
 ): TextRules {
   const uses = [...detectors.keys()].map((id): DetectorUse => {
     const config = own.find((each) => each.id === id)
@@ -156,7 +160,15 @@ function compileTexts(
     const { matches, confidence } = config
     return { id, pattern: indexOf(patterns, matches), confidence }
   })
-  return compileTextRules([...patterns.keys()], wordLists, uses)
+  return compileTextRules([...patterns.keys()], wordLists, { detectors: uses, lookAlikes })
+}
+
+function wordFinderOf(
+  { verb, selectors }: PolicyConfig,
+  lookAlikes: LookAlikes | null,
+): WordFinder | null {
+  const words = verb === 'redact' ? (selectors.input?.words ?? null) : null
+  return words === null ? null : new WordFinder(words, lookAlikes)
 }
 
 /** The services a policy names. */
@@ -177,7 +189,7 @@ function compiledPolicy(
   policy: PolicyConfig,
   narrowed: CompiledSelectors,
   own: CompiledSelectors,
-): Omit<CompiledPolicy, 'exceptions' | 'external'> {
+): Omit<CompiledPolicy, 'exceptions' | 'external' | 'wordFinder'> {
   const fields = [...new Set([...fieldsOf(narrowed), ...fieldsOf(own), ...outputFields(policy)])]
   const readsText = [narrowed, own].some(
     ({ pattern, words, detect }) => pattern !== null || words !== null || detect !== null,
@@ -199,10 +211,6 @@ function compiledPolicy(
     detects: narrowed.detect !== null || own.detect !== null,
     settings: policy.settings ?? [],
     restores: policy.restore === true,
-    wordFinder:
-      policy.verb !== 'redact' || policy.selectors.input?.words == null
-        ? null
-        : new WordFinder(policy.selectors.input.words),
     looksAtAnswer: policy.output !== undefined,
     fields: fields.length === 0 ? 'every call' : fields.join(', '),
   }

@@ -2,8 +2,10 @@ import type { RE2JS } from 're2js'
 
 import type { CompiledPolicy } from './compile.ts'
 import type { DetectorSet } from './detect/detector-set.ts'
+import type { LookAlikes } from './look-alikes.ts'
 import { normaliseWithIndex } from './normalise-index.ts'
 import type { TextRules } from './text-rules.ts'
+import type { Units } from './units.ts'
 import type { WordFinder } from './word-finder.ts'
 
 /** Where the things stand that `redact` policies look for; only calls in which some are come here. */
@@ -31,8 +33,12 @@ export class MaskSearch {
   readonly #detects = new Map<string, string>()
   readonly #patterns = new Map<RE2JS, string>()
   readonly #words: WordFinder[] = []
+  readonly #lookAlikes: LookAlikes | null
+  readonly #units: Units
 
   constructor(rules: TextRules, policies: readonly CompiledPolicy[]) {
+    this.#lookAlikes = rules.lookAlikes
+    this.#units = rules.units
     const addPattern = (index: number | null, label: string) => {
       const pattern = index === null ? undefined : rules.patterns[index]
       if (pattern !== undefined && !this.#patterns.has(pattern)) this.#patterns.set(pattern, label)
@@ -85,11 +91,14 @@ export class MaskSearch {
       yield* this.#findIn(slice, take)
       if (!NOT_ASCII.test(slice)) continue
       const normal = normaliseWithIndex(slice)
-      if (normal.text === slice) continue
-      yield* this.#findIn(normal.text, (label, start, end) => {
-        const sent = normal.original(start, end)
-        take(label, sent.start, sent.end)
-      })
+      const looks = this.#lookAlikes?.read(normal.text, this.#units) ?? normal.text
+      for (const read of new Set([normal.text, looks])) {
+        if (read === slice) continue
+        yield* this.#findIn(read, (label, start, end) => {
+          const sent = normal.original(start, end)
+          take(label, sent.start, sent.end)
+        })
+      }
     }
   }
 

@@ -87,7 +87,7 @@ export function compileOutput(
   })
   const detectors = [...uses.values()].flatMap(({ id }) => REGISTRY.get(id) ?? [])
   return {
-    texts: compileTextRules(patterns, lists, [...uses.values()]),
+    texts: compileTextRules(patterns, lists, { detectors: [...uses.values()] }),
     policies: new Map(compiled.map((policy) => [policy.id, policy])),
     countsTokens: compiled.some(({ tokensMax }) => tokensMax !== null),
     hold: new Hold(detectors, windowUnits),

@@ -8,6 +8,11 @@ const JOINED_UNITS_MAX = 64 * 1024
 
 const NOTHING_IS_FOUND = /(?!)/
 
+export interface PrefilterOptions {
+  readonly gaveUp: boolean
+  readonly looks: (text: string) => string
+}
+
 /**
  * Tells of most calls in one pass that nothing policies look for is in them. May be wrong only in
  * saying that something might be.
@@ -19,7 +24,12 @@ export class Prefilter {
   /** A pattern has no literal: nothing can be ruled out. */
   readonly #gaveUp: boolean
 
-  constructor(literals: readonly string[], automaton: LiteralAutomaton, gaveUp: boolean) {
+  /** How a text that was normalised looks. */
+  readonly #looks: (text: string) => string
+
+  constructor(literals: readonly string[], automaton: LiteralAutomaton, options: PrefilterOptions) {
+    const { gaveUp, looks } = options
+    this.#looks = looks
     this.#automaton = automaton
     this.#gaveUp = gaveUp
     this.#expression = gaveUp ? null : expressionOf(literals)
@@ -36,7 +46,11 @@ export class Prefilter {
     const joined = texts.join('\n')
     const isAscii = Buffer.byteLength(joined) === joined.length
     if (this.#occurs(joined, isAscii)) return true
-    return !isAscii && this.#occurs(normaliseText(joined), false)
+    if (isAscii) return false
+    const normal = normaliseText(joined)
+    if (this.#occurs(normal, false)) return true
+    const looks = this.#looks(normal)
+    return looks !== normal && this.#occurs(looks, false)
   }
 
   #occurs(text: string, isAscii: boolean): boolean {

@@ -172,13 +172,29 @@ class Scan implements TextMatches, LiteralHits {
     const { units } = this.#rules
     const count = units.fill(text, 0, text.length)
     const cursor = this.#matchShort(text, count)
-    if (cursor.seenUnits <= 0x7f || READS.stay(units.values, count)) return count
-    const isSimple = READS.read(units.values, 0, count) === count
-    const normal = isSimple ? units.text(0, count) : normaliseText(text)
-    if (normal === text) return count * SHORT_NORMAL_WORK
-    if (normal.length > text.length) this.#grow(normal.length - text.length)
-    this.#matchShort(normal, isSimple ? count : units.fill(normal, 0, normal.length))
+    if (cursor.seenUnits <= 0x7f) return count
+    const normal = this.#readShort(text, count)
+    if (normal !== text) {
+      if (normal.length > text.length) this.#grow(normal.length - text.length)
+      this.#matchShort(normal, units.fill(normal, 0, normal.length))
+    }
+    const looks = this.#looks(normal)
+    if (looks !== normal) this.#matchShort(looks, units.fill(looks, 0, looks.length))
     return count * SHORT_NORMAL_WORK
+  }
+
+  /** What a short text reads as whose units are in hand. */
+  #readShort(text: string, count: number): string {
+    const { units } = this.#rules
+    if (READS.stay(units.values, count)) return text
+    const isSimple = READS.read(units.values, 0, count) === count
+    return isSimple ? units.text(0, count) : normaliseText(text)
+  }
+
+  /** How a text looks that was normalised. */
+  #looks(normal: string): string {
+    const { lookAlikes, units } = this.#rules
+    return lookAlikes === null ? normal : lookAlikes.read(normal, units)
   }
 
   #begin(text: string): Cursor {
@@ -232,15 +248,24 @@ class Scan implements TextMatches, LiteralHits {
   *long(text: string): Generator<undefined, number> {
     const isAscii = yield* this.#longPieces(() => piecesOf(text))
     const work = Math.min(text.length, SLICE_UNITS)
-    if (isAscii || (yield* this.#stays(text))) return work
-    let sent = text.length
-    const made = (units: number) => {
-      const grown = Math.max(0, units - sent)
-      sent = Math.max(0, sent - units)
-      this.#grow(grown)
+    if (isAscii) return work
+    if (!(yield* this.#stays(text))) {
+      let sent = text.length
+      const made = (units: number) => {
+        const grown = Math.max(0, units - sent)
+        sent = Math.max(0, sent - units)
+        this.#grow(grown)
+      }
+      yield* this.#longPieces(() => normalPiecesOf(text, made))
     }
-    yield* this.#longPieces(() => normalPiecesOf(text, made))
+    if (this.#rules.lookAlikes !== null) yield* this.#longPieces(() => this.#lookingPieces(text))
     return work
+  }
+
+  *#lookingPieces(text: string): Generator<undefined | string, void> {
+    for (const piece of normalPiecesOf(text, () => {})) {
+      yield piece === undefined ? piece : this.#looks(piece)
+    }
   }
 
   #grow(units: number): void {

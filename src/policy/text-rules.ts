@@ -6,6 +6,7 @@ import { DetectorSet } from './detect/detector-set.ts'
 import { REGISTRY } from './detect/registry.ts'
 import { foldText } from './fold.ts'
 import { requiredLiterals } from './literals.ts'
+import type { LookAlikes } from './look-alikes.ts'
 import { normaliseText } from './normalise.ts'
 import { Prefilter } from './prefilter.ts'
 import { scanTexts, SHORT_UNITS_MAX } from './scan.ts'
@@ -45,6 +46,14 @@ export interface TextRules {
   readonly detectorSet: DetectorSet | null
   /** Memory that texts take turns in. */
   readonly units: Units
+  /** How letters of other scripts look; null where nobody asks. */
+  readonly lookAlikes: LookAlikes | null
+}
+
+/** What else texts are searched for, and how they are read. */
+export interface TextOptions {
+  readonly detectors?: readonly DetectorUse[]
+  readonly lookAlikes?: LookAlikes | null
 }
 
 /** U+FDFA reads as 18 characters, which is the most. */
@@ -77,22 +86,12 @@ export interface Literal {
 export function compileTextRules(
   patterns: readonly string[],
   wordLists: readonly (readonly string[])[],
-  detectors: readonly DetectorUse[] = [],
+  { detectors = [], lookAlikes = null }: TextOptions = {},
 ): TextRules {
-  const literals = new Map<string, { patterns: number[]; wordLists: number[] }>()
+  const units = new Units(SHORT_UNITS_MAX * GROWTH_MAX)
   const compiled = patterns.map((pattern) => RE2JS.compile(pattern))
-  const alwaysIndexes: number[] = []
-  for (const [index, pattern] of compiled.entries()) {
-    const required = requiredLiterals(pattern)
-    if (required === null) alwaysIndexes.push(index)
-    else for (const literal of required) entry(literals, singleSpaced(literal)).patterns.push(index)
-  }
-  for (const [index, words] of wordLists.entries()) {
-    const distinct = new Set(
-      words.map((word) => foldText(singleSpaced(normaliseText(word)).trim())),
-    )
-    for (const word of distinct) if (word !== '') entry(literals, word).wordLists.push(index)
-  }
+  const lists = wordLists.map((words) => readingsOf(words, lookAlikes, units))
+  const { literals, alwaysIndexes } = literalsOf(compiled, lists)
   const automaton = new LiteralAutomaton([...literals.keys()], { looseSpaces: true })
   const rules = {
     empty: patterns.length === 0 && wordLists.length === 0 && detectors.length === 0,
@@ -105,7 +104,10 @@ export function compileTextRules(
         : setOf(alwaysIndexes.map((index) => patterns[index] ?? '')),
     alwaysIndexes,
     automaton,
-    prefilter: new Prefilter([...literals.keys()], automaton, alwaysIndexes.length > 0),
+    prefilter: new Prefilter([...literals.keys()], automaton, {
+      gaveUp: alwaysIndexes.length > 0,
+      looks: looksOf(lookAlikes, units),
+    }),
     literals: [...literals].map(([text, targets]) => ({
       ...targets,
       text,
@@ -114,16 +116,52 @@ export function compileTextRules(
     longestLiteral: [...literals.keys()].reduce((most, { length }) => Math.max(most, length), 0),
     wordLists: wordLists.length,
     detectors,
-    detectorSet: detectorSetOf(detectors),
-    units: new Units(SHORT_UNITS_MAX * GROWTH_MAX),
+    detectorSet: detectorSetOf(detectors, lookAlikes),
+    units,
+    lookAlikes,
   }
   warm(rules)
   return rules
 }
 
-function detectorSetOf(uses: readonly DetectorUse[]): DetectorSet | null {
+function looksOf(lookAlikes: LookAlikes | null, units: Units): (text: string) => string {
+  return lookAlikes === null ? (text) => text : (text) => lookAlikes.read(text, units)
+}
+
+/** What is looked for first, with what it is for; and the patterns that have no such thing. */
+function literalsOf(patterns: readonly RE2JS[], wordLists: readonly (readonly string[])[]) {
+  const literals = new Map<string, { patterns: number[]; wordLists: number[] }>()
+  const alwaysIndexes: number[] = []
+  for (const [index, pattern] of patterns.entries()) {
+    const required = requiredLiterals(pattern)
+    if (required === null) alwaysIndexes.push(index)
+    else for (const literal of required) entry(literals, singleSpaced(literal)).patterns.push(index)
+  }
+  for (const [index, words] of wordLists.entries()) {
+    for (const word of new Set(words)) {
+      if (word !== '') entry(literals, word).wordLists.push(index)
+    }
+  }
+  return { literals, alwaysIndexes }
+}
+
+/** How the words of a list read and look, folded. */
+function readingsOf(
+  words: readonly string[],
+  lookAlikes: LookAlikes | null,
+  units: Units,
+): readonly string[] {
+  const read = words.map((word) => singleSpaced(normaliseText(word)).trim())
+  const looks = lookAlikes === null ? [] : read.map((word) => lookAlikes.read(word, units))
+  return [...read, ...looks].map(foldText)
+}
+
+function detectorSetOf(
+  uses: readonly DetectorUse[],
+  lookAlikes: LookAlikes | null,
+): DetectorSet | null {
   const detectors = uses.flatMap(({ id }) => REGISTRY.get(id) ?? [])
-  return detectors.length === 0 ? null : new DetectorSet(detectors)
+  return detectors.length === 0 ? null : new DetectorSet(detectors, lookAlikes)
 }
 
 function entry<Value>(

@@ -1,5 +1,6 @@
 import { Cursor, LiteralAutomaton } from './automaton.ts'
 import { foldText } from './fold.ts'
+import type { LookAlikes } from './look-alikes.ts'
 import { normaliseText } from './normalise.ts'
 import { singleSpaced, startOf } from './spaces.ts'
 import { isWordAt, isWordBefore } from './word-boundary.ts'
@@ -9,9 +10,11 @@ export class WordFinder {
   readonly #words: readonly string[]
   readonly #automaton: LiteralAutomaton
 
-  /** Throws a RangeError when the words are too many. */
-  constructor(words: readonly string[]) {
-    const folded = words.map((word) => foldText(singleSpaced(normaliseText(word)).trim()))
+  /** With `lookAlikes` words are also found in texts as they look. Throws a RangeError when the words are too many. */
+  constructor(words: readonly string[], lookAlikes: LookAlikes | null = null) {
+    const read = words.map((word) => singleSpaced(normaliseText(word)).trim())
+    const looks = lookAlikes === null ? [] : read.map((word) => lookAlikes.word(word))
+    const folded = [...read, ...looks].map(foldText)
     this.#words = [...new Set(folded)].filter((word) => word !== '')
     this.#automaton = new LiteralAutomaton(this.#words, { looseSpaces: true })
   }

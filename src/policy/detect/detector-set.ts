@@ -1,5 +1,6 @@
 import { Cursor, LiteralAutomaton } from '../automaton.ts'
-import { normaliseWithIndex } from '../normalise-index.ts'
+import type { LookAlikes } from '../look-alikes.ts'
+import { type NormalText, normaliseWithIndex } from '../normalise-index.ts'
 import { Units } from '../units.ts'
 import { beginsAt, type Detector, type Match, type NumberRun } from './detector.ts'
 
@@ -64,13 +65,16 @@ export class DetectorSet {
   readonly #numbers: readonly Detector[]
   readonly #tokens: readonly Detector[]
   readonly #words: readonly Detector[]
+  readonly #lookAlikes: LookAlikes | null
   /** What is read beyond a slice. */
   readonly #ahead: number
   readonly #units: Units
   /** Longest match of all detectors. */
   readonly charsMax: number
 
-  constructor(detectors: readonly Detector[]) {
+  /** With `lookAlikes` texts are also searched as they look. */
+  constructor(detectors: readonly Detector[], lookAlikes: LookAlikes | null = null) {
+    this.#lookAlikes = lookAlikes
     const literals = new Map<string, Detector[]>()
     for (const detector of detectors) {
       for (const literal of new Set(detector.literals)) {
@@ -126,19 +130,29 @@ export class DetectorSet {
   #asItReads(text: string, start: number, end: number): { found: Detection[]; openAt: number } {
     const sent = start === 0 && end >= text.length ? text : text.slice(start, end)
     const normal = normaliseWithIndex(sent)
-    if (normal.text === sent) return { found: [], openAt: Infinity }
-    const { length } = normal.text
-    const units = length <= this.#units.values.length ? this.#units : new Units(length)
-    const count = units.fill(normal.text, 0, length)
-    const finds = new Finds(length)
-    this.#search({ text: normal.text, offset: 0, units: units.values, count }, finds)
-    const { openAt: open } = finds
-    const found = finds.found().map(({ id, start: first, end: last }) => {
-      const place = normal.original(first, last)
-      return { id, start: start + place.start, end: start + place.end }
-    })
-    const openAt = open === Infinity ? open : start + normal.original(open, open + 1).start
+    const looks = this.#lookAlikes?.read(normal.text, this.#units) ?? normal.text
+    const found: Detection[] = []
+    let openAt = Infinity
+    for (const read of normal.text === looks ? [looks] : [normal.text, looks]) {
+      if (read === sent) continue
+      const finds = this.#searchReading(read)
+      for (const { id, start: first, end: last } of finds.found()) {
+        found.push({ id, ...placed(normal, start, { start: first, end: last }) })
+      }
+      if (finds.openAt === Infinity) continue
+      const open = { start: finds.openAt, end: finds.openAt + 1 }
+      openAt = Math.min(openAt, placed(normal, start, open).start)
+    }
     return { found, openAt }
+  }
+
+  #searchReading(text: string): Finds {
+    const { length } = text
+    const units = length <= this.#units.values.length ? this.#units : new Units(length)
+    const finds = new Finds(length)
+    const count = units.fill(text, 0, length)
+    this.#search({ text, offset: 0, units: units.values, count }, finds)
+    return finds
   }
 
   /** Looks for everything in a part of a text; says whether it is plain ASCII. */
@@ -219,6 +233,12 @@ export class DetectorSet {
     if (!isCountry || !beginsAt(text, start)) return
     for (const detector of this.#words) take(detector, detector.atCountryWord?.(text, start))
   }
+}
+
+/** Where something stands that was found in a reading of the text from `offset` on. */
+function placed({ original }: NormalText, offset: number, { start, end }: Match): Match {
+  const place = original(start, end)
+  return { start: offset + place.start, end: offset + place.end }
 }
 
 /** What was found in a part of a text. */
