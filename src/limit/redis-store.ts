@@ -186,18 +186,6 @@ export class RedisStore implements LimitStore {
     }).catch(() => this.#local.standing(principal, now))
   }
 
-  async standing(principal: Principal, now: Instant): Promise<readonly LimitStanding[]> {
-    if (!this.#link.usable) return this.#local.standing(principal, now)
-    const tiers = callerTiers(this.#limits, principal, this.#matches)
-    return redisStanding(tiers, principal, {
-      names: this.#names,
-      accounts: this.#accounts,
-      wallMs: now.wallMs,
-      leaseMs: this.#leaseMs,
-      reserve: (call) => this.#link.run('RESERVE', call),
-    }).catch(() => this.#local.standing(principal, now))
-  }
-
   /** What could not be settled is sent once more. */
   async close(): Promise<void> {
     for (const stopTimer of this.#timers) stopTimer()
