@@ -9,6 +9,8 @@ import { pruneLog, type UpTo } from './prune.ts'
 export const SOFT_SHARE = 0.8
 /** And so many of them go that the log takes no more than this part. */
 const TARGET_SHARE = 0.6
+/** Entries of a chain that go in one step: it takes a fraction of a second, in which nothing is shipped. */
+const ENTRIES_A_STEP = 8_192
 const HOUR_MS = 3_600_000
 /** The oldest go first: limits with long windows are rebuilt from what stays. */
 const AGES_MS = [720, 168, 24, 6, 1, 0].map((hours) => hours * HOUR_MS)
@@ -17,11 +19,13 @@ const AGES_MS = [720, 168, 24, 6, 1, 0].map((hours) => hours * HOUR_MS)
 export interface Room {
   readonly entries: number
   readonly bytes: number
+  /** There is more to remove; call again soon. */
+  readonly isPartial: boolean
 }
 
 /**
- * Removes entries that have arrived where the log is shipped to, oldest first, until it takes less than
- * 60 % of `bytesMax`; as `audit prune` does, so only what a signed checkpoint covers, after an entry
+ * One step of removing entries that have arrived where the log is shipped to, oldest first, until it takes
+ * less than 60 % of `bytesMax`; as `audit prune` does, so only what a signed checkpoint covers, after an entry
  * `retention`. Chains with values beside their entries stay whole: those are shipped nowhere. Throws
  * SQLite's errors.
  */
@@ -33,14 +37,16 @@ export function makeRoom(
   const target = bytesMax * TARGET_SHARE
   const held = chainsWithValues(path)
   const may: UpTo = (writer, epoch) => (held.has(`${writer}:${epoch}`) ? 0 : shipped(writer, epoch))
-  let entries = 0
-  let bytes = logBytes(path)
+  const taken = logBytes(path)
+  if (taken <= target) return { entries: 0, bytes: taken, isPartial: false }
+  const bounds = { shippedTo: may, entriesMax: ENTRIES_A_STEP }
   for (const ageMs of AGES_MS) {
-    if (bytes <= target) break
-    entries += pruneLog(path, version, nowMs - ageMs, { shippedTo: may }).entries
-    bytes = logBytes(path)
+    const { entries } = pruneLog(path, version, nowMs - ageMs, bounds)
+    if (entries === 0) continue
+    const bytes = logBytes(path)
+    return { entries, bytes, isPartial: bytes > target }
   }
-  return { entries, bytes }
+  return { entries: 0, bytes: taken, isPartial: false }
 }
 
 /** Bytes of all files of the log with their write-ahead logs, without what is free in them. */

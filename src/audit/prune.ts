@@ -25,6 +25,8 @@ export interface PruneBounds {
   readonly shippedTo?: UpTo | undefined
   /** A published root covers it. */
   readonly publishedTo?: UpTo | undefined
+  /** About how many of a chain go at once. */
+  readonly entriesMax?: number
 }
 
 const ANY: UpTo = () => Number.MAX_SAFE_INTEGER
@@ -62,10 +64,10 @@ export function pruneLog(
   path: string,
   version: string,
   olderThanMs: number,
-  { shippedTo = ANY, publishedTo = ANY }: PruneBounds = {},
+  bounds: PruneBounds = {},
 ): Pruned {
   const candidates = epochFiles(path).flatMap((file) => {
-    return candidatesOf(file.path, olderThanMs, { shippedTo, publishedTo })
+    return candidatesOf(file.path, olderThanMs, bounds)
   })
   if (candidates.length === 0) return { entries: 0, chains: 0, shrunk: false }
   const entries = []
@@ -89,7 +91,7 @@ export function pruneLog(
 function candidatesOf(
   file: string,
   olderThanMs: number,
-  { shippedTo, publishedTo }: { readonly shippedTo: UpTo; readonly publishedTo: UpTo },
+  { shippedTo = ANY, publishedTo = ANY, entriesMax = Infinity }: PruneBounds,
 ): Candidate[] {
   const db = openForReading(file)
   try {
@@ -102,7 +104,8 @@ function candidatesOf(
       .map((chain) => {
         const place = [chain.writer_id.toString('hex'), chain.epoch] as const
         // The last one that was shipped stays: shipping finds its place by it.
-        const upTo = Math.min(shippedTo(...place), publishedTo(...place) + 1)
+        const step = firstOf(db, chain) + entriesMax
+        const upTo = Math.min(shippedTo(...place), publishedTo(...place) + 1, step)
         return candidateOf(db, chain, { olderThanMs, upTo })
       })
       .filter((candidate) => candidate !== null)
@@ -110,6 +113,17 @@ function candidatesOf(
   } finally {
     db.close()
   }
+}
+
+/** Where what may be removed begins: behind the first entry, and behind what is gone. */
+function firstOf(db: Database.Database, { id }: ChainRow): number {
+  const first = db
+    .prepare<[number], number>(
+      `SELECT seq FROM entries WHERE chain = ? AND seq > 1 AND kind NOT IN ${KEPT} ORDER BY seq LIMIT 1`,
+    )
+    .pluck()
+    .get(id)
+  return first ?? 0
 }
 
 /** Up to the last checkpoint that is old enough, when everything before it is. */

@@ -35,6 +35,8 @@ const LOOK_MS = 250
 const ROOM_MS = 2_000
 /** How much later when nothing could be removed: to find that out reads the whole log. */
 const IN_VAIN_MS = 60_000
+/** Between two steps. */
+const STEP_MS = 250
 /** While the place is away: how often what waits is counted. */
 const COUNT_MS = 1_000
 
@@ -47,7 +49,8 @@ let wake: (() => void) | null = null
 /** Told of something new since the last step began. */
 let woken = false
 let told = ''
-let roomMs = -Infinity
+/** When the size is looked at next, and whether entries are being removed. */
+const room = { lookMs: -Infinity, isPartial: false }
 const own = { epoch: 0, seq: 0, forked: false }
 
 const shipper = newShipper()
@@ -137,20 +140,24 @@ async function useNext(): Promise<void> {
   shipper.forget()
 }
 
-/** Near `audit.local_max` entries that have arrived make room for others. */
+/** Near `audit.local_max` entries that have arrived make room for others, a step at a time. */
 async function clear(more: boolean): Promise<void> {
   const { path, version, localBytesMax } = options
-  if (monotonicMs() - roomMs < ROOM_MS) return
-  roomMs = monotonicMs()
+  if (monotonicMs() < room.lookMs) return
+  room.lookMs = monotonicMs() + ROOM_MS
   try {
-    if (logBytes(path) < localBytesMax * SOFT_SHARE) return
+    if (!room.isPartial && logBytes(path) < localBytesMax * SOFT_SHARE) return
     const shipped = await shippedTo(path, opened())
-    const room = makeRoom({ path, version, bytesMax: localBytesMax }, shipped, wallMs())
-    if (room.entries > 0) say({ kind: 'room', room })
+    const made = makeRoom({ path, version, bytesMax: localBytesMax }, shipped, wallMs())
+    const { entries, isPartial } = made
+    if (entries > 0 && !room.isPartial) say({ kind: 'room', room: made })
+    room.isPartial = isPartial
+    if (isPartial) room.lookMs = monotonicMs() + STEP_MS
     // While there is more to ship, there will be more to remove.
-    else if (!more) roomMs += IN_VAIN_MS
+    else if (entries === 0 && !more) room.lookMs += IN_VAIN_MS
   } catch (error) {
-    roomMs += IN_VAIN_MS
+    room.isPartial = false
+    room.lookMs += IN_VAIN_MS
     say({ kind: 'no room', why: postgresMessage(error) })
   }
 }

@@ -217,7 +217,10 @@ export class Shipping {
         'Fork: this chain stands elsewhere in PostgreSQL than here, and is not shipped. Was the volume copied or restored, or a log edited?',
       )
     } else if (word.kind === 'room') {
-      log.info({ ...word.room }, 'Shipped entries were removed to make room (audit.local_max)')
+      log.info(
+        { ...word.room },
+        'Shipped entries make room: the oldest are being removed (audit.local_max)',
+      )
     } else if (word.kind === 'no room') {
       log.error({ why: word.why }, 'Shipped entries could not be removed to make room')
     } else this.#note(word.state)

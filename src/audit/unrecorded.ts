@@ -9,6 +9,9 @@ import type { Wal } from './wal.ts'
 const SAY_MS = 10_000
 /** A disk that takes an entry now and then is not told of each time. */
 const TELL_MS = 1_000
+const CALLS_UNRECORDED =
+  'The audit does not take entries: calls go on without a record (audit.required: false)'
+const ENTRIES_LOST = 'The audit does not take entries, and has no room for more: some are lost'
 
 /**
  * Calls that go on though the log does not take their entries (`audit.required: false`), and everything
@@ -97,7 +100,7 @@ export class Unrecorded {
     this.#saidMs = nowMs
     this.#log.error(
       { ...this.#losses.pending, err: error ?? undefined },
-      'The audit does not take entries: calls go on without a record (audit.required: false)',
+      this.#losses.pending?.calls === 0 ? ENTRIES_LOST : CALLS_UNRECORDED,
     )
   }
 }

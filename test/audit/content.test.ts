@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 import Database from 'better-sqlite3'
@@ -8,6 +8,7 @@ import { writeBundle } from '../../src/audit/bundle.ts'
 import { erasePersonal } from '../../src/audit/erase.ts'
 import { Kept, KEPT_BYTES_MAX } from '../../src/audit/kept.ts'
 import { commitPersonal, withCommitments } from '../../src/audit/personal.ts'
+import { pruneLog } from '../../src/audit/prune.ts'
 import { textsOfCall } from '../../src/audit/read-content.ts'
 import { verifyLog } from '../../src/audit/verify.ts'
 import { decision, openWal, outcome } from './support/log.ts'
@@ -180,3 +181,37 @@ for (const [name, text, what] of [
     t.match(problems[0], { what })
   })
 }
+
+t.test('pruning takes texts with their entries, and keys that nothing needs', async (t) => {
+  const path = join(t.testdir(), 'audit.db')
+  await makeLog(path)
+  const younger = await openWal(path, { signs: true })
+  const [asked] = withText('younger', 'acme/bob', 'of now')
+  await younger.record({ ...asked, occurredAtUs: Date.UTC(2036, 0, 1) * 1000 })
+  await younger.close()
+  t.ok(pruneLog(path, 'test', Date.UTC(2030, 0, 1)).entries > 0)
+  t.strictSame([shown(path, 'a'), shown(path, 'younger')], [[], ['prompt of now']])
+  const db = new Database(path, { readonly: true })
+  const subjects = db.prepare('SELECT subject FROM content_keys').pluck().all()
+  db.close()
+  t.strictSame(subjects, ['acme/bob'])
+  const { exitCode, problems } = verifyLog(path, { strict: true })
+  t.strictSame([exitCode, problems], [0, []])
+})
+
+t.test('a start after a crash closes calls whose texts are there', async (t) => {
+  const path = join(t.testdir({ copy: {} }), 'audit.db')
+  const wal = await openWal(path, { signs: true })
+  const [asked] = withText('open', 's', 'asked')
+  await wal.record(asked)
+  const copy = join(path, '../copy/audit.db')
+  for (const suffix of ['', '-wal', '.key', '.keys.json']) {
+    writeFileSync(copy + suffix, readFileSync(path + suffix), { mode: 0o600 })
+  }
+  await wal.close()
+  const again = await openWal(copy, { signs: true })
+  t.equal(again.stats.recovered, 1)
+  await again.close()
+  t.strictSame(shown(copy, 'open'), ['prompt asked'])
+  t.equal(verifyLog(copy, { strict: true }).exitCode, 0)
+})

@@ -148,3 +148,22 @@ t.test('verifyLog() takes no word for a removal from somebody without the key', 
     problems: [{ what: /^Entries up to here are missing, and no signed entry says/ }],
   })
 })
+
+t.test('pruneLog() removes a few at a time where it is told to', async (t) => {
+  const path = join(t.testdir(), 'audit.db')
+  makeLog(path, 'closed')
+  const steps: number[] = []
+  for (let removed = -1; removed !== 0 && steps.length < 10; steps.push(removed)) {
+    removed = pruneLog(path, 'test', wallMs() + HOUR_MS, { entriesMax: 60 }).entries
+    t.ok(removed <= 60, `${removed}`)
+    t.equal(verifyLog(path, { strict: true }).exitCode, 0)
+  }
+  t.ok(steps.length > 2, `${steps.length} steps`)
+  const whole = join(t.testdir(), 'whole.db')
+  makeLog(whole, 'closed')
+  const once = pruneLog(whole, 'test', wallMs() + HOUR_MS).entries
+  t.equal(
+    steps.reduce((sum, removed) => sum + removed, 0),
+    once,
+  )
+})

@@ -268,3 +268,32 @@ t.test('what policies change of an event is changed in its bytes, and nothing el
   t.match(decisions[0]!.body, { changed: ['redacted'] })
   client.socket.close()
 })
+
+t.test('with audit.content: full each event and its response are kept', async (t) => {
+  const audit = '{ path: audit.db, content: full }'
+  const parts = await setUp(t, { audit })
+  const client = await open(parts)
+  await client.hears('session.created')
+  client.send(said('hello'))
+  client.send({ type: 'response.create', event_id: 'e1' })
+  await client.hears('response.done')
+  const found = await until('the outcome of the response', async () => {
+    const { stdout } = await parts.site.cli('audit', 'query', '--content', '--json')
+    const calls = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+    return calls.find(({ content }) => content?.length === 2)
+  })
+  const [prompt, answer] = found.content
+  t.strictSame(JSON.parse(prompt.text), { type: 'response.create', event_id: 'e1' })
+  const events = answer.text
+    .trim()
+    .split('\n')
+    .map((line: string) => JSON.parse(line))
+  const deltas = events.filter(({ type }: Event) => type.endsWith('delta'))
+  t.strictSame(
+    deltas.map(({ delta }: Event) => delta),
+    ['Hello ', 'there'],
+  )
+})
