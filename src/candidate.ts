@@ -45,6 +45,7 @@ function candidateDecision(
     facts,
     upstream,
     wallMs: trail.occurredAtMs,
+    unusual: trail.unusual,
   })
 }
 

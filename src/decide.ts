@@ -39,6 +39,7 @@ export function decide(
     facts,
     upstream: trail.upstream,
     wallMs: trail.occurredAtMs,
+    unusual: trail.unusual,
   })
   // A described call has no bytes to change.
   if (!world.policies.changes || facts.texts.edit === undefined) return decided

@@ -8,12 +8,14 @@ import type { OwnedCall } from './owned.ts'
 import type { Parameter, ParameterNames } from './parameters.ts'
 import type { KeyPlaces, SocketReader } from './socket-events.ts'
 import type { Splice, Texts } from './texts.ts'
+import { NOTHING_UNUSUAL, type Unusual } from './unusual.ts'
 
 export type { Fallback } from './attempt.ts'
 export { DETECTORS } from './detector-names.ts'
 export type { CallCounts, Instant, Lease, LimitKind, LimitState, Spent } from './lease.ts'
 export { isOperation, OPERATIONS, type Operation, type OwnOperation } from './operations.ts'
 export { PARAMETERS, type Parameter, type ParameterNames } from './parameters.ts'
+export { NOTHING_UNUSUAL, UNUSUAL, type Unusual } from './unusual.ts'
 export type { Edited, Splice, TextEdit, TextRange, Texts } from './texts.ts'
 
 /** The nouns of one exchange, in the order a request acquires them. Plain data, no sockets. */
@@ -314,6 +316,8 @@ export class Trail {
   session: string | null = null
   route: Route | null = null
   principal: Principal | null = null
+  /** About this call, seen from the past of its caller. */
+  unusual: readonly Unusual[] = NOTHING_UNUSUAL
   body: Body | null = null
   facts: Facts | null = null
   upstream: Upstream | null = null

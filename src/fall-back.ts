@@ -54,6 +54,7 @@ export async function nextPass(world: World, former: Trail): Promise<Trail> {
   trail.client = former.client
   trail.route = former.route
   trail.principal = former.principal
+  trail.unusual = former.unusual
   const bytes = applySplices(former.body!.bytes, [splice])
   trail.body = { ...former.body!, bytes }
   const { maximums } = world.snapshot

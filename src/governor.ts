@@ -6,6 +6,7 @@ import { Recorder } from './audit/record.ts'
 import { endedKey, governorKeyId } from './auth/authenticate.ts'
 import { type EndedKey, KeyRing } from './auth/key-ring.ts'
 import type { KeySource } from './auth/key-store.ts'
+import { UsualUse } from './auth/usual.ts'
 import { createCheckStages } from './check-stages.ts'
 import { every, monotonicMs, wallMs } from './clock.ts'
 import type { Address, Snapshot } from './config/snapshot.ts'
@@ -109,9 +110,10 @@ export class Governor {
     const tenants = new KnownTenants(() => openKeyStore(snapshot))
     const kept = { owners, tenants }
     const inFlight = { bytes: 0 }
+    const usual = new UsualUse()
     const active = new ActiveCalls()
     const held = { inFlight, active, draining: false }
-    const shared = { ring, limits, recorder, metrics, log, ...kept, ...held }
+    const shared = { ring, usual, limits, recorder, metrics, log, ...kept, ...held }
     const governor = new Governor(shared, store, snapshot)
     try {
       await governor.#use(snapshot)
@@ -137,6 +139,10 @@ export class Governor {
 
   get recorder(): Recorder {
     return this.#shared.recorder
+  }
+
+  get usual(): UsualUse {
+    return this.#shared.usual
   }
 
   /** Swaps the snapshot as a whole. Listeners and files keep what they were opened with. */

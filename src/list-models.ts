@@ -105,6 +105,7 @@ async function mayUse(world: World, model: string, trail: Trail): Promise<boolea
       facts: { ...NOTHING, model, models: [model] },
       upstream,
       wallMs: trail.occurredAtMs,
+      unusual: trail.unusual,
     })
     if (decision.effect === 'allow') return true
   }

@@ -95,6 +95,11 @@ function callMetrics(make: Maker) {
       'Questions to detectors that are services, by how they ended',
       ['detector', 'result'],
     ),
+    unusualCalls: make.counter(
+      'unusual_calls_total',
+      'Calls unlike those their key made before, by what was unusual',
+      ['reason'],
+    ),
     limitRefusals: make.counter('limit_refusals_total', 'Calls refused by a limit', ['limit']),
   }
 }

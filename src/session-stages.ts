@@ -1,12 +1,13 @@
 import { hash, randomUUID } from 'node:crypto'
 
-import { authenticate, endedKey, governorKeyId } from './auth/authenticate.ts'
+import { endedKey, governorKeyId } from './auth/authenticate.ts'
 import { besideCandidate } from './candidate.ts'
 import { monotonicMs, wallMs } from './clock.ts'
 import { decide } from './decide.ts'
 import { GovernorError } from './errors.ts'
 import { type Body, type Endpoint, type Facts, type Lease, type Route, Trail } from './exchange.ts'
 import { mayReach } from './forwarding.ts'
+import { identify, noteSpent } from './identify.ts'
 import { spentBy } from './limit/spent.ts'
 import { ownershipOf } from './ownership.ts'
 import { eventGuard } from './session-guard.ts'
@@ -65,10 +66,10 @@ function deciding(...[stages, world, shared, session]: Parts): Omit<TurnStages, 
       return trail
     },
     match: () => unread,
-    authenticate: () => {
+    authenticate: ({ trail }) => {
       const ended = shared.ring.ended(governorKeyId(opening.principal!), wallMs())
       if (ended !== null) throw endedKey(ended)
-      return authenticate(session.caller, shared.ring, world.ways, wallMs())
+      return identify(trail!, session.caller, { world, shared })
     },
     admit: () => {
       if (shared.draining) throw new GovernorError('DRAINING')
@@ -165,6 +166,7 @@ function sending(...[stages, world, shared, session]: Parts): Pick<TurnStages, S
       const now = { wallMs: wallMs(), monotonicMs: monotonicMs() }
       if (trail.counts === null) trail.lease?.settle()
       else trail.lease?.settle(trail.spent, now)
+      noteSpent(trail, shared)
       shared.recorder.settle(trail, session.peer)
       turn.markSent()
     },

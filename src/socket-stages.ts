@@ -1,6 +1,6 @@
 import type { WebSocket } from 'ws'
 
-import { authenticate, endedKey, governorKeyId } from './auth/authenticate.ts'
+import { endedKey, governorKeyId } from './auth/authenticate.ts'
 import { monotonicMs, wallMs } from './clock.ts'
 import { GovernorError } from './errors.ts'
 import type { Trail } from './exchange.ts'
@@ -8,6 +8,7 @@ import type { HttpExchange } from './http/exchange.ts'
 import { forwardable } from './http/headers.ts'
 import { governorHeaders } from './http/respond.ts'
 import { acceptSocket, offeredSubprotocols } from './http/socket.ts'
+import { identify } from './identify.ts'
 import { ratelimitHeaders } from './limit/headers.ts'
 import { openingStages } from './opening-stages.ts'
 import type { Permit, Stages } from './pipeline.ts'
@@ -40,7 +41,7 @@ export function createSocketStages(
     ...openingStages(stages, { world, openings }),
     authenticate: (exchange, route) => {
       const caller = callerOf(exchange, route.socket!)
-      return authenticate(caller, shared.ring, world.ways, wallMs())
+      return identify(exchange.trail!, caller, { world, shared })
     },
     forward: (permit, exchange, trail) =>
       forwardSession({ world, shared }, permit, exchange, trail),

@@ -3,8 +3,8 @@ import { hash, randomUUID } from 'node:crypto'
 import { answerGuard } from './answer-policies.ts'
 import { Kept } from './audit/kept.ts'
 import type { Recorder } from './audit/record.ts'
-import { authenticate } from './auth/authenticate.ts'
 import type { KeyRing } from './auth/key-ring.ts'
+import type { UsualUse } from './auth/usual.ts'
 import { besideCandidate } from './candidate.ts'
 import { monotonicMs, wallMs } from './clock.ts'
 import { decide, readingOf } from './decide.ts'
@@ -27,6 +27,7 @@ import { checkHead, limitAddress } from './http/headers.ts'
 import { match, type Mount } from './http/match.ts'
 import { relay } from './http/relay.ts'
 import { respond } from './http/respond.ts'
+import { identify, noteSpent } from './identify.ts'
 import type { KnownTenants } from './known-tenants.ts'
 import { admit } from './limit/admit.ts'
 import type { Forecast } from './limit/forecast.ts'
@@ -51,6 +52,8 @@ import type { RunningUpstream, World } from './world.ts'
 /** What all requests of a process share, whatever snapshot they began with. */
 export interface Shared {
   readonly ring: KeyRing
+  /** What each key usually does. */
+  readonly usual: UsualUse
   readonly limits: LimitStore
   readonly recorder: Recorder
   /** Null while what tenants keep at providers is not kept apart. */
@@ -87,6 +90,7 @@ function checkingStages(...[world, shared, ownership]: Parts): Omit<GovernorStag
     decide(world, facts, trail, exchange),
   )
   const mounts = mountsOf(world)
+  const parts = { world, shared }
   return {
     begin: (exchange) => {
       const trail = new Trail(randomUUID(), wallMs(), monotonicMs())
@@ -101,10 +105,10 @@ function checkingStages(...[world, shared, ownership]: Parts): Omit<GovernorStag
       const { method = '', url: target = '', headers } = incoming
       return match({ method, target, headers }, mounts, snapshot.defaults.unknownOperation)
     },
-    authenticate: ({ incoming }) => {
+    authenticate: ({ incoming, trail }) => {
       const ip = limitAddress(incoming.socket.remoteAddress)
       const { headers, socket } = incoming
-      return authenticate({ headers, socket, ip }, shared.ring, world.ways, wallMs())
+      return identify(trail!, { headers, socket, ip }, parts)
     },
     admit: (principal, route) => {
       if (shared.draining) throw new GovernorError('DRAINING')
@@ -159,6 +163,7 @@ function callingStages(...[world, shared, ownership]: Parts): Pick<GovernorStage
     trail.spent = spentBy(trail, world.prices)
     if (trail.counts === null) trail.lease?.settle()
     else trail.lease?.settle(trail.spent, now())
+    noteSpent(trail, shared)
     shared.recorder.settle(trail, incoming.socket.remoteAddress)
   }
   return {

@@ -1,4 +1,4 @@
-import { authenticate, endedKey, governorKeyId } from './auth/authenticate.ts'
+import { endedKey, governorKeyId } from './auth/authenticate.ts'
 import { monotonicMs, wallMs } from './clock.ts'
 import { inspectPath } from './dialect/inspect-body.ts'
 import { GovernorError } from './errors.ts'
@@ -7,6 +7,7 @@ import type { HttpExchange } from './http/exchange.ts'
 import { forwardable } from './http/headers.ts'
 import { governorHeaders } from './http/respond.ts'
 import { offeredSubprotocols } from './http/socket.ts'
+import { identify } from './identify.ts'
 import { ratelimitHeaders } from './limit/headers.ts'
 import type { Permit, Stages } from './pipeline.ts'
 import { callerOf, withOfferedKey } from './socket-caller.ts'
@@ -35,7 +36,7 @@ export function createTunnelStages(
     ...stages,
     authenticate: (exchange, route) => {
       const caller = callerOf(exchange, route.tunnel!)
-      return authenticate(caller, shared.ring, world.ways, wallMs())
+      return identify(exchange.trail!, caller, { world, shared })
     },
     inspect: async (_, route) => factsOf(route),
     decide: async (facts, trail, exchange) =>

@@ -272,7 +272,7 @@ interface Fragment {
 /** A caller's principal is the same object from call to call, and so is what is said of it. */
 const principals = new WeakMap<Principal, Fragment>()
 
-function principalOf({ principal }: Trail, cut: Cutter): string {
+function principalOf({ principal, unusual: odd }: Trail, cut: Cutter): string {
   if (principal === null) return ''
   let fragment = principals.get(principal)
   if (fragment === undefined) {
@@ -291,7 +291,7 @@ function principalOf({ principal }: Trail, cut: Cutter): string {
     principals.set(principal, fragment)
   }
   cut.names.push(...fragment.truncated)
-  return fragment.text
+  return odd.length === 0 ? fragment.text : `${fragment.text},"unusual":${JSON.stringify(odd)}`
 }
 
 function requestOf({ route, upstream, facts }: Trail): string {

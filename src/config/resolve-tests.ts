@@ -50,6 +50,7 @@ function resolveRequest(
     key: rest.key ?? '',
     roles: rest.roles,
     labels: rest.labels,
+    unusual: rest.unusual,
     operation: isOperation(operation, own) ? operation : 'chat',
     model: rest.model ?? '',
     input: rest.input,

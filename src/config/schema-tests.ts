@@ -1,4 +1,4 @@
-import { OPERATIONS, UNINSPECTABLE_KINDS } from '../exchange.ts'
+import { OPERATIONS, UNINSPECTABLE_KINDS, UNUSUAL } from '../exchange.ts'
 import {
   boolean,
   choice,
@@ -34,6 +34,11 @@ const request = map('tests.request', {
   key: optional(text('a key'), 'The caller’s key; stands for its id and its name.'),
   roles: defaulted(list(text('a role'), few), '[]', 'The caller’s roles.'),
   labels: defaulted(labels, '{}', 'The caller’s labels.'),
+  unusual: defaulted(
+    list(choice(UNUSUAL), { min: 0, max: 4 }),
+    '[]',
+    'What is unusual about the call for its caller.',
+  ),
   operation: defaulted(
     text('an operation', NAME, 64),
     'chat',

@@ -1,4 +1,4 @@
-import type { Operation, Parameter, UninspectableKind } from '../exchange.ts'
+import type { Operation, Parameter, UninspectableKind, Unusual } from '../exchange.ts'
 
 /** The part of the snapshot about tests, and what describes a request. */
 
@@ -10,6 +10,8 @@ export interface DescribedRequest {
   readonly key: string
   readonly roles: readonly string[]
   readonly labels: Readonly<Record<string, string>>
+  /** What is unusual about the call for its caller. */
+  readonly unusual: readonly Unusual[]
   readonly operation: Operation
   readonly model: string
   readonly input: readonly string[]

@@ -6,6 +6,8 @@ import {
   OPERATIONS,
   UNINSPECTABLE_KINDS,
   type UninspectableKind,
+  UNUSUAL,
+  type Unusual,
 } from '../exchange.ts'
 import { inTurns } from '../turns.ts'
 import { KIND } from './json-tape.ts'
@@ -20,7 +22,7 @@ export interface Described {
 }
 
 /** Where a credential says who calls, these fields may stand in a description and say nothing. */
-const IDENTITY = ['tenant', 'user', 'key', 'roles', 'labels', 'time']
+const IDENTITY = ['tenant', 'user', 'key', 'roles', 'labels', 'unusual', 'time']
 /** Every field of a described request; `tests:` has the same, without `input_text`. */
 export const DESCRIBED_FIELDS: ReadonlySet<string> = new Set([
   ...IDENTITY,
@@ -123,6 +125,7 @@ export interface DescribedCaller {
   readonly key: string
   readonly roles: readonly string[]
   readonly labels: Readonly<Record<string, string>>
+  readonly unusual: readonly Unusual[]
   /** Milliseconds since 1970; null is now. */
   readonly timeMs: number | null
 }
@@ -142,8 +145,17 @@ export async function readDescribedCaller(
     key: texts(doc, 'key', 1)[0] ?? '',
     roles: texts(doc, 'roles'),
     labels: textMap(doc, 'labels'),
+    unusual: unusualOf(doc),
     timeMs,
   }
+}
+
+function unusualOf(doc: JsonDocument): readonly Unusual[] {
+  const given = texts(doc, 'unusual')
+  if (given.every((each) => (UNUSUAL as readonly string[]).includes(each))) {
+    return UNUSUAL.filter((each) => given.includes(each))
+  }
+  throw invalid('unusual', `it is of ${UNUSUAL.join(', ')}`)
 }
 
 function unread(doc: JsonDocument): Facts['uninspectable'] {

@@ -84,6 +84,7 @@ export function describedCall(
     },
     upstream,
     wallMs: timeMs ?? nowMs,
+    unusual: request.unusual,
   }
 }
 

@@ -5,6 +5,7 @@ import type {
   Principal,
   Route,
   Upstream,
+  Unusual,
   UsedException,
 } from '../exchange.ts'
 import { inTurns } from '../turns.ts'
@@ -25,6 +26,8 @@ export interface PolicyCall {
   readonly upstream: Upstream | null
   /** When the call arrived, milliseconds since 1970; what `time` is in expressions. */
   readonly wallMs: number
+  /** What is unusual about it; absent is nothing. */
+  readonly unusual?: readonly Unusual[]
   /** Tokens of its prompt as they were estimated; absent where they can be, from its texts. */
   readonly inputTokens?: number
   /** Asks services about its texts; absent where nobody is asked and nothing is found by them. */

@@ -1,4 +1,11 @@
-import type { Facts, Principal, Route, Upstream } from '../exchange.ts'
+import {
+  type Facts,
+  NOTHING_UNUSUAL,
+  type Principal,
+  type Route,
+  type Unusual,
+  type Upstream,
+} from '../exchange.ts'
 
 /** What an expression sees of a call: total and typed, integers as BigInt, everything bounded. */
 
@@ -10,6 +17,8 @@ export interface ExpressionCall {
   readonly upstream: Upstream | null
   /** When the call arrived, milliseconds since 1970: what the audit entry keeps as `time`. */
   readonly wallMs: number
+  /** What is unusual about it; absent is nothing. */
+  readonly unusual?: readonly Unusual[]
 }
 
 /** The most items of a list or map; a call with more makes an expression that reads them fail. */
@@ -19,6 +28,7 @@ export const ITEMS_MAX = {
   'request.uninspectable': 8,
   'caller.roles': 64,
   'caller.labels': 64,
+  'caller.unusual': 4,
 } as const
 /** The longest text an expression reads, UTF-16 units; longer ones make it fail. */
 export const TEXT_UNITS_MAX = 512
@@ -49,6 +59,7 @@ export const FIELDS = {
     roles: 'list<string>',
     labels: 'map<string, string>',
     via: 'string',
+    unusual: 'list<string>',
   },
   time: {
     hour: 'int',
@@ -148,8 +159,12 @@ export class CallerFacts {
   #labels: ReadonlyMap<string, string> | null = null
   #roles: readonly string[] | null = null
 
-  constructor(principal: Principal) {
+  /** Words of a closed list, each once. */
+  readonly unusual: readonly Unusual[]
+
+  constructor(principal: Principal, unusual: readonly Unusual[] = NOTHING_UNUSUAL) {
     this.#principal = principal
+    this.unusual = unusual
   }
 
   get tenant(): string {
@@ -271,7 +286,7 @@ export interface ExpressionFacts {
 export function expressionFacts(call: ExpressionCall): ExpressionFacts {
   return {
     request: new RequestFacts(call),
-    caller: new CallerFacts(call.principal),
+    caller: new CallerFacts(call.principal, call.unusual),
     time: new TimeFacts(call.wallMs),
   }
 }

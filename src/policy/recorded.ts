@@ -1,4 +1,12 @@
-import { DETECTORS, type Mode, isOperation, type Operation, type Principal } from '../exchange.ts'
+import {
+  DETECTORS,
+  type Mode,
+  isOperation,
+  type Operation,
+  type Principal,
+  UNUSUAL,
+  type Unusual,
+} from '../exchange.ts'
 import { GENERATING } from './described-call.ts'
 import type { PolicyCall } from './evaluate.ts'
 
@@ -83,7 +91,7 @@ export function readDecision(json: string): Recorded {
     kind: 'decided',
     requestId: text(body['request_id']),
     digest: text(body['policy_digest']),
-    call: { ...askedOf(body, facts, operation), principal, wallMs },
+    call: { ...askedOf(body, facts, operation), principal, wallMs, unusual: unusualOf(body) },
     partial,
     detected: new Set(DETECTORS.filter((id) => object(facts['detected'])?.[id] !== undefined)),
     textless: facts['texts'] === 0,
@@ -150,6 +158,11 @@ function askedOf(
     upstream:
       upstream === '' ? null : { name: upstream, dialect: text(body['gen_ai.provider.name']) },
   }
+}
+
+function unusualOf(body: Json): readonly Unusual[] {
+  const told = texts(body['unusual'])
+  return UNUSUAL.filter((each) => told.includes(each))
 }
 
 const VIA = ['key', 'jwt', 'certificate', 'pod'] as const

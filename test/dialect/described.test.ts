@@ -28,6 +28,7 @@ t.test('readDescribedCaller() reads who calls and when', async (t) => {
     key: 'ci',
     roles: ['intern'],
     labels: { tier: 'gold' },
+    unusual: ['new_network', 'high_rate'],
     time: '1970-01-01T00:00:01Z',
   }
   const { time: _time, ...caller } = body
@@ -38,11 +39,13 @@ t.test('readDescribedCaller() reads who calls and when', async (t) => {
     key: '',
     roles: [],
     labels: {},
+    unusual: [],
     timeMs: null,
   })
   await t.rejects(read({ labels: { a: 1 } }), { code: 'FIELD_INVALID' })
   await t.rejects(read({ labels: 'gold' }), { code: 'FIELD_INVALID' })
   await t.rejects(read({ roles: [1] }), { code: 'FIELD_INVALID' })
+  await t.rejects(read({ unusual: 'new' }), { code: 'FIELD_INVALID' })
   await t.rejects(read({ time: 'now' }), { code: 'FIELD_INVALID' })
 })
 

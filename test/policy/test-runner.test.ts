@@ -12,6 +12,7 @@ const SILENT: DescribedRequest = {
   key: '',
   roles: [],
   labels: {},
+  unusual: [],
   operation: 'chat',
   model: '',
   input: [],
