@@ -30,6 +30,9 @@ if (isMainThread && process.send !== undefined) {
       const { user, system } = process.cpuUsage()
       const usage: Usage = { cpuUs: user + system, rssBytes: process.memoryUsage.rss() }
       process.send!({ about: 'usage', ...usage })
+    } else if (ask === 'collect') {
+      globalThis.gc?.()
+      process.send!({ about: 'collect' })
     } else if (ask === 'delay-start') {
       delay.reset()
       delay.enable()

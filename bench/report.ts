@@ -4,6 +4,7 @@ import { type Machine } from './machine.ts'
 import { type Level, type Overhead, TARGETS } from './overhead.ts'
 import type { Policies } from './policies.ts'
 import type { SharedLimits } from './redis.ts'
+import { SESSION_TARGETS, type Sessions } from './sessions.ts'
 import { type ManyStreams, STREAM_TARGETS, type Streams } from './streams.ts'
 import type { Verdict } from './verdicts.ts'
 
@@ -14,6 +15,7 @@ export interface Results {
   readonly quick: boolean
   readonly overhead: Overhead | null
   readonly streams: Streams | null
+  readonly sessions: Sessions | null
   readonly policies: Policies | null
   readonly audit: AuditCost | null
   readonly redis: SharedLimits | null
@@ -26,7 +28,8 @@ const MIB = 2 ** 20
 
 /** Results as Markdown, readable in a terminal as it is. */
 export function reportText(results: Results): string {
-  const { machine, quick, overhead, streams, policies, audit, redis, keys, verdicts } = results
+  const { machine, quick, overhead, streams, sessions, policies, audit, redis, keys, verdicts } =
+    results
   const { cpu, cores, memoryGib, kernel, node, commit, date, pinning, fileSystem } = machine
   const lines = [
     ...(quick ? ['**A quick run: the figures mean nothing.**', ''] : []),
@@ -46,6 +49,7 @@ export function reportText(results: Results): string {
   ]
   if (overhead !== null) lines.push('', ...overheadLines(overhead))
   if (streams !== null) lines.push('', ...streamLines(streams))
+  if (sessions !== null) lines.push('', ...sessionLines(sessions))
   if (policies !== null) lines.push('', ...policyLines(policies))
   if (audit !== null) lines.push('', ...auditLines(audit))
   if (redis !== null) lines.push('', ...redisLines(redis))
@@ -183,6 +187,29 @@ function streamLines({ few, many }: Streams): string[] {
       manyRow('governor', many.governor),
     ]),
   ]
+}
+
+function sessionLines(sessions: Sessions): string[] {
+  const { idle, busy, paceMs, targets, directP50Ms, directP99Ms } = sessions
+  const asked = [sessions.directAskedP50Ms, sessions.directAskedP99Ms].map((ms) => ms.toFixed(2))
+  return table([
+    [
+      `${busy} sessions, an event each ${paceMs} ms`,
+      'p50 ms',
+      'p99 ms',
+      'added p50',
+      'added p99',
+      'asked p50',
+      'asked p99',
+      `KiB each of ${idle} idle`,
+    ],
+    ['direct', directP50Ms.toFixed(2), directP99Ms.toFixed(2), '–', '–', ...asked, '–'],
+    ...SESSION_TARGETS.map((target) => {
+      const { p50Ms, p99Ms, addedP50Ms, addedP99Ms, ...rest } = targets[target]
+      const all = [p50Ms, p99Ms, addedP50Ms, addedP99Ms, rest.askedP50Ms, rest.askedP99Ms]
+      return [target, ...all.map((ms) => ms.toFixed(2)), (rest.bytesPerSession / 1024).toFixed(1)]
+    }),
+  ])
 }
 
 function policyLines({ deciding }: Policies): string[] {

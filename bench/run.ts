@@ -9,6 +9,7 @@ import { measureOverhead, type Overhead } from './overhead.ts'
 import { measurePolicies, type Policies } from './policies.ts'
 import { measureRedis, type SharedLimits } from './redis.ts'
 import { reportText, type Results } from './report.ts'
+import { measureSessions, type Sessions } from './sessions.ts'
 import { measureStreams, type Streams } from './streams.ts'
 import { removeDirectory, workDirectory } from './targets.ts'
 import {
@@ -17,13 +18,14 @@ import {
   judgeOverhead,
   judgePolicies,
   judgeRedis,
+  judgeSessions,
   judgeStreams,
 } from './verdicts.ts'
 import type { Verdict } from './verdicts.ts'
 
 /** The command line of the bench. Exit codes: 0 done, whatever the figures; 2 it could not be done. */
 
-const USAGE = `npm run bench -- [--quick] [--only overhead|streams|policies|audit|redis|keys] [--record]
+const USAGE = `npm run bench -- [--quick] [--only overhead|streams|sessions|policies|audit|redis|keys] [--record]
   --quick   short slices, a few seconds: shows that the bench works, not how fast anything is
   --only    one part of it
   --record  keep the results: a file in bench/results/ and the table in bench/README.md
@@ -52,6 +54,9 @@ const OVERHEAD_QUICK = {
 const STREAMS = { warmUps: 20, rounds: 6, few: 10, many: 1000, earlyMs: 15_000, lateMs: 60_000 }
 const STREAMS_QUICK = { warmUps: 2, rounds: 1, few: 5, many: 50, earlyMs: 600, lateMs: 1000 }
 
+const SESSIONS = { idle: 1000, busy: 100, responses: 2, events: 100, paceMs: 20, rounds: 5 }
+const SESSIONS_QUICK = { idle: 20, busy: 5, responses: 1, events: 5, paceMs: 5, rounds: 1 }
+
 const POLICIES = { rounds: 5, units: [2000, 100_000, 1_000_000], hostileUnits: 16_000_000 }
 const POLICIES_QUICK = { rounds: 1, units: [2000, 100_000], hostileUnits: 100_000 }
 
@@ -64,7 +69,7 @@ const REDIS_QUICK = { connections: 32, rounds: 1, sliceMs: 100, warmUpCalls: 200
 const KEYS = { rounds: 7, calls: 200_000, sizes: [10, 100_000] }
 const KEYS_QUICK = { rounds: 1, calls: 2000, sizes: [10, 1000] }
 
-const PARTS = ['overhead', 'streams', 'policies', 'audit', 'redis', 'keys'] as const
+const PARTS = ['overhead', 'streams', 'sessions', 'policies', 'audit', 'redis', 'keys'] as const
 type Part = (typeof PARTS)[number]
 
 interface Options {
@@ -97,34 +102,37 @@ async function measure(options: Options): Promise<Results> {
   const machine = describeMachine(directory)
   let overhead: Overhead | null = null
   let streams: Streams | null = null
+  let sessions: Sessions | null = null
   let policies: Policies | null = null
   let audit: AuditCost | null = null
   let redis: SharedLimits | null = null
   let keys: readonly Authenticating[] | null
+  const plan = <Plan>(whole: Plan, short: Plan): Plan => (quick ? short : whole)
   const isAsked = (part: Part) => only === null || only === part
   try {
     if (isAsked('overhead')) {
-      const plan = quick ? OVERHEAD_QUICK : OVERHEAD
-      overhead = await measureOverhead({ ...plan, directory, say })
+      overhead = await measureOverhead({ ...plan(OVERHEAD, OVERHEAD_QUICK), directory, say })
     }
     if (isAsked('streams')) {
-      const plan = quick ? STREAMS_QUICK : STREAMS
-      streams = await measureStreams({ ...plan, directory, say })
+      streams = await measureStreams({ ...plan(STREAMS, STREAMS_QUICK), directory, say })
+    }
+    if (isAsked('sessions')) {
+      sessions = await measureSessions({ ...plan(SESSIONS, SESSIONS_QUICK), directory, say })
     }
     if (isAsked('policies')) {
-      policies = await measurePolicies({ ...(quick ? POLICIES_QUICK : POLICIES), say })
+      policies = await measurePolicies({ ...plan(POLICIES, POLICIES_QUICK), say })
     }
     if (isAsked('audit')) {
-      audit = await measureAudit({ ...(quick ? AUDIT_QUICK : AUDIT), directory, say })
+      audit = await measureAudit({ ...plan(AUDIT, AUDIT_QUICK), directory, say })
     }
     if (isAsked('redis')) {
-      redis = await measureRedis({ ...(quick ? REDIS_QUICK : REDIS), directory, say })
+      redis = await measureRedis({ ...plan(REDIS, REDIS_QUICK), directory, say })
     }
     keys = isAsked('keys') ? await keysOf(options, directory) : null
   } finally {
     removeDirectory(directory)
   }
-  const parts = { overhead, streams, policies, audit, redis, keys }
+  const parts = { overhead, streams, sessions, policies, audit, redis, keys }
   return { machine, quick, ...parts, verdicts: judge(parts) }
 }
 
@@ -133,10 +141,11 @@ function keysOf({ quick }: Options, directory: string) {
 }
 
 function judge(parts: Pick<Results, Part>): Verdict[] {
-  const { overhead, streams, policies, audit, redis, keys } = parts
+  const { overhead, streams, sessions, policies, audit, redis, keys } = parts
   return [
     ...(overhead === null ? [] : judgeOverhead(overhead)),
     ...(streams === null ? [] : judgeStreams(streams)),
+    ...(sessions === null ? [] : judgeSessions(sessions)),
     ...(policies === null ? [] : judgePolicies(policies)),
     ...(audit === null ? [] : judgeAudit(audit)),
     ...(redis === null ? [] : judgeRedis(redis)),

@@ -25,16 +25,18 @@ export function removeDirectory(directory: string): void {
   rmSync(directory, { recursive: true, force: true })
 }
 
-export function startUpstream(): Promise<Child> {
-  return Child.start({ name: 'fake upstream', command: [script('fake-upstream')], core: 'load' })
+export function startUpstream(
+  kind: 'fake-upstream' | 'session-upstream' = 'fake-upstream',
+): Promise<Child> {
+  return Child.start({ name: 'fake upstream', command: [script(kind)], core: 'load' })
 }
 
-export function startLoad(kind: 'call' | 'stream'): Promise<Child> {
+export function startLoad(kind: 'call' | 'stream' | 'session'): Promise<Child> {
   return Child.start({ name: `${kind} load`, command: [script(`${kind}-load`)], core: 'load' })
 }
 
 export function startBare(
-  kind: 'forwarder' | 'streamer',
+  kind: 'forwarder' | 'streamer' | 'relay',
   upstream: Child,
   nodeFlags: readonly string[] = [],
 ): Promise<Child> {

@@ -3,6 +3,7 @@ import type { Authenticating } from './keys.ts'
 import type { Level, Overhead } from './overhead.ts'
 import type { Policies } from './policies.ts'
 import type { SharedLimits } from './redis.ts'
+import type { Sessions } from './sessions.ts'
 import type { Streams } from './streams.ts'
 
 /** The promises a run is held against. */
@@ -24,6 +25,8 @@ const RSS_MIB_MAX = 180
 const DELAY_RATIO_MAX = 3
 const RSS_GROWTH_MAX = 1.1
 const MIB = 2 ** 20
+const SESSION_MEMORY_RATIO_MAX = 1.5
+const SESSION_DELAY_RATIO_MAX = 2
 const PASS_RATIO_MAX = 3
 const LINEARITY_MIN = 0.98
 const STALL_MS_MAX = 100
@@ -105,6 +108,27 @@ export function judgeStreams({ many }: Streams): Verdict[] {
       measured: growth.toFixed(3),
       target: `≤ ${RSS_GROWTH_MAX}`,
       passed: growth <= RSS_GROWTH_MAX,
+    },
+  ]
+}
+
+export function judgeSessions({ idle, busy, targets }: Sessions): Verdict[] {
+  const { bare, governor } = targets
+  const memory = governor.bytesPerSession / bare.bytesPerSession
+  const delay = governor.addedP99Ms / bare.addedP99Ms
+  const kib = ({ bytesPerSession }: typeof bare) => (bytesPerSession / 1024).toFixed(1)
+  return [
+    {
+      what: `memory of each of ${idle} idle sessions`,
+      measured: `${kib(governor)} KiB ÷ ${kib(bare)} KiB = ${memory.toFixed(2)}`,
+      target: `≤ ${SESSION_MEMORY_RATIO_MAX} × a bare relay’s`,
+      passed: memory <= SESSION_MEMORY_RATIO_MAX,
+    },
+    {
+      what: `added to an event p99, ${busy} busy sessions`,
+      measured: `${governor.addedP99Ms.toFixed(2)} ms ÷ ${bare.addedP99Ms.toFixed(2)} ms = ${delay.toFixed(2)}`,
+      target: `≤ ${SESSION_DELAY_RATIO_MAX} × a bare relay’s`,
+      passed: delay <= SESSION_DELAY_RATIO_MAX,
     },
   ]
 }

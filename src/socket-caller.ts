@@ -19,7 +19,8 @@ export function withOfferedKey(
   reader: KeyPlaces,
 ): HttpExchange['incoming']['headers'] {
   const { headers, url = '' } = incoming
-  const key = offeredInQuery(url, reader) ?? offeredAsSubprotocol(headers, reader)
+  const offered = offeredAsSubprotocol(headers, reader)
+  const key = offeredInQuery(url, reader) ?? offered
   if (key === null) return headers
   const other = headers['x-goog-api-key']
   if (other === undefined || other === key) return { ...headers, 'x-goog-api-key': key }
@@ -31,7 +32,8 @@ function offeredAsSubprotocol(
   headers: HttpExchange['incoming']['headers'],
   { keySubprotocol }: KeyPlaces,
 ): string | null {
+  const offered = offeredSubprotocols(headers)
   if (keySubprotocol === '') return null
-  const offered = offeredSubprotocols(headers).find((name) => name.startsWith(keySubprotocol))
-  return offered?.slice(keySubprotocol.length) ?? null
+  const key = offered.find((name) => name.startsWith(keySubprotocol))
+  return key?.slice(keySubprotocol.length) ?? null
 }

@@ -54,8 +54,18 @@ export function acceptSocket(exchange: HttpExchange, options: AcceptOptions): Pr
   return promise
 }
 
-/** Subprotocols a client offers, in its order. */
+/** RFC 9110 §5.6.2. */
+const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
+
+/**
+ * Subprotocols a client offers, in its order. Throws HEADER_INVALID for what is no list of different
+ * tokens (RFC 6455 §4.1).
+ */
 export function offeredSubprotocols(headers: IncomingHttpHeaders): readonly string[] {
-  const offered = headers['sec-websocket-protocol'] ?? ''
-  return offered === '' ? [] : offered.split(',').map((name) => name.trim())
+  const offered = headers['sec-websocket-protocol']
+  if (offered === undefined) return []
+  const names = offered.split(',').map((name) => name.trim())
+  if (new Set(names).size === names.length && names.every((name) => TOKEN.test(name))) return names
+  const param = 'sec-websocket-protocol'
+  throw new GovernorError('HEADER_INVALID', { detail: 'no list of different subprotocols', param })
 }

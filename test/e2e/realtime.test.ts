@@ -122,6 +122,31 @@ t.test(
   },
 )
 
+t.test('subprotocols that are no list of different words are refused', async (t) => {
+  const { request } = await import('node:http')
+  const { site, upstream } = await setUp(t)
+  for (const offered of ['realtime, realtime', 'realtime,', 'a b', '']) {
+    for (const path of [PATH, '/v1/responses']) {
+      const upgrade = request(site.url + path, {
+        headers: {
+          connection: 'Upgrade',
+          upgrade: 'websocket',
+          'sec-websocket-version': '13',
+          'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
+          'sec-websocket-protocol': offered,
+          authorization: `Bearer ${site.key}`,
+        },
+      }).end()
+      const status = await new Promise((resolve) => {
+        upgrade.on('response', (response) => resolve(response.statusCode))
+        upgrade.on('upgrade', (_, socket) => resolve(socket.destroy() && 101))
+      })
+      t.equal(status, 400, `${path} "${offered}"`)
+    }
+  }
+  t.equal(upstream.sessions.length, 0)
+})
+
 const REFUSED: readonly { name: string; event: Event | string; code: string }[] = [
   { name: 'a word of an item', event: said('about Project Zeus'), code: 'policy_denied' },
   {

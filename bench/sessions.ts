@@ -1,0 +1,141 @@
+import type { Child } from './child.ts'
+import { pause } from './ipc.ts'
+import type { Usage } from './probe.ts'
+import type { BusyResult } from './session-load.ts'
+import { median } from './statistics.ts'
+import { startBare, startGovernor, startLoad, startUpstream } from './targets.ts'
+import { callHeaders } from './work.ts'
+
+/** What sessions over WebSocket cost: memory of each while it is silent, delay of its events while it is not. */
+
+export const SESSION_TARGETS = ['bare', 'governor'] as const
+export type SessionTarget = (typeof SESSION_TARGETS)[number]
+
+export interface SessionFigures {
+  /** RSS that the idle sessions added, divided by their number. */
+  readonly bytesPerSession: number
+  /** From the provider to the client, of an event of a response; medians over the rounds. */
+  readonly p50Ms: number
+  readonly p99Ms: number
+  readonly addedP50Ms: number
+  readonly addedP99Ms: number
+  /** There and back, of an event that asks for a response: recorded before it is sent on. */
+  readonly askedP50Ms: number
+  readonly askedP99Ms: number
+}
+
+export interface Sessions {
+  readonly idle: number
+  readonly busy: number
+  readonly paceMs: number
+  readonly rounds: number
+  readonly directP50Ms: number
+  readonly directP99Ms: number
+  readonly directAskedP50Ms: number
+  readonly directAskedP99Ms: number
+  readonly targets: Readonly<Record<SessionTarget, SessionFigures>>
+}
+
+export interface SessionsPlan {
+  readonly directory: string
+  readonly idle: number
+  readonly busy: number
+  /** Responses that a busy session asks for in one round, and events of each. */
+  readonly responses: number
+  readonly events: number
+  readonly paceMs: number
+  readonly rounds: number
+  readonly say: (text: string) => void
+}
+
+/** After which what opening a session left behind has been collected. */
+const SETTLE_MS = 3000
+
+/** Runs everything; rejects when a process breaks or a session is refused. */
+export async function measureSessions(plan: SessionsPlan): Promise<Sessions> {
+  const children: Child[] = []
+  const keep = (child: Child): Child => {
+    children.push(child)
+    return child
+  }
+  try {
+    const upstream = keep(await startUpstream('session-upstream'))
+    const load = keep(await startLoad('session'))
+    const bare = keep(await startBare('relay', upstream, ['--expose-gc']))
+    const { child, key } = await startGovernor(upstream, plan.directory, ['--expose-gc'])
+    const targets = { direct: upstream, bare, governor: keep(child) }
+    const bytes = { direct: 0, bare: 0, governor: 0 }
+    const results: Record<keyof typeof targets, BusyResult[]> = {
+      direct: [],
+      bare: [],
+      governor: [],
+    }
+    const open = (name: keyof typeof targets, idle: number) =>
+      load.ask('open', { url: targets[name].url, headers: callHeaders(key), idle })
+    const { busy: sessions, responses, events, paceMs } = plan
+    await upstream.ask('pace', { events, paceMs })
+    for (const name of SESSION_TARGETS) {
+      // What the first sessions load, compile and verify is not of any one of them.
+      await open(name, plan.busy)
+      await load.ask('busy', { sessions, responses, paceMs })
+      await load.ask('close')
+      plan.say(`${plan.idle} idle sessions through ${name}`)
+      bytes[name] = await added(targets[name], () => open(name, plan.idle), plan.idle)
+      await load.ask('close')
+    }
+    for (let round = 0; round < plan.rounds; round++) {
+      plan.say(`${plan.busy} busy sessions, round ${round + 1} of ${plan.rounds}`)
+      for (const name of ['direct', ...SESSION_TARGETS] as const) {
+        await open(name, plan.busy)
+        results[name].push(await load.ask<BusyResult>('busy', { sessions, responses, paceMs }))
+        await load.ask('close')
+      }
+    }
+    return summary(plan, bytes, results)
+  } finally {
+    await Promise.all(children.map((child) => child.stop()))
+  }
+}
+
+async function added(
+  child: Child,
+  open: () => Promise<unknown>,
+  sessions: number,
+): Promise<number> {
+  await child.ask('collect')
+  const before = await child.ask<Usage>('usage')
+  await open()
+  await pause(SETTLE_MS)
+  await child.ask('collect')
+  const after = await child.ask<Usage>('usage')
+  return (after.rssBytes - before.rssBytes) / sessions
+}
+
+function summary(
+  { idle, busy, paceMs, rounds }: SessionsPlan,
+  bytes: Readonly<Record<SessionTarget, number>>,
+  results: Readonly<Record<'direct' | SessionTarget, readonly BusyResult[]>>,
+): Sessions {
+  const over = (name: keyof typeof results, figure: keyof BusyResult): number =>
+    median(results[name].map((result) => result[figure]))
+  const figures = (name: SessionTarget): SessionFigures => ({
+    bytesPerSession: bytes[name],
+    p50Ms: over(name, 'p50Ms'),
+    p99Ms: over(name, 'p99Ms'),
+    addedP50Ms: over(name, 'p50Ms') - over('direct', 'p50Ms'),
+    addedP99Ms: over(name, 'p99Ms') - over('direct', 'p99Ms'),
+    askedP50Ms: over(name, 'askedP50Ms'),
+    askedP99Ms: over(name, 'askedP99Ms'),
+  })
+  return {
+    idle,
+    busy,
+    paceMs,
+    rounds,
+    directP50Ms: over('direct', 'p50Ms'),
+    directP99Ms: over('direct', 'p99Ms'),
+    directAskedP50Ms: over('direct', 'askedP50Ms'),
+    directAskedP99Ms: over('direct', 'askedP99Ms'),
+    targets: { bare: figures('bare'), governor: figures('governor') },
+  }
+}
