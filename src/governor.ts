@@ -340,7 +340,10 @@ export class Governor {
     return createAdminServer({
       registry: this.metrics.registry,
       unready: () => this.unready(),
-      beforeScrape: () => setGauges(this.#shared, this.#world, this.#delay),
+      beforeScrape: () => {
+        setGauges(this.#shared, this.#world, this.#delay)
+        this.metrics.keysAgeSeconds.set((this.#store.ageMs ?? 0) / 1000)
+      },
       hosts,
       // The health listener is reached from outside of the pod, and has no more than it needs.
       api: hosts === null ? null : (...given) => void this.#desk.api.handle(...given),

@@ -138,6 +138,10 @@ function stateMetrics(make: Maker) {
       'cache',
       'result',
     ]),
+    keysAgeSeconds: make.gauge(
+      'keys_age_seconds',
+      'Since the copy of the keys was compared with PostgreSQL; 0 elsewhere',
+    ),
     issuerFetches: make.counter('issuer_fetches_total', 'Fetches of the keys of an issuer', [
       'issuer',
       'result',

@@ -7,6 +7,8 @@ import { makeDirectories } from '../directories.ts'
 import { KEY_COLUMNS, type KeyRow, keyOfRow, keyValues } from './key-row.ts'
 import type { KeyRecord } from './key.ts'
 
+/** The event loop stands still meanwhile; what could not be written is written with the next attempt. */
+const BUSY_MS = 100
 /** "GKc1": a file that is something else, a store of keys above all, is never written over. */
 const APPLICATION_ID = 0x474b6331
 const SCHEMA = `
@@ -128,7 +130,7 @@ export class KeyCopy {
 }
 
 function openFile(path: string): Database.Database {
-  const db = new Database(path, { timeout: 1000 })
+  const db = new Database(path, { timeout: BUSY_MS })
   try {
     db.pragma('journal_mode = WAL')
     db.pragma('synchronous = NORMAL')

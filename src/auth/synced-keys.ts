@@ -234,8 +234,9 @@ export class SyncedKeys implements KeySource {
       position = last ?? position
       if (records.length < PAGE_MAX) break
     }
-    this.#state = { storeId: id, position, syncedAtMs: wallMs() }
-    this.#copy.complete(keyIds, this.#state)
+    const next = { storeId: id, position, syncedAtMs: wallMs() }
+    this.#copy.complete(keyIds, next)
+    this.#state = next
     this.#changes += 1
   }
 
@@ -244,8 +245,10 @@ export class SyncedKeys implements KeySource {
     const state = this.#state!
     const { records, last } = await readPage(connection, state.position)
     if (last !== null) {
-      this.#state = { ...state, position: last, syncedAtMs: wallMs() }
-      this.#copy.advance(records, this.#state)
+      const next = { ...state, position: last, syncedAtMs: wallMs() }
+      this.#copy.advance(records, next)
+      // Only now: where the disk fails, the same changes are asked for again.
+      this.#state = next
       this.#changes += 1
     }
     return records.length

@@ -1,6 +1,7 @@
 import { statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
+import Database from 'better-sqlite3'
 import t, { type Test } from 'tap'
 
 import { migrateKeys } from '../../src/auth/key-migrate.ts'
@@ -135,6 +136,22 @@ t.test('a paused server holds up nothing, and is followed again', async (t) => {
   t.pass('closing waits for nobody')
   server.signal('SIGCONT')
   await store.revoke(key.keyId, 5).catch(() => store.revoke(key.keyId, 5))
+  await until('the revocation', () => keys.find(key.keyId)?.revokedAtMs === 5, 20_000)
+})
+
+t.test('a change that the disk did not take is asked for again', async (t) => {
+  const { url, store } = await fresh(t)
+  const key = keyRecord()
+  await store.create(key)
+  const { options, lines } = optionsFor(t, url)
+  const keys = await follow(t, options)
+  const other = new Database(options.path)
+  t.teardown(() => other.close())
+  other.exec('BEGIN IMMEDIATE')
+  await store.revoke(key.keyId, 5)
+  await until('that to be said', () => lines.some((line) => line.includes('database is locked')))
+  t.equal(keys.find(key.keyId)?.revokedAtMs, null)
+  other.exec('ROLLBACK')
   await until('the revocation', () => keys.find(key.keyId)?.revokedAtMs === 5, 20_000)
 })
 

@@ -92,6 +92,7 @@ t.test('a sidecar starts and serves while PostgreSQL is away, and refuses nobody
   t.teardown(() => one.governor.stop(0))
   t.equal((await one.send({ body: chat('hi') })).status, 200)
   t.equal((await one.admin('/readyz')).status, 200)
+  t.ok((await one.metric('governor_keys_age_seconds')) > 0)
   const keyId = key.split('.')[0]!
   for (const unknown of [
     `${keyId}.${'x'.repeat(43)}`,
