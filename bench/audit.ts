@@ -11,6 +11,8 @@ import { Signer } from '../src/audit/signing-key.ts'
 import { verifyLog } from '../src/audit/verify.ts'
 import { own, Writer } from '../src/audit/writer.ts'
 import { monotonicMs, wallMs } from '../src/clock.ts'
+import { timeShipping } from './audit-shipped.ts'
+import { measureWait, type Waited } from './audit-wait.ts'
 import { median } from './statistics.ts'
 
 /** What the audit log costs by itself: beside the same disk, the same bytes and no chain. */
@@ -35,6 +37,8 @@ export interface Grown {
 export interface AuditCost {
   readonly durable: Compared
   readonly verify: Compared
+  readonly shipped: Compared
+  readonly waited: Waited
   readonly few: number
   readonly many: number
   readonly grown: readonly Grown[]
@@ -45,6 +49,9 @@ export interface AuditPlan {
   /** Commits of one round, 32 entries each. */
   readonly commits: number
   readonly verifyRows: number
+  readonly shipRows: number
+  /** How long entries are offered for, at half the rate of `durable`. */
+  readonly waitMs: number
   readonly few: number
   readonly many: number
   /** On a real disk. */
@@ -67,6 +74,15 @@ export async function measureAudit(plan: AuditPlan): Promise<AuditCost> {
   const durable = compareDurable(directory, plan)
   plan.say('audit, verifying')
   const verify = compareVerify(directory, plan)
+  plan.say('audit, waiting at half that load')
+  const waited = await measureWait({
+    directory,
+    entriesPerSecond: durable.rowsPerSecond / 2,
+    forMs: plan.waitMs,
+    bodyOf: (seq) => bodyOf(seq, BODY_BYTES),
+  })
+  plan.say('audit, shipping')
+  const shipped = await compareShipping(directory, plan)
   const grown: Grown[] = []
   const few = await site(join(directory, 'few'), plan.few, plan.say)
   const many = await site(join(directory, 'many'), plan.many, plan.say)
@@ -81,7 +97,7 @@ export async function measureAudit(plan: AuditPlan): Promise<AuditCost> {
       manyBytes: large.bytes,
     })
   }
-  return { durable, verify, few: plan.few, many: plan.many, grown }
+  return { durable, verify, shipped, waited, few: plan.few, many: plan.many, grown }
 }
 
 /** Prune comes last: it takes the entries away. */
@@ -152,6 +168,16 @@ function compareVerify(directory: string, { rounds, verifyRows }: AuditPlan): Co
   }
   rmSync(path)
   return compared(verifyRows, ours, bare)
+}
+
+/** Into one server, in turns. */
+async function compareShipping(directory: string, plan: AuditPlan): Promise<Compared> {
+  const path = join(directory, 'ship.db')
+  fill(path, plan.shipRows, BODY_BYTES)
+  const { ours, bare } = await timeShipping(path, plan.rounds)
+  rmSync(path)
+  const rate = (seconds: number) => plan.shipRows / seconds
+  return compared(plan.shipRows, ours.map(rate), bare.map(rate))
 }
 
 function selectAndHash(path: string): void {

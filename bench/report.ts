@@ -80,13 +80,18 @@ function keyLines(sizes: readonly Authenticating[]): Row {
   ])
 }
 
-function auditLines({ durable, verify, few, many, grown }: AuditCost): Row {
+function auditLines(cost: AuditCost): Row {
+  const { durable, verify, shipped, waited, few, many, grown } = cost
   return [
     ...table([
       ['audit', 'entries/s', 'bare, entries/s'],
       ['durable, 32 a commit', rate(durable.rowsPerSecond), rate(durable.barePerSecond)],
       ['verify', rate(verify.rowsPerSecond), rate(verify.barePerSecond)],
+      ['shipping, 500 a batch', rate(shipped.rowsPerSecond), rate(shipped.barePerSecond)],
     ]),
+    '',
+    `- Wait for the disk at ${rate(waited.entriesPerSecond)} entries/s: p50 ${waited.p50Ms.toFixed(2)} ms, ` +
+      `p99 ${waited.p99Ms.toFixed(2)} ms; write + fsync of 1 KB p99 ${waited.fsyncP99Ms.toFixed(2)} ms`,
     '',
     ...table([
       ['audit command', `${few} entries`, 'most memory', `${many} entries`, 'most memory'],

@@ -60,8 +60,24 @@ const SESSIONS_QUICK = { idle: 20, busy: 5, responses: 1, events: 5, paceMs: 5, 
 const POLICIES = { rounds: 5, units: [2000, 100_000, 1_000_000], hostileUnits: 16_000_000 }
 const POLICIES_QUICK = { rounds: 1, units: [2000, 100_000], hostileUnits: 100_000 }
 
-const AUDIT = { rounds: 5, commits: 200, verifyRows: 100_000, few: 10_000, many: 1_000_000 }
-const AUDIT_QUICK = { rounds: 1, commits: 20, verifyRows: 2000, few: 1000, many: 4000 }
+const AUDIT = {
+  rounds: 5,
+  commits: 200,
+  verifyRows: 100_000,
+  shipRows: 20_000,
+  waitMs: 5000,
+  few: 10_000,
+  many: 1_000_000,
+}
+const AUDIT_QUICK = {
+  rounds: 1,
+  commits: 20,
+  verifyRows: 2000,
+  shipRows: 1000,
+  waitMs: 300,
+  few: 1000,
+  many: 4000,
+}
 
 const REDIS = { connections: 32, rounds: 10, sliceMs: 1500, warmUpCalls: 25_000 }
 const REDIS_QUICK = { connections: 32, rounds: 1, sliceMs: 100, warmUpCalls: 200 }

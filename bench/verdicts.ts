@@ -34,6 +34,7 @@ const FRESH_P50_US_MAX = 150
 const FRESH_P99_US_MAX = 3000
 const FIRST_MS_MAX = 50
 const AUDIT_RATIO_MIN = 0.5
+const WAIT_SYNCS_MAX = 4
 const REDIS_RATIO_MAX = 1.35
 const AUTHENTICATION_RATIO_MAX = 10
 /** From few keys to many, what the processor's caches cost included. */
@@ -174,7 +175,9 @@ export function judgePolicies({ ratios, linearity, stall, fresh }: Policies): Ve
   ]
 }
 
-export function judgeAudit({ durable, verify, few, many, grown }: AuditCost): Verdict[] {
+export function judgeAudit(cost: AuditCost): Verdict[] {
+  const { durable, verify, shipped, waited, few, many, grown } = cost
+  const waitMsMax = WAIT_SYNCS_MAX * waited.fsyncP99Ms
   return [
     {
       what: 'durable entries ÷ the same batches in a bare better-sqlite3 loop',
@@ -187,6 +190,18 @@ export function judgeAudit({ durable, verify, few, many, grown }: AuditCost): Ve
       measured: verify.ratio.toFixed(2),
       target: `≥ ${AUDIT_RATIO_MIN}`,
       passed: verify.ratio >= AUDIT_RATIO_MIN,
+    },
+    {
+      what: 'shipped entries ÷ bare inserts by UNNEST',
+      measured: shipped.ratio.toFixed(2),
+      target: `≥ ${AUDIT_RATIO_MIN}`,
+      passed: shipped.ratio >= AUDIT_RATIO_MIN,
+    },
+    {
+      what: `p99 wait at half that load, ${waited.entriesPerSecond.toFixed(0)} entries/s`,
+      measured: `${waited.p99Ms.toFixed(2)} ms`,
+      target: `≤ ${WAIT_SYNCS_MAX} × ${waited.fsyncP99Ms.toFixed(2)} ms (p99 of write + fsync)`,
+      passed: waited.p99Ms <= waitMsMax,
     },
     ...grown.map(({ command, fewBytes, manyBytes }) => ({
       what: `memory of audit ${command.split(' ')[0]}, ${many} entries beside ${few}`,

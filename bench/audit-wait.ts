@@ -1,0 +1,93 @@
+import { closeSync, fsyncSync, openSync, rmSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+import type { TextEntry } from '../src/audit/batch.ts'
+import { Wal } from '../src/audit/wal.ts'
+import { percentile } from './statistics.ts'
+
+/** How long an entry waits for the disk at a load the log could take twice. */
+export interface Waited {
+  readonly entriesPerSecond: number
+  readonly p50Ms: number
+  readonly p99Ms: number
+  /** 1 KB appended to a file and synced, in the same directory. */
+  readonly fsyncP99Ms: number
+}
+
+export interface WaitPlan {
+  readonly directory: string
+  readonly entriesPerSecond: number
+  readonly forMs: number
+  readonly bodyOf: (seq: number) => string
+}
+
+const TICK_MS = 2
+const SYNCS = 400
+const SYNC_BYTES = 1_024
+
+/** Offers entries at an even rate, whether or not those before are on the disk, and syncs before and behind. */
+export async function measureWait(plan: WaitPlan): Promise<Waited> {
+  const { directory, entriesPerSecond, forMs, bodyOf } = plan
+  const path = join(directory, 'wait.db')
+  const syncs = syncTimes(directory)
+  const wal = await Wal.open({
+    path,
+    localBytesMax: 2 ** 32,
+    commitMs: 60_000,
+    version: 'bench',
+    exclusive: true,
+  })
+  const waits: number[] = []
+  const pending: Promise<void>[] = []
+  const startedMs = performance.now()
+  let made = 0
+  for (;;) {
+    const passedMs = performance.now() - startedMs
+    if (passedMs >= forMs) break
+    const due = Math.floor((passedMs / 1000) * entriesPerSecond)
+    for (; made < due; made++) pending.push(waitOf(wal, entryOf(made, bodyOf), waits))
+    await sleep(TICK_MS)
+  }
+  await Promise.all(pending)
+  await wal.close()
+  syncs.push(...syncTimes(directory))
+  for (const suffix of ['', '-wal', '-shm', '.lock']) rmSync(path + suffix, { force: true })
+  const [sorted, sync] = [waits, syncs].map((each) => each.toSorted((a, b) => a - b))
+  return {
+    entriesPerSecond: made / (forMs / 1000),
+    p50Ms: percentile(sorted ?? [], 50),
+    p99Ms: percentile(sorted ?? [], 99),
+    fsyncP99Ms: percentile(sync ?? [], 99),
+  }
+}
+
+async function waitOf(wal: Wal, entry: TextEntry, waits: number[]): Promise<void> {
+  const startedMs = performance.now()
+  await wal.record(entry)
+  waits.push(performance.now() - startedMs)
+}
+
+/** A refusal, so that no outcome has to follow. */
+function entryOf(seq: number, bodyOf: WaitPlan['bodyOf']): TextEntry {
+  const body = bodyOf(seq)
+  const { request_id: requestId } = JSON.parse(body) as { request_id: string }
+  const occurredAtUs = 1_790_000_000_000_000 + seq
+  return { kind: 'decision', requestId, occurredAtUs, awaitsOutcome: false, body }
+}
+
+function syncTimes(directory: string): number[] {
+  const file = join(directory, 'synced')
+  const descriptor = openSync(file, 'a')
+  const bytes = Buffer.alloc(SYNC_BYTES, 120)
+  const times: number[] = []
+  for (let sync = 0; sync < SYNCS; sync++) {
+    const startedMs = performance.now()
+    writeSync(descriptor, bytes)
+    fsyncSync(descriptor)
+    times.push(performance.now() - startedMs)
+  }
+  closeSync(descriptor)
+  rmSync(file)
+  return times
+}
