@@ -339,7 +339,7 @@ t.test('a sidecar at local_max heals once what it wrote has arrived', async (t) 
     t.comment(site.logLines.join(''))
     throw error
   })
-  t.match(site.logLines.join(''), /Shipped entries make room/)
+  await until('its log line', () => site.logLines.join('').includes('Shipped entries make room'))
   t.equal((await site.admin('/readyz')).status, 200)
   await site.governor.stop(10_000)
   const rows = await runSql<{ count: number }>(
