@@ -43,7 +43,7 @@ function policy(id: string, verb: 'allow' | 'deny', own: Partial<Selectors>): Po
   return { id, mode: 'enforce', message: null, for: null, verb, selectors }
 }
 
-const NO_INPUT = { matches: null, words: null, charsMax: null, detect: null }
+const NO_INPUT = { matches: null, words: null, charsMax: null, tokensMax: null, detect: null }
 
 /** One allow and policies that share the patterns, each tenth with words, one with detectors. */
 export function compileSet({ policies, patterns, detect }: PolicySet): CompiledPolicies {
