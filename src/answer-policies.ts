@@ -2,6 +2,7 @@ import { AnswerGuard } from './answer-guard.ts'
 import type { GovernorError } from './errors.ts'
 import type { Trail } from './exchange.ts'
 import type { Guard } from './http/relay.ts'
+import { LinesGuard } from './lines-guard.ts'
 import { AnswerInspector } from './policy/answer-inspector.ts'
 import { AnswerPlaceholders } from './policy/placeholders.ts'
 import { RestoreInspector } from './policy/restore.ts'
@@ -25,6 +26,9 @@ export function answerGuard(
   return { guard, answerBytesMax: world.snapshot.maximums.bodyBytes }
 }
 
+/** Endpoints that answer with a file of what models said, line by line. */
+const LINES: ReadonlySet<string> = new Set(['files.content', 'messages.batches.results'])
+
 function policyGuard({ policies, snapshot }: World, trail: Trail): Guard | null {
   const { route, decision } = trail
   const { defaults, maximums } = snapshot
@@ -41,7 +45,7 @@ function policyGuard({ policies, snapshot }: World, trail: Trail): Guard | null 
     uninspectable: defaults.uninspectable,
   })
   trail.answer = guard
-  return guard
+  return LINES.has(route!.endpoint.api) ? new LinesGuard(guard) : guard
 }
 
 function restorable({ decision }: Trail): ReadonlyMap<string, string> | null {

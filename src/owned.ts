@@ -1,4 +1,4 @@
-import type { Facts } from './exchange.ts'
+import type { Facts, Usage } from './exchange.ts'
 
 /** The nouns of what a provider keeps. Plain data, no sockets. */
 
@@ -29,6 +29,8 @@ export interface OwnedCall {
   /** What the path names brings its result later, and it is not charged yet. */
   readonly isAwaited: boolean
   readonly references: References
+  /** Adds up what the file that passes says was used; null where nothing does. */
+  later: { readonly usage: Usage | null } | null
   /** The same facts without what the caller's own tenant created here. */
   lift(facts: Facts): Facts
 }

@@ -4,6 +4,7 @@ import { readStoredPage, type StoredPage } from './dialect/stored-list.ts'
 import { GovernorError } from './errors.ts'
 import type { Trail } from './exchange.ts'
 import { collected, type EventWatch, HeldAnswer, withBody } from './held-answer.ts'
+import { counted } from './ownership-charges.ts'
 import { listsStored, type Ownership } from './ownership.ts'
 import { inTurns } from './turns.ts'
 import type { Answer } from './upstream/call.ts'
@@ -44,6 +45,7 @@ export async function ownedAnswer(
     if (trail.owned === null) return answer
     const { api, operation } = trail.route!.endpoint
     if (LATER.has(api) && !isEvents(answer)) return await learned(ownership, answer, trail)
+    if (operation.endsWith('.read')) return counted(answer, trail)
     if (operation.endsWith('.delete')) await forgotten(ownership, trail)
     return answer
   } catch (error) {
@@ -79,7 +81,10 @@ async function learned(ownership: Ownership, answer: Answer, trail: Trail): Prom
   const whole = await collected(answer, ANSWER_BYTES_MAX)
   const object = readObject(whole.whole!.toString('utf8'))
   if (object === null) throw unreadable()
-  await new Claims(ownership, trail).claim(madeIn(object))
+  // Where the job itself does not say what it took, its files do.
+  const isUncharged = trail.owned!.isAwaited && object['usage'] == null
+  const ids = idsOf(madeIn(object)).filter((id) => !trail.route!.ids!.includes(id))
+  await ownership.claim(trail, ids, isUncharged)
   return whole
 }
 

@@ -6,7 +6,8 @@ import type { Body, Decision, Facts, Operation, Reading, Trail, Uninspectable } 
 import type { HttpExchange } from './http/exchange.ts'
 import type { KnownTenants } from './known-tenants.ts'
 import type { OwnedCall, References } from './owned.ts'
-import type { Owned, OwnerStore } from './owner/store.ts'
+import { MODELS_MAX, type Owned, type OwnerStore } from './owner/store.ts'
+import { answerPolicies } from './policy/evaluate.ts'
 import { inTurns } from './turns.ts'
 import type { World } from './world.ts'
 
@@ -42,11 +43,13 @@ export interface OwnershipParts {
   /** Every tenant known of; asked for calls about kept things where the file does not choose. */
   tenants(): Promise<ReadonlySet<string>>
   readonly jsonDepth: number
+  /** Ids of policies that look at what such models say to such a caller. */
+  answerPolicies(trail: Trail, models: readonly string[]): readonly string[]
 }
 
 /** What keeps tenants apart under a snapshot; null where nothing does. */
 export function ownershipOf(
-  { snapshot }: World,
+  { snapshot, policies }: World,
   shared: { readonly owners: OwnerStore | null; readonly tenants: KnownTenants },
 ): Ownership | null {
   const { pod } = snapshot.auth
@@ -58,6 +61,16 @@ export function ownershipOf(
       return pod === null ? tenants : new Set(tenants).add(pod.tenant)
     },
     jsonDepth: snapshot.maximums.jsonDepth,
+    answerPolicies: (trail, models) => {
+      const endpoint = { ...trail.route!.endpoint, operation: 'chat' as const }
+      return answerPolicies(policies, {
+        principal: trail.principal!,
+        route: { endpoint, pathModel: null },
+        facts: { ...trail.facts!, model: models[0] ?? '', models },
+        upstream: trail.upstream,
+        wallMs: trail.occurredAtMs,
+      })
+    },
   })
 }
 
@@ -159,7 +172,15 @@ export class Ownership {
     if (decision.effect === 'deny') return decision
     call.checkBody(config.store !== 'off' && config.unknown === 'refuse')
     if (this.creates(trail)) await this.#checkRoom(store)
-    return decision
+    return this.#withAnswerPolicies(decision, trail, call.models)
+  }
+
+  /** What a model said before is looked at when it is fetched, by the policies on what it says. */
+  #withAnswerPolicies(decision: Decision, trail: Trail, models: readonly string[]): Decision {
+    if (models.length === 0 || !trail.route!.endpoint.operation.endsWith('.read')) return decision
+    const more = this.#parts.answerPolicies(trail, models)
+    if (more.length === 0) return decision
+    return { ...decision, answers: [...new Set([...(decision.answers ?? []), ...more])] }
   }
 
   /** Runs a question to the store; whatever is wrong with it, nobody is let through. */
@@ -201,7 +222,8 @@ export class Ownership {
     if (store === null || ids.length === 0) return
     const { tenant } = trail.principal!
     const origin = trail.owned?.origin ?? trail.requestId
-    const claims = ids.map((id): Owned => ({ id, tenant, origin, isAwaited }))
+    const models = modelsOf(trail)
+    const claims = ids.map((id): Owned => ({ id, tenant, origin, models, isAwaited }))
     const others = await this.#ask(() => store.claim(claims, wallMs()))
     if (others.length === 0) return
     // A provider that repeats an answer (an idempotency key) repeats it to whoever asks.
@@ -216,6 +238,14 @@ export class Ownership {
     const found = await this.#ask(() => store.find(ids))
     return new Set(ids.filter((id) => found.get(id)?.tenant === tenant))
   }
+}
+
+/** Models of what a call makes: its own; those of what it is about; of a batch those of its requests. */
+function modelsOf({ owned, going, route }: Trail): readonly string[] {
+  const call = owned instanceof Looked ? owned : null
+  const made = call?.models ?? []
+  const requested = route!.endpoint.operation === 'batches' ? (call?.modelsNamed ?? []) : []
+  return [...new Set([...made, ...going.models, ...requested])].slice(0, MODELS_MAX)
 }
 
 function unavailable(cause: unknown, detail?: string): GovernorError {
@@ -240,6 +270,7 @@ class Looked implements OwnedCall {
   readonly references: References
   readonly ids: readonly string[]
   found: ReadonlyMap<string, Owned> = new Map()
+  later: OwnedCall['later'] = null
   readonly #tenant: string
   readonly #path: readonly string[]
   readonly #query: readonly string[]
@@ -259,6 +290,15 @@ class Looked implements OwnedCall {
 
   get isAwaited(): boolean {
     return this.#thing?.isAwaited ?? false
+  }
+
+  get models(): readonly string[] {
+    return this.#thing?.models ?? []
+  }
+
+  /** Models of what a body refers to. */
+  get modelsNamed(): readonly string[] {
+    return this.references.named.flatMap(({ id }) => this.found.get(id)?.models ?? [])
   }
 
   get #thing(): Owned | undefined {

@@ -41,6 +41,7 @@ import type { Log } from './log.ts'
 import type { Metrics } from './metrics.ts'
 import type { OwnerStore } from './owner/store.ts'
 import { ownedAnswer } from './ownership-answers.ts'
+import { chargeOnce, laterForecast } from './ownership-charges.ts'
 import { type Ownership, ownershipOf } from './ownership.ts'
 import type { Stages } from './pipeline.ts'
 import { estimateTokens } from './token-estimate.ts'
@@ -193,10 +194,9 @@ function callingStages(...[world, shared, ownership]: Parts): Pick<GovernorStage
     },
     relay: async (received, exchange, trail) => {
       trail.firstByteMs = monotonicMs()
-      const lists = listsModels(trail.route!)
-      const answer = lists ? await listModels(world, received, trail) : received
+      const answer = await listed(world, received, trail)
       const { secret, dialect } = trail.upstream as RunningUpstream
-      return relay(answer, exchange, trail, {
+      await relay(answer, exchange, trail, {
         meter: meterOf(trail),
         filter: secret === null ? null : new Scrubber(secret),
         ...answerGuard(world, trail),
@@ -205,6 +205,7 @@ function callingStages(...[world, shared, ownership]: Parts): Pick<GovernorStage
         idleMs: timeouts.idleMs,
         streams: shared.metrics.streamsOpen,
       })
+      if (trail.owned !== null) await chargeOnce(shared.owners, trail)
     },
     respond: (exchange, trail, error) => {
       if (error.source === 'governor') {
@@ -244,6 +245,11 @@ function ownedForwarding(forwarding: Forwarding, ownership: Ownership | null) {
   }
 }
 
+/** The answer, a list of models cut down to those the caller may use. */
+async function listed(world: World, received: Answer, trail: Trail): Promise<Answer> {
+  return listsModels(trail.route!) ? listModels(world, received, trail) : received
+}
+
 /** Which list the answer is, of those that are cut down to what the caller may see. */
 function listOf(trail: Trail, ownership: Ownership | null): 'models' | 'stored' | null {
   if (listsModels(trail.route!)) return 'models'
@@ -272,7 +278,8 @@ function forecastOf(world: World, facts: Facts, trail: Trail): Forecast | null {
   const { endpoint } = trail.route!
   const models = allModels(facts.models, trail.route!)
   // What takes no tokens, or takes them later: nothing here says how many.
-  if (endpoint.body === 'none' || endpoint.operation === 'files.write') return null
+  if (endpoint.body === 'none') return laterForecast(trail)
+  if (endpoint.operation === 'files.write') return null
   if (models.length === 0 && !endpoint.generates) return null
   const inputTokens = estimateTokens(facts)
   const outputTokensMax = endpoint.generates ? facts.maxOutputTokens : 0

@@ -69,6 +69,7 @@ export const MIGRATIONS: readonly string[] = [
     id text PRIMARY KEY CHECK (length(id) <= 256),
     tenant text NOT NULL,
     origin text NOT NULL,
+    models text NOT NULL,
     awaited boolean NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now()
   );

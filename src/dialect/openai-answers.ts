@@ -39,7 +39,7 @@ const OPAQUE_DELTAS: ReadonlyMap<string, UninspectableKind> = new Map([
 ])
 const LANE = 'response'
 /** Endpoints whose events have types that say what they bring. */
-const NAMED: ReadonlySet<string> = new Set(['responses', 'audio.transcriptions'])
+const NAMED: ReadonlySet<string> = new Set(['responses', 'responses.get', 'audio.transcriptions'])
 
 /** The answers of OpenAI's API and of what speaks it. */
 export const openaiAnswers: AnswerReader = {

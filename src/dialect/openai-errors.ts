@@ -38,7 +38,8 @@ export function errorBody(error: GovernorError, requestId: string): string {
  * in responses. The SDK throws on either; on a stream that just ends it would not.
  */
 export function errorFrame(error: GovernorError, requestId: string, api: string): string {
-  if (api !== 'responses') return `data: ${errorBody(error, requestId)}\n\n`
+  if (api !== 'responses' && api !== 'responses.get')
+    return `data: ${errorBody(error, requestId)}\n\n`
   const { message, code } = errorObject(error, requestId)
   // The sequence so far is not known here; the SDK does not look at it.
   const data = { type: 'error', code, message, param: null, sequence_number: 0 }

@@ -14,9 +14,10 @@ export function spentBy(trail: Trail, prices: PriceBook): Spent | null {
   const { usage, facts, counts } = trail
   if (!trail.forwarded || facts === null) return null
   if (usage !== null && (usage.inputTokens !== null || usage.outputTokens !== null)) {
-    const told = completed(trail, usage)
+    const reported = completed(trail, usage)
+    const told = due(trail, reported)
     const tokens = (told.inputTokens ?? 0) + (told.outputTokens ?? 0)
-    return { tokens, costNanoUsd: costOf(trail, told, prices), estimated: told !== usage }
+    return { tokens, costNanoUsd: costOf(trail, told, prices), estimated: reported !== usage }
   }
   if (counts === null || isFree(trail)) return null
   const outputTokens =
@@ -44,6 +45,13 @@ function completed({ ending, counts }: Trail, usage: Usage): Usage {
   const outputTokens = isLess ? seen : usage.outputTokens
   const isSame = inputTokens === usage.inputTokens && outputTokens === usage.outputTokens
   return isSame ? usage : { ...usage, inputTokens, outputTokens }
+}
+
+/** The prompt of a response that is fetched later was charged when it was made. */
+function due({ owned, counts, route }: Trail, usage: Usage): Usage {
+  if (counts === null || owned?.isAwaited !== true) return usage
+  if (route!.endpoint.api !== 'responses.get') return usage
+  return { ...usage, inputTokens: 0, cachedTokens: null }
 }
 
 function isFree({ upstreamStatus, ending, refusal }: Trail): boolean {

@@ -16,6 +16,7 @@ interface Row {
   readonly id: string
   readonly tenant: string
   readonly origin: string
+  readonly models: string
   readonly awaited: boolean
 }
 
@@ -54,13 +55,14 @@ export class PostgresOwners implements OwnerStore {
 
   async find(ids: readonly string[]): Promise<ReadonlyMap<string, Owned>> {
     const rows = await this.#query<Row>(
-      `SELECT id, tenant, origin, awaited FROM governor.owned
+      `SELECT id, tenant, origin, models, awaited FROM governor.owned
         WHERE id = ANY($1::text[]) AND created_at > now() - $2 * interval '1 ms'`,
       [ids, this.#bounds.expiresMs],
     )
     return new Map(
-      rows.map(({ id, tenant, origin, awaited }) => {
-        return [id, { id, tenant, origin, isAwaited: awaited }]
+      rows.map(({ id, tenant, origin, models, awaited }) => {
+        const named = JSON.parse(models) as string[]
+        return [id, { id, tenant, origin, models: named, isAwaited: awaited }]
       }),
     )
   }
@@ -68,11 +70,11 @@ export class PostgresOwners implements OwnerStore {
   async claim(claims: readonly Owned[]): Promise<readonly string[]> {
     const rows = await this.#query<{ readonly id: string }>(
       `WITH given AS (
-          SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::boolean[])
-            AS given (id, tenant, origin, awaited)
+          SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::boolean[])
+            AS given (id, tenant, origin, models, awaited)
         ), made AS (
-          INSERT INTO governor.owned (id, tenant, origin, awaited)
-            SELECT id, tenant, origin, awaited FROM given ORDER BY id
+          INSERT INTO governor.owned (id, tenant, origin, models, awaited)
+            SELECT id, tenant, origin, models, awaited FROM given ORDER BY id
             ON CONFLICT (id) DO UPDATE SET id = excluded.id
             RETURNING id, tenant
         )
@@ -81,6 +83,7 @@ export class PostgresOwners implements OwnerStore {
         claims.map(({ id }) => id),
         claims.map(({ tenant }) => tenant),
         claims.map(({ origin }) => origin),
+        claims.map(({ models }) => JSON.stringify(models)),
         claims.map(({ isAwaited }) => isAwaited),
       ],
     )

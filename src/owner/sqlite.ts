@@ -14,6 +14,7 @@ const SCHEMA = `
     id TEXT PRIMARY KEY,
     tenant TEXT NOT NULL,
     origin TEXT NOT NULL,
+    models TEXT NOT NULL,
     awaited INTEGER NOT NULL,
     created_at_ms INTEGER NOT NULL
   ) WITHOUT ROWID;
@@ -25,6 +26,7 @@ interface Row {
   readonly id: string
   readonly tenant: string
   readonly origin: string
+  readonly models: string
   readonly awaited: number
   readonly created_at_ms: number
 }
@@ -73,7 +75,8 @@ export class OwnerReader {
       const row = this.#find.get(id, sinceMs)
       if (row === undefined) continue
       const { tenant, origin, awaited } = row
-      found.set(id, { id, tenant, origin, isAwaited: awaited === 1 })
+      const models = JSON.parse(row.models) as string[]
+      found.set(id, { id, tenant, origin, models, isAwaited: awaited === 1 })
     }
     return found
   }
@@ -96,7 +99,7 @@ export type OwnerResult = readonly string[] | boolean | null | number
 /** Writes records. */
 export class OwnerWriter {
   readonly #db: Database.Database
-  readonly #insert: Database.Statement<[string, string, string, number, number]>
+  readonly #insert: Database.Statement<[string, string, string, string, number, number]>
   readonly #tenant: Database.Statement<[string], string>
   readonly #settle: Database.Statement<[string]>
   readonly #forget: Database.Statement<[string, string]>
@@ -104,7 +107,7 @@ export class OwnerWriter {
   constructor(path: string) {
     const db = openOwners(path)
     this.#db = db
-    this.#insert = db.prepare('INSERT OR IGNORE INTO owned VALUES (?, ?, ?, ?, ?)')
+    this.#insert = db.prepare('INSERT OR IGNORE INTO owned VALUES (?, ?, ?, ?, ?, ?)')
     this.#tenant = db.prepare<[string], string>('SELECT tenant FROM owned WHERE id = ?').pluck()
     this.#settle = db.prepare('UPDATE owned SET awaited = 0 WHERE id = ? AND awaited = 1')
     this.#forget = db.prepare('DELETE FROM owned WHERE id = ? AND tenant = ?')
@@ -125,8 +128,9 @@ export class OwnerWriter {
 
   #claim(claims: readonly Owned[], nowMs: number): string[] {
     const others: string[] = []
-    for (const { id, tenant, origin, isAwaited } of claims) {
-      const { changes } = this.#insert.run(id, tenant, origin, isAwaited ? 1 : 0, nowMs)
+    for (const { id, tenant, origin, models, isAwaited } of claims) {
+      const named = JSON.stringify(models)
+      const { changes } = this.#insert.run(id, tenant, origin, named, isAwaited ? 1 : 0, nowMs)
       if (changes === 0 && this.#tenant.get(id) !== tenant) others.push(id)
     }
     return others

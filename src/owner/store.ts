@@ -7,6 +7,8 @@ export interface Owned {
   readonly tenant: string
   /** Request id of the call that created it. */
   readonly origin: string
+  /** Models of that call, so that policies about them see what is fetched later. */
+  readonly models: readonly string[]
   /** What it produces comes later and was not charged yet: a background response, a batch. */
   readonly isAwaited: boolean
 }
@@ -43,6 +45,9 @@ export interface OwnerBounds {
   /** The longest wait for an answer of the store. */
   readonly timeoutMs: number
 }
+
+/** Models remembered of a call. */
+export const MODELS_MAX = 32
 
 /** Words of `fault` for a store that has as many records as it may have. */
 export const FULL = 'the store of owners is full'

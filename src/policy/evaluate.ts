@@ -103,6 +103,12 @@ export function evaluate(
   }
 }
 
+/** Ids of policies that look at the answer to such a call, whatever is decided of the call itself. */
+export function answerPolicies(compiled: CompiledPolicies, call: PolicyCall): readonly string[] {
+  const asked = new Asked(call, compiled.applicants)
+  return tallied(call, asked, { texts: NOTHING, opaque: false, onError: 'deny' }).answers ?? []
+}
+
 /** Decides, with services where policies that can have a say depend on them. */
 function concluded(
   compiled: CompiledPolicies,

@@ -20,7 +20,7 @@ export function sections(
 ): Sections {
   const map = claims ?? '{ tenant: org, roles: groups, labels: { team: dept } }'
   const jwt = `[{ name: sso, issuer: '${issuer.url}', audience: [governor], ca_file: ca.pem, claims: ${map}${entry} }]`
-  return { jwt, ...rest }
+  return { jwt, ownership: 'off', ...rest }
 }
 
 /** A Governor that accepts tokens of `issuer`, and what a call with a key or a token ends with. */
