@@ -54,14 +54,18 @@ function adminOf(call: AdminCall, store: KeyStore, bcryptCost: number): KeyAdmin
   return { store, bcryptCost, record: (_action, about) => call.record(about) }
 }
 
-/** A store that fails is a 503; one that cannot be changed says so. */
+/** A store that fails is a 503. */
 function storeError(error: unknown): GovernorError {
   if (error instanceof GovernorError) return error
-  const { name, message } = error as Error
-  if (name === 'KeyStoreReadOnlyError') {
-    return new GovernorError('ADMIN_CONFLICT', { detail: message })
-  }
   return new GovernorError('AUTH_UNAVAILABLE', { cause: error, headers: { 'retry-after': '1' } })
+}
+
+/** Nothing was changed: a line that somebody has to put there is for the command, which prints it. */
+function unwritten({ store }: KeyAdmin): GovernorError {
+  return new GovernorError('ADMIN_CONFLICT', {
+    detail: `${store.place} (auth.keys.path) cannot be written to from here`,
+    hint: 'Use governor keys: it prints the line to put there',
+  })
 }
 
 function targetOf(call: AdminCall) {
@@ -100,7 +104,8 @@ async function create(call: AdminCall, admin: KeyAdmin): Promise<object> {
   const tenant = spec.tenant ?? principal.tenant
   call.tell({ tenant, name: spec.name, roles: spec.roles.join(' ') })
   forbidMore(call, spec.roles)
-  const { key, record } = await createKey(admin, { ...spec, tenant })
+  const { key, record, row } = await createKey(admin, { ...spec, tenant })
+  if (row !== undefined) throw unwritten(admin)
   return { key, record: shown(neverUsed(record)) }
 }
 
@@ -128,7 +133,8 @@ async function rotate(call: AdminCall, admin: KeyAdmin): Promise<object> {
   const rotated = await rotateKey(admin, targetOf(call), { overlapMs, ...end })
   if (rotated.outcome === 'unknown') throw unknownKey()
   if (rotated.outcome !== 'rotated') throw conflict(rotated.outcome)
-  const { key, record } = rotated
+  const { key, record, row } = rotated
+  if (row !== undefined) throw unwritten(admin)
   return { key, record: shown({ ...record, lastUsedAtMs: former.lastUsedAtMs }) }
 }
 
@@ -146,6 +152,7 @@ async function revoke(call: AdminCall, admin: KeyAdmin): Promise<object> {
   forbidMore(call, (await found(call, admin.store)).roles)
   const revoked = await revokeKey(admin, targetOf(call))
   if (revoked.outcome === 'unknown') throw unknownKey()
+  if (revoked.outcome === 'unwritten') throw unwritten(admin)
   return shown(await found(call, admin.store))
 }
 

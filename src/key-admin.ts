@@ -154,12 +154,15 @@ export async function rotateKey(
   const secret = generateSecret()
   const hash = await bcrypt.hash(secret, bcryptCost)
   const nowMs = wallMs()
-  const former = overlapMs > 0 ? { hash: found.hash, untilMs: nowMs + overlapMs } : null
+  // What has expired stays shut: only the new secret opens.
+  const overlaps = overlapMs > 0 && isUsable(found, nowMs)
+  const former = overlaps ? { hash: found.hash, untilMs: nowMs + overlapMs } : null
   const rotation = { hash, former, expiresAtMs: expiresAtMs ?? found.expiresAtMs }
   const { lastUsedAtMs: _, ...kept } = found
   const made: KeyRecord = { ...kept, ...rotation }
   if (!isUsable(made, nowMs)) return { outcome: 'expired' }
-  const about = { ...aboutOf(found), overlap_until: new Date(nowMs + overlapMs).toISOString() }
+  const untilMs = former?.untilMs ?? nowMs
+  const about = { ...aboutOf(found), overlap_until: new Date(untilMs).toISOString() }
   await record('keys.rotate', about, nowMs)
   const { keyId } = found
   const { done, row } = await orRow(async () => store.rotate(keyId, found.hash, rotation))

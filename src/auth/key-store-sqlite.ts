@@ -187,6 +187,8 @@ export class SqliteKeyStore implements KeyStore, KeySource {
 
   async #try<Result>(act: () => Result): Promise<Result> {
     try {
+      // A file that was replaced meanwhile is the one that counts.
+      this.version()
       return act()
     } catch (error) {
       throw aboutStore(this.place, error)
