@@ -10,6 +10,8 @@ const OWN_MAX = 256
 
 /** Which response of a session belongs to which event that asked for it. */
 export class SessionResponses {
+  /** Input was added to responses under way: an error may be about that. */
+  addsInput = false
   /** Sent on, oldest first; the provider answers in this order. */
   readonly #expected: SessionTurn[] = []
   readonly #open = new Map<string, SessionTurn>()
@@ -49,8 +51,15 @@ export class SessionResponses {
     return index === -1 ? null : (this.#expected.splice(index, 1)[0] ?? null)
   }
 
-  begin(id: string, turn: SessionTurn): void {
+  /** One of the same id, or before it in its lane, is over: nothing more of it will come. */
+  begin({ responseId, lane }: Pick<ServerEvent, 'responseId' | 'lane'>, turn: SessionTurn): void {
+    const id = responseId ?? ''
+    for (const other of this.#open.values()) {
+      const isBefore = lane !== undefined && other.lane === lane
+      if (isBefore || other.responseId === id) other.end({ ending: 'upstream_failed' })
+    }
     turn.responseId = id
+    turn.lane = lane
     this.#open.set(id, turn)
   }
 
@@ -60,15 +69,17 @@ export class SessionResponses {
 
   /**
    * The provider refused an event. Where it does not say which, it was the oldest that waits: should it
-   * not have been, its response is decided anew when it begins.
+   * not have been, its response is decided anew when it begins. False when it may be about the
+   * response under way.
    */
-  fail({ eventId, lane }: Pick<ServerEvent, 'eventId' | 'lane'>): void {
+  fail({ eventId, lane }: Pick<ServerEvent, 'eventId' | 'lane'>): boolean {
     const turn = this.#take(({ event }) =>
       eventId === null ? event?.lane === lane : event?.eventId === eventId,
     )
-    if (turn === null) return
+    if (turn === null) return this.addsInput
     turn.trail!.upstreamStatus = 400
     turn.end({ ending: 'upstream_failed' })
+    return true
   }
 
   /** A response that passed to its end. */

@@ -33,6 +33,8 @@ export class SessionTurn {
   trail: Trail | null = null
   guard: TurnGuard | null = null
   responseId = ''
+  /** Of its response, where there are several conversations. */
+  lane: string | undefined
   /** What is still to come of its response is nobody's any more. */
   refusal: GovernorError | null = null
   /** It was refused before it reached the provider. */

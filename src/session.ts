@@ -263,6 +263,7 @@ export class Session implements Interruptible {
 
   #remember({ event }: SessionTurn): void {
     if (event?.type === 'session.update') this.#audio = null
+    if (event?.type === 'response.steer') this.#responses.addsInput = true
     if (event !== null) this.#models.remember(event)
   }
 
@@ -283,7 +284,8 @@ export class Session implements Interruptible {
     if (event.fails) {
       // Too late to stop a response: nothing the client asked for.
       if (event.eventId !== null && event.eventId === this.reader.cancelEventId) return
-      if (!event.ends) this.#responses.fail(event)
+      // What goes on must not be taken for over: it would no longer be looked at as one text.
+      if (this.#responses.fail(event)) return this.#deliver({ ...event, ends: false }, bytes)
     }
     return this.#deliver(event, bytes)
   }
@@ -300,7 +302,6 @@ export class Session implements Interruptible {
 
   /** A response nobody asked for is asked about now; until it was decided nothing is read on. */
   async #begin(event: ServerEvent, bytes: Buffer): Promise<void> {
-    const id = event.responseId ?? ''
     let turn = this.#responses.expected(event.lane, this.reader.answersAll)
     if (turn === null) {
       turn = new SessionTurn(this.reader.implied, this.#ending.signal, true)
@@ -308,11 +309,11 @@ export class Session implements Interruptible {
       await this.#handle(turn, this.#options.stages(this))
       if (this.#isEnded) return
       if (turn.isRefused) {
-        if (!event.ends) return this.#mute(id)
+        if (!event.ends) return this.#mute(event.responseId ?? '')
         return
       }
     }
-    this.#responses.begin(id, turn)
+    this.#responses.begin(event, turn)
     turn.trail!.upstreamStatus = 200
     turn.trail!.firstByteMs = monotonicMs()
     return this.#deliver(event, bytes)

@@ -160,7 +160,7 @@ function serverEvent(event: Json, type: string, underWay: Map<string, string>): 
   const response = asObject(event['response']) ?? {}
   const id = readName(response['id']) ?? current
   if (begins) remember(underWay, lane, id ?? '')
-  else if (ends) underWay.delete(lane)
+  else if (isLast) underWay.delete(lane)
   const isSession = fails || isSteering
   return {
     type,
@@ -176,7 +176,7 @@ function serverEvent(event: Json, type: string, underWay: Map<string, string>): 
   }
 }
 
-/** An error may be about a response that never began. */
+/** An error may be about a response that never began, or about another event: what goes on keeps its name. */
 function endsOne(type: string, current: string | null): boolean {
   return ENDS.has(type) || (type === 'error' && current !== null)
 }

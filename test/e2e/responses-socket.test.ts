@@ -268,6 +268,91 @@ t.test('an error of the provider ends the response it is about', async (t) => {
   t.match(await client.isClosed(), { code: 1011, reason: 'UPSTREAM_FAILED' })
 })
 
+/** A provider that says no to something while a response of 1,000 tokens goes on. */
+async function interrupted(t: Parameters<typeof setUp>[0], asking: readonly Event[]) {
+  const limits = '[{ id: tokens, per: tenant, tokens: 100000/1h }]'
+  const parts = await setUp(t, { limits })
+  let asked = 0
+  parts.upstream.script = (session) => {
+    if (++asked === 1) {
+      session.send({ type: 'response.created', response: { id: 'resp_1' } })
+    } else session.send({ type: 'error', status: 400, error: { code: 'busy' } })
+  }
+  const client = await open(parts)
+  client.send(create('one'))
+  await client.hears('response.created')
+  for (const event of asking) client.send(event)
+  await client.hears('error')
+  await parts.site.metric('governor_inflight_requests')
+  const { last } = parts.upstream
+  const item = { type: 'response.output_text.delta', item_id: 'i', output_index: 0 }
+  for (const delta of ['a blue', 'bird']) last.send({ ...item, delta })
+  const usage = { input_tokens: 20, output_tokens: 1000, total_tokens: 1020 }
+  const response = { id: 'resp_1', model: 'gpt-5-mini', output: [], usage }
+  last.send({ type: 'response.completed', response })
+  return { ...parts, client }
+}
+
+for (const [about, event] of [
+  ['another response', create('two')],
+  ['what was added', { type: 'response.steer', input: 'faster' }],
+] as const) {
+  t.test(`an error about ${about} does not take a response out of sight`, async (t) => {
+    const { client, site } = await interrupted(t, [event])
+    t.match(await client.hears('error', client.heard.findIndex(isError) + 1), {
+      error: { code: 'policy_denied' },
+    })
+    const outcomes = await until('its outcome', () => {
+      const found = site.entries().filter(({ body }) => body['gen_ai.response.id'] === 'resp_1')
+      return found.length > 0 ? found : null
+    })
+    t.match(outcomes, [{ body: { outcome: 'refused', 'gen_ai.usage.output_tokens': 1000 } }])
+    t.notMatch(JSON.stringify(client.heard), 'bird')
+    client.socket.close()
+  })
+}
+
+const isError = ({ type }: Event) => type === 'error'
+
+t.test('a response that begins twice is settled twice, and the session can end', async (t) => {
+  const parts = await setUp(t)
+  parts.upstream.script = (session) => {
+    session.send({ type: 'response.created', response: { id: 'resp_1' } })
+  }
+  const client = await open(parts)
+  client.send(create('one'))
+  await client.hears('response.created')
+  client.send(create('two'))
+  await client.hears('response.created', 1)
+  client.socket.close()
+  t.match(await entriesOf(parts.site, 'outcome', 3), [
+    { outcome: 'upstream_failed' },
+    { outcome: 'client_closed' },
+    { outcome: 'complete', status: 101 },
+  ])
+})
+
+t.test('a response behind one that failed is decided when it begins', async (t) => {
+  const parts = await setUp(t)
+  const { upstream } = parts
+  upstream.script = () => {}
+  const client = await open(parts)
+  client.send(create('one'))
+  client.send(create('two'))
+  await until('both', () => upstream.sessions[0]?.received.length === 2)
+  upstream.last.send({ type: 'response.created', response: { id: 'resp_1' } })
+  upstream.last.send({ type: 'error', status: 500, error: { code: 'broke' } })
+  answer(upstream.last, 'resp_2', ['a blue', 'bird'])
+  const outcomes = await entriesOf(parts.site, 'outcome', 3)
+  t.match(
+    outcomes.find((each) => each['gen_ai.response.id'] === 'resp_2'),
+    { outcome: 'refused' },
+  )
+  t.equal(outcomes.filter(({ outcome }) => outcome === 'upstream_failed').length, 2)
+  t.match(client.heard.at(-1), { error: { code: 'policy_denied' } })
+  client.socket.close()
+})
+
 t.test('who says nothing, or leaves before it, is let go and holds no place', async (t) => {
   const parts = await setUp(t, { timeouts: '{ idle: 1s }' })
   const silent = await open(parts)
