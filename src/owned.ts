@@ -12,6 +12,8 @@ export interface Reference {
 /** What a body says about what is kept. */
 export interface References {
   readonly named: readonly Reference[]
+  /** Ids of items that are handed back whole: some providers take what they have kept under them instead. */
+  readonly carried: readonly Reference[]
   /** Pointer of a source that is all that anybody keeps there; null where there is none. */
   readonly everybody: string | null
   /** Whether the answer is to be kept; null where nothing is said. */

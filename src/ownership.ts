@@ -280,8 +280,8 @@ class Looked implements OwnedCall {
     this.#tenant = principal!.tenant
     this.#path = route!.ids ?? []
     this.#query = namedIn(route!.path)
-    const named = references.named.map(({ id }) => id)
-    this.ids = [...new Set([...this.#path, ...this.#query, ...named])]
+    const said = [...references.named, ...references.carried].map(({ id }) => id)
+    this.ids = [...new Set([...this.#path, ...this.#query, ...said])]
   }
 
   get origin(): string | null {
@@ -313,11 +313,12 @@ class Looked implements OwnedCall {
   }
 
   checkBody(refusesUnknown: boolean): void {
-    const { named, everybody } = this.references
+    const { named, carried, everybody } = this.references
     if (everybody !== null) throw unknown(everybody)
-    const wrong = named.find(({ id }) => {
-      return refusesUnknown ? !this.#isOwn(id) : this.#isOthers(id) || !ID.test(id)
-    })
+    const wrong =
+      named.find(({ id }) => {
+        return refusesUnknown ? !this.#isOwn(id) : this.#isOthers(id) || !ID.test(id)
+      }) ?? carried.find(({ id }) => this.#isOthers(id))
     if (wrong !== undefined) throw unknown(wrong.pointer)
   }
 

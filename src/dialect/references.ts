@@ -42,6 +42,8 @@ const HOLDERS: ReadonlySet<string> = new Set([
 ])
 /** Types of objects that are known by their `id`. */
 const TYPES: ReadonlySet<string> = new Set(['file_id', 'item_reference', 'container_reference'])
+/** Members that are lists of items. */
+const ITEM_LISTS: ReadonlySet<string> = new Set(['input', 'items'])
 /** Sources of evaluations that are what all callers of an account have had answered. */
 const EVERYBODY: ReadonlySet<string> = new Set(['logs', 'responses', 'stored_completions'])
 /** Members that providers hand back as they are, and look nothing up for. */
@@ -68,6 +70,9 @@ const HINT = new RegExp(
     '|"(?:store|background)"|"(?:assistant|audio|file)"|\\\\u00[4-7]',
   'i',
 )
+/** Items that are handed back are known by `id` alone. */
+const ITEMS = /"(?:input|items?)"/i
+const ITEM_ID = /"id"/i
 /** Longer bodies are read without looking for a hint first. */
 const HINT_BYTES_MAX = 64 * 1024
 const LF = 0x0a
@@ -75,6 +80,7 @@ const LF = 0x0a
 /** What is in a body without any. */
 export const NO_REFERENCES: References = {
   named: [],
+  carried: [],
   everybody: null,
   stores: null,
   isBackground: false,
@@ -85,7 +91,8 @@ export const NO_REFERENCES: References = {
 export function mayRefer(body: Buffer, { boundary }: Pick<Reading, 'boundary'>): boolean {
   if (body.length === 0) return false
   if (boundary !== undefined || body.length > HINT_BYTES_MAX) return true
-  return HINT.test(body.toString('latin1'))
+  const text = body.toString('latin1')
+  return HINT.test(text) || (ITEMS.test(text) && ITEM_ID.test(text))
 }
 
 /**
@@ -141,6 +148,7 @@ function isName(folded: string): boolean {
 
 class Finder implements References {
   readonly named: Reference[] = []
+  readonly carried: Reference[] = []
   readonly mixed = new Set<string>()
   everybody: string | null = null
   stores: boolean | null = null
@@ -151,13 +159,7 @@ class Finder implements References {
 
   add(id: string, pointer: string): void {
     if (id === '') return
-    if (this.named.length === REFERENCES_MAX) {
-      throw new GovernorError('FIELD_INVALID', {
-        detail: `it names more than ${REFERENCES_MAX} stored things`,
-        param: pointer,
-      })
-    }
-    this.named.push({ id, pointer })
+    push(this.named, { id, pointer })
   }
 
   read(doc: JsonDocument, at: string): void {
@@ -203,6 +205,9 @@ class Finder implements References {
     if (name === 'type' && EVERYBODY.has(doc.word(value)) && isSource(doc, doc.parent(key))) {
       this.everybody ??= `${at}${doc.pointer(value)}`
     }
+    if (name === 'id' && isItem(doc, doc.parent(key))) {
+      push(this.carried, { id: doc.copy(value), pointer: `${at}${doc.pointer(value)}` })
+    }
     if (!ABOUT.has(name)) note(this.#mixed, doc, value)
   }
 
@@ -210,6 +215,17 @@ class Finder implements References {
     this.add(doc.copy(node), `${at}${doc.pointer(node)}`)
     note(this.#naming, doc, node)
   }
+}
+
+/** Throws FIELD_INVALID where that is one more than may be. */
+function push(references: Reference[], reference: Reference): void {
+  if (references.length === REFERENCES_MAX) {
+    throw new GovernorError('FIELD_INVALID', {
+      detail: `it names more than ${REFERENCES_MAX} stored things`,
+      param: reference.pointer,
+    })
+  }
+  references.push(reference)
 }
 
 /** Adds all that holds `node`, but for the root. */
@@ -230,7 +246,25 @@ function isArguments(doc: JsonDocument, key: number): boolean {
 function isKnownById(doc: JsonDocument, object: number): boolean {
   const type = doc.given(object, 'type')
   if (type !== -1 && doc.kind(type) === KIND.STRING && TYPES.has(doc.word(type))) return true
-  return HOLDERS.has(holderOf(doc, object))
+  if (HOLDERS.has(holderOf(doc, object))) return true
+  return isListed(doc, object) && isIdAlone(doc, object, type)
+}
+
+/** Whether an object is one of the items of the Responses and Realtime APIs. */
+function isItem(doc: JsonDocument, object: number): boolean {
+  return holderOf(doc, object) === 'item' || isListed(doc, object)
+}
+
+function isListed(doc: JsonDocument, object: number): boolean {
+  const list = doc.parent(object)
+  return list > 0 && doc.kind(list) === KIND.ARRAY && ITEM_LISTS.has(holderOf(doc, list))
+}
+
+/** A reference may leave its type out, and an image is handed back by its id. */
+function isIdAlone(doc: JsonDocument, item: number, type: number): boolean {
+  if (type === -1) return doc.given(item, 'role') === -1
+  const isImage = doc.kind(type) === KIND.STRING && doc.word(type) === 'image_generation_call'
+  return isImage && doc.given(item, 'result') === -1
 }
 
 /** The folded name of the member whose value `object` is. */

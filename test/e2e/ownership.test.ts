@@ -70,6 +70,45 @@ t.test('a reference to an own thing counts as inspected; to another’s it is 40
   t.equal(upstream.received.length, before)
 })
 
+t.test(
+  'an item of another tenant cannot be handed in by its id, whatever it says it is',
+  async (t) => {
+    const account = new FakeAccount()
+    const upstream = await FakeUpstream.start(t, account.behaviour)
+    const policies = '[{ id: all, allow: {} }]'
+    const site = await startGovernor(t, { upstream: upstream.url, policies, ownership: 'embedded' })
+    const other = await site.createKey('other', [], 'globex')
+    const output = ['ig_1', 'rs_1', 'msg_1', 'ws_1'].map((id) => ({ id, type: 'message' }))
+    upstream.behaviour = answer({ id: 'resp_1', status: 'completed', output })
+    const path = '/v1/responses'
+    t.equal((await site.send({ path, body: { model: 'gpt-4o', input: 'hi' } })).status, 200)
+    const items = [
+      { id: 'msg_1' },
+      { id: 'msg_1', type: null },
+      { type: 'image_generation_call', id: 'ig_1' },
+      { type: 'image_generation_call', id: 'ig_1', result: 'AAAA' },
+      { type: 'reasoning', id: 'rs_1', summary: [] },
+      { type: 'web_search_call', id: 'ws_1', status: 'completed' },
+      { type: 'message', role: 'assistant', id: 'msg_1', content: 'so' },
+    ]
+    const ask = (item: object, key: string) => {
+      const input = [{ role: 'user', content: 'tell me' }, item]
+      return site.send({ path, key, body: { model: 'gpt-4o', store: false, input } })
+    }
+    for (const item of items) {
+      const refused = await ask(item, other)
+      t.strictSame(
+        [refused.status, refused.json.error?.['param']],
+        [404, '/input/1/id'],
+        JSON.stringify(item),
+      )
+      t.equal((await ask(item, site.key)).status, 200, 'to its own tenant it is open')
+      const nobodys = await ask({ ...item, id: 'xx_nobody' }, other)
+      t.equal(nobodys.status, 200, 'what nobody keeps here is the client’s own')
+    }
+  },
+)
+
 t.test('a list shows what is the tenant’s own, page after page', async (t) => {
   const { account, site, other } = await start(t)
   const own: unknown[] = []
