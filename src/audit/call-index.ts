@@ -61,9 +61,13 @@ interface Indexed {
   readonly at: number
 }
 
+/** How far a file was read, and by which entries it is known again. */
 interface FileMark {
+  /** Hash of its first entry, hex. */
   readonly stamp: string
+  /** Place of the last entry that was read, and its hash, hex; 0 and '' for none. */
   readonly last: number
+  readonly last_hash: string
 }
 
 /** One open index. `close` it after use. */
@@ -195,41 +199,44 @@ export class CallIndex {
       const first = log.prepare<[], Buffer>('SELECT hash FROM entries ORDER BY id LIMIT 1').pluck()
       const stamp = first.get()?.toString('hex') ?? ''
       const known = this.#db
-        .prepare<[number], FileMark>('SELECT stamp, last FROM files WHERE epoch = ?')
+        .prepare<[number], FileMark>('SELECT stamp, last, last_hash FROM files WHERE epoch = ?')
         .get(epoch)
-      const isSame = known !== undefined && known.stamp === stamp
-      if (known !== undefined && !isSame) this.#empty(epoch)
-      const last = isSame ? known.last : 0
       const newest =
         log.prepare<[], number | null>('SELECT max(id) FROM entries').pluck().get() ?? 0
+      const isSame = known?.stamp === stamp && newest >= known.last && hasStill(log, known)
+      if (known !== undefined && !isSame) this.#empty(epoch)
+      const { last, last_hash } = isSame ? known : { last: 0, last_hash: '' }
       if (newest - last > BULK_ROWS) dropCallIndexes(this.#db)
-      this.#addRows(log, { epoch, stamp, last })
+      this.#addRows(log, { epoch, stamp, last, last_hash })
     } finally {
       log.close()
     }
   }
 
-  #addRows(log: Database.Database, { epoch, stamp, last }: FileMark & { readonly epoch: number }) {
+  #addRows(log: Database.Database, from: FileMark & { readonly epoch: number }) {
+    const { epoch, stamp } = from
     const insert = this.#db.prepare(
       `INSERT OR REPLACE INTO calls VALUES (?, ?, ${NAMED.map(() => '?').join(', ')})`,
     )
-    const mark = this.#db.prepare('INSERT OR REPLACE INTO files VALUES (?, ?, ?)')
+    const mark = this.#db.prepare('INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)')
     let rows = 0
-    let id = last
+    let id = from.last
+    let hash = from.last_hash
     const commit = () => {
-      mark.run(epoch, stamp, id)
+      mark.run(epoch, stamp, id, hash)
       this.#db.exec('COMMIT')
       this.#onRows(rows)
       rows = 0
     }
     try {
-      for (const row of everyRow(log, last)) {
+      for (const row of everyRow(log, from.last)) {
         if (rows === 0) this.#db.exec('BEGIN IMMEDIATE')
         if (row.kind === 'decision') {
           const names = columnsOf(row.body).map((name) => this.#names.add(name))
           insert.run(placeOf(epoch, row.id), row.occurred_at, ...names)
         }
         id = row.id
+        hash = row.hash.toString('hex')
         if (++rows === ROWS_A_COMMIT) commit()
       }
       if (rows > 0) commit()
@@ -238,6 +245,16 @@ export class CallIndex {
       throw error
     }
   }
+}
+
+/**
+ * Whether the last entry that was read is still that one, or was pruned. A log that was put back from a
+ * backup has others in its place: those of one tenant would be shown to another.
+ */
+function hasStill(log: Database.Database, { last, last_hash }: FileMark): boolean {
+  const read = log.prepare<[number], Buffer>('SELECT hash FROM entries WHERE id = ?').pluck()
+  const hash = read.get(last)
+  return hash === undefined || hash.toString('hex') === last_hash
 }
 
 function placeOf(epoch: number, id: number): number {

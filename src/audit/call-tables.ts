@@ -5,7 +5,7 @@ import type { Database, Statement } from 'better-sqlite3'
  * million calls has a handful of tenants; what a call does not have is NULL and in no index.
  */
 
-const VERSION = 2
+const VERSION = 3
 const NAME_CHARS_MAX = 256
 /** Names remembered while rows are added. */
 const REMEMBERED_MAX = 10_000
@@ -37,7 +37,9 @@ export function makeCallTables(db: Database): void {
       DROP TABLE IF EXISTS calls;
       DROP TABLE IF EXISTS files;
       DROP TABLE IF EXISTS names;
-      CREATE TABLE files (epoch INTEGER PRIMARY KEY, stamp TEXT NOT NULL, last INTEGER NOT NULL) STRICT;
+      CREATE TABLE files (
+        epoch INTEGER PRIMARY KEY, stamp TEXT NOT NULL, last INTEGER NOT NULL, last_hash TEXT NOT NULL
+      ) STRICT;
       CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
       CREATE TABLE calls (
         place INTEGER PRIMARY KEY,

@@ -89,6 +89,27 @@ t.test('an index that is damaged, or of another log, is made anew', async (t) =>
   t.strictSame(query(path, {}), ['z'])
 })
 
+t.test('a log put back from a backup shows no call of one tenant as that of another', async (t) => {
+  const path = join(t.testdir(), 'audit.db')
+  makeLog(path)
+  copyFileSync(path, `${path}.backup`)
+  appendOnce(path, 'test', [call('d', { tenant: 'acme' }), call('e', { tenant: 'acme' })])
+  t.strictSame(query(path, { tenant: 'acme' }), ['a', 'c', 'd', 'e'])
+  const putBack = () => {
+    for (const suffix of ['-wal', '-shm']) rmSync(path + suffix, { force: true })
+    copyFileSync(`${path}.backup`, path)
+  }
+  putBack()
+  t.strictSame(query(path, { tenant: 'acme' }), ['a', 'c'], 'shorter than it was')
+  appendOnce(path, 'test', [call('f', { tenant: 'acme' }), call('g', { tenant: 'acme' })])
+  t.strictSame(query(path, { tenant: 'acme' }), ['a', 'c', 'f', 'g'])
+  putBack()
+  const others = ['v', 'w', 'x', 'y', 'z'].map((id) => call(id, { tenant: 'other' }))
+  appendOnce(path, 'test', others)
+  t.strictSame(query(path, { tenant: 'acme' }), ['a', 'c'], 'longer than it was, with other calls')
+  t.strictSame(query(path, { tenant: 'other' }), ['b', 'v', 'w', 'x', 'y', 'z'])
+})
+
 t.test('calls of a file that is gone take no place among the newest', async (t) => {
   const path = join(t.testdir(), 'audit.db')
   makeLog(path)
