@@ -3,7 +3,6 @@ import bcrypt from 'bcrypt'
 import { appendOnce } from './audit/append-once.ts'
 import { adminBody } from './audit/entry.ts'
 import { FileKeyStore } from './auth/key-store-file.ts'
-import { PostgresKeyStore } from './auth/key-store-postgres.ts'
 import { SqliteKeyStore } from './auth/key-store-sqlite.ts'
 import { type KeyStore, KeyStoreReadOnlyError, type StoredKey } from './auth/key-store.ts'
 import {
@@ -39,6 +38,8 @@ export async function openKeyStore({ auth: { keys } }: Snapshot): Promise<KeySto
   if (store === 'file') return new FileKeyStore(path)
   if (postgres === undefined) return SqliteKeyStore.open(path)
   if (postgres.url === '') throw new Error('The key store is unknown: auth.keys.url is not set')
+  // The client of PostgreSQL is loaded by those who have one.
+  const { PostgresKeyStore } = await import('./auth/key-store-postgres.ts')
   return PostgresKeyStore.open(postgres.url)
 }
 

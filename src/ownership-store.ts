@@ -1,4 +1,3 @@
-import { checkSchema, openPool, postgresMessage } from './audit/postgres.ts'
 import type { Snapshot } from './config/snapshot.ts'
 import type { Log } from './log.ts'
 import type { OwnerStore } from './owner/store.ts'
@@ -20,6 +19,7 @@ export async function openOwners(
     const { EmbeddedOwners } = await import('./owner/embedded.ts')
     return EmbeddedOwners.open(ownership.path, bounds)
   }
+  const { checkSchema, openPool, postgresMessage } = await import('./audit/postgres.ts')
   const { PostgresOwners } = await import('./owner/postgres.ts')
   const pool = openPool(ownership.url, timeouts.commitMs)
   const store = await PostgresOwners.open(pool, bounds)

@@ -1,5 +1,5 @@
 import type { Ways } from './auth/authenticate.ts'
-import { openIssuers } from './auth/issuers.ts'
+import type { Tokens } from './auth/jwt.ts'
 import { readPriceTable } from './config/price-table.ts'
 import type { Snapshot, UpstreamConfig } from './config/snapshot.ts'
 import type { Dialect, Upstream } from './exchange.ts'
@@ -104,11 +104,7 @@ export async function createWorld(snapshot: Snapshot, parts: WorldParts): Promis
   const candidate = candidateWorld(snapshot, new Map([...former, ...detectors]), parts.metrics)
   const prices = new PriceBook(snapshot.prices, readPriceTable().models, snapshot.aliases)
   const reserveOutput = Math.max(0, ...snapshot.limits.map((limit) => limit.reserveOutput))
-  const tokens = openIssuers(snapshot.auth.jwt, {
-    former: parts.former?.ways.tokens ?? null,
-    metrics: parts.metrics,
-    log: parts.log,
-  })
+  const tokens = await tokensOf(snapshot, parts)
   const { certificate, pod } = snapshot.auth
   const ways = { tokens, certificate, pod }
   const compiled = { policies, candidate, upstreams, headers, detectors }
@@ -212,6 +208,14 @@ const SECRET_CHARS_MIN = 8
 function secretOf({ url, credential }: UpstreamConfig): string | null {
   if (credential === null || url.startsWith('echo:')) return null
   return credential.length < SECRET_CHARS_MIN ? null : credential
+}
+
+/** What checks signatures is loaded by those who have issuers. */
+async function tokensOf({ auth: { jwt } }: Snapshot, parts: WorldParts): Promise<Tokens | null> {
+  if (jwt.length === 0) return null
+  const { openIssuers } = await import('./auth/issuers.ts')
+  const { former, metrics, log } = parts
+  return openIssuers(jwt, { former: former?.ways.tokens ?? null, metrics, log })
 }
 
 async function poolFor(

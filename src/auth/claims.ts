@@ -11,6 +11,9 @@ export class ClaimFault extends Error {
   override readonly name = 'ClaimFault'
 }
 
+/** Tokens with hundreds of groups have 8 KiB; the headers of a request end at 16. */
+export const TOKEN_CHARS_MAX = 12_288
+
 const NAME_CHARS_MAX = 256
 const ROLES_MAX = 256
 

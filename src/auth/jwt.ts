@@ -5,7 +5,7 @@ import { decodeJwt, errors, jwtVerify, type CryptoKey, type JWTPayload } from 'j
 import type { IssuerConfig } from '../config/snapshot.ts'
 import { GovernorError } from '../errors.ts'
 import type { Principal } from '../exchange.ts'
-import { ClaimFault, principalOf } from './claims.ts'
+import { ClaimFault, principalOf, TOKEN_CHARS_MAX } from './claims.ts'
 import type { IssuerKeys } from './issuer-keys.ts'
 import type { KeySet } from './key-set.ts'
 import { Turns } from './turns.ts'
@@ -35,8 +35,6 @@ interface Unseen {
   readonly nowMs: number
 }
 
-/** Tokens with hundreds of groups have 8 KiB; the headers of a request end at 16. */
-export const TOKEN_CHARS_MAX = 12_288
 const VERIFIED_MAX = 10_000
 /** Signatures are verified on libuv's four threads, which bcrypt, DNS and files need too. */
 const VERIFICATIONS = { atOnceMax: 2, waitingMax: 256 }

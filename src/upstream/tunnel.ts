@@ -1,7 +1,7 @@
 import { type ClientRequest, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 
-import { createProxyServer, type ProxyServer } from 'http-proxy-3'
+import type { ProxyServer } from 'http-proxy-3'
 
 import { every, monotonicMs } from '../clock.ts'
 import { GovernorError } from '../errors.ts'
@@ -46,10 +46,17 @@ export interface TunnelEnd {
 }
 
 /** What sends upgrades on unread: sockets are piped into each other. */
-export type Tunnels = ProxyServer
+export type Tunnels = () => Promise<ProxyServer>
 
 /** One for all tunnels of a world: each brings its own target, headers and listeners. */
 export function createTunnels(): Tunnels {
+  let opened: Promise<ProxyServer> | null = null
+  return () => (opened ??= openTunnels())
+}
+
+/** Loaded by the first tunnel: most run without. */
+async function openTunnels(): Promise<ProxyServer> {
+  const { createProxyServer } = await import('http-proxy-3')
   const tunnels = createProxyServer({ ws: true, xfwd: false, ignorePath: true })
   // Each tunnel hears of its own; without a listener one would end the process.
   tunnels.on('error', () => {})
@@ -85,6 +92,8 @@ export class Tunnel {
    */
   async open(tunnels: Tunnels, permit: Permit): Promise<void> {
     const { pool, client, headers } = this.#options
+    const server = await tunnels()
+    if (client.socket.destroyed) throw new GovernorError('CLIENT_CLOSED')
     const request = new IncomingMessage(client.socket)
     request.method = 'GET'
     request.httpVersion = '1.1'
@@ -93,16 +102,16 @@ export class Tunnel {
     const begin = (sent: ClientRequest, about: IncomingMessage): void => {
       if (about === request) this.#watch(sent)
     }
-    tunnels.on('proxyReqWs', begin)
+    server.on('proxyReqWs', begin)
     client.socket.once('close', this.#clientClosed)
     try {
       const target = new URL(pool.url + permit.route.path)
       const options = { target, ...(pool.ca !== null && { ca: pool.ca }) }
-      tunnels.ws(request, client.socket, client.head, options, () => {})
-      tunnels.off('proxyReqWs', begin)
+      server.ws(request, client.socket, client.head, options, () => {})
+      server.off('proxyReqWs', begin)
       await this.#opened.promise
     } finally {
-      tunnels.off('proxyReqWs', begin)
+      server.off('proxyReqWs', begin)
       clearTimeout(late)
     }
   }
