@@ -15,6 +15,7 @@ import { compileSelectors, NO_SELECTORS, type SelectorTest } from './policy/sele
 import { UpstreamCare } from './upstream/care.ts'
 import { UpstreamPool } from './upstream/forward.ts'
 import { Group, type Member } from './upstream/group.ts'
+import type { ProxyPlace } from './upstream/proxy-connector.ts'
 import { AwsSigner } from './upstream/sigv4.ts'
 
 /** An upstream that is ready to be called. */
@@ -72,7 +73,7 @@ export interface WorldParts {
   readonly dialects: Readonly<Record<string, Dialect>>
   /** Address of the built-in echo for an `echo:` address. */
   echoUrl(url: string): Promise<string>
-  /** Pools of the former world, kept where name, address and time-out are the same. */
+  /** Pools of the former world, kept where name, address, time-out and proxy are the same. */
   readonly former: World | null
   readonly metrics: Metrics
   readonly log: Log
@@ -225,14 +226,25 @@ async function poolFor(
 ): Promise<UpstreamPool> {
   const url = config.url.startsWith('echo:') ? await parts.echoUrl(config.url) : config.url
   const ca = config.ca?.pem ?? null
+  const proxy = proxyOf(config)
   const same = parts.former?.upstreams.find(
     ({ pool }) =>
       pool.name === config.name &&
       pool.url === url &&
       pool.connectMs === connectMs &&
-      pool.ca === ca,
+      pool.ca === ca &&
+      isSameProxy(pool.proxy, proxy),
   )
-  return same?.pool ?? new UpstreamPool({ name: config.name, url, connectMs, ca })
+  return same?.pool ?? new UpstreamPool({ name: config.name, url, connectMs, ca, proxy })
+}
+
+function proxyOf({ proxy }: UpstreamConfig): ProxyPlace | null {
+  if (proxy === undefined) return null
+  return { url: proxy.url, credential: proxy.credential, ca: proxy.ca?.pem ?? null }
+}
+
+function isSameProxy(one: ProxyPlace | null, other: ProxyPlace | null): boolean {
+  return one?.url === other?.url && one?.credential === other?.credential && one?.ca === other?.ca
 }
 
 /** Connections that are closed when no call needs them any more. */

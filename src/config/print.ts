@@ -142,12 +142,17 @@ function shortTime(ms: number | null): string | null {
   return ms === null ? null : formatDuration(ms)
 }
 
-function upstream(config: UpstreamConfig) {
-  const { ca, aws, group, retry, breaker, concurrency, timeouts, ...plain } = config
-  return present({
-    ...plain,
-    credential: config.credential === null ? null : MASK,
+/** How it is reached and what calls to it are signed with. */
+function connection({ ca, proxy, aws }: UpstreamConfig) {
+  return {
     ...(ca && { ca_file: ca.file }),
+    ...(proxy && {
+      proxy: present({
+        url: proxy.url,
+        credential: proxy.credential === null ? null : MASK,
+        ca_file: proxy.ca?.file ?? null,
+      }),
+    }),
     ...(aws && {
       aws: present({
         region: aws.region,
@@ -155,6 +160,25 @@ function upstream(config: UpstreamConfig) {
         session_token: aws.sessionToken === null ? null : MASK,
       }),
     }),
+  }
+}
+
+function upstream(config: UpstreamConfig) {
+  const {
+    ca: _ca,
+    proxy: _proxy,
+    aws: _aws,
+    group,
+    retry,
+    breaker,
+    concurrency,
+    timeouts,
+    ...plain
+  } = config
+  return present({
+    ...plain,
+    credential: config.credential === null ? null : MASK,
+    ...connection(config),
     ...(group && { group: group.name, priority: group.priority, weight: group.weight }),
     ...(retry && {
       retry: {

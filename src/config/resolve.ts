@@ -13,6 +13,7 @@ import { keysFiles, resolveKeys } from './resolve-keys.ts'
 import { resolveLimits, resolvePrices } from './resolve-limits.ts'
 import { ownershipFiles, resolveOwnership } from './resolve-ownership.ts'
 import { checkUnique, resolvePolicies } from './resolve-policies.ts'
+import { proxyFiles, resolveProxy } from './resolve-proxy.ts'
 import { resolveSecret } from './resolve-secret.ts'
 import { resolveShip, shipFiles } from './resolve-ship.ts'
 import { resolveStore } from './resolve-store.ts'
@@ -307,7 +308,11 @@ function resolveUpstreams(
     const inspect = upstream.inspect === null ? {} : { inspect: upstream.inspect }
     const usage = upstream.usage ?? (asks ? 'ask' : 'observe')
     const context = { report, at, options }
-    const care = { ...caOf(upstream, context), ...careOf(upstream, at, report) }
+    const care = {
+      ...caOf(upstream, context),
+      ...resolveProxy(upstream, context),
+      ...careOf(upstream, at, report),
+    }
     const aws = resolveAws(upstream, credential, context)
     return { name, dialect, url, credential, models, usage, ...inspect, ...aws, ...care }
   })
@@ -318,7 +323,7 @@ function secretFilesOf(value: FileValue, path: (relative: string) => string): st
   const services = detectors.map((each) => each.presidio ?? each.openai_moderation)
   const named = [...upstreams, ...services].map((each) => each?.credential_file ?? null)
   const signing = upstreams.flatMap(({ aws }) => awsFiles(aws))
-  const trusted = upstreams.map((each) => each.ca_file)
+  const trusted = upstreams.flatMap((each) => [each.ca_file, ...proxyFiles(each)])
   const more = [
     ...trusted,
     ...ownershipFiles(value),

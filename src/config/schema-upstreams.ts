@@ -8,6 +8,7 @@ import {
   map,
   optional,
   required,
+  secret,
   text,
 } from './spec.ts'
 
@@ -16,6 +17,27 @@ export const UPSTREAM_CARE = {
   ca_file: optional(
     text('a path', undefined, 4096),
     'Certificates (PEM) that may have signed the one of an `https:` upstream, instead of the usual; a change of the file is a reload.',
+  ),
+  proxy: optional(
+    map('upstreams.proxy', {
+      url: required(
+        text('an http(s) URL', undefined, 2048),
+        'Scheme, host and port, like `http://proxy.corp:3128`; without a port 80 or, with `https:`, 443.',
+      ),
+      credential: optional(
+        secret(),
+        '`user:password` for the proxy (Basic, RFC 7617), as `${NAME}`. Absent for one that wants none.',
+      ),
+      credential_file: optional(
+        text('a path', undefined, 4096),
+        'A file holding it instead, read when the configuration is loaded.',
+      ),
+      ca_file: optional(
+        text('a path', undefined, 4096),
+        'Certificates (PEM) that may have signed the one of an `https:` proxy, instead of the usual.',
+      ),
+    }),
+    'Connects through this proxy (CONNECT): [outbound proxies](#outbound-proxies). Absent: straight, whatever `HTTPS_PROXY` in the environment says.',
   ),
   group: optional(
     text('a name of a-z, 0-9 and -, starting with a letter', /^[a-z][a-z0-9-]{0,62}$/, 63),

@@ -17,6 +17,14 @@ export interface UpstreamConfig {
   readonly inspect?: 'none'
   /** Certificates to trust, PEM; absent: the usual. `file` is absolute. */
   readonly ca?: { readonly file: string; readonly pem: string }
+  /** Connections go through it (CONNECT); absent: straight. `credential` is a secret, `user:password`. */
+  readonly proxy?: {
+    /** http or https, without a trailing slash. */
+    readonly url: string
+    readonly credential: string | null
+    /** Certificates to trust for an https proxy; absent: the usual. */
+    readonly ca?: { readonly file: string; readonly pem: string }
+  }
   /** Calls are signed with `credential` as the secret of this access key; absent: it is sent as a key. */
   readonly aws?: {
     readonly region: string

@@ -42,6 +42,7 @@ const FAULT_BY_CODE: Readonly<Record<string, Fault>> = {
   EAI_AGAIN: 'dns',
   ECONNREFUSED: 'connect',
   EHOSTUNREACH: 'connect',
+  PROXY_REFUSED: 'connect',
   ENETUNREACH: 'connect',
   UND_ERR_SOCKET: 'reset',
   ECONNRESET: 'reset',

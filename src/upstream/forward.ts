@@ -9,6 +9,7 @@ import {
   type Faults,
   UpstreamCall,
 } from './call.ts'
+import { ProxyConnector, type ProxyPlace } from './proxy-connector.ts'
 
 /** Shorter than the 60 s after which common load balancers drop an idle connection. */
 const KEEP_ALIVE_MS = 55_000
@@ -19,6 +20,8 @@ export interface PoolOptions {
   readonly url: string
   readonly connectMs: number
   readonly ca: string | null
+  /** Where connections go through; null where they go straight. */
+  readonly proxy: ProxyPlace | null
 }
 
 /** One upstream: where it is and the connections to it. Made when a snapshot is loaded. */
@@ -28,16 +31,22 @@ export class UpstreamPool {
   readonly connectMs: number
   /** Certificates to trust, PEM; null is the usual. */
   readonly ca: string | null
+  readonly proxy: ProxyPlace | null
+  /** Opens what is no call of the pool; null without a proxy. */
+  readonly connector: ProxyConnector | null
   readonly #pool: Pool
   readonly #basePath: string
 
   /** `url` is http or https, without a trailing slash; its path is put before every request's. */
-  constructor({ name, url, connectMs, ca }: PoolOptions) {
+  constructor({ name, url, connectMs, ca, proxy }: PoolOptions) {
     const { origin, pathname } = new URL(url)
     this.name = name
     this.url = url
     this.connectMs = connectMs
     this.ca = ca
+    this.proxy = proxy
+    const connector = proxy === null ? null : new ProxyConnector({ proxy, url, connectMs, ca })
+    this.connector = connector
     this.#basePath = pathname === '/' ? '' : pathname
     this.#pool = new Pool(origin, {
       connections: CONNECTIONS_MAX,
@@ -45,8 +54,11 @@ export class UpstreamPool {
       keepAliveTimeout: KEEP_ALIVE_MS,
       keepAliveMaxTimeout: KEEP_ALIVE_MS,
       allowH2: false,
-      // Said outright, so that NODE_TLS_REJECT_UNAUTHORIZED in the environment changes nothing.
-      connect: { timeout: connectMs, rejectUnauthorized: true, ...(ca !== null && { ca }) },
+      connect:
+        connector === null
+          ? // Said outright, so that NODE_TLS_REJECT_UNAUTHORIZED in the environment changes nothing.
+            { timeout: connectMs, rejectUnauthorized: true, ...(ca !== null && { ca }) }
+          : (_options, callback) => connector.open(callback),
     })
   }
 

@@ -4,7 +4,7 @@ import { GovernorError } from '../errors.ts'
 import type { Permit } from '../pipeline.ts'
 import type { Faults } from './call.ts'
 import { type Fault, upstreamError } from './fault.ts'
-import type { PoolOptions } from './forward.ts'
+import type { UpstreamPool } from './forward.ts'
 
 /** The longest message of a provider: a picture or a long piece of audio, as base64. */
 const MESSAGE_BYTES_MAX = 32 * 1024 * 1024
@@ -13,7 +13,7 @@ const FRAGMENTS_MAX = 64 * 1024
 const LATE = 'Opening handshake has timed out'
 
 export interface OpenSocketOptions {
-  readonly pool: PoolOptions
+  readonly pool: UpstreamPool
   /** Flat name, value pairs. */
   readonly headers: readonly string[]
   readonly subprotocols: readonly string[]
@@ -42,6 +42,7 @@ export async function openSocket(permit: Permit, options: OpenSocketOptions): Pr
     // Said outright, so that NODE_TLS_REJECT_UNAUTHORIZED in the environment changes nothing.
     rejectUnauthorized: true,
     ...(pool.ca !== null && { ca: pool.ca }),
+    ...(pool.connector !== null && { agent: pool.connector.agent }),
   })
   const fail = (error: GovernorError, fault: Fault): void => {
     if (error.code !== 'CLIENT_CLOSED' && !isSettled) faults.inc({ upstream, fault })

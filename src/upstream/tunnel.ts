@@ -8,7 +8,7 @@ import { GovernorError } from '../errors.ts'
 import type { Permit } from '../pipeline.ts'
 import type { Faults } from './call.ts'
 import { upstreamError } from './fault.ts'
-import type { PoolOptions } from './forward.ts'
+import type { UpstreamPool } from './forward.ts'
 
 /** No tunnel is open for longer. */
 const TUNNEL_MS_MAX = 2 * 3_600_000
@@ -26,7 +26,7 @@ export interface TunnelClient {
 }
 
 export interface TunnelOptions {
-  readonly pool: PoolOptions
+  readonly pool: UpstreamPool
   readonly client: TunnelClient
   /** Of the request, flat name, value pairs; those of the upgrade are among them. */
   readonly headers: readonly string[]
@@ -106,9 +106,14 @@ export class Tunnel {
     client.socket.once('close', this.#clientClosed)
     try {
       const target = new URL(pool.url + permit.route.path)
-      const options = { target, ...(pool.ca !== null && { ca: pool.ca }) }
+      const options = {
+        target,
+        ...(pool.ca !== null && { ca: pool.ca }),
+        ...(pool.connector !== null && { agent: pool.connector.agent }),
+      }
       server.ws(request, client.socket, client.head, options, () => {})
       server.off('proxyReqWs', begin)
+      this.#takeOver()
       await this.#opened.promise
     } finally {
       server.off('proxyReqWs', begin)
@@ -134,20 +139,26 @@ export class Tunnel {
     if (this.#upstream !== null) this.#stopLooking = every(QUIET_MS / 4, () => this.#look())
   }
 
-  /** Takes over what the library would do with any answer but an upgrade, which is to pass it on. */
   #watch(sent: ClientRequest): void {
     this.#request = sent
     // Ours comes first, so that the head it writes is the one that is left here.
     sent.on('upgrade', (response: IncomingMessage, socket: Socket) => this.#open(response, socket))
-    sent.once('socket', () => {
-      sent.removeAllListeners('response')
-      sent.removeAllListeners('error')
-      sent.on('error', (cause) => this.#unreachable(cause))
-      sent.on('response', (response) => {
-        response.resume()
-        const detail = `it answered the upgrade with status ${response.statusCode ?? 0}`
-        this.#fail(new GovernorError('UPSTREAM_FAILED', { detail }))
-      })
+  }
+
+  /**
+   * Takes over what the library would do with any answer but an upgrade, which is to pass it on, and with
+   * a failure, which may come before there is a socket. Its listeners are there when it has returned.
+   */
+  #takeOver(): void {
+    const sent = this.#request
+    if (sent === null) return
+    sent.removeAllListeners('response')
+    sent.removeAllListeners('error')
+    sent.on('error', (cause) => this.#unreachable(cause))
+    sent.on('response', (response) => {
+      response.resume()
+      const detail = `it answered the upgrade with status ${response.statusCode ?? 0}`
+      this.#fail(new GovernorError('UPSTREAM_FAILED', { detail }))
     })
   }
 

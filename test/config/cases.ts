@@ -17,6 +17,7 @@ const FOLDER = new URL('cases/', import.meta.url)
 /** What `${NAME}` finds in every case. */
 const ENV = {
   KEY: 'sk-hunter2',
+  PROXY_CREDENTIAL: 'governor:hunter2',
   EMPTY: '',
   LIMIT: '20',
   TENANT: 'acme',

@@ -10,6 +10,7 @@ function load(text: string): Snapshot {
   const env = {
     DATABASE_URL,
     KEY: 'sk-hunter2',
+    PROXY_CREDENTIAL: 'governor:hunter2',
     LIMIT: '20',
     TENANT: 'no',
     HOSTILE: '*a: #',
@@ -24,6 +25,7 @@ t.test('printConfig() reads back to the same snapshot', async (t) => {
   for (const { name, yaml } of readCases().filter((each) => each.name.startsWith('ok-'))) {
     const snapshot = load(yaml)
     const printed = printConfig(snapshot)
+      .replaceAll(/(proxy:\n +url: .*\n +credential: )"\*\*\*"/g, '$1${PROXY_CREDENTIAL}')
       .replaceAll('credential: "***"', 'credential: ${KEY}')
       .replaceAll(/\b(url|direct_url): "\*\*\*"/g, '$1: ${DATABASE_URL}')
       .replaceAll(/\b(password|sentinel_password): "\*\*\*"/g, '$1: ${KEY}')
@@ -40,9 +42,14 @@ t.test('printConfig() reads back to the same snapshot', async (t) => {
 t.test('printConfig() masks credentials', async (t) => {
   const printed = printConfig(
     load(`version: 1
-upstreams: [{ name: a, dialect: openai, url: "https://a", credential: "\${KEY}" }]
+upstreams:
+  - name: a
+    dialect: openai
+    url: https://a
+    credential: \${KEY}
+    proxy: { url: "http://proxy", credential: "\${PROXY_CREDENTIAL}" }
 `),
   )
   t.notMatch(printed, /hunter2/)
-  t.match(printed, /credential: "?\*\*\*"?\n/)
+  t.equal(printed.match(/credential: "?\*\*\*"?\n/g)?.length, 2)
 })
