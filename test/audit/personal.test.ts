@@ -38,6 +38,20 @@ t.test('subjectOf() is the tenant and its user, else its key', async (t) => {
   t.equal(subjectOf({ tenant: 'acme', user: '', keyId: '' }), 'acme')
 })
 
+t.test('no two callers are one subject, whatever claims they come with', async (t) => {
+  const callers = [
+    { tenant: 'a', user: 'b/c', keyId: 'k' },
+    { tenant: 'a/b', user: 'c', keyId: 'k' },
+    { tenant: 'a%2Fb', user: 'c', keyId: 'k' },
+    { tenant: 't'.repeat(256), user: `spiffe://${'n'.repeat(240)}/one`, keyId: 'k' },
+    { tenant: 't'.repeat(256), user: `spiffe://${'n'.repeat(240)}/two`, keyId: 'k' },
+    { tenant: '/'.repeat(256), user: `${'u'.repeat(255)}1`, keyId: 'k' },
+    { tenant: '/'.repeat(256), user: `${'u'.repeat(255)}2`, keyId: 'k' },
+  ]
+  t.equal(new Set(callers.map(subjectOf)).size, callers.length)
+  t.equal(subjectOf({ tenant: 'a/b', user: 'c/d', keyId: '' }), 'a%2Fb/c/d')
+})
+
 t.test('equal values have different commitments', async (t) => {
   const same = { subject: 's', values: { v: 'same' } }
   t.not(commitPersonal(same).said, commitPersonal(same).said)
