@@ -2,6 +2,7 @@ import { hash } from 'node:crypto'
 
 import type { Body, Trail } from './exchange.ts'
 import type { HttpExchange } from './http/exchange.ts'
+import type { Intake } from './http/intake.ts'
 import { acceptSocket } from './http/socket.ts'
 import { Opening } from './session-opening.ts'
 import type { SocketStages } from './socket-stages.ts'
@@ -14,7 +15,15 @@ import type { World } from './world.ts'
  */
 export function openingStages(
   stages: GovernorStages,
-  { world, openings }: { world: World; openings: WeakMap<HttpExchange, Opening> },
+  {
+    world,
+    openings,
+    intakeOf,
+  }: {
+    world: World
+    openings: WeakMap<HttpExchange, Opening>
+    intakeOf: (exchange: HttpExchange) => Intake
+  },
 ): Pick<SocketStages, 'read' | 'inspect' | 'respond'> {
   const { maximums, timeouts } = world.snapshot
   const firsts = new WeakMap<Body, Buffer>()
@@ -31,7 +40,7 @@ export function openingStages(
         ],
         subprotocol: '',
       })
-      const opening = new Opening(client, exchange)
+      const opening = new Opening(client, exchange, intakeOf(exchange))
       openings.set(exchange, opening)
       const waitMs = reader.first === 'setup' ? timeouts.clientBodyMs : timeouts.idleMs
       const message = await opening.first(waitMs)

@@ -2,6 +2,7 @@ import type { RawData, WebSocket } from 'ws'
 
 import { GovernorError } from './errors.ts'
 import type { HttpExchange } from './http/exchange.ts'
+import type { Intake } from './http/intake.ts'
 import { closeSocket, type Message } from './session-socket.ts'
 import type { SocketReader } from './socket-events.ts'
 
@@ -11,12 +12,14 @@ import type { SocketReader } from './socket-events.ts'
  */
 export class Opening {
   readonly client: WebSocket
+  readonly intake: Intake
   readonly #exchange: HttpExchange
   readonly #heard: Message[] = []
   readonly #first = Promise.withResolvers<Buffer>()
 
-  constructor(client: WebSocket, exchange: HttpExchange) {
+  constructor(client: WebSocket, exchange: HttpExchange, intake: Intake) {
     this.client = client
+    this.intake = intake
     this.#exchange = exchange
     client.on('message', this.#hear)
     client.on('close', this.#leave)
@@ -24,19 +27,21 @@ export class Opening {
     client.on('error', () => {})
   }
 
-  /** The first message. Throws BODY_TIMEOUT (408), CLIENT_CLOSED, BODY_INVALID, and why it is cut. */
+  /** The first message. Throws BODY_TIMEOUT (408), CLIENT_CLOSED, BODY_INVALID, DRAINING, and why it is cut. */
   async first(timeoutMs: number): Promise<Buffer> {
     const late = setTimeout(() => {
       const detail = 'the first message of the session names its model'
       this.#first.reject(new GovernorError('BODY_TIMEOUT', { detail }))
     }, timeoutMs)
     this.client.resume()
+    this.#exchange.interruptible = {
+      interrupt: (error) => this.#first.reject(error),
+      drain: () => this.#first.reject(new GovernorError('DRAINING')),
+    }
     try {
-      return await this.#exchange.whilePresent((signal) => {
-        signal.addEventListener('abort', () => this.#first.reject(signal.reason as Error))
-        return this.#first.promise
-      })
+      return await this.#first.promise
     } finally {
+      this.#exchange.interruptible = null
       clearTimeout(late)
       this.client.pause()
     }
@@ -61,7 +66,7 @@ export class Opening {
   readonly #hear = (data: RawData, isBinary: boolean): void => {
     const bytes = data as Buffer
     this.client.pause()
-    this.#heard.push({ bytes, isBinary })
+    this.#heard.push({ bytes, isBinary, heldBytes: this.intake.taken() })
     if (!isBinary) return this.#first.resolve(bytes)
     this.#first.reject(new GovernorError('BODY_INVALID', { detail: 'events are text' }))
   }

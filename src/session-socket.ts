@@ -10,7 +10,12 @@ const BINARY = { binary: true }
 export interface Message {
   readonly bytes: Buffer
   readonly isBinary: boolean
+  /** Counted as in flight until it is done with; absent where none is. */
+  readonly heldBytes?: number
 }
+
+/** A message, or that there will be no more. */
+export type Received = Message | { readonly closed: number }
 
 /**
  * Sends a message. Where much waits already it resolves when there is room again; a socket that

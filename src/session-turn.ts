@@ -11,6 +11,14 @@ export interface TurnEnd {
   readonly error?: GovernorError
 }
 
+/** How a session ends: what is told to whom. */
+export interface SessionEnd {
+  readonly ending: Trail['ending']
+  /** RFC 6455 §7.4.1. */
+  readonly code: number
+  readonly error?: GovernorError
+}
+
 /** Looks at the events of one response; `session-guard.ts` makes it. */
 export interface TurnGuard {
   /** Events that may go on now. */
@@ -39,6 +47,8 @@ export class SessionTurn {
   refusal: GovernorError | null = null
   /** It was refused before it reached the provider. */
   isRefused = false
+  /** Of its event, counted as in flight until it is settled. */
+  heldBytes = 0
   readonly #signal: AbortSignal
   readonly #sent = Promise.withResolvers<void>()
   readonly #done = Promise.withResolvers<TurnEnd>()

@@ -5,13 +5,14 @@ import { monotonicMs } from './clock.ts'
 import { GovernorError } from './errors.ts'
 import type { Facts, Trail } from './exchange.ts'
 import type { Interruptible } from './http/exchange.ts'
+import type { Intake } from './http/intake.ts'
 import { handle, type Stages } from './pipeline.ts'
 import { Inbox } from './session-inbox.ts'
 import { SessionModels } from './session-models.ts'
 import { Pulse } from './session-pulse.ts'
 import { SessionResponses } from './session-responses.ts'
-import { closeSocket, type Message, sendMessage } from './session-socket.ts'
-import { SessionTurn, type TurnEnd, type TurnGuard } from './session-turn.ts'
+import { closeSocket, type Message, type Received, sendMessage } from './session-socket.ts'
+import { type SessionEnd, SessionTurn, type TurnEnd, type TurnGuard } from './session-turn.ts'
 import type {
   AnswerEvents,
   ClientEvent,
@@ -33,6 +34,8 @@ export interface SessionOptions {
   /** What the client said before the session began, and nobody has heard yet. */
   readonly heard: readonly Message[]
   readonly reader: SocketReader
+  /** Counts what the client sends. */
+  readonly intake: Pick<Intake, 'taken' | 'giveBack'>
   /** Asked again with every event: a token may have run out since. */
   readonly caller: Caller
   readonly peer: string | undefined
@@ -46,17 +49,6 @@ export interface SessionOptions {
   guard(): TurnGuard | null
   isDraining(): boolean
 }
-
-/** How a session ends: what is told to whom. */
-interface End {
-  readonly ending: Trail['ending']
-  /** RFC 6455 §7.4.1. */
-  readonly code: number
-  readonly error?: GovernorError
-}
-
-/** A message, or that there will be no more. */
-type Received = Message | { readonly closed: number }
 
 /**
  * One session: two sockets, and every event between them on its way through the pipeline. Events of
@@ -82,6 +74,8 @@ export class Session implements Interruptible {
   /** How the provider sends its events. */
   #isBinary = false
   #isEnded = false
+  /** When there is room again behind the error that was told last. */
+  #told: void | Promise<void> = undefined
 
   constructor(options: SessionOptions) {
     this.#options = options
@@ -116,7 +110,8 @@ export class Session implements Interruptible {
     const seen = (): void => this.#pulse.seen(side)
     socket.on('message', (data: RawData, isBinary: boolean) => {
       this.#pulse.said(side)
-      inbox.push({ bytes: data as Buffer, isBinary })
+      const heldBytes = side === 'client' ? this.#options.intake.taken() : 0
+      inbox.push({ bytes: data as Buffer, isBinary, heldBytes })
     })
     socket.on('pong', seen)
     socket.on('ping', seen)
@@ -181,7 +176,7 @@ export class Session implements Interruptible {
     if (this.#responses.isIdle) this.interrupt(new GovernorError('DRAINING'))
   }
 
-  #end({ ending, code, error }: End): void {
+  #end({ ending, code, error }: SessionEnd): void {
     if (this.#isEnded) return
     this.#isEnded = true
     this.#pulse.stop()
@@ -200,7 +195,7 @@ export class Session implements Interruptible {
   }
 
   #tell(error: GovernorError, about: ErrorContext): void {
-    void this.#toClient(Buffer.from(this.reader.errorEvent(error, about)))
+    this.#told = this.#toClient(Buffer.from(this.reader.errorEvent(error, about)))
   }
 
   #tellOfEnd(error: GovernorError): void {
@@ -224,13 +219,14 @@ export class Session implements Interruptible {
       const isRegular = [1000, 1001, 1005].includes(received.closed)
       return this.#end({ ending: isRegular ? 'complete' : 'client_closed', code: 1000 })
     }
-    if (!received.isBinary) return this.#takeEvent(received.bytes)
+    if (!received.isBinary) return this.#takeEvent(received)
     const error = new GovernorError('BODY_INVALID', { detail: 'events are text, this is binary' })
     this.#end({ ending: 'refused', code: 1003, error })
   }
 
-  async #takeEvent(bytes: Buffer): Promise<void> {
+  async #takeEvent({ bytes, heldBytes = 0 }: Message): Promise<void> {
     const turn = new SessionTurn(bytes, this.#ending.signal)
+    turn.heldBytes = heldBytes
     const { jsonDepth } = this.#options
     try {
       turn.event = await this.reader.read(bytes, { jsonDepth })
@@ -242,9 +238,12 @@ export class Session implements Interruptible {
     const stages = this.#options.stages(this)
     const audio = this.#audio
     if (isAudio && audio !== null && audio.by === stages && monotonicMs() < audio.untilMs) {
+      this.#options.intake.giveBack(heldBytes)
       return this.#toUpstream(bytes)
     }
     await this.#handle(turn, stages)
+    // Who sends and does not read is not asked for more.
+    if (turn.isRefused) await this.#told
     if (!isAudio) return
     const untilMs = monotonicMs() + AUDIO_DECIDED_MS
     this.#audio = turn.isRefused ? null : { untilMs, by: stages }
@@ -256,6 +255,7 @@ export class Session implements Interruptible {
     void running.finally(() => {
       this.#running.delete(running)
       this.#responses.forget(turn)
+      this.#options.intake.giveBack(turn.heldBytes)
       if (this.#options.isDraining()) this.drain()
     })
     await turn.sent

@@ -6,6 +6,7 @@ import { GovernorError } from './errors.ts'
 import type { Trail } from './exchange.ts'
 import type { HttpExchange } from './http/exchange.ts'
 import { forwardable } from './http/headers.ts'
+import { Intake } from './http/intake.ts'
 import { governorHeaders } from './http/respond.ts'
 import { acceptSocket, offeredSubprotocols } from './http/socket.ts'
 import { identify } from './identify.ts'
@@ -36,9 +37,15 @@ export function createSocketStages(
 ): SocketStages {
   const { maximums } = world.snapshot
   const openings = new WeakMap<HttpExchange, Opening>()
+  const intakeOf = (exchange: HttpExchange): Intake => {
+    const { keyId, tenant } = exchange.trail!.principal!
+    const holder = keyId === '' ? tenant : keyId
+    const { inFlight, active } = shared
+    return new Intake(exchange, { maximums, inFlight, holder, active })
+  }
   return {
     ...stages,
-    ...openingStages(stages, { world, openings }),
+    ...openingStages(stages, { world, openings, intakeOf }),
     authenticate: (exchange, route) => {
       const caller = callerOf(exchange, route.socket!)
       return identify(exchange.trail!, caller, { world, shared })
@@ -66,6 +73,7 @@ export function createSocketStages(
           upstream,
           heard: first === undefined || reader.first === 'setup' ? others : [first, ...others],
           reader,
+          intake: opening?.intake ?? intakeOf(exchange),
           caller: callerOf(exchange, reader),
           peer: exchange.incoming.socket.remoteAddress,
           jsonDepth: maximums.jsonDepth,

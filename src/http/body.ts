@@ -92,12 +92,17 @@ export function release(exchange: HttpExchange, inFlight: InFlight): void {
   giveBack(exchange, inFlight, exchange.heldBytes)
 }
 
-function giveBack(exchange: HttpExchange, inFlight: InFlight, bytes: number): void {
+/** Gives back a part of what an exchange holds. */
+export function giveBack(exchange: HttpExchange, inFlight: InFlight, bytes: number): void {
   inFlight.bytes -= bytes
   exchange.heldBytes -= bytes
 }
 
-function hold(exchange: HttpExchange, options: ReadOptions, bytes: number): void {
+/** Whose bytes are held, and against what. */
+export type HoldOptions = Pick<ReadOptions, 'maximums' | 'inFlight' | 'active'>
+
+/** Counts more bytes as held by an exchange. Throws OVERLOADED. */
+export function hold(exchange: HttpExchange, options: HoldOptions, bytes: number): void {
   const { inFlight } = options
   const { inFlightBytes } = options.maximums
   const total = inFlight.bytes + bytes
@@ -112,7 +117,7 @@ function hold(exchange: HttpExchange, options: ReadOptions, bytes: number): void
  * The largest body is left out: a body of any allowed size has to pass, and a caller's other calls
  * while it does. Of the default maximums a quarter stays free for others all the same.
  */
-function checkShare(exchange: HttpExchange, options: ReadOptions, bytes: number): void {
+function checkShare(exchange: HttpExchange, options: HoldOptions, bytes: number): void {
   let largestBytes = exchange.heldBytes + bytes
   let totalBytes = largestBytes
   for (const one of options.active) {
