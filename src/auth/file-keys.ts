@@ -115,8 +115,8 @@ function decoded(bytes: Buffer): string {
   }
 }
 
-/** Changes with the content, as far as a file system tells. */
-function identity(path: string): string {
+/** Changes with the content, as far as a file system tells. Throws where there is no file. */
+export function identity(path: string): string {
   const { dev, ino, size, mtimeNs, ctimeNs } = statSync(path, { bigint: true })
   if (size > KEYS_FILE_BYTES_MAX) return 'too large'
   return `${dev}.${ino}.${size}.${mtimeNs}.${ctimeNs}`

@@ -10,6 +10,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  writeFileSync,
   writeSync,
 } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
@@ -17,7 +18,8 @@ import { kill, pid } from 'node:process'
 
 import { monotonicMs, wallMs } from '../clock.ts'
 import { makeDirectories, syncDirectory } from '../directories.ts'
-import { aboutFile, drained, read } from './file-keys.ts'
+import { inTurns } from '../turns.ts'
+import { aboutFile, identity, read } from './file-keys.ts'
 import { keyRow } from './key-file-row.ts'
 import { type KeysFile, readKeysFile } from './key-file.ts'
 import { addResult } from './key-row.ts'
@@ -47,6 +49,8 @@ const READ_ONLY = ['EROFS', 'EACCES', 'EPERM']
 export class FileKeyStore implements KeyStore {
   readonly kind = 'file'
   readonly place: string
+  /** Keys as last read, and of which state of the file they are. */
+  #seen: { readonly of: string; readonly keys: Promise<readonly StoredKey[]> } | null = null
 
   constructor(path: string) {
     this.place = path
@@ -62,12 +66,12 @@ export class FileKeyStore implements KeyStore {
   }
 
   async get(keyId: string): Promise<StoredKey | null> {
-    return this.#all().find((each) => each.keyId === keyId) ?? null
+    return (await this.#all()).find((each) => each.keyId === keyId) ?? null
   }
 
   async list({ tenant, after, max }: KeyPage): Promise<StoredKey[]> {
     const isNext = (key: StoredKey) => after === null || byAge(key, after) > 0
-    return this.#all()
+    return (await this.#all())
       .filter((key) => (tenant === null || key.tenant === tenant) && isNext(key))
       .toSorted(byAge)
       .slice(0, max)
@@ -105,16 +109,34 @@ export class FileKeyStore implements KeyStore {
 
   async close(): Promise<void> {}
 
-  /** Those of the file; none where there is none yet. */
-  #all(): StoredKey[] {
-    const { entries } = this.#read().file
-    return entries.map(({ record }) => ({ ...record, lastUsedAtMs: null }))
+  /**
+   * Those of the file; none where there is none yet. Read once for as long as the file stays as it is: the
+   * admin API may be asked ten times a second, on the event loop of a sidecar.
+   */
+  async #all(): Promise<readonly StoredKey[]> {
+    const of = this.#state()
+    if (this.#seen?.of !== of) {
+      const keys = this.#read().then(({ file }) => {
+        return file.entries.map(({ record }) => ({ ...record, lastUsedAtMs: null }))
+      })
+      this.#seen = { of, keys }
+      keys.catch(() => (this.#seen = null))
+    }
+    return this.#seen.keys
   }
 
-  #read(): { readonly text: string; readonly file: KeysFile } {
+  #state(): string {
+    try {
+      return identity(this.place)
+    } catch {
+      return 'none'
+    }
+  }
+
+  async #read(): Promise<{ readonly text: string; readonly file: KeysFile }> {
     try {
       const text = existsSync(this.place) ? read(this.place) : 'keys:\n'
-      return { text, file: drained(readKeysFile(text)) }
+      return { text, file: await inTurns(readKeysFile(text)) }
     } catch (error) {
       throw aboutFile(this.place, error)
     }
@@ -133,30 +155,34 @@ export class FileKeyStore implements KeyStore {
   async #change(act: (file: KeysFile) => readonly KeyRecord[]): Promise<number> {
     const release = isMounted(this.place) ? null : await this.#lock()
     if (release === null) {
-      const records = act(this.#read().file)
+      const records = act((await this.#read()).file)
       if (records.length > 0) throw new KeyStoreReadOnlyError(this.place, records.map(keyRow))
       return 0
     }
     try {
-      const { text, file } = this.#read()
+      const { text, file } = await this.#read()
       const records = act(file)
-      if (records.length > 0) this.#write(edited(text, file, records))
+      if (records.length > 0) await this.#write(edited(text, file, records))
       return records.length
     } finally {
       release()
     }
   }
 
-  #write(text: string): void {
+  async #write(text: string): Promise<void> {
     const target = existsSync(this.place) ? realpathSync(this.place) : this.place
     const next = `${target}.new`
-    const isWhole = drained(readKeysFile(text)).entries.length > 0
+    const isWhole = (await inTurns(readKeysFile(text))).entries.length > 0
     if (!isWhole) throw new Error(`${this.place} cannot be edited: write one key a line`)
     const descriptor = openSync(next, 'w', 0o600)
     try {
       if (existsSync(target)) fchmodSync(descriptor, statSync(target).mode & 0o777)
-      writeSync(descriptor, text)
+      // All of it: one write may be cut short where the disk is nearly full.
+      writeFileSync(descriptor, text)
       fsyncSync(descriptor)
+    } catch (error) {
+      rmSync(next, { force: true })
+      throw error
     } finally {
       closeSync(descriptor)
     }

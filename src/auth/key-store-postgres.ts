@@ -136,7 +136,11 @@ export class PostgresKeyStore implements KeyStore {
   }
 
   #connect(): Promise<Connection> {
-    this.#connection ??= connect(this.#url, TIMES)
+    // A server that refuses now, because it starts or is full, is asked again by the next.
+    this.#connection ??= connect(this.#url, TIMES).catch((error: unknown) => {
+      this.#connection = null
+      throw error
+    })
     return this.#connection
   }
 

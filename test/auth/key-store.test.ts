@@ -1,3 +1,4 @@
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 import Database from 'better-sqlite3'
@@ -9,7 +10,8 @@ import { PostgresKeyStore } from '../../src/auth/key-store-postgres.ts'
 import { SqliteKeyStore } from '../../src/auth/key-store-sqlite.ts'
 import { allKeys, type KeyStore } from '../../src/auth/key-store.ts'
 import { keyRecord } from '../support/key-record.ts'
-import { freshDatabase } from '../support/postgres.ts'
+import { freshDatabase, runSql } from '../support/postgres.ts'
+import { until } from '../support/until.ts'
 
 /** Goal: every store keeps keys alike. */
 
@@ -186,4 +188,47 @@ t.test('sqlite: a file of the first version is brought to this one', async (t) =
     createdAtMs: 7,
     lastUsedAtMs: null,
   })
+})
+
+t.test('a database that refused to be connected to is asked again', async (t) => {
+  const url = await freshDatabase(t)
+  await migrateKeys(url)
+  const store = await PostgresKeyStore.open(url)
+  t.teardown(() => store.close())
+  await store.create(FULL)
+  const server = new URL(url)
+  const name = server.pathname.slice(1)
+  server.pathname = '/postgres'
+  const allow = (isOpen: boolean) => {
+    return runSql(server.href, `ALTER DATABASE ${name} ALLOW_CONNECTIONS ${isOpen}`)
+  }
+  await allow(false)
+  await runSql(
+    server.href,
+    `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '${name}'`,
+  )
+  await until('the server to refuse', async () => {
+    const why = await store.get(FULL.keyId).catch((error: unknown) => String(error))
+    return typeof why === 'string' && why.includes('not currently accepting connections')
+  })
+  await t.rejects(store.get(FULL.keyId), /not currently accepting connections/)
+  await allow(true)
+  t.match(await store.get(FULL.keyId), { keyId: FULL.keyId })
+  t.equal(await store.revoke(FULL.keyId, 5), true)
+})
+
+t.test('a file of keys is read once for as long as it stays as it is', async (t) => {
+  const path = join(t.testdir(), 'keys.yaml')
+  const store = new FileKeyStore(path)
+  const all = { tenant: null, after: null, max: 10 }
+  t.strictSame(await store.list(all), [])
+  await store.create(FULL)
+  const [first] = await store.list(all)
+  t.equal((await store.list(all))[0], first, 'not parsed again')
+  await new FileKeyStore(path).revoke(FULL.keyId, 1_700_000_000_500)
+  t.match(await store.get(FULL.keyId), { revokedAtMs: 1_700_000_000_500 })
+  writeFileSync(path, 'keys: nonsense\n')
+  await t.rejects(store.get(FULL.keyId), /Expected one list/)
+  writeFileSync(path, 'keys:\n')
+  t.equal(await store.get(FULL.keyId), null)
 })

@@ -1,12 +1,26 @@
-import { mkdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
+import { execPath } from 'node:process'
 
 import t from 'tap'
 
-import { configText, InProcess } from '../support/start-governor.ts'
+import { keyRow } from '../../src/auth/key-file-row.ts'
+import { generateKey } from '../../src/auth/key.ts'
+import { keyRecord } from '../support/key-record.ts'
+import { configText, InProcess, ROOT } from '../support/start-governor.ts'
 import { until } from '../support/until.ts'
 
 /** Goal: keys of a Secret, made by commands, hot. */
+
+const row = () => `  - ${keyRow(keyRecord({ keyId: generateKey().keyId }))}\n`
 
 const models = { method: 'GET', path: '/v1/models' } as const
 
@@ -67,4 +81,21 @@ t.test('where the file is mounted, commands print the line to put there', async 
   const revoked = await site.cli('keys', 'revoke', key.split('.')[0]!)
   t.equal(revoked.code, 1)
   t.match(revoked.stdout, /"revoked_at":"[^"]+"\}\nKey \S+ opens until that line is there\.\n$/)
+})
+
+t.test('no key is lost where a new file of keys has no room', async (t) => {
+  const site = new InProcess(t.testdir(), configText({ keys: '{ store: file, path: keys.yaml }' }))
+  const text = `keys:\n${Array.from({ length: 15_000 }, row).join('')}`
+  writeFileSync(site.keysPath, text)
+  // A file ends at 2,048 blocks of 512 or 1,024 bytes: a write before that is cut short, not refused.
+  const create = [join(ROOT, 'src/main.ts'), 'keys', 'create', '--config', site.file]
+  const { status, stdout, stderr } = spawnSync(
+    'sh',
+    ['-c', 'ulimit -f 2048; exec "$0" "$@"', execPath, ...create, '--tenant=acme', '--name=ci'],
+    { encoding: 'utf8', env: { UPSTREAM_KEY: 'sk-none' } },
+  )
+  t.equal(status, 2, stdout + stderr)
+  t.match(stdout + stderr, /EFBIG/)
+  t.ok(readFileSync(site.keysPath, 'utf8') === text, 'the file is as it was')
+  t.notOk(existsSync(`${site.keysPath}.new`))
 })
