@@ -157,6 +157,35 @@ t.test('a published root tells which writer was cut short or taken away', async 
   )
 })
 
+t.test('a checkpoint that is no text names its writer, and stops nothing else', async (t) => {
+  const directory = t.testdir()
+  const config = configure(directory, ', root: { file: root }')
+  const url = await emptyDatabase(t)
+  await twoPods(directory, url)
+  const [head] = await runSql<{ writer: string }>(
+    url,
+    "SELECT encode(writer_id, 'hex') AS writer FROM governor.writers ORDER BY writer_id LIMIT 1",
+  )
+  const writer = head?.writer ?? ''
+  const publish = () => governor(['audit', 'publish', '--url', url, '--config', config])
+  const hostile = [
+    "'{'",
+    "'\\xff'",
+    `'{"note":"\\\\u0000"}'`,
+    `convert_to(repeat(' ', 100000), 'UTF8')`,
+  ]
+  for (const body of hostile) {
+    await runSql(
+      url,
+      `UPDATE governor.entries SET body = ${body}::bytea
+       WHERE writer_id = '\\x${writer}' AND kind = 'checkpoint'`,
+    )
+    const said = await publish()
+    t.equal(said.code, 1, body)
+    t.match(said.out, `problem  governor/audit/${writer}/1: its last checkpoint is not one of it`)
+  }
+})
+
 t.test('a chain that was cut short after it was published is a problem', async (t) => {
   const directory = t.testdir()
   const config = configure(directory, ', root: { file: root }')
