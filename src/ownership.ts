@@ -74,6 +74,9 @@ export function ownershipOf(
   })
 }
 
+/** Whether any part of the path may name something that is kept, as nobody knows what the call does. */
+const isUnknown = ({ route }: Trail): boolean => route!.endpoint.operation === 'other'
+
 type Decide = (
   facts: Facts,
   trail: Trail,
@@ -147,7 +150,7 @@ export class Ownership {
   #concerns(trail: Trail): boolean {
     const { route, body } = trail
     if (route!.endpoint.api === 'check') return false
-    if (route!.ids !== undefined || listsStored(trail)) return true
+    if (isUnknown(trail) || route!.ids !== undefined || listsStored(trail)) return true
     return this.creates(trail) || (body !== null && mayRefer(body.bytes, body))
   }
 
@@ -275,11 +278,12 @@ class Looked implements OwnedCall {
   readonly #path: readonly string[]
   readonly #query: readonly string[]
 
-  constructor({ route, principal }: Trail, references: References) {
+  constructor(trail: Trail, references: References) {
+    const { route, principal } = trail
     this.references = references
     this.#tenant = principal!.tenant
     this.#path = route!.ids ?? []
-    this.#query = namedIn(route!.path)
+    this.#query = isUnknown(trail) ? route!.path.split('/') : namedIn(route!.path)
     const said = [...references.named, ...references.carried].map(({ id }) => id)
     this.ids = [...new Set([...this.#path, ...this.#query, ...said])]
   }

@@ -109,6 +109,27 @@ t.test(
   },
 )
 
+t.test('what nobody knows cannot be asked about a thing of another tenant', async (t) => {
+  const account = new FakeAccount()
+  const upstream = await FakeUpstream.start(t, account.behaviour)
+  const defaults = '{ unknown_operation: allow }'
+  const policies = '[{ id: all, allow: {} }, { id: unknown, allow: { operations: [other] } }]'
+  const parts = { upstream: upstream.url, policies, defaults, ownership: 'embedded' }
+  const site = await startGovernor(t, parts)
+  const other = await site.createKey('other', [], 'globex')
+  const made = await site.send({ path: '/v1/vector_stores', body: { name: 'mine' } })
+  t.equal(made.status, 200)
+  upstream.behaviour = answer({ secret: 'of acme' })
+  const path = `/v1/vector_stores/${String(made.json['id'])}/brand-new`
+  for (const [method, body] of [['GET'], ['DELETE'], ['POST', '{}']] as const) {
+    const call = { method, path, ...(body !== undefined && { body }) }
+    const refused = await site.send({ ...call, key: other })
+    t.equal(refused.status, 404, `${method} of another`)
+    t.equal(refused.headers['x-governor-code'], 'STORED_UNKNOWN')
+    t.equal((await site.send(call)).status, 200, `${method} of one's own`)
+  }
+})
+
 t.test('a list shows what is the tenant’s own, page after page', async (t) => {
   const { account, site, other } = await start(t)
   const own: unknown[] = []
