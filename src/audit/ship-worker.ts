@@ -4,6 +4,7 @@ import { monotonicMs, wallMs } from '../clock.ts'
 import type { ShipConfig } from '../config/snapshot.ts'
 import { logBytes, makeRoom, SOFT_SHARE } from './make-room.ts'
 import { postgresMessage } from './postgres.ts'
+import type { UpTo } from './prune.ts'
 import { backoffMs } from './ship-backoff.ts'
 import type { Sink } from './ship-types.ts'
 import type { ShipOrder, ShipState, ShipWord } from './ship.ts'
@@ -147,7 +148,11 @@ async function clear(more: boolean): Promise<void> {
   room.lookMs = monotonicMs() + ROOM_MS
   try {
     if (!room.isPartial && logBytes(path) < localBytesMax * SOFT_SHARE) return
-    const shipped = await shippedTo(path, opened())
+    const arrived = await shippedTo(path, opened())
+    const forks = new Set(shipper.forks.map(({ chain }) => chain))
+    // Of a forked chain what is here may be the only true one, wherever its head stands there.
+    const shipped: UpTo = (writer, epoch) =>
+      forks.has(`${writer}:${epoch}`) ? 0 : arrived(writer, epoch)
     const made = makeRoom({ path, version, bytesMax: localBytesMax }, shipped, wallMs())
     const { entries, isPartial } = made
     if (entries > 0 && !room.isPartial) say({ kind: 'room', room: made })

@@ -2,6 +2,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 
+import Database from 'better-sqlite3'
 import t from 'tap'
 
 import { logBytes, makeRoom } from '../../src/audit/make-room.ts'
@@ -9,8 +10,11 @@ import { commitPersonal, withCommitments } from '../../src/audit/personal.ts'
 import { shippedTo } from '../../src/audit/shipped-to.ts'
 import { Shipper } from '../../src/audit/shipper.ts'
 import { HttpSink } from '../../src/audit/sink-http.ts'
+import { PostgresSink } from '../../src/audit/sink-postgres.ts'
 import { verifyLog } from '../../src/audit/verify.ts'
+import { runSql } from '../support/postgres.ts'
 import { decision, openWal, outcome, rows } from './support/log.ts'
+import { emptyDatabase } from './support/shipped.ts'
 
 t.setTimeout(120_000)
 
@@ -72,6 +76,34 @@ t.test('entries that have arrived make room, and the log verifies', async (t) =>
   await ship()
   const again = makeRoom(options, await shippedTo(path, sink), NOW_MS)
   t.equal(again.entries, 0, 'there is room')
+})
+
+t.test('nothing goes on the word of a database whose head is not ours', async (t) => {
+  const { path } = await ready(t)
+  const url = await emptyDatabase(t)
+  const sink = new PostgresSink(url)
+  t.teardown(() => sink.close())
+  const chains = "SELECT lower(hex(writer_id)) AS writer, epoch FROM chains WHERE role = 'run'"
+  const db = new Database(path, { readonly: true })
+  const found = db.prepare<[], { writer: string; epoch: number }>(chains).all()
+  db.close()
+  // Whoever may write there can say of entries that they have arrived.
+  for (const [index, { writer, epoch }] of found.entries()) {
+    const seq = index === 0 ? 1_000_000 : 300
+    await runSql(
+      url,
+      `INSERT INTO governor.writers (writer_id, epoch, last_seq, last_hash)
+       VALUES ('\\x${writer}', ${epoch}, ${seq}, decode(repeat('ab', 32), 'hex'))`,
+    )
+  }
+  const shipped = await shippedTo(path, sink)
+  t.strictSame(
+    found.map(({ writer, epoch }) => shipped(writer, epoch)),
+    [0, 0],
+  )
+  const before = rows(path).length
+  t.equal(makeRoom({ path, version: 'test', bytesMax: BYTES_MAX }, shipped, NOW_MS).entries, 0)
+  t.equal(rows(path).length, before)
 })
 
 t.test('what is younger stays where the older make room enough', async (t) => {
