@@ -51,6 +51,7 @@ export const ERRORS = {
   UPSTREAM_TIMEOUT: spec(504, 'upstream', 'The upstream did not answer in time'),
   UPSTREAM_AWAY: spec(503, 'upstream', 'The upstream failed and is left alone for a while'),
   UPSTREAM_BUSY: spec(503, 'upstream', 'The upstream has as many calls as it may have'),
+  UPSTREAM_KEYS_MISSING: spec(503, 'governor', 'There is no credential for the upstream'),
   HOST_UNKNOWN: spec(421, 'client', 'This listener does not answer to that host'),
   ADMIN_UNKNOWN: spec(404, 'client', 'The admin API has no such thing'),
   ADMIN_FORBIDDEN: spec(403, 'client', 'The key may not do this'),

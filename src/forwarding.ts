@@ -136,6 +136,10 @@ export class Forwarding {
       onEnd?.()
       return Promise.reject(ended === null ? new GovernorError('CLIENT_CLOSED') : endedKey(ended))
     }
+    if (upstream.signer?.isReady(wallMs()) === false) {
+      onEnd?.()
+      return Promise.reject(new GovernorError('UPSTREAM_KEYS_MISSING'))
+    }
     trail.forwarded = true
     trail.tries += 1
     return forward(permit, {

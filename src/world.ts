@@ -12,10 +12,11 @@ import { compilePolicies, type CompiledPolicies } from './policy/compile.ts'
 import { upstreamRouter } from './policy/described-call.ts'
 import { compileAliases, ModelNames } from './policy/model-names.ts'
 import { compileSelectors, NO_SELECTORS, type SelectorTest } from './policy/selectors.ts'
+import { type AwsPlace, FetchedAwsKeys } from './upstream/aws-credentials.ts'
 import { UpstreamCare } from './upstream/care.ts'
 import { UpstreamPool } from './upstream/forward.ts'
 import { Group, type Member } from './upstream/group.ts'
-import type { ProxyPlace } from './upstream/proxy-connector.ts'
+import { ProxyConnector, type ProxyPlace } from './upstream/proxy-connector.ts'
 import { AwsSigner } from './upstream/sigv4.ts'
 
 /** An upstream that is ready to be called. */
@@ -34,6 +35,8 @@ export interface RunningUpstream extends Upstream, Member {
   readonly credentialHeaders: readonly string[]
   /** Null where the credential is a header. */
   readonly signer: AwsSigner | null
+  /** What `signer` signs with where that is fetched; null where it is configured. */
+  readonly fetchedKeys: FetchedAwsKeys | null
   /** What is taken out of its answers; null where the credential is no secret. */
   readonly secret: string | null
 }
@@ -128,6 +131,7 @@ async function openUpstream(
   const provider = parts.dialects[dialect]!
   const care = careFor(config, parts.former)
   const pool = await poolFor(config, own?.connectMs ?? connectMs, parts)
+  const fetchedKeys = await fetchedKeysFor(config, pool, parts)
   return {
     name,
     dialect,
@@ -135,7 +139,8 @@ async function openUpstream(
     provider,
     pool,
     serves,
-    ...credentialsOf(config, provider, pool),
+    ...credentialsOf(config, { provider, pool, fetchedKeys }),
+    fetchedKeys,
     secret: secretOf(config),
     care,
     group: null,
@@ -150,14 +155,50 @@ async function openUpstream(
 /** What a provider knows us by: headers that are always the same, or a signature of each call. */
 function credentialsOf(
   { credential, aws }: UpstreamConfig,
-  provider: Dialect,
-  { url }: UpstreamPool,
+  {
+    provider,
+    pool: { url },
+    fetchedKeys,
+  }: Pick<RunningUpstream, 'provider' | 'pool' | 'fetchedKeys'>,
 ): Pick<RunningUpstream, 'credentialHeaders' | 'signer'> {
+  if (aws !== undefined && fetchedKeys !== null) {
+    const signer = new AwsSigner(url, aws.region, (wallMs) => fetchedKeys.current(wallMs))
+    return { credentialHeaders: [], signer }
+  }
   if (credential === null) return { credentialHeaders: [], signer: null }
   if (aws !== undefined) {
-    return { credentialHeaders: [], signer: new AwsSigner(url, credential, aws) }
+    const keys = { ...aws, secret: credential }
+    return { credentialHeaders: [], signer: new AwsSigner(url, aws.region, () => keys) }
   }
   return { credentialHeaders: Object.entries(provider.credential(credential)).flat(), signer: null }
+}
+
+/** Those of the former world where the place and the way to it are the same. Waits for the first fetch. */
+async function fetchedKeysFor(
+  { name, aws, proxy, ca }: UpstreamConfig,
+  pool: UpstreamPool,
+  { former, log }: WorldParts,
+): Promise<FetchedAwsKeys | null> {
+  const place = aws?.chain
+  if (place === undefined || place.kind === 'environment') return null
+  const way = JSON.stringify([name, place, proxy, ca])
+  const same = former?.upstreams.find(
+    ({ config: each }) => JSON.stringify([each.name, each.aws?.chain, each.proxy, each.ca]) === way,
+  )
+  const keys = same?.fetchedKeys ?? openKeys(name, place, pool, log)
+  await keys.tried
+  return keys
+}
+
+function openKeys(
+  name: string,
+  place: AwsPlace,
+  { proxy, connectMs }: UpstreamPool,
+  log: Log,
+): FetchedAwsKeys {
+  const connectorTo = (url: string) =>
+    proxy === null ? null : new ProxyConnector({ proxy, url, connectMs, ca: null })
+  return new FetchedAwsKeys({ name, place, connectorTo, log })
 }
 
 function joinGroups(upstreams: readonly Building[]): void {
@@ -256,7 +297,8 @@ export interface Closable {
 export function poolsOf({ upstreams, detectors, candidate, ways }: World): Closable[] {
   const services = [...detectors.values(), ...(candidate?.detectors.values() ?? [])]
   const pools = [...upstreams, ...services].map(({ pool }) => pool)
-  return [...new Set([...pools, ...(ways.tokens?.keys ?? [])])]
+  const fetched = upstreams.flatMap(({ fetchedKeys }) => fetchedKeys ?? [])
+  return [...new Set([...pools, ...fetched, ...(ways.tokens?.keys ?? [])])]
 }
 
 /** The pools that only the former world uses. */

@@ -38,7 +38,7 @@ export function advise(snapshot: Snapshot): Advice[] {
 function adviseUpstream(upstream: Snapshot['upstreams'][number], index: number): Advice[] {
   const advice: Advice[] = []
   if (upstream.url.startsWith('echo:')) return advice
-  if (upstream.credential === null) {
+  if (upstream.credential === null && upstream.aws?.chain === undefined) {
     const message = `No credential: calls to "${upstream.name}" go out without one`
     advice.push({ path: ['upstreams', index, 'credential'], message })
   }

@@ -74,16 +74,15 @@ export function parseConfig(file: string, bytes: Buffer, options: LoadOptions): 
   if (source === null) return refused(file, 'Cannot parse: nested too deeply', false)
   if (!source.sound) return failed(bounded(source.problems))
   const report = new Report(source)
-  const value = new Reader(report, {
-    env: options.env ?? processEnv,
-    forRun: options.forRun,
-  }).read(FILE)
+  const given = { env: options.env ?? processEnv, forRun: options.forRun }
+  const value = new Reader(report, given).read(FILE)
   const own = resolveFile(value, report, {
     file: resolve(file),
     digest: createHash('sha256').update(bytes).digest('hex'),
     readSecret,
     readText,
     checkExpression: options.checkExpression,
+    ...given,
   })
   const candidate = loadCandidate(value.candidate, report, { file, options })
   const snapshot = { ...own, candidate: candidate.snapshot }

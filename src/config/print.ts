@@ -142,6 +142,12 @@ function shortTime(ms: number | null): string | null {
   return ms === null ? null : formatDuration(ms)
 }
 
+function signing({ region, sessionToken, chain }: NonNullable<UpstreamConfig['aws']>) {
+  if (chain !== undefined) return { region, credentials: 'chain' }
+  const session_token = sessionToken === null ? null : MASK
+  return present({ region, access_key_id: MASK, session_token })
+}
+
 /** How it is reached and what calls to it are signed with. */
 function connection({ ca, proxy, aws }: UpstreamConfig) {
   return {
@@ -153,13 +159,7 @@ function connection({ ca, proxy, aws }: UpstreamConfig) {
         ca_file: proxy.ca?.file ?? null,
       }),
     }),
-    ...(aws && {
-      aws: present({
-        region: aws.region,
-        access_key_id: MASK,
-        session_token: aws.sessionToken === null ? null : MASK,
-      }),
-    }),
+    ...(aws && { aws: signing(aws) }),
   }
 }
 
@@ -177,7 +177,7 @@ function upstream(config: UpstreamConfig) {
   } = config
   return present({
     ...plain,
-    credential: config.credential === null ? null : MASK,
+    credential: config.credential === null || config.aws?.chain ? null : MASK,
     ...connection(config),
     ...(group && { group: group.name, priority: group.priority, weight: group.weight }),
     ...(retry && {

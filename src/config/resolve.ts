@@ -40,6 +40,9 @@ export interface ResolveOptions {
   /** Text of another file, or what is wrong with it. */
   readonly readText: (path: string) => { readonly text: string } | { readonly wrong: string }
   readonly checkExpression: ExpressionCheck
+  /** The variables of the process, and whether what they lack is an error. */
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly forRun: boolean
 }
 
 /**

@@ -30,6 +30,8 @@ export interface UpstreamConfig {
     readonly region: string
     readonly accessKeyId: string
     readonly sessionToken: string | null
+    /** Where they are from when the file does not say them; `accessKeyId` is empty while they are fetched. */
+    readonly chain?: AwsChain
   }
   /** Its place among the upstreams that stand in for each other; absent: it stands alone. */
   readonly group?: GroupConfig
@@ -48,6 +50,24 @@ export interface UpstreamConfig {
     readonly idleMs: number | null
   }
 }
+
+/** Where AWS credentials come from; `url` is http or https, tokens are secrets, files are paths. */
+export type AwsChain =
+  | { readonly kind: 'environment' }
+  | {
+      readonly kind: 'container'
+      readonly url: string
+      readonly token: string | null
+      readonly tokenFile: string | null
+    }
+  | {
+      readonly kind: 'web_identity'
+      /** Of the security token service. */
+      readonly url: string
+      readonly roleArn: string
+      readonly sessionName: string
+      readonly tokenFile: string
+    }
 
 export interface GroupConfig {
   readonly name: string

@@ -50,6 +50,7 @@ export type {
 } from './snapshot-policies.ts'
 export type { DescribedRequest, TestConfig } from './snapshot-tests.ts'
 export type {
+  AwsChain,
   BreakerConfig,
   ConcurrencyConfig,
   DialectName,

@@ -23,6 +23,7 @@ const UNSENT: ReadonlySet<string> = new Set([
   'UPSTREAM_UNREACHABLE',
   'UPSTREAM_AWAY',
   'UPSTREAM_BUSY',
+  'UPSTREAM_KEYS_MISSING',
 ])
 
 /** Whether the upstream cannot have seen anything of the request. */

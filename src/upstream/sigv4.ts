@@ -1,10 +1,13 @@
 /** Signs requests for AWS (Signature Version 4), with our credential. */
 import { createHmac, hash } from 'node:crypto'
 
-/** Who signs, and for where. */
-export interface AwsCredential {
-  readonly region: string
+import { GovernorError } from '../errors.ts'
+
+/** Who signs. */
+export interface AwsKeys {
   readonly accessKeyId: string
+  /** The secret access key. */
+  readonly secret: string
   /** Of a temporary credential; null for others. */
   readonly sessionToken: string | null
 }
@@ -22,27 +25,38 @@ export interface Signable {
 const SERVICE = 'bedrock'
 const ALGORITHM = 'AWS4-HMAC-SHA256'
 
-/** Signs for one host. The key of a day is made once. */
+/** Signs for one host. The key of a day is made once, and anew with other keys. */
 export class AwsSigner {
-  readonly #credential: AwsCredential
-  readonly #secret: string
+  readonly #region: string
+  readonly #keys: (wallMs: number) => AwsKeys | null
   readonly #host: string
   readonly #basePath: string
   #day = ''
+  #secret = ''
   #key: Buffer = Buffer.alloc(0)
 
-  /** `url` is the upstream's: its host is signed, its path goes before every other. */
-  constructor(url: string, secret: string, credential: AwsCredential) {
+  /**
+   * `url` is the upstream's: its host is signed, its path goes before every other. `keys` are those to
+   * sign with at a time, null while there are none.
+   */
+  constructor(url: string, region: string, keys: (wallMs: number) => AwsKeys | null) {
     const { host, pathname } = new URL(url)
     this.#host = host
     this.#basePath = pathname === '/' ? '' : pathname
-    this.#secret = secret
-    this.#credential = credential
+    this.#region = region
+    this.#keys = keys
   }
 
-  /** Headers that sign a request, as flat pairs. */
+  /** Whether there is something to sign with. */
+  isReady(nowMs: number): boolean {
+    return this.#keys(nowMs) !== null
+  }
+
+  /** Headers that sign a request, as flat pairs. Throws UPSTREAM_KEYS_MISSING (503). */
   sign({ method, path, bodySha256, wallMs }: Signable): string[] {
-    const { region, accessKeyId, sessionToken } = this.#credential
+    const keys = this.#keys(wallMs)
+    if (keys === null) throw new GovernorError('UPSTREAM_KEYS_MISSING')
+    const { accessKeyId, secret, sessionToken } = keys
     const date = new Date(wallMs).toISOString().replace(/[-:]|\.\d{3}/g, '')
     const day = date.slice(0, 8)
     const signed: [string, string][] = [
@@ -54,19 +68,20 @@ export class AwsSigner {
     const names = signed.map(([name]) => name).join(';')
     const lines = signed.map(([name, value]) => `${name}:${value}\n`).join('')
     const request = [method, escapedPath(this.#basePath + path), '', lines, names, bodySha256]
-    const scope = `${day}/${region}/${SERVICE}/aws4_request`
+    const scope = `${day}/${this.#region}/${SERVICE}/aws4_request`
     const text = [ALGORITHM, date, scope, hash('sha256', request.join('\n'))].join('\n')
-    const signature = hmac(this.#keyOf(day), text).toString('hex')
+    const signature = hmac(this.#keyOf(day, secret), text).toString('hex')
     const credential = `Credential=${accessKeyId}/${scope}`
     const authorization = `${ALGORITHM} ${credential}, SignedHeaders=${names}, Signature=${signature}`
     return ['authorization', authorization, ...signed.slice(1).flat()]
   }
 
-  #keyOf(day: string): Buffer {
-    if (day !== this.#day) {
-      const parts = [this.#credential.region, SERVICE, 'aws4_request']
-      this.#key = parts.reduce(hmac, hmac(Buffer.from(`AWS4${this.#secret}`), day))
+  #keyOf(day: string, secret: string): Buffer {
+    if (day !== this.#day || secret !== this.#secret) {
+      const parts = [this.#region, SERVICE, 'aws4_request']
+      this.#key = parts.reduce(hmac, hmac(Buffer.from(`AWS4${secret}`), day))
       this.#day = day
+      this.#secret = secret
     }
     return this.#key
   }

@@ -39,6 +39,26 @@ t.test('printConfig() reads back to the same snapshot', async (t) => {
   }
 })
 
+t.test('printConfig() says where AWS credentials come from, and nothing of them', async (t) => {
+  const text = `version: 1
+upstreams:
+  - { name: a, dialect: bedrock, url: "https://a.example", aws: { region: eu-central-1, credentials: chain } }
+`
+  const env = {
+    AWS_ACCESS_KEY_ID: 'AKIAhunter2',
+    AWS_SECRET_ACCESS_KEY: 'hunter2-hunter2',
+    AWS_SESSION_TOKEN: 'hunter2',
+  }
+  const loaded = parseConfig('governance.yaml', Buffer.from(text), { env, forRun: true })
+  const printed = loaded.ok ? printConfig(loaded.snapshot) : ''
+  t.match(printed, /region: eu-central-1\n +credentials: chain\n/)
+  t.notMatch(printed, /hunter2|credential:|\*\*\*/)
+  const checked = parseConfig('governance.yaml', Buffer.from(text), { env: {}, forRun: false })
+  t.ok(checked.ok, 'a check does without them')
+  const run = parseConfig('governance.yaml', Buffer.from(text), { env: {}, forRun: true })
+  t.match(run, { ok: false, problems: [{ path: 'upstreams[0].aws.credentials' }] })
+})
+
 t.test('printConfig() masks credentials', async (t) => {
   const printed = printConfig(
     load(`version: 1

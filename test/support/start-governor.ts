@@ -150,9 +150,11 @@ export class Site {
   readonly file: string
   readonly auditPath: string
   readonly keysPath: string
+  readonly env: Readonly<Record<string, string>>
   key = ''
 
-  constructor(directory: string, text: string) {
+  constructor(directory: string, text: string, env: Readonly<Record<string, string>> = ENV) {
+    this.env = env
     mkdirSync(directory, { recursive: true })
     this.directory = directory
     this.file = join(directory, 'governance.yaml')
@@ -163,7 +165,7 @@ export class Site {
   }
 
   load(): Snapshot {
-    const loaded = loadConfig(this.file, { env: ENV, forRun: true })
+    const loaded = loadConfig(this.file, { env: this.env, forRun: true })
     if (!loaded.ok) throw new Error(renderProblems(loaded.problems))
     return loaded.snapshot
   }
