@@ -34,6 +34,8 @@ const BURST = 50
 /** Keys whose rate is kept; the one that asked first is forgotten for another. */
 const KEYS_MAX = 1_024
 const AT_ONCE_MAX = 16
+/** A tenant that sends slowly, or asks for much, must not keep others from revoking a key. */
+const AT_ONCE_BY_TENANT_MAX = 8
 const JSON_DEPTH_MAX = 8
 /** Other ways in than a Governor key are no ways in here. */
 const KEYS_ONLY = { tokens: null, certificate: null, pod: null }
@@ -45,6 +47,7 @@ const KEYS_ONLY = { tokens: null, certificate: null, pod: null }
 export class AdminApi {
   readonly #parts: AdminParts
   readonly #rates = new Map<string, TokenBucket>()
+  readonly #underWayByTenant = new Map<string, number>()
   #underWay = 0
 
   constructor(parts: AdminParts) {
@@ -74,6 +77,22 @@ export class AdminApi {
       throw new GovernorError('OVERLOADED', { detail: `${AT_ONCE_MAX} questions at once` })
     }
     const principal = await this.#known(request)
+    const { tenant } = principal
+    this.#underWayByTenant.set(tenant, (this.#underWayByTenant.get(tenant) ?? 0) + 1)
+    try {
+      return await this.#act(request, principal, requestId)
+    } finally {
+      const left = this.#underWayByTenant.get(tenant)! - 1
+      if (left === 0) this.#underWayByTenant.delete(tenant)
+      else this.#underWayByTenant.set(tenant, left)
+    }
+  }
+
+  async #act(
+    request: IncomingMessage,
+    principal: Principal,
+    requestId: string,
+  ): Promise<{ readonly status: number; readonly value: object }> {
     let call: AdminCall | null = null
     const [path, query] = splitTarget(request.url ?? '')
     let matched: MatchedRoute | null = null
@@ -121,7 +140,13 @@ export class AdminApi {
     }
   }
 
-  #paced({ keyId }: Principal): void {
+  #paced({ keyId, tenant }: Principal): void {
+    if (this.#underWayByTenant.get(tenant)! > AT_ONCE_BY_TENANT_MAX) {
+      throw new GovernorError('LIMIT_EXCEEDED', {
+        detail: `${AT_ONCE_BY_TENANT_MAX} requests at once by one tenant`,
+        headers: { 'retry-after': '1' },
+      })
+    }
     let bucket = this.#rates.get(keyId)
     if (bucket === undefined) {
       if (this.#rates.size >= KEYS_MAX) this.#rates.delete(this.#rates.keys().next().value!)

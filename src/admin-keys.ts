@@ -103,7 +103,7 @@ async function create(call: AdminCall, admin: KeyAdmin): Promise<object> {
   const spec = { ...specOf(body), tenant: call.tenant(body['tenant'] as string | undefined) }
   const tenant = spec.tenant ?? principal.tenant
   call.tell({ tenant, name: spec.name, roles: spec.roles.join(' ') })
-  forbidMore(call, spec.roles)
+  forbidMore(call, spec)
   const { key, record, row } = await createKey(admin, { ...spec, tenant })
   if (row !== undefined) throw unwritten(admin)
   return { key, record: shown(neverUsed(record)) }
@@ -126,7 +126,7 @@ function specOf(body: AdminCall['body']): KeySpec {
 
 async function rotate(call: AdminCall, admin: KeyAdmin): Promise<object> {
   const former = await found(call, admin.store)
-  forbidMore(call, former.roles)
+  forbidMore(call, former)
   const overlapMs = durationOf(call.body, 'overlap', OVERLAP_MS_MAX, true) ?? DAY_MS
   const lifetimeMs = durationOf(call.body, 'expires_in', LIFETIME_MS_MAX)
   const end = lifetimeMs === null ? {} : { expiresAtMs: wallMs() + lifetimeMs }
@@ -149,7 +149,7 @@ function conflict(outcome: keyof typeof CONFLICTS): GovernorError {
 }
 
 async function revoke(call: AdminCall, admin: KeyAdmin): Promise<object> {
-  forbidMore(call, (await found(call, admin.store)).roles)
+  forbidMore(call, await found(call, admin.store))
   const revoked = await revokeKey(admin, targetOf(call))
   if (revoked.outcome === 'unknown') throw unknownKey()
   if (revoked.outcome === 'unwritten') throw unwritten(admin)
@@ -157,7 +157,19 @@ async function revoke(call: AdminCall, admin: KeyAdmin): Promise<object> {
 }
 
 /** Whoever makes a key, or is given the secret of one, could act with its roles. */
-function forbidMore({ permissions }: AdminCall, roles: readonly string[]): void {
+function forbidMore(
+  { permissions, principal }: AdminCall,
+  { roles, upstreams = [] }: Pick<KeySpec, 'roles' | 'upstreams'>,
+): void {
+  const own = principal.upstreams
+  const isWithin = upstreams.length > 0 && upstreams.every((each) => own?.includes(each) === true)
+  if (own !== undefined && !isWithin) {
+    throw new GovernorError('ADMIN_FORBIDDEN', {
+      detail: `the key is or would be for other upstreams than ${own.join(', ')}`,
+      hint: 'These are all that the calls of the caller may go to',
+      param: '/upstreams',
+    })
+  }
   const more = exceeding(roles, permissions)
   if (more === null) return
   throw new GovernorError('ADMIN_FORBIDDEN', {

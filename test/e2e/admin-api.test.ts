@@ -285,13 +285,11 @@ t.test('admin API: what is asked in a wrong way is refused by one shape of error
 
 t.test('admin API: one key asks at most so often, and refusals are told together', async (t) => {
   const { site, ask, admin } = await desk(t)
-  const answers = await Promise.all(
-    Array.from({ length: 15 }, () => ask(admin, 'GET', '/policies')),
-  )
-  t.ok(answers.every(({ status }) => status === 200 || status === 503))
+  const answers = await Promise.all(Array.from({ length: 6 }, () => ask(admin, 'GET', '/policies')))
+  t.ok(answers.every(({ status }) => status === 200))
   let refused: Answered | undefined
   for (let rounds = 0; rounds < 50 && refused === undefined; rounds++) {
-    const round = await Promise.all(Array.from({ length: 15 }, () => ask(admin, 'GET', '/nothing')))
+    const round = await Promise.all(Array.from({ length: 6 }, () => ask(admin, 'GET', '/nothing')))
     refused = round.find(({ status }) => status === 429)
   }
   t.equal(refused?.json.error?.code, 'LIMIT_EXCEEDED')
