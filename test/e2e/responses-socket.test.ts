@@ -349,7 +349,8 @@ t.test('a response behind one that failed is decided when it begins', async (t) 
     { outcome: 'refused' },
   )
   t.equal(outcomes.filter(({ outcome }) => outcome === 'upstream_failed').length, 2)
-  t.match(client.heard.at(-1), { error: { code: 'policy_denied' } })
+  await until('the refusal', () => client.heard.filter(isError).length === 2)
+  t.match(client.heard.findLast(isError), { error: { code: 'policy_denied' } })
   client.socket.close()
 })
 
