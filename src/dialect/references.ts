@@ -67,7 +67,8 @@ const LINES: ReadonlySet<string> = new Set(['batch', 'fine-tune', 'evals'])
 /** Whether a body could hold anything that `findReferences` finds; escaped names count. */
 const HINT = new RegExp(
   `(?:${THINGS})_?ids?"|${[...NAMES, ...TYPES, ...EVERYBODY].map((name) => `"${name}"`).join('|')}` +
-    '|"(?:store|background)"|"(?:assistant|audio|file)"|\\\\u00[4-7]',
+    // A member's name: what is said by the role of that name is in most conversations.
+    '|"(?:store|background)"|"(?:assistant|audio|file)"\\s*:|\\\\u00[4-7]',
   'i',
 )
 /** Items that are handed back are known by `id` alone. */
