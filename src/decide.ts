@@ -1,4 +1,5 @@
 import { setMembers } from './dialect/set-members.ts'
+import { inspectCall } from './dialect/unknown.ts'
 import { GovernorError } from './errors.ts'
 import type {
   Body,
@@ -168,7 +169,7 @@ class Change {
     const bytes = applySplices(body!.bytes, splices)
     try {
       const reading = readingOf(body!, this.#world.snapshot.maximums)
-      const found = await route!.dialect.inspect(route!, bytes, reading)
+      const found = await inspectCall(route!, bytes, reading)
       const read = this.#trail.owned?.lift(found) ?? found
       return identity(read) === identity(facts!) ? { bytes, facts: read } : null
     } catch (error) {

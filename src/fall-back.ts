@@ -1,5 +1,6 @@
 import { monotonicMs, wallMs } from './clock.ts'
 import { placeOfModel } from './dialect/model-place.ts'
+import { inspectCall } from './dialect/unknown.ts'
 import { GovernorError } from './errors.ts'
 import { type Fallback, Trail } from './exchange.ts'
 import { inTurns } from './turns.ts'
@@ -58,7 +59,7 @@ export async function nextPass(world: World, former: Trail): Promise<Trail> {
   const bytes = applySplices(former.body!.bytes, [splice])
   trail.body = { ...former.body!, bytes }
   const { maximums } = world.snapshot
-  const facts = await former.route!.dialect.inspect(former.route!, bytes, maximums)
+  const facts = await inspectCall(former.route!, bytes, maximums)
   if (facts.models.length !== 1 || facts.model !== model) throw new GovernorError('INTERNAL')
   trail.facts = facts
   return trail

@@ -8,7 +8,7 @@ import type { UsualUse } from './auth/usual.ts'
 import { besideCandidate } from './candidate.ts'
 import { monotonicMs, wallMs } from './clock.ts'
 import { decide, readingOf } from './decide.ts'
-import { inspectUnknown, UnknownMeter } from './dialect/unknown.ts'
+import { inspectCall, UnknownMeter } from './dialect/unknown.ts'
 import { GovernorError } from './errors.ts'
 import {
   type Facts,
@@ -129,11 +129,7 @@ function checkingStages(...[world, shared, ownership]: Parts): Omit<GovernorStag
         active: shared.active,
       })
     },
-    inspect: (body, route) => {
-      const reading = readingOf(body, maximums)
-      if (route.endpoint.operation === 'other') return inspectUnknown(route, body.bytes, reading)
-      return route.dialect.inspect(route, body.bytes, reading)
-    },
+    inspect: (body, route) => inspectCall(route, body.bytes, readingOf(body, maximums)),
     route: (_facts, trail) => findUpstream(world, trail),
     decide: ownership === null ? decided : ownership.beside(decided),
     reserve: (facts, trail) => {

@@ -5,11 +5,17 @@ import type { JsonDocument } from './json.ts'
 import { walkModels } from './model-walk.ts'
 import { readBoolean } from './openai-fields.ts'
 
+/** Facts of a call by the table it is in, or of one that is in none. Throws what both throw. */
+export function inspectCall(route: Route, body: Buffer, reading: Reading): Promise<Facts> {
+  if (route.endpoint.operation === 'other') return inspectUnknown(route, body, reading)
+  return route.dialect.inspect(route, body, reading)
+}
+
 /**
  * Facts of a call nobody knows the meaning of: every key and value of its body is prompt, and so is its
  * path. Throws BODY_INVALID, FIELD_INVALID, MODEL_INVALID.
  */
-export async function inspectUnknown(
+async function inspectUnknown(
   route: Route,
   body: Buffer,
   { jsonDepth }: Pick<Reading, 'jsonDepth'>,

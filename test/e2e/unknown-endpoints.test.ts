@@ -129,3 +129,19 @@ t.test('an operation of the file’s own is decided by /v1/check, and by no call
   t.match(await check('other-one'), { error: { code: 'field_invalid' } })
   t.equal(upstream.received.length, 0)
 })
+
+t.test('values are masked in it, and one in the path is refused', async (t) => {
+  const policies = `
+  - { id: open, allow: { operations: [other] } }
+  - { id: mask, redact: { input: { detect: [email], words: [zeus] } } }`
+  const { upstream, site } = await start(t, policies)
+  upstream.behaviour = answer({ ok: true })
+  const body = '{"to":  "jo@example.com", "n": 1}'
+  const got = await site.send({ method: 'POST', path: '/v1/brand-new', body })
+  t.equal(got.status, 200)
+  t.equal(upstream.last?.body.toString(), '{"to":  "[EMAIL_1]", "n": 1}')
+  const refused = await site.send({ method: 'POST', path: '/v1/brand-new/zeus', body })
+  t.equal(refused.status, 403)
+  t.equal(refused.headers['x-governor-policy'], 'mask')
+  t.equal(upstream.received.length, 1)
+})
