@@ -97,7 +97,9 @@ export class Signer {
     const list = existsSync(keyListPath(this.#path)) ? readKeyList(keyListPath(this.#path)) : []
     let listed = list.find((each) => each.id === id)
     if (listed === undefined) {
-      listed = { id, key: createPublicKey(secret), fromMs: nowMs, untilMs: null }
+      // Who made it may have signed since, while another process wrote a list without it.
+      const fromMs = Math.min(nowMs, Math.floor(statSync(file).mtimeMs))
+      listed = { id, key: createPublicKey(secret), fromMs, untilMs: null }
       writeKeyList(this.#path, [...list, listed])
     }
     this.#secret = secret

@@ -1,3 +1,4 @@
+import { flushCompileCache } from 'node:module'
 import { parentPort, workerData } from 'node:worker_threads'
 
 import { monotonicMs, wallMs } from '../clock.ts'
@@ -76,6 +77,8 @@ function main(options: WorkerOptions): void {
   answer({ kind: 'open', recovered: log.recovered })
   serve(shared, log)
   lock?.release()
+  // The process may end before this thread does, and with it what Node writes of its own accord.
+  flushCompileCache()
   answer({ kind: 'closed' })
 }
 

@@ -127,7 +127,9 @@ t.test('a published root tells which writer was cut short or taken away', async 
   t.match(await audit('verify', '--root', root), { code: 0 }, 'the log of one pod')
 
   const gone = /governor\/audit\/(\w+)\//.exec(first)?.[1] ?? ''
-  await runSql(url, `DELETE FROM governor.entries WHERE writer_id = '\\x${gone}'`)
+  for (const table of ['entries', 'dead_letters']) {
+    await runSql(url, `DELETE FROM governor.${table} WHERE writer_id = '\\x${gone}'`)
+  }
   await runSql(url, `DELETE FROM governor.writers WHERE writer_id = '\\x${gone}'`)
   const missing = await audit('verify', '--url', url, '--root', root)
   t.match(missing, {

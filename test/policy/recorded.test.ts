@@ -49,6 +49,7 @@ t.test('readDecision() brings back what policies saw', async (t) => {
     digest: 'd1',
     partial: new Set(),
     detected: new Set(),
+    hasPrompt: false,
     textless: false,
     effect: 'deny',
     policy: 'no-frontier',
