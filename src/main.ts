@@ -1,7 +1,6 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
 import process, { stderr, stdout } from 'node:process'
-import { setFlagsFromString } from 'node:v8'
 
 import { Command, CommanderError } from 'commander'
 
@@ -49,10 +48,6 @@ withConfigOption(program.command('run'))
   .description('run the sidecar')
   .option('--dev', 'make a key for a day and print two calls to try', false)
   .action(async ({ config: file, dev }: { config: string; dev: boolean }) => {
-    // V8 guesses from the first calls, of which many are under way at once, that objects of a call
-    // live for long, and may then make them where only a full collection frees them: of seven
-    // starts two promoted 1.7 and 7.6 KB a call instead of 0.24, at 30 and 90 µs of CPU each.
-    setFlagsFromString('--no-allocation-site-pretenuring')
     const { run } = await import('./cli/run.ts')
     const stopped = new Promise((resolve) => {
       process.once('SIGTERM', resolve).once('SIGINT', resolve)

@@ -1,4 +1,3 @@
-import { flushCompileCache } from 'node:module'
 import { parentPort, workerData } from 'node:worker_threads'
 
 import { monotonicMs, wallMs } from '../clock.ts'
@@ -77,8 +76,6 @@ function main(options: WorkerOptions): void {
   answer({ kind: 'open', recovered: log.recovered })
   serve(shared, log)
   lock?.release()
-  // The process may end before this thread does, and with it what Node writes of its own accord.
-  flushCompileCache()
   answer({ kind: 'closed' })
 }
 
