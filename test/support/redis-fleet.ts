@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { Redis } from 'ioredis'
 
 import type { RedisPlace } from '../../src/config/snapshot.ts'
+import { ownDirectory } from './own-directory.ts'
 import { freePort, RedisServer } from './redis.ts'
 import { until } from './until.ts'
 
@@ -57,7 +58,7 @@ export class RedisCluster {
   }
 
   static async start(t: Test, hasReplicas = false): Promise<RedisCluster> {
-    const directory = t.testdir()
+    const directory = ownDirectory(t)
     const open = async (name: string) => {
       const file = join(directory, `${name}.conf`)
       rmSync(file, { force: true })
@@ -144,7 +145,7 @@ export class RedisSentinels {
   }
 
   static async start(t: Test): Promise<RedisSentinels> {
-    const directory = t.testdir()
+    const directory = ownDirectory(t)
     const primary = await RedisServer.start(t)
     const replica = await RedisServer.start(t, ['--replicaof', '127.0.0.1', String(primary.port)])
     await until(

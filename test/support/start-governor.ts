@@ -13,6 +13,7 @@ import { commandAdmin, createKey, openKeyStore } from '../../src/key-admin.ts'
 import { loadConfig, renderProblems } from '../../src/load-config.ts'
 import { createLog } from '../../src/log.ts'
 import { type Answered, send, type Sent } from './client.ts'
+import { ownDirectory } from './own-directory.ts'
 import { until } from './until.ts'
 
 /** What the upstream gets as its key in every test. */
@@ -262,7 +263,7 @@ export class InProcess extends Site {
 
 /** Starts a Governor in this process; it is stopped when the test ends. */
 export async function startGovernor(t: Test, sections: Sections = {}): Promise<InProcess> {
-  const site = new InProcess(t.testdir(), configText(sections))
+  const site = new InProcess(ownDirectory(t), configText(sections))
   site.key = await site.createKey()
   await site.open()
   t.teardown(() => site.governor.stop(0))
