@@ -219,7 +219,7 @@ function shown(key: StoredKey): object {
     expires_at: timeOf(key.expiresAtMs),
     revoked_at: timeOf(key.revokedAtMs),
     former_until: timeOf(former?.untilMs ?? null),
-    last_used_at: timeOf(key.lastUsedAtMs),
+    last_used_at: key.lastUsedAtMs === 'unknown' ? 'unknown' : timeOf(key.lastUsedAtMs),
   }
 }
 

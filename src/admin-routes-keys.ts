@@ -49,7 +49,10 @@ const KEY = closed({
   expires_at: orNull(TIME),
   revoked_at: orNull(TIME),
   former_until: orNull({ ...TIME, description: 'a rotated secret opens until then' }),
-  last_used_at: orNull(TIME),
+  last_used_at: {
+    anyOf: [TIME, { type: 'string', enum: ['unknown'] }, { type: 'null' }],
+    description: 'about; null: never; `unknown` where the store of keys does not keep it',
+  },
 })
 
 const SECRET: Schema = {

@@ -224,7 +224,12 @@ export function specProblem(spec: KeySpec): string | null {
 /** One line about a key for a person: id, state, tenant, name, roles, last use. */
 export function keyLine(record: StoredKey, nowMs: number): string {
   const { keyId, tenant, name, roles, lastUsedAtMs } = record
-  const used = lastUsedAtMs === null ? 'never used' : `used ${new Date(lastUsedAtMs).toISOString()}`
+  const used = usedText(lastUsedAtMs)
   const state = keyState(record, nowMs).padEnd(8)
   return `${keyId}  ${state}  ${tenant}  ${name}  ${roles.join(',') || '-'}  ${used}`
+}
+
+function usedText(lastUsedAtMs: StoredKey['lastUsedAtMs']): string {
+  if (lastUsedAtMs === 'unknown') return 'last use unknown'
+  return lastUsedAtMs === null ? 'never used' : `used ${new Date(lastUsedAtMs).toISOString()}`
 }

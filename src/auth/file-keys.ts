@@ -6,6 +6,7 @@ import type { Log } from '../log.ts'
 import { inTurns } from '../turns.ts'
 import { type KeysFile, readKeysFile } from './key-file.ts'
 import type { KeySource } from './key-store.ts'
+import { KeyUses } from './key-uses.ts'
 import type { KeyRecord } from './key.ts'
 
 /** A change is acted on within a second: seen, seen to have settled, read. */
@@ -23,6 +24,8 @@ export class FileKeys implements KeySource {
   readonly #stop: () => void
   #keys: ReadonlyMap<string, KeyRecord>
   #changes = 0
+  /** Null where nothing can be written beside the file. */
+  readonly #uses: KeyUses | null
   /** Of the file whose keys these are, of the one last tried, and of the one last looked at. */
   #tried: string
   #looked: string
@@ -34,6 +37,7 @@ export class FileKeys implements KeySource {
     this.#tried = identity(path)
     this.#looked = this.#tried
     this.#keys = keysOf(drained(readKeysFile(read(path))))
+    this.#uses = KeyUses.open(path)
     this.#stop = every(LOOK_MS, () => this.#look())
   }
 
@@ -54,8 +58,13 @@ export class FileKeys implements KeySource {
     return String(this.#changes)
   }
 
+  used(uses: ReadonlyMap<string, number>): void {
+    this.#uses?.keep(uses)
+  }
+
   async close(): Promise<void> {
     this.#stop()
+    this.#uses?.close()
   }
 
   #look(): void {

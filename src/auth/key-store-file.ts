@@ -4,22 +4,19 @@ import {
   fchmodSync,
   fsyncSync,
   openSync,
-  readFileSync,
   readlinkSync,
   realpathSync,
   renameSync,
   rmSync,
   statSync,
   writeFileSync,
-  writeSync,
 } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { kill, pid } from 'node:process'
 
-import { monotonicMs, wallMs } from '../clock.ts'
-import { makeDirectories, syncDirectory } from '../directories.ts'
+import { syncDirectory } from '../directories.ts'
 import { inTurns } from '../turns.ts'
 import { aboutFile, identity, read } from './file-keys.ts'
+import { takeFileLock } from './file-lock.ts'
 import { keyRow } from './key-file-row.ts'
 import { type KeysFile, readKeysFile } from './key-file.ts'
 import { addResult } from './key-row.ts'
@@ -32,14 +29,8 @@ import {
   type Rotation,
   type StoredKey,
 } from './key-store.ts'
+import { usesOf } from './key-uses.ts'
 import type { KeyRecord } from './key.ts'
-
-const LOCK_WAIT_MS = 5_000
-const LOCK_RETRY_MS = 20
-/** No change takes that long: whoever holds the lock is gone. */
-const LOCK_OLD_MS = 60_000
-/** What a directory that may not be written to answers. */
-const READ_ONLY = ['EROFS', 'EACCES', 'EPERM']
 
 /**
  * Keys in a file of YAML, changed line by line: what else stands there stays. The new file is complete on
@@ -50,7 +41,7 @@ export class FileKeyStore implements KeyStore {
   readonly kind = 'file'
   readonly place: string
   /** Keys as last read, and of which state of the file they are. */
-  #seen: { readonly of: string; readonly keys: Promise<readonly StoredKey[]> } | null = null
+  #seen: { readonly of: string; readonly keys: Promise<readonly KeyRecord[]> } | null = null
 
   constructor(path: string) {
     this.place = path
@@ -66,15 +57,17 @@ export class FileKeyStore implements KeyStore {
   }
 
   async get(keyId: string): Promise<StoredKey | null> {
-    return (await this.#all()).find((each) => each.keyId === keyId) ?? null
+    const found = (await this.#all()).find((each) => each.keyId === keyId)
+    return found === undefined ? null : this.#stored([found])[0]!
   }
 
   async list({ tenant, after, max }: KeyPage): Promise<StoredKey[]> {
-    const isNext = (key: StoredKey) => after === null || byAge(key, after) > 0
-    return (await this.#all())
+    const isNext = (key: KeyRecord) => after === null || byAge(key, after) > 0
+    const page = (await this.#all())
       .filter((key) => (tenant === null || key.tenant === tenant) && isNext(key))
       .toSorted(byAge)
       .slice(0, max)
+    return this.#stored(page)
   }
 
   async rotate(keyId: string, formerHash: string, rotation: Rotation): Promise<boolean> {
@@ -109,15 +102,20 @@ export class FileKeyStore implements KeyStore {
 
   async close(): Promise<void> {}
 
+  #stored(keys: readonly KeyRecord[]): StoredKey[] {
+    const uses = usesOf(this.place, keys)
+    return keys.map((key, index) => ({ ...key, lastUsedAtMs: uses[index]! }))
+  }
+
   /**
    * Those of the file; none where there is none yet. Read once for as long as the file stays as it is: the
    * admin API may be asked ten times a second, on the event loop of a sidecar.
    */
-  async #all(): Promise<readonly StoredKey[]> {
+  async #all(): Promise<readonly KeyRecord[]> {
     const of = this.#state()
     if (this.#seen?.of !== of) {
       const keys = this.#read().then(({ file }) => {
-        return file.entries.map(({ record }) => ({ ...record, lastUsedAtMs: null }))
+        return file.entries.map(({ record }) => record)
       })
       this.#seen = { of, keys }
       keys.catch(() => (this.#seen = null))
@@ -153,7 +151,7 @@ export class FileKeyStore implements KeyStore {
 
   /** Puts what `act` answers into the file, in the place of the line of that key or at the end. */
   async #change(act: (file: KeysFile) => readonly KeyRecord[]): Promise<number> {
-    const release = isMounted(this.place) ? null : await this.#lock()
+    const release = isMounted(this.place) ? null : await takeFileLock(this.place)
     if (release === null) {
       const records = act((await this.#read()).file)
       if (records.length > 0) throw new KeyStoreReadOnlyError(this.place, records.map(keyRow))
@@ -189,31 +187,6 @@ export class FileKeyStore implements KeyStore {
     renameSync(next, target)
     syncDirectory(dirname(target))
   }
-
-  /** One change at a time, by whichever process; null where nothing may be written. */
-  async #lock(): Promise<(() => void) | null> {
-    const path = `${this.place}.lock`
-    const untilMs = monotonicMs() + LOCK_WAIT_MS
-    for (;;) {
-      try {
-        makeDirectories(dirname(this.place))
-        const descriptor = openSync(path, 'wx', 0o600)
-        writeSync(descriptor, String(pid))
-        closeSync(descriptor)
-        return () => rmSync(path, { force: true })
-      } catch (error) {
-        const code = String((error as NodeJS.ErrnoException).code)
-        if (READ_ONLY.includes(code)) return null
-        if (code !== 'EEXIST') throw aboutFile(this.place, error)
-        if (isAbandoned(path)) rmSync(path, { force: true })
-        else if (monotonicMs() > untilMs) {
-          const message = `Another command changes ${this.place}: try again, or remove ${path}`
-          throw new Error(message, { cause: error })
-        }
-      }
-      await new Promise((resolve) => setTimeout(resolve, LOCK_RETRY_MS))
-    }
-  }
 }
 
 function byAge(
@@ -230,17 +203,6 @@ function isMounted(path: string): boolean {
     return link.startsWith('..data/') && existsSync(join(dirname(path), '..data', basename(link)))
   } catch {
     return false
-  }
-}
-
-function isAbandoned(path: string): boolean {
-  try {
-    if (wallMs() - statSync(path).mtimeMs > LOCK_OLD_MS) return true
-    const holder = Number(readFileSync(path, 'utf8'))
-    if (Number.isInteger(holder) && holder > 0) kill(holder, 0)
-    return false
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ESRCH'
   }
 }
 

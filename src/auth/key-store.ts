@@ -24,8 +24,8 @@ export interface KeySource {
 
 /** A key as it is listed. */
 export interface StoredKey extends KeyRecord {
-  /** About when a call last came with it; null when none did, or where the store does not keep it. */
-  readonly lastUsedAtMs: number | null
+  /** About when a call last came with it; null when none did, `unknown` where nobody keeps it. */
+  readonly lastUsedAtMs: number | null | 'unknown'
 }
 
 /** Which keys to list, oldest first. */

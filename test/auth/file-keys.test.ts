@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import {
   existsSync,
   mkdirSync,
@@ -10,6 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { execPath } from 'node:process'
 
 import t, { type Test } from 'tap'
 
@@ -182,13 +185,68 @@ t.test('a file is made with its first key, and only its owner may read it', asyn
   t.equal(statSync(path).mode & 0o777, 0o600)
   await Promise.all(Array.from({ length: 5 }, () => new FileKeyStore(path).create(keyRecord())))
   t.equal((await store.list({ tenant: null, after: null, max: 10 })).length, 6)
-  t.strictSame(readdirSync(join(directory, 'deep')), ['keys.yaml'])
+  t.strictSame(readdirSync(join(directory, 'deep')), ['keys.yaml', 'keys.yaml.lock'])
 })
 
-t.test('a lock left by a process that is gone holds up nobody', async (t) => {
-  const directory = t.testdir({ 'keys.yaml': 'keys: []\n', 'keys.yaml.lock': '4194304999' })
-  const store = new FileKeyStore(join(directory, 'keys.yaml'))
-  writeFileSync(join(directory, 'keys.yaml.lock'), '4194303')
-  await store.create(ONE)
-  t.strictSame(readdirSync(directory), ['keys.yaml'])
+/** Holds the lock of a file in a process of its own until it is killed. */
+async function heldElsewhere(t: Test, path: string) {
+  const module = new URL('../../src/auth/file-lock.ts', import.meta.url).href
+  const text = `const { takeFileLock } = await import(${JSON.stringify(module)})
+    await takeFileLock(${JSON.stringify(path)})
+    console.log('held')
+    setInterval(() => {}, 1e6)`
+  const holder = spawn(execPath, ['--input-type=module', '-e', text])
+  t.teardown(() => holder.kill('SIGKILL'))
+  await once(holder.stdout, 'data')
+  return holder
+}
+
+t.test(
+  'one change at a time, by whichever process; one that is killed holds nothing',
+  async (t) => {
+    const path = join(t.testdir({ 'keys.yaml': listOf(ONE) }), 'keys.yaml')
+    const holder = await heldElsewhere(t, path)
+    // Stopped for however long, it goes on holding: whoever wrote meanwhile would be written over.
+    holder.kill('SIGSTOP')
+    let isDone = false
+    const created = new FileKeyStore(path).create(TWO).then(() => (isDone = true))
+    await new Promise((resolve) => setTimeout(resolve, 200))
+    t.equal(isDone, false)
+    t.equal(readFileSync(path, 'utf8'), listOf(ONE), 'nothing is written while another one may')
+    holder.kill('SIGKILL')
+    await created
+    t.equal(readFileSync(path, 'utf8'), listOf(ONE, TWO))
+  },
+)
+
+t.test('a lock file of another kind is said, and what to do', async (t) => {
+  const directory = t.testdir({ 'keys.yaml': listOf(ONE), 'keys.yaml.lock': '4194303'.repeat(200) })
+  const change = new FileKeyStore(join(directory, 'keys.yaml')).create(TWO)
+  await t.rejects(change, { message: /its lock \S+keys\.yaml\.lock cannot be taken: .*remove it/ })
+})
+
+t.test('about when keys were last used is kept beside the file, by all who read it', async (t) => {
+  const path = join(t.testdir({ 'keys.yaml': listOf(ONE, TWO) }), 'keys.yaml')
+  const store = new FileKeyStore(path)
+  const used = async () => {
+    const keys = await store.list({ tenant: null, after: null, max: 10 })
+    return new Map(keys.map(({ name, lastUsedAtMs }) => [name, lastUsedAtMs]))
+  }
+  t.strictSame(
+    await used(),
+    new Map([
+      ['one', 'unknown'],
+      ['two', 'unknown'],
+    ] as const),
+  )
+  const [one, two] = [subject(t, path).keys, subject(t, path).keys]
+  one.used(new Map([[ONE.keyId, 20]]))
+  two.used(new Map([[ONE.keyId, 10]]))
+  const three = keyRecord({ name: 'three', createdAtMs: Date.now() + 60_000 })
+  await store.create(three)
+  const now = await used()
+  t.equal(now.get('one'), 20)
+  t.equal(now.get('two'), 'unknown', 'nobody kept it when that key was made')
+  t.equal(now.get('three'), null, 'never')
+  t.equal((await store.get(ONE.keyId))?.lastUsedAtMs, 20)
 })

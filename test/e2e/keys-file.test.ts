@@ -52,8 +52,11 @@ t.test(
     t.equal((await site.send({ key, ...models })).status, 200)
     t.equal((await site.cli('keys', 'revoke', keyId)).code, 0)
     await until('a 401', async () => (await site.send({ key, ...models })).status === 401)
+    const before = await site.cli('keys', 'list')
+    t.match(before.stdout, new RegExp(`^${keyId}  revoked   acme  ci  dev  last use unknown\n$`))
+    await site.governor.stop(0)
     const listed = await site.cli('keys', 'list')
-    t.match(listed.stdout, new RegExp(`^${keyId}  revoked   acme  ci  dev  never used\n$`))
+    t.match(listed.stdout, new RegExp(`^${keyId}  revoked   acme  ci  dev  used \\S+Z\n$`))
   },
 )
 
