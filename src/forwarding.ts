@@ -13,7 +13,7 @@ import { UpstreamCare } from './upstream/care.ts'
 import { wasUnsent } from './upstream/fault.ts'
 import { forward } from './upstream/forward.ts'
 import { mayRepeat, type Outcome, type RetryOptions, retryWaitMs } from './upstream/retry.ts'
-import type { RunningUpstream, World } from './world.ts'
+import { hasKeys, headersOf, type RunningUpstream, type World } from './world.ts'
 
 const NO_CARE = new UpstreamCare({})
 
@@ -136,7 +136,7 @@ export class Forwarding {
       onEnd?.()
       return Promise.reject(ended === null ? new GovernorError('CLIENT_CLOSED') : endedKey(ended))
     }
-    if (upstream.signer?.isReady(wallMs()) === false) {
+    if (!hasKeys(upstream, wallMs())) {
       onEnd?.()
       return Promise.reject(new GovernorError('UPSTREAM_KEYS_MISSING'))
     }
@@ -155,14 +155,12 @@ export class Forwarding {
   }
 
   /** What the client may say to a provider, then what only we say: nothing of ours can be dropped. */
-  #headers(
-    { permit, exchange, trail }: PermittedCall,
-    { dialect, credentialHeaders, signer }: RunningUpstream,
-  ): string[] {
+  #headers({ permit, exchange, trail }: PermittedCall, upstream: RunningUpstream): string[] {
+    const { dialect, signer } = upstream
     const { headers, method = '' } = exchange.incoming
     const outgoing = forwardable(headers, this.#world.headers.get(dialect)!.request)
     if (permit.bytes.length > 0) outgoing.push('content-type', contentType(trail.body?.boundary))
-    outgoing.push('accept-encoding', 'identity', ...credentialHeaders)
+    outgoing.push('accept-encoding', 'identity', ...headersOf(upstream, exchange, wallMs()))
     if (signer !== null) {
       const { path } = permit.route
       const bodySha256 = trail.forwardedSha256!

@@ -22,7 +22,7 @@ import type { SocketReader } from './socket-events.ts'
 import type { GovernorStages, Shared } from './stages.ts'
 import { Scrubber } from './upstream/scrub.ts'
 import { openSocket } from './upstream/socket.ts'
-import type { RunningUpstream, World } from './world.ts'
+import { hasKeys, headersOf, type RunningUpstream, type World } from './world.ts'
 
 export type SocketStages = Stages<HttpExchange, WebSocket>
 
@@ -56,7 +56,9 @@ export function createSocketStages(
       trail.firstByteMs = monotonicMs()
       trail.upstreamStatus = trail.status = 101
       const reader = trail.route!.socket!
-      const { secret, idleMs } = trail.upstream as RunningUpstream
+      const running = trail.upstream as RunningUpstream
+      const { idleMs } = running
+      const secret = exchange.sentToken ?? running.secret
       const opening = openings.get(exchange)
       try {
         const client =
@@ -105,14 +107,16 @@ async function forwardSession(
   const ended = shared.ring.ended(governorKeyId(trail.principal!), wallMs())
   if (ended !== null) throw endedKey(ended)
   const reader = permit.route.socket!
-  const { pool, dialect, credentialHeaders } = permit.upstream as RunningUpstream
+  const running = permit.upstream as RunningUpstream
+  const { pool, dialect } = running
+  if (!hasKeys(running, wallMs())) throw new GovernorError('UPSTREAM_KEYS_MISSING')
   // The offered key among them: what repeats it is left out.
   const headers = withOfferedKey(exchange, reader)
   const passing = forwardable(headers, world.headers.get(dialect)!.request)
   trail.forwarded = true
   const upstream = await openSocket(permit, {
     pool,
-    headers: [...passing, ...credentialHeaders],
+    headers: [...passing, ...headersOf(running, exchange, wallMs())],
     subprotocols: offeredSubprotocols(headers).filter((name) => reader.subprotocols.includes(name)),
     faults: shared.metrics.upstreamErrors,
     exchange,

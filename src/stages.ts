@@ -191,12 +191,12 @@ function callingStages(...[world, shared, ownership]: Parts): Pick<GovernorStage
     relay: async (received, exchange, trail) => {
       trail.firstByteMs = monotonicMs()
       const answer = await listed(world, received, trail)
-      const { secret, dialect } = trail.upstream as RunningUpstream
+      const upstream = trail.upstream as RunningUpstream
       await relay(answer, exchange, trail, {
         meter: meterOf(trail),
-        filter: secret === null ? null : new Scrubber(secret),
+        filter: scrubberOf(exchange, upstream),
         ...answerGuard(world, trail),
-        headerList: world.headers.get(dialect)!.response,
+        headerList: world.headers.get(upstream.dialect)!.response,
         limitHeaders: ratelimitHeaders(trail.lease!),
         idleMs: timeouts.idleMs,
         streams: shared.metrics.streamsOpen,
@@ -220,6 +220,12 @@ function callingStages(...[world, shared, ownership]: Parts): Pick<GovernorStage
       close(trail, exchange)
     },
   }
+}
+
+/** Takes what we sent as our credential out of the answer. */
+function scrubberOf({ sentToken }: HttpExchange, { secret }: RunningUpstream): Scrubber | null {
+  const sent = sentToken ?? secret
+  return sent === null ? null : new Scrubber(sent)
 }
 
 /** Upstreams as a request may name them. */

@@ -13,7 +13,7 @@ import type { Permit, Stages } from './pipeline.ts'
 import { callerOf, withOfferedKey } from './socket-caller.ts'
 import type { GovernorStages, Shared } from './stages.ts'
 import { createTunnels, Tunnel, type Tunnels } from './upstream/tunnel.ts'
-import type { RunningUpstream, World } from './world.ts'
+import { headersOf, type RunningUpstream, type World } from './world.ts'
 
 export type TunnelStages = Stages<HttpExchange, Tunnel>
 
@@ -134,7 +134,8 @@ function upgradeHeaders(
   { upstream, route }: Permit,
   exchange: HttpExchange,
 ): readonly string[] {
-  const { pool, dialect, credentialHeaders } = upstream as RunningUpstream
+  const running = upstream as RunningUpstream
+  const { pool, dialect } = running
   const { headers } = exchange.incoming
   const passing = forwardable(
     withOfferedKey(exchange, route.tunnel!),
@@ -155,6 +156,6 @@ function upgradeHeaders(
     ...asking,
     ...(offered.length === 0 ? [] : ['sec-websocket-protocol', offered.join(', ')]),
     ...passing,
-    ...credentialHeaders,
+    ...headersOf(running, exchange, wallMs()),
   ]
 }

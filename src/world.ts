@@ -12,8 +12,10 @@ import { compilePolicies, type CompiledPolicies } from './policy/compile.ts'
 import { upstreamRouter } from './policy/described-call.ts'
 import { compileAliases, ModelNames } from './policy/model-names.ts'
 import { compileSelectors, NO_SELECTORS, type SelectorTest } from './policy/selectors.ts'
-import { type AwsPlace, FetchedAwsKeys } from './upstream/aws-credentials.ts'
+import { fetchAws, type FetchedAws } from './upstream/aws-keys.ts'
+import { type AzureToken, fetchAzure } from './upstream/azure-token.ts'
 import { UpstreamCare } from './upstream/care.ts'
+import { FetchedKeys, type FetchedOptions } from './upstream/fetched-keys.ts'
 import { UpstreamPool } from './upstream/forward.ts'
 import { Group, type Member } from './upstream/group.ts'
 import { ProxyConnector, type ProxyPlace } from './upstream/proxy-connector.ts'
@@ -32,13 +34,37 @@ export interface RunningUpstream extends Upstream, Member {
   readonly pool: UpstreamPool
   /** Fails for a call whose models this upstream does not serve. */
   readonly serves: SelectorTest
+  /** Without a token that is fetched: `headersOf` has it. */
   readonly credentialHeaders: readonly string[]
   /** Null where the credential is a header. */
   readonly signer: AwsSigner | null
-  /** What `signer` signs with where that is fetched; null where it is configured. */
-  readonly fetchedKeys: FetchedAwsKeys | null
-  /** What is taken out of its answers; null where the credential is no secret. */
+  /** What `signer` signs with, or the token that is sent, where that is fetched; null where it is configured. */
+  readonly fetchedKeys: Fetched | null
+  /** What is taken out of its answers, beside a token that was sent; null where the credential is no secret. */
   readonly secret: string | null
+}
+
+/** What is fetched for an upstream: keys that sign, or a token. */
+export type Fetched = FetchedKeys<FetchedAws> | FetchedKeys<AzureToken>
+
+/** Whether there is something to call an upstream with; what is fetched may be late, or have ended. */
+export function hasKeys({ fetchedKeys }: RunningUpstream, nowMs: number): boolean {
+  return fetchedKeys === null || fetchedKeys.current(nowMs) !== null
+}
+
+/**
+ * Headers that an upstream knows us by, flat pairs, but for a signature. A token among them is noted, for
+ * there may be another one when the answer comes. `nowMs` is wall time.
+ */
+export function headersOf(
+  { credentialHeaders, fetchedKeys, signer }: RunningUpstream,
+  exchange: { sentToken: string | null },
+  nowMs: number,
+): readonly string[] {
+  if (fetchedKeys === null || signer !== null) return credentialHeaders
+  const token = fetchedKeys.current(nowMs)?.secret ?? null
+  exchange.sentToken = token
+  return token === null ? [] : ['authorization', `Bearer ${token}`]
 }
 
 export interface DialectHeaders {
@@ -141,7 +167,7 @@ async function openUpstream(
     serves,
     ...credentialsOf(config, { provider, pool, fetchedKeys }),
     fetchedKeys,
-    secret: secretOf(config),
+    secret: configuredSecret(config),
     care,
     group: null,
     priority: group?.priority ?? 0,
@@ -162,7 +188,8 @@ function credentialsOf(
   }: Pick<RunningUpstream, 'provider' | 'pool' | 'fetchedKeys'>,
 ): Pick<RunningUpstream, 'credentialHeaders' | 'signer'> {
   if (aws !== undefined && fetchedKeys !== null) {
-    const signer = new AwsSigner(url, aws.region, (wallMs) => fetchedKeys.current(wallMs))
+    const keys = fetchedKeys as FetchedKeys<FetchedAws>
+    const signer = new AwsSigner(url, aws.region, (wallMs) => keys.current(wallMs))
     return { credentialHeaders: [], signer }
   }
   if (credential === null) return { credentialHeaders: [], signer: null }
@@ -175,30 +202,44 @@ function credentialsOf(
 
 /** Those of the former world where the place and the way to it are the same. Waits for the first fetch. */
 async function fetchedKeysFor(
-  { name, aws, proxy, ca }: UpstreamConfig,
+  config: UpstreamConfig,
   pool: UpstreamPool,
   { former, log }: WorldParts,
-): Promise<FetchedAwsKeys | null> {
-  const place = aws?.chain
-  if (place === undefined || place.kind === 'environment') return null
-  const way = JSON.stringify([name, place, proxy, ca])
-  const same = former?.upstreams.find(
-    ({ config: each }) => JSON.stringify([each.name, each.aws?.chain, each.proxy, each.ca]) === way,
-  )
-  const keys = same?.fetchedKeys ?? openKeys(name, place, pool, log)
-  await keys.tried
+): Promise<Fetched | null> {
+  const way = wayOf(config)
+  if (way === null) return null
+  const same = former?.upstreams.find((each) => wayOf(each.config) === way)
+  const keys = same?.fetchedKeys ?? openKeys(config, pool, log)
+  await keys?.tried
   return keys
 }
 
+/** All that a fetch depends on; null where nothing is fetched. */
+function wayOf({ name, aws, azure, proxy }: UpstreamConfig): string | null {
+  const isFetched =
+    azure !== undefined || (aws?.chain !== undefined && aws.chain.kind !== 'environment')
+  return isFetched ? JSON.stringify([name, aws?.chain, azure, proxy]) : null
+}
+
 function openKeys(
-  name: string,
-  place: AwsPlace,
+  { name, aws, azure }: UpstreamConfig,
   { proxy, connectMs }: UpstreamPool,
   log: Log,
-): FetchedAwsKeys {
-  const connectorTo = (url: string) =>
-    proxy === null ? null : new ProxyConnector({ proxy, url, connectMs, ca: null })
-  return new FetchedAwsKeys({ name, place, connectorTo, log })
+): Fetched | null {
+  const way: Pick<FetchedOptions<never>, 'name' | 'connectorTo' | 'log'> = {
+    name,
+    connectorTo: (url) =>
+      proxy === null ? null : new ProxyConnector({ proxy, url, connectMs, ca: null }),
+    log,
+  }
+  const chain = azure?.chain ?? null
+  if (azure !== undefined && chain !== null) {
+    const fetch = fetchAzure.bind(null, { chain, scope: azure.scope })
+    return new FetchedKeys({ ...way, what: 'a token of Azure', fetch })
+  }
+  const place = aws?.chain
+  if (place === undefined || place.kind === 'environment') return null
+  return new FetchedKeys({ ...way, what: 'AWS credentials', fetch: fetchAws.bind(null, place) })
 }
 
 function joinGroups(upstreams: readonly Building[]): void {
@@ -247,7 +288,7 @@ function candidateWorld(
 /** Shorter than any key a provider gives out; a short word would be cut out of ordinary answers. */
 const SECRET_CHARS_MIN = 8
 
-function secretOf({ url, credential }: UpstreamConfig): string | null {
+function configuredSecret({ url, credential }: UpstreamConfig): string | null {
   if (credential === null || url.startsWith('echo:')) return null
   return credential.length < SECRET_CHARS_MIN ? null : credential
 }

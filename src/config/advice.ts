@@ -38,7 +38,8 @@ export function advise(snapshot: Snapshot): Advice[] {
 function adviseUpstream(upstream: Snapshot['upstreams'][number], index: number): Advice[] {
   const advice: Advice[] = []
   if (upstream.url.startsWith('echo:')) return advice
-  if (upstream.credential === null && upstream.aws?.chain === undefined) {
+  const fetches = upstream.aws?.chain !== undefined || upstream.azure !== undefined
+  if (upstream.credential === null && !fetches) {
     const message = `No credential: calls to "${upstream.name}" go out without one`
     advice.push({ path: ['upstreams', index, 'credential'], message })
   }

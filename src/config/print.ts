@@ -149,7 +149,7 @@ function signing({ region, sessionToken, chain }: NonNullable<UpstreamConfig['aw
 }
 
 /** How it is reached and what calls to it are signed with. */
-function connection({ ca, proxy, aws }: UpstreamConfig) {
+function connection({ ca, proxy, aws, azure }: UpstreamConfig) {
   return {
     ...(ca && { ca_file: ca.file }),
     ...(proxy && {
@@ -160,6 +160,7 @@ function connection({ ca, proxy, aws }: UpstreamConfig) {
       }),
     }),
     ...(aws && { aws: signing(aws) }),
+    ...(azure && { azure: { credentials: azure.credentials, scope: azure.scope } }),
   }
 }
 
@@ -168,6 +169,7 @@ function upstream(config: UpstreamConfig) {
     ca: _ca,
     proxy: _proxy,
     aws: _aws,
+    azure: _azure,
     group,
     retry,
     breaker,

@@ -6,6 +6,7 @@ import type { Path } from './problem.ts'
 import type { Report } from './report.ts'
 import { authFiles, resolveIssuers } from './resolve-auth.ts'
 import { awsFiles, resolveAws } from './resolve-aws.ts'
+import { resolveAzure } from './resolve-azure.ts'
 import { resolveDetectors } from './resolve-detectors.ts'
 import { resolveExceptions } from './resolve-exceptions.ts'
 import { type ExpressionCheck, ExpressionChecker } from './resolve-expressions.ts'
@@ -317,7 +318,8 @@ function resolveUpstreams(
       ...careOf(upstream, at, report),
     }
     const aws = resolveAws(upstream, credential, context)
-    return { name, dialect, url, credential, models, usage, ...inspect, ...aws, ...care }
+    const azure = resolveAzure(upstream, context)
+    return { name, dialect, url, credential, models, usage, ...inspect, ...aws, ...azure, ...care }
   })
 }
 
@@ -344,6 +346,9 @@ const ECHO_OPTION = '(?:pace|delay)=\\d{1,5}m?s'
 const ECHO = new RegExp(`^echo:(?:\\?${ECHO_OPTION}(?:&${ECHO_OPTION})?)?$`)
 
 /** Never shows the URL: people put passwords in them. */
+/** RFC 3927, RFC 4291 §2.5.6, and what AWS has instead (fd00:ec2::/32). */
+const LINK_LOCAL = /^(?:169\.254\.|\[fe[89ab]|\[fd00:ec2:)/
+
 function resolveUrl(written: string, report: Report, at: Path): string {
   if (ECHO.test(written)) return written
   if (/\$\{/.test(written)) return written
@@ -357,6 +362,11 @@ function resolveUrl(written: string, report: Report, at: Path): string {
   if (url === null || !web) return written
   const user = url.username === '' && url.password === ''
   report.check(at, user, 'A URL cannot hold a user or password: use `credential`')
+  report.check(
+    at,
+    !LINK_LOCAL.test(url.hostname),
+    'A link-local address is where clouds keep the credentials of a machine: it cannot be an upstream',
+  )
   const bare = !/[?#]/.test(written)
   report.check(at, bare, 'A URL cannot hold a query or fragment here: remove it')
   return url.href.replace(/\/+$/, '')

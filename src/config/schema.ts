@@ -2,6 +2,7 @@ import { OPERATIONS, UNINSPECTABLE_KINDS } from '../exchange.ts'
 import { CHECKPOINTS, ROOT } from './schema-audit.ts'
 import { AUTH, TLS } from './schema-auth.ts'
 import { AWS } from './schema-aws.ts'
+import { AZURE } from './schema-azure.ts'
 import { DETECTOR_LIST } from './schema-detectors.ts'
 import { exceptionsSpec } from './schema-exceptions.ts'
 import { limitSpec, PRICES } from './schema-limits.ts'
@@ -150,6 +151,10 @@ const upstream = map('upstreams', {
   aws: optional(
     AWS,
     'Of `bedrock`: signs calls with `credential` as secret access key. Absent, `credential` is an API key of Bedrock.',
+  ),
+  azure: optional(
+    AZURE,
+    'Of `azure-openai`, and of `openai` and `anthropic` at Azure: sends a token of Entra ID instead of a key; then without `credential`.',
   ),
   ...UPSTREAM_CARE,
 })

@@ -1,4 +1,5 @@
 /** The part of the snapshot about what is called. */
+import type { AzureWay } from './resolve-azure-chain.ts'
 
 /** Provider APIs that are spoken. */
 export type DialectName = 'openai' | 'anthropic' | 'azure-openai' | 'gemini' | 'bedrock' | 'ollama'
@@ -32,6 +33,15 @@ export interface UpstreamConfig {
     readonly sessionToken: string | null
     /** Where they are from when the file does not say them; `accessKeyId` is empty while they are fetched. */
     readonly chain?: AwsChain
+  }
+  /** A token of Entra ID is sent instead of a key; absent: `credential` is. */
+  readonly azure?: {
+    /** As written. */
+    readonly credentials: AzureWay
+    /** What it is for, `https://…/.default`. */
+    readonly scope: string
+    /** Null where the environment says nothing, and nothing is run. */
+    readonly chain: AzureChain | null
   }
   /** Its place among the upstreams that stand in for each other; absent: it stands alone. */
   readonly group?: GroupConfig
@@ -68,6 +78,32 @@ export type AwsChain =
       readonly sessionName: string
       readonly tokenFile: string
     }
+  /** `url` is of the metadata service, without a path. */
+  | { readonly kind: 'instance'; readonly url: string }
+
+/** Where tokens of Entra ID come from; secrets and `header` are secrets, files are paths. */
+export type AzureChain =
+  | {
+      readonly kind: 'client_secret'
+      /** Of the tenant's tokens. */
+      readonly url: string
+      readonly clientId: string
+      readonly clientSecret: string
+    }
+  | {
+      readonly kind: 'workload_identity'
+      readonly url: string
+      readonly clientId: string
+      readonly tokenFile: string
+    }
+  | {
+      readonly kind: 'app_service'
+      readonly url: string
+      readonly header: string
+      /** Null is the machine's own identity. */
+      readonly clientId: string | null
+    }
+  | { readonly kind: 'instance'; readonly url: string; readonly clientId: string | null }
 
 export interface GroupConfig {
   readonly name: string

@@ -51,6 +51,7 @@ export type {
 export type { DescribedRequest, TestConfig } from './snapshot-tests.ts'
 export type {
   AwsChain,
+  AzureChain,
   BreakerConfig,
   ConcurrencyConfig,
   DialectName,

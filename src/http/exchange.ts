@@ -25,6 +25,8 @@ export class HttpExchange {
   heldBytes = 0
   /** Whose body that is. */
   holder = ''
+  /** A token that was fetched and sent upstream: it is taken out of the answer. */
+  sentToken: string | null = null
   /** Why the rest of this request cannot be read. */
   fault: GovernorError | null = null
   /** Nothing that follows on this connection is a request any more. */

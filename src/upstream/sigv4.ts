@@ -47,11 +47,6 @@ export class AwsSigner {
     this.#keys = keys
   }
 
-  /** Whether there is something to sign with. */
-  isReady(nowMs: number): boolean {
-    return this.#keys(nowMs) !== null
-  }
-
   /** Headers that sign a request, as flat pairs. Throws UPSTREAM_KEYS_MISSING (503). */
   sign({ method, path, bodySha256, wallMs }: Signable): string[] {
     const keys = this.#keys(wallMs)

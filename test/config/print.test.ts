@@ -53,10 +53,24 @@ upstreams:
   const printed = loaded.ok ? printConfig(loaded.snapshot) : ''
   t.match(printed, /region: eu-central-1\n +credentials: chain\n/)
   t.notMatch(printed, /hunter2|credential:|\*\*\*/)
-  const checked = parseConfig('governance.yaml', Buffer.from(text), { env: {}, forRun: false })
+  const none = { AWS_EC2_METADATA_DISABLED: 'true' }
+  const checked = parseConfig('governance.yaml', Buffer.from(text), { env: none, forRun: false })
   t.ok(checked.ok, 'a check does without them')
-  const run = parseConfig('governance.yaml', Buffer.from(text), { env: {}, forRun: true })
+  const run = parseConfig('governance.yaml', Buffer.from(text), { env: none, forRun: true })
   t.match(run, { ok: false, problems: [{ path: 'upstreams[0].aws.credentials' }] })
+})
+
+t.test('printConfig() says how tokens of Azure are got, and no secret of that', async (t) => {
+  const text = `version: 1
+upstreams:
+  - { name: a, dialect: azure-openai, url: "https://a.example", azure: { credentials: chain } }
+`
+  const env = { AZURE_TENANT_ID: 't', AZURE_CLIENT_ID: 'c', AZURE_CLIENT_SECRET: 'hunter2' }
+  const loaded = parseConfig('governance.yaml', Buffer.from(text), { env, forRun: true })
+  const printed = loaded.ok ? printConfig(loaded.snapshot) : ''
+  const scope = 'https://cognitiveservices.azure.com/.default'
+  t.match(printed, `azure:\n      credentials: chain\n      scope: ${scope}\n`)
+  t.notMatch(printed, /hunter2|credential:|\*\*\*/)
 })
 
 t.test('printConfig() masks credentials', async (t) => {

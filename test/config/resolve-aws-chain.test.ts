@@ -16,12 +16,13 @@ function kindOf(env: Readonly<Record<string, string>>): string {
   return 'wrong' in found ? 'none' : found.chain.kind
 }
 
-t.test('findAws() takes keys, then a web identity, then a container', async (t) => {
+t.test('findAws() takes keys, then a web identity, a container, the instance', async (t) => {
   t.equal(kindOf({ ...POD, ...ROLE, ...KEYS }), 'environment')
   t.equal(kindOf({ ...POD, ...ROLE }), 'web_identity')
   t.equal(kindOf({ ...POD, AWS_ACCESS_KEY_ID: 'AKIA' }), 'container', 'half a key is none')
-  t.equal(kindOf({ ...KEYS, AWS_SECRET_ACCESS_KEY: ' ' }), 'none')
-  t.equal(kindOf({}), 'none')
+  t.equal(kindOf({ ...KEYS, AWS_SECRET_ACCESS_KEY: ' ' }), 'instance')
+  t.equal(kindOf({}), 'instance')
+  t.equal(kindOf({ AWS_EC2_METADATA_DISABLED: 'true' }), 'none')
 })
 
 t.test('findAws() says where credentials are fetched', async (t) => {
@@ -46,6 +47,13 @@ t.test('findAws() says where credentials are fetched', async (t) => {
     ...nothing,
     chain: { ...task, token: null, tokenFile: null },
   })
+  for (const [mode, url] of [
+    ['IPv4', 'http://169.254.169.254'],
+    ['IPv6', 'http://[fd00:ec2::254]'],
+  ] as const) {
+    const found = findAws({ AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE: mode }, 'eu-central-1')
+    t.strictSame(found, { ...nothing, chain: { kind: 'instance', url } })
+  }
 })
 
 t.test('findAws() sends no token in the clear to another host, and shows no value', async (t) => {
@@ -60,6 +68,8 @@ t.test('findAws() sends no token in the clear to another host, and shows no valu
     const role = findAws({ ...ROLE, AWS_ENDPOINT_URL_STS: url }, 'eu-central-1')
     t.match(pod, { wrong: /^AWS_CONTAINER_CREDENTIALS_FULL_URI is neither/ }, url)
     t.match(role, { wrong: /^AWS_ENDPOINT_URL_STS is not/ }, url)
-    t.notMatch(JSON.stringify([pod, role]), /hunter2/)
+    const instance = findAws({ AWS_EC2_METADATA_SERVICE_ENDPOINT: url }, 'eu-central-1')
+    t.match(instance, { wrong: /^AWS_EC2_METADATA_SERVICE_ENDPOINT is neither/ }, url)
+    t.notMatch(JSON.stringify([pod, role, instance]), /hunter2/)
   }
 })

@@ -3,9 +3,17 @@ import { join } from 'node:path'
 
 import t from 'tap'
 
-import { renewalMs } from '../../src/upstream/aws-credentials.ts'
+import { createLog, silentLog } from '../../src/log.ts'
+import { fetchAws } from '../../src/upstream/aws-keys.ts'
+import { FetchedKeys, renewalMs } from '../../src/upstream/fetched-keys.ts'
 import { ConnectProxy } from '../support/connect-proxy.ts'
-import { answer, FakeUpstream, type Received } from '../support/fake-upstream.ts'
+import {
+  answer,
+  type Behaviour,
+  FakeUpstream,
+  type Received,
+  redirect,
+} from '../support/fake-upstream.ts'
 import { configText, InProcess } from '../support/start-governor.ts'
 import { until } from '../support/until.ts'
 
@@ -159,6 +167,97 @@ t.test('without credentials calls get 503 until there are some', async (t) => {
   t.strictSame(signedBy(parts.bedrock.last!), ['ASIALATE', 'token-ASIALATE'])
 })
 
+/** The metadata service of an instance, version 2, whose role has the keys of `id`. */
+function instance(id: () => string, end = inMs(0)): Behaviour {
+  return ({ method, path, headers }, response) => {
+    const isKnown = headers['x-aws-ec2-metadata-token'] === 'session-token'
+    if (method === 'PUT' && path === '/latest/api/token') response.end('session-token')
+    else if (!isKnown || method !== 'GET') response.writeHead(401).end()
+    else if (path.endsWith('/security-credentials/')) response.end('models-role\n')
+    else if (path.endsWith('/security-credentials/models-role')) {
+      response.end(JSON.stringify({ Code: 'Success', ...keys(id(), end) }))
+    } else response.writeHead(404).end()
+  }
+}
+
+t.test('an instance is asked for its role, by a session of version 2, and straight', async (t) => {
+  const service = await FakeUpstream.start(
+    t,
+    instance(() => 'ASIAEC2'),
+  )
+  const proxy = await ConnectProxy.start(t)
+  const env = { AWS_EC2_METADATA_SERVICE_ENDPOINT: service.url }
+  const parts = await start(t, env, `, proxy: { url: '${proxy.url}' }`)
+  t.equal((await call(parts)).status, 200)
+  t.strictSame(signedBy(parts.bedrock.last!), ['ASIAEC2', 'token-ASIAEC2'])
+  t.equal(proxy.asked.length, 1)
+  t.strictSame(
+    service.received.map(({ method, path, headers }) => [
+      method,
+      path,
+      headers['x-aws-ec2-metadata-token-ttl-seconds'],
+    ]),
+    [
+      ['PUT', '/latest/api/token', '60'],
+      ['GET', '/latest/meta-data/iam/security-credentials/', undefined],
+      ['GET', '/latest/meta-data/iam/security-credentials/models-role', undefined],
+    ],
+  )
+})
+
+const NO_INSTANCE: Readonly<Record<string, { behaviour: Behaviour; reason: string }>> = {
+  'that wants no session': {
+    behaviour: ({ method }, response) => {
+      response.writeHead(method === 'PUT' ? 403 : 200).end(JSON.stringify(keys('ASIAOLD')))
+    },
+    reason: 'answered 403',
+  },
+  'without a role': {
+    behaviour: ({ method }, response) => {
+      response.writeHead(method === 'PUT' ? 200 : 404).end('session-token')
+    },
+    reason: 'answered 404',
+  },
+  'whose role is a path': {
+    behaviour: ({ method }, response) => {
+      response.end(method === 'PUT' ? 'session-token' : '../../user-data')
+    },
+    reason: 'the instance has no role',
+  },
+  'whose session is no token': {
+    behaviour: (_received, response) => void response.end('a\nb'),
+    reason: 'the instance metadata service gave no token',
+  },
+  'that redirects': {
+    behaviour: redirect('http://127.0.0.1:1/'),
+    reason: 'answered 307',
+  },
+  'that cuts the connection, as where too many hops are between': {
+    behaviour: (_received, response) => void response.socket?.destroy(),
+    reason: 'no answer from the instance metadata service',
+  },
+}
+
+t.test('an instance that gives no keys is told in the log', async (t) => {
+  for (const [name, { behaviour, reason }] of Object.entries(NO_INSTANCE)) {
+    const { url } = await FakeUpstream.start(t, behaviour)
+    const lines: string[] = []
+    const log = createLog('warn', { write: (line) => void lines.push(line) })
+    const fetch = fetchAws.bind(null, { kind: 'instance', url })
+    const fetched = new FetchedKeys({
+      name: 'up',
+      what: 'keys',
+      connectorTo: () => null,
+      log,
+      fetch,
+    })
+    await fetched.tried
+    await fetched.destroy()
+    t.equal(fetched.current(0), null, name)
+    t.match(lines.join(), `"reason":"${reason}`, name)
+  }
+})
+
 const BAD: Readonly<Record<string, unknown>> = {
   'no JSON': 'none',
   'a list': [],
@@ -196,6 +295,27 @@ t.test('credentials that end soon are fetched anew, with the token as it is then
     await call(parts)
     return signedBy(parts.bedrock.last!)[0] === 'ASIA2'
   })
+})
+
+t.test('while nothing can be fetched the last keys are good until their end', async (t) => {
+  const endMs = performance.timeOrigin + performance.now() + 4_000
+  let fetches = 0
+  const fetched = new FetchedKeys({
+    name: 'up',
+    what: 'keys',
+    connectorTo: () => null,
+    log: silentLog,
+    fetch: () => {
+      fetches += 1
+      if (fetches > 1) return Promise.reject(new Error('away'))
+      return Promise.resolve({ endMs, id: 'first' })
+    },
+  })
+  t.teardown(() => fetched.destroy())
+  await fetched.tried
+  await until('a renewal to fail', () => fetches > 1)
+  t.strictSame(fetched.current(endMs - 1), { endMs, id: 'first' })
+  t.equal(fetched.current(endMs), null)
 })
 
 t.test('renewalMs() is five minutes before the end, and never at once or in a day', async (t) => {
