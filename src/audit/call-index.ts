@@ -12,6 +12,7 @@ import {
   NAMED,
 } from './call-tables.ts'
 import { type EpochFile, epochFiles, openForReading } from './file.ts'
+import { takeTurn } from './index-turn.ts'
 import { type StoredEntry, toEntry, type EntryColumns } from './query.ts'
 import { everyRow } from './rows.ts'
 
@@ -51,7 +52,8 @@ export interface CallPlace {
 const ROWS_A_COMMIT = 20_000
 /** From so many new rows on, indexes are made after them: sorted once instead of row by row. */
 const BULK_ROWS = 50_000
-const BUSY_MS = 10_000
+/** Making one index over many calls is one transaction. */
+const BUSY_MS = 60_000
 
 /** A place of an entry in all files of a log: ids are below 2^40, epochs below 10,000. */
 const EPOCH_STEP = 2 ** 40
@@ -86,11 +88,12 @@ export class CallIndex {
 
   /**
    * Opens the index of the log at `path`, makes it anew when it is missing or damaged, and adds what
-   * the log has since, telling `onRows` how many rows of it were read. Throws an Error when there is no
-   * log or no room.
+   * the log has since, telling `onRows` how many rows of it were read. One at a time, whoever asks: the
+   * others wait and find it done. Throws an Error when there is no log or no room.
    */
   static open(path: string, onRows: (rows: number) => void = () => {}): CallIndex {
     if (epochFiles(path).length === 0) throw new Error(`There is no audit log at ${path}`)
+    const turn = takeTurn(indexPath(path))
     try {
       return CallIndex.#openOnce(path, onRows)
     } catch (error) {
@@ -98,6 +101,8 @@ export class CallIndex {
       if (!/CORRUPT|NOTADB/.test(error.code)) throw error
       for (const suffix of ['', '-wal', '-shm']) rmSync(indexPath(path) + suffix, { force: true })
       return CallIndex.#openOnce(path, onRows)
+    } finally {
+      turn.release()
     }
   }
 

@@ -1,11 +1,14 @@
+import { once } from 'node:events'
 import { copyFileSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { Worker } from 'node:worker_threads'
 
 import Database from 'better-sqlite3'
 import t from 'tap'
 
 import { appendOnce } from '../../src/audit/append-once.ts'
 import { type CallFilter, CallIndex } from '../../src/audit/call-index.ts'
+import { takeTurn } from '../../src/audit/index-turn.ts'
 import { auditExport } from '../../src/cli/audit-export.ts'
 import { auditQuery } from '../../src/cli/audit-query.ts'
 import { auditVerifyBundle } from '../../src/cli/audit.ts'
@@ -108,6 +111,31 @@ t.test('a log put back from a backup shows no call of one tenant as that of anot
   appendOnce(path, 'test', others)
   t.strictSame(query(path, { tenant: 'acme' }), ['a', 'c'], 'longer than it was, with other calls')
   t.strictSame(query(path, { tenant: 'other' }), ['b', 'v', 'w', 'x', 'y', 'z'])
+})
+
+const READER = new URL('../audit/support/index-reader.ts', import.meta.url)
+
+t.test('four who ask first at once are all answered', async (t) => {
+  const path = join(t.testdir(), 'audit.db')
+  const calls = Array.from({ length: 2000 }, (_, at) => call(`c${at}`, { tenant: `t${at % 2}` }))
+  appendOnce(path, 'test', calls)
+  const filter = { ...ANY, tenant: 't1' }
+  const workerData = { path, filter, waiting: new SharedArrayBuffer(8), readers: 4 }
+  const readers = Array.from({ length: 4 }, () => new Worker(READER, { workerData }))
+  t.teardown(() => Promise.all(readers.map((reader) => reader.terminate())))
+  const found = await Promise.all(readers.map((reader) => once(reader, 'message')))
+  t.strictSame(found, [[1000], [1000], [1000], [1000]])
+})
+
+t.test('who waits in vain for the index is told why', async (t) => {
+  const path = join(t.testdir(), 'audit.db')
+  makeLog(path)
+  const turn = takeTurn(`${path}.index`)
+  t.throws(() => takeTurn(`${path}.index`, 10), {
+    message: /^Another process has been making the index .*audit\.db\.index for 0 minutes/,
+  })
+  turn.release()
+  takeTurn(`${path}.index`, 10).release()
 })
 
 t.test('calls of a file that is gone take no place among the newest', async (t) => {
