@@ -7,8 +7,9 @@ import { readRow, type ReadRow } from './sink-rows.ts'
 /**
  * One statement, so one transaction and one round trip: the chain's head is moved only from where
  * the batch begins, and entries are inserted only when it moved. A batch sent twice finds the head
- * moved and inserts nothing. Bodies and hashes cross as two long binary values, which costs a third of
- * an array of them.
+ * moved and inserts nothing. Where an entry has its place taken the statement fails, so that the head
+ * stays too: moved, it would say later that these entries are there. Bodies and hashes cross as two long
+ * binary values, which costs a third of an array of them.
  */
 const HEAD = `
   begun AS (
@@ -20,36 +21,43 @@ const HEAD = `
     WHERE writer_id = $1 AND epoch = $2 AND last_seq = $5 AND last_hash = $6 RETURNING 1
   ), head AS (SELECT FROM begun UNION ALL SELECT FROM moved)`
 
+/** Divides by zero where the head moved and not every one of `$7` entries was inserted. */
+const RESULT = `
+  SELECT moved / CASE WHEN moved = 0 OR inserted = $7::integer THEN 1 ELSE 0 END AS moved
+  FROM (SELECT (SELECT count(*) FROM head)::integer AS moved,
+    (SELECT count(*) FROM inserted)::integer AS inserted) AS counted`
+
 const PUT = `
   WITH ${HEAD}, inserted AS (
     INSERT INTO governor.entries (writer_id, epoch, seq, occurred_at, kind, request_id, awaits,
       hash, body, tenant, key_id, key_name, operation, model, decision, policy, code)
     SELECT $1, $2, seq, timestamptz 'epoch' + us * interval '1 microsecond', kind, request_id,
-      awaits, substring($7::bytea FROM (place * 32 - 31)::integer FOR 32),
-      substring($8::bytea FROM body_at FOR body_bytes),
+      awaits, substring($8::bytea FROM (place * 32 - 31)::integer FOR 32),
+      substring($9::bytea FROM body_at FOR body_bytes),
       tenant, key_id, key_name, operation, model, decision, policy, code
-    FROM unnest($9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::boolean[],
-      $14::integer[], $15::integer[], $16::text[], $17::text[], $18::text[], $19::text[],
-      $20::text[], $21::text[], $22::text[], $23::text[]) WITH ORDINALITY
+    FROM unnest($10::bigint[], $11::bigint[], $12::text[], $13::text[], $14::boolean[],
+      $15::integer[], $16::integer[], $17::text[], $18::text[], $19::text[], $20::text[],
+      $21::text[], $22::text[], $23::text[], $24::text[]) WITH ORDINALITY
       AS row (seq, us, kind, request_id, awaits, body_at, body_bytes,
         tenant, key_id, key_name, operation, model, decision, policy, code, place)
     WHERE EXISTS (SELECT FROM head)
     ON CONFLICT DO NOTHING RETURNING 1
   )
-  SELECT (SELECT count(*) FROM head)::integer AS moved,
-    (SELECT count(*) FROM inserted)::integer AS inserted`
+  ${RESULT}`
 
 const BURY = `
   WITH ${HEAD}, inserted AS (
     INSERT INTO governor.dead_letters
       (writer_id, epoch, seq, occurred_at, kind, request_id, awaits, hash, body, reason)
-    SELECT $1, $2, $3, timestamptz 'epoch' + $7::bigint * interval '1 microsecond',
-      $8, $9, $10, $4, $11, $12
+    SELECT $1, $2, $3, timestamptz 'epoch' + $8::bigint * interval '1 microsecond',
+      $9, $10, $11, $4, $12, $13
     WHERE EXISTS (SELECT FROM head)
     ON CONFLICT DO NOTHING RETURNING 1
   )
-  SELECT (SELECT count(*) FROM head)::integer AS moved,
-    (SELECT count(*) FROM inserted)::integer AS inserted`
+  ${RESULT}`
+
+/** Of a batch that is there already, entry for entry. */
+const MOVE = `WITH ${HEAD} SELECT count(*)::integer AS moved FROM head`
 
 const HEADS = `
   SELECT place::integer, last_seq, last_hash
@@ -65,8 +73,10 @@ const HASHES = `
 
 interface Result {
   readonly moved: number
-  readonly inserted: number
 }
+
+/** SQLSTATE of `RESULT` where some of a batch was there before. */
+const THERE_ALREADY = '22012'
 
 /** PostgreSQL as a sink: every entry exactly once, however often and in whatever order it is sent. */
 export class PostgresSink implements Sink {
@@ -106,16 +116,16 @@ export class PostgresSink implements Sink {
   }
 
   async #putWhole(batch: ShipBatch, read: readonly ReadRow[]): Promise<Taken> {
-    let result: Result | undefined
     try {
-      result = (await this.#pool.query<Result>(PUT, putValues(batch, read))).rows[0]
+      const { rows } = await this.#pool.query<Result>(PUT, putValues(batch, read))
+      return rows[0]?.moved === 1 ? { kind: 'taken', dead: 0 } : await this.#elsewhere(batch)
     } catch (error) {
       // The server will not take one of them: halves until it is found, so that it stops nothing.
       if (!isDataError(error)) throw error
+      if (error.code === THERE_ALREADY) return await this.#compare(batch, 0)
       if (batch.rows.length > 1) return this.#inTwo(batch, batch.rows.length >> 1)
       return this.#bury(batch, `${error.message} (SQLSTATE ${error.code})`)
     }
-    return this.#taken(batch, result, 0)
   }
 
   /** An entry that cannot be asked about is kept as bytes, in its place in the chain. */
@@ -132,10 +142,11 @@ export class PostgresSink implements Sink {
     ]
     try {
       const { rows } = await this.#pool.query<Result>(BURY, values)
-      return await this.#taken(batch, rows[0], 1)
+      return rows[0]?.moved === 1 ? { kind: 'taken', dead: 1 } : await this.#elsewhere(batch)
     } catch (error) {
       // A time that is none, a hash of another length: no Governor wrote that.
       if (!isDataError(error)) throw error
+      if (error.code === THERE_ALREADY) return this.#compare(batch, 1)
       return { kind: 'refused', why: `entry ${row.seq} cannot be kept there: ${error.message}` }
     }
   }
@@ -148,33 +159,38 @@ export class PostgresSink implements Sink {
     return behind.kind === 'taken' ? { kind: 'taken', dead: before.dead + behind.dead } : behind
   }
 
-  async #taken(batch: ShipBatch, result: Result | undefined, dead: number): Promise<Taken> {
-    if (result?.moved !== 1) {
-      const [head = null] = await this.heads([batch.chain])
-      return { kind: 'elsewhere', head }
-    }
-    if (result.inserted === batch.rows.length || (await this.#hasAll(batch))) {
-      return { kind: 'taken', dead }
-    }
-    return { kind: 'differs' }
+  async #elsewhere({ chain }: ShipBatch): Promise<Taken> {
+    const [head = null] = await this.heads([chain])
+    return { kind: 'elsewhere', head }
   }
 
-  /** Whether what was there before the batch is what the batch says. */
-  async #hasAll({ chain, rows }: ShipBatch): Promise<boolean> {
+  /** The head moves over entries that were there before only where they are these. */
+  async #compare(batch: ShipBatch, dead: number): Promise<Taken> {
+    const { chain, rows } = batch
     const place = [chain.writerId, chain.epoch, rows[0]?.seq, rows.at(-1)?.seq]
     const found = await this.#pool.query<{ seq: string; hash: Buffer }>(HASHES, place)
     const there = new Map(found.rows.map(({ seq, hash }) => [Number(seq), hash]))
-    return (
-      found.rows.length === rows.length &&
-      rows.every(({ seq, hash }) => there.get(seq)?.equals(hash) === true)
-    )
+    const isOther = rows.some(({ seq, hash }) => there.get(seq)?.equals(hash) === false)
+    if (isOther || there.size < found.rows.length || there.size === 0) return { kind: 'differs' }
+    if (there.size < rows.length) {
+      const isFirstThere = there.has(rows[0]!.seq)
+      return this.#inTwo(
+        batch,
+        rows.findIndex(({ seq }) => there.has(seq) !== isFirstThere),
+      )
+    }
+    const moved = await this.#pool.query<Result>(MOVE, headValues(batch).slice(0, HEAD_VALUES))
+    return moved.rows[0]?.moved === 1 ? { kind: 'taken', dead } : this.#elsewhere(batch)
   }
 }
 
-/** `$1` to `$6`. */
+/** Those of `HEAD`; behind them stands how many entries the batch has. */
+const HEAD_VALUES = 6
+
+/** `$1` to `$7`. */
 function headValues({ chain, after, rows }: ShipBatch): unknown[] {
   const { seq, hash } = rows.at(-1)!
-  return [chain.writerId, chain.epoch, seq, hash, after.seq, after.hash]
+  return [chain.writerId, chain.epoch, seq, hash, after.seq, after.hash, rows.length]
 }
 
 function putValues(batch: ShipBatch, read: readonly ReadRow[]): unknown[] {

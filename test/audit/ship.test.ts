@@ -319,6 +319,7 @@ t.test('entries that were there before the head are compared, not believed', asy
   const [first] = batchesOf(path, 100)
   await sink.put(first!)
   await runSql(url, 'DELETE FROM governor.writers')
+  await runSql(url, 'DELETE FROM governor.entries WHERE seq IN (2, 5)')
   await shipAll(shipper)
   t.strictSame(forks, [], 'the same entries are no fork')
   t.strictSame(await remote(url), local(path))
@@ -327,6 +328,13 @@ t.test('entries that were there before the head are compared, not believed', asy
   const again = await ready(t, { url, path })
   await shipAll(again.shipper)
   t.match(again.forks, [{ what: /were there already, with another content/ }])
+  t.strictSame(await runSql(url, 'SELECT FROM governor.writers'), [], 'the head has not moved')
+  const stand = await shippedTo(path, again.sink)
+  const { writer } = local(path)[0]!
+  t.equal(stand(writer, 1), 0, 'nothing makes room on the word of that database')
+  const restarted = await ready(t, { url, path })
+  await shipAll(restarted.shipper)
+  t.match(restarted.forks, [{ what: /were there already/ }], 'it is a fork after a restart too')
 })
 
 t.test('entries PostgreSQL cannot take are kept as bytes, and stop nothing', async (t) => {
