@@ -54,9 +54,10 @@ const ALL = `
   WHERE (writer_id, epoch, seq) > ($1::bytea, $2::integer, $3::bigint)
   ORDER BY writer_id, epoch, seq LIMIT $4`
 
+const CALL = `writer_id, epoch, seq, ${US}, convert_to(kind, 'UTF8') AS kind,
+    convert_to(request_id, 'UTF8') AS request_id, awaits, hash, body`
 const CALLS = `
-  SELECT writer_id, epoch, seq, ${US}, convert_to(kind, 'UTF8') AS kind,
-    convert_to(request_id, 'UTF8') AS request_id, awaits, hash, body
+  SELECT writer_id, epoch, seq, occurred_at, kind, request_id, awaits, hash, body
   FROM governor.entries
   WHERE kind = 'decision' AND occurred_at >= timestamptz 'epoch' + $1::bigint * interval '1 microsecond'`
 
@@ -128,7 +129,10 @@ export function toEntry(row: Found): StoredEntry {
   }
 }
 
-/** What `findCalls` asks: a filter that does not matter is not in it, so that indexes serve the rest. */
+/**
+ * What `findCalls` asks: a filter that does not matter is not in it, so that indexes serve the rest. A key
+ * is asked for by its id and by its name apart: an OR of the two would be sorted, however many there are.
+ */
 export function callQuestion(filter: CallFilter): {
   readonly sql: string
   readonly values: unknown[]
@@ -141,13 +145,15 @@ export function callQuestion(filter: CallFilter): {
     values.push(value)
     sql += ` AND ${column} = $${values.length}`
   }
-  if (key !== null) {
-    values.push(key)
-    sql += ` AND (key_id = $${values.length} OR key_name = $${values.length})`
+  const newest = `ORDER BY occurred_at DESC, seq DESC LIMIT $${values.push(limit)}`
+  if (key === null) return { sql: `SELECT ${CALL} FROM (${sql} ${newest}) AS every`, values }
+  const name = `$${values.push(key)}`
+  const byId = `${sql} AND key_id = ${name} ${newest}`
+  const byName = `${sql} AND key_name = ${name} AND key_id IS DISTINCT FROM ${name} ${newest}`
+  return {
+    sql: `SELECT ${CALL} FROM ((${byId}) UNION ALL (${byName})) AS every ${newest}`,
+    values,
   }
-  values.push(limit)
-  sql += ` ORDER BY occurred_at DESC, seq DESC LIMIT $${values.length}`
-  return { sql, values }
 }
 
 /** Every entry, chain by chain in order, a page at a time. Rejects with the server's error. */

@@ -3,7 +3,7 @@ import { DatabaseError, Pool, type PoolClient } from 'pg'
 /** What every use of PostgreSQL here shares: how it is connected to, and what its errors mean. */
 
 /** The schema's version this Governor writes and reads; see `postgres-schema.ts`. */
-export const POSTGRES_SCHEMA_VERSION = 2
+export const POSTGRES_SCHEMA_VERSION = 3
 
 /** A sidecar's share of a server that hundreds of them use. */
 const CONNECTIONS_MAX = 2

@@ -20,4 +20,5 @@ Atomics.wait(counter, 1, 0)
 const index = CallIndex.open(path)
 const found = index.find(filter).length
 index.close()
-parentPort?.postMessage(found)
+const port = parentPort
+port?.postMessage(found)
