@@ -8,6 +8,7 @@ import {
   type Segment,
   staysJson,
 } from './answer-channel.ts'
+import { editOf, refusal, unreadable, withEdits } from './answer-edits.ts'
 import type {
   AnswerContent,
   AnswerEvent,
@@ -17,12 +18,12 @@ import type {
   EventParts,
   Framing,
 } from './answer.ts'
+import { ELEMENTS } from './dialect/json-list.ts'
 import { SSE } from './dialect/sse.ts'
-import { GovernorError } from './errors.ts'
+import type { GovernorError } from './errors.ts'
 import type { PolicyResult, Splice } from './exchange.ts'
 import { applyCuts } from './policy/answer-inspector.ts'
 import { inTurns } from './turns.ts'
-import { applySplices } from './upstream/splice.ts'
 
 /** The most a stream may have held back, bytes and events. */
 const HELD_BYTES_MAX = 4 * 1024 * 1024
@@ -71,7 +72,9 @@ export class AnswerGuard implements AnswerVerdict {
   readonly #inspector: Inspector
   readonly #holds: boolean
   readonly #channels = new Map<string, AnswerChannel>()
-  readonly #framing: Framing
+  /** How events are taken apart; that of a stream that came as one JSON array is another. */
+  #framing: Pick<Framing, 'parts' | 'withData'>
+  readonly #type: RegExp
   readonly #splitter: ReturnType<Framing['splitter']>
   #queue: Held[] = []
   #heldBytes = 0
@@ -86,8 +89,10 @@ export class AnswerGuard implements AnswerVerdict {
     this.#options = options
     this.#inspector = options.inspector
     this.#holds = options.inspector.enforces
-    this.#framing = options.reader?.framing ?? SSE
-    this.#splitter = this.#framing.splitter({
+    const framing = options.reader?.framing ?? SSE
+    this.#framing = framing
+    this.#type = framing.type
+    this.#splitter = framing.splitter({
       event: (bytes) => this.#take(bytes),
       part: (bytes) => this.#takePart(bytes),
     })
@@ -104,7 +109,10 @@ export class AnswerGuard implements AnswerVerdict {
   /** A whole answer, changed where a policy says so. Throws POLICY_DENIED. */
   async whole(body: Buffer, contentType: string): Promise<Buffer> {
     if (body.length === 0) return body
-    if (this.#framing.type.test(contentType)) return this.#events(body)
+    if (this.#type.test(contentType)) return this.#events(body)
+    const { reader } = this.#options
+    const ends = JSON_TYPE.test(contentType) ? (reader?.listed?.(body) ?? null) : null
+    if (ends !== null) return inTurns(this.#listed(body, ends))
     try {
       const steps = this.#looked(body, contentType)
       return body.length <= SHORT_BYTES ? runNow(steps) : await inTurns(steps)
@@ -116,9 +124,28 @@ export class AnswerGuard implements AnswerVerdict {
 
   /** Events that were collected, because their status is no good one. */
   #events(body: Buffer): Buffer {
-    const passed = Buffer.concat([this.chunk(body), this.flush()])
+    return this.#passed(Buffer.concat([this.chunk(body), this.flush()]))
+  }
+
+  #passed(bytes: Buffer): Buffer {
     if (this.failure !== null) throw this.failure
-    return passed
+    return bytes
+  }
+
+  /** Events of an array that was collected. */
+  *#listed(body: Buffer, ends: readonly number[]): Generator<unknown, Buffer> {
+    this.#framing = ELEMENTS
+    let from = 0
+    let worked = 0
+    for (const end of [...ends, body.length]) {
+      this.#take(body.subarray(from, end))
+      worked += end - from
+      from = end
+      if (worked < SHORT_BYTES) continue
+      worked = 0
+      yield
+    }
+    return this.#passed(this.flush())
   }
 
   /** The next bytes of an event stream; returns those that may go on now. */
@@ -201,21 +228,10 @@ export class AnswerGuard implements AnswerVerdict {
     }
   }
 
-  /** The bytes with all edits made; what spells an edited text once more is emptied. */
   #edited(bytes: Buffer, texts: readonly AnswerText[], edits: readonly Splice[]): Buffer {
     if (edits.length === 0) return bytes
     this.changed = true
-    const all = new Map(edits.map((edit) => [edit.start, edit]))
-    for (const text of texts) {
-      if (text.kind === 'tokens') all.set(text.start, editOf(text, ''))
-    }
-    const splices = [...all.values()].map((edit) =>
-      edit.text === '' ? { ...edit, text: bytes[edit.start] === 0x5b ? '[]' : 'null' } : edit,
-    )
-    return applySplices(
-      bytes,
-      splices.sort((a, b) => a.start - b.start),
-    )
+    return withEdits(bytes, texts, edits)
   }
 
   // --- streams ---
@@ -377,22 +393,4 @@ export class AnswerGuard implements AnswerVerdict {
 
   readonly #readings = (text: string): readonly string[] =>
     this.#options.reader?.readings(text) ?? []
-}
-
-/** An edit of a text; '' of `tokens` stands for nothing at all, in the shape that was there. */
-function editOf({ start, end, kind }: AnswerText, text: string): Splice {
-  return { start, end, text: kind === 'tokens' ? '' : JSON.stringify(text) }
-}
-
-function unreadable(what: string): GovernorError {
-  return new GovernorError('POLICY_DENIED', {
-    detail: `A policy on the answer applies and this cannot be read: ${what}`,
-  })
-}
-
-/** What is not strict JSON, grows too far or would have to be held for too long cannot be read. */
-function refusal(error: unknown): GovernorError {
-  if (error instanceof GovernorError && error.code === 'POLICY_DENIED') return error
-  if (error instanceof GovernorError) return unreadable('it is not strict JSON')
-  return error instanceof RangeError ? unreadable('it is too large') : GovernorError.from(error)
 }

@@ -71,6 +71,11 @@ export interface Framing {
 export interface AnswerReader {
   /** How events are cut out of a stream; absent: as event streams of the web are. */
   readonly framing?: Framing
+  /**
+   * Where the events end of a stream that came as one JSON array, offsets in `body`; null where it is
+   * something else. Absent where no endpoint answers so.
+   */
+  listed?(body: Buffer): readonly number[] | null
   /** A whole answer that is a JSON object; yields. */
   whole(body: Buffer, maximums: { readonly jsonDepth: number }): Generator<unknown, AnswerContent>
   /** The data of one event; the offsets are those of `data`. */

@@ -61,6 +61,68 @@ t.test('masks the same text the same way however it is cut into events', async (
   }
 })
 
+t.test('reads streams as they look, and through marks, however they are cut', async (t) => {
+  const text =
+    'Дорогой jаnе.dое@ехаmрlе.соm, F\u0336a\u0336l\u0336c\u0336o\u0336n\u0336 и fаlсоn, féłcοn и fаlсоnеr, ' +
+    'ZХ-1234 и 4\u0336111-1\u0301\u0336111-1111-1111 конец. '
+  const want =
+    'Дорогой [EMAIL_1], [WORD_1] и [WORD_2], féłcοn и fаlсоnеr, ' +
+    '[MATCH_1] и [CREDIT_CARD_1] конец. '
+  const rules = outputRules(t.testdir(), POLICIES, { maximums: '{}\nlook_alikes: latin' })
+  const seed = new Seeded(17)
+  for (let round = 0; round < 40; round++) {
+    const pieces = piecesOf(text.repeat(2), () => seed.next(), round + 1)
+    const events = pieces.map((piece) => chatEvent(piece))
+    const out = through(guardOf(rules), [...events, chatEvent('', 'stop'), DONE])
+    t.strictSame(said(out), { '0.content': want.repeat(2) }, `round ${round}`)
+  }
+})
+
+function element(text: string, more = ''): string {
+  return `{"candidates": [{"content": {"parts": [{"text": ${JSON.stringify(text)}}]}${more}}],"x":"a\\"}]"}`
+}
+
+function list(texts: readonly string[]): string {
+  const elements = texts.map((text) => element(text)).join('\n,\r\n')
+  return `[${elements}\n,\n${element('', ',"finishReason":"STOP"')}]\n`
+}
+
+t.test('Gemini’s streams that are one JSON array are looked at as streams are', async (t) => {
+  const rules = outputRules(t.testdir(), POLICIES)
+  const looked = async (body: string) => {
+    const guard = guardOf(rules, { dialect: gemini, api: 'streamGenerateContent' })
+    const type = 'application/json; charset=UTF-8'
+    return guard.whole(Buffer.from(body), type).then(String, (error: Error) => error.message)
+  }
+  const clean = list(['Hello ', 'there', '😀'])
+  t.equal(await looked(clean), clean)
+  t.equal(await looked('[]'), '[]')
+  const seed = new Seeded(23)
+  for (let round = 0; round < 10; round++) {
+    const pieces = piecesOf(PROSE, () => seed.next(), round + 1)
+    const out = JSON.parse(await looked(list(pieces))) as {
+      candidates: { content: { parts: { text: string }[] } }[]
+    }[]
+    t.equal(out.map(({ candidates }) => candidates[0]!.content.parts[0]!.text).join(''), MASKED)
+  }
+  t.match(await looked(list(['about proj', 'ect', ' z\u0336eu', 's, and'])), /codename/)
+  for (const odd of [
+    list(['a']).replace(',', ''),
+    list(['a']).replace(',\n', ',,'),
+    list(['a']).slice(0, -2),
+    `${list(['a'])}x`,
+    `\ufeff${list(['a'])}`,
+    '[{"a":1},"project zeus"]',
+    '[{"a":1},[]]',
+    '[{"a":1,"a":2}]',
+    '[{"a":1},]',
+    '[{"a":"',
+    '[',
+  ]) {
+    t.match(await looked(odd), /cannot be read/, odd)
+  }
+})
+
 t.test('the same bytes come out however the bytes of a stream are cut', async (t) => {
   const rules = outputRules(t.testdir(), POLICIES)
   const seed = new Seeded(11)

@@ -1,6 +1,7 @@
 /** Where the texts are in Gemini's answers and in the events of its streams. */
 import type { AnswerContent, AnswerEvent, AnswerReader } from '../answer.ts'
 import { answerContent, type Belongs, COMPLETE, indexOf, readings, STRUCTURE } from './answers.ts'
+import { elementEnds } from './json-list.ts'
 import { KIND } from './json-tape.ts'
 import type { JsonDocument } from './json.ts'
 import { readJson } from './json.ts'
@@ -14,11 +15,12 @@ const AT_ONCE =
 /** Endpoints of Gemini's own; all others are OpenAI's, which Google serves too. */
 const OWN: ReadonlySet<string> = new Set(['generateContent', 'streamGenerateContent'])
 
-/** The answers of Gemini's API: a whole one, or events with `alt=sse`. */
+/** The answers of Gemini's API: a whole one, or events, which are one JSON array without `alt=sse`. */
 export const geminiAnswers: AnswerReader = {
   *whole(body, { jsonDepth }): Generator<unknown, AnswerContent> {
     return yield* answerContent(yield* readJson(body, jsonDepth), wholeText)
   },
+  listed: elementEnds,
   event(data, api, maximums) {
     if (api.startsWith('live')) return liveEvent(runSteps(readJson(data, maximums.jsonDepth)))
     if (!OWN.has(api)) return openaiAnswers.event(data, api, maximums)

@@ -6,6 +6,12 @@ export const OTHERWISE = 1
 export const CONTINUES = 2
 /** NFKC puts something else in its place. */
 export const CHANGES = 4
+/** A mark: it stands on the character before it. */
+export const MARKS = 16
+/** One of the marks of all scripts: accents, strokes, half marks, marks for symbols, Cyrillic number signs. */
+export const GENERAL = 32
+/** Of a script that spells with composed letters or without marks; digits, signs and spaces, too. */
+export const UNMARKED = 64
 
 const READS_OTHERWISE =
   /[[\p{Cf}\p{Default_Ignorable_Code_Point}\p{Cs}\p{Nd}\p{Pd}\u2018\u2019\u2212]--\p{ASCII}]/v
@@ -15,6 +21,21 @@ const READS_OTHERWISE =
  */
 const MAY_MERGE =
   /[[\p{M}\p{Cf}\p{Default_Ignorable_Code_Point}\p{Cs}\u1160-\u11ff\ud7b0-\ud7ff\u3130-\u318f\uff9e-\uffdf\u{16d63}-\u{16d6a}]--[\u{e0020}-\u{e007e}]]/v
+
+/** Half-width sound marks of kana are no marks until they are read (NFKC). */
+const IS_MARK = /[\p{M}\uff9e\uff9f]/u
+/** Blocks of `GENERAL`, first and last. */
+const GENERAL_BLOCKS = [
+  [0x300, 0x36f],
+  [0x483, 0x489],
+  [0x1ab0, 0x1aff],
+  [0x1dc0, 0x1dff],
+  [0x20d0, 0x20ff],
+  [0xfe20, 0xfe2f],
+] as const
+/** All but what lengthens Arabic words, on which marks of theirs stand. */
+const IS_UNMARKED =
+  /[[\p{sc=Common}\p{sc=Latin}\p{sc=Greek}\p{sc=Cyrillic}\p{sc=Armenian}\p{sc=Georgian}\p{sc=Cherokee}\p{sc=Han}\p{sc=Hangul}\p{sc=Bopomofo}]--[\p{M}\u0640]]/v
 
 /** The character has been asked about. */
 const KNOWN = 8
@@ -27,7 +48,7 @@ UNIT_FLAGS.fill(KNOWN, 0, 0x80)
 /** The same of characters beyond, by page: 1 MiB at most. */
 const PAGES = new Map<number, Uint8Array>()
 
-/** `OTHERWISE`, `CONTINUES` and `CHANGES` of a code point, or'ed; 0 for ASCII. */
+/** All that holds of a code point, or'ed; 0 for ASCII, which is as `UNMARKED` is. */
 export function flagsOf(point: number): number {
   if (point >= UNITS) return beyond(point)
   if (UNIT_FLAGS[point] === 0) ask(UNIT_FLAGS, point - (point % PAGE), point - (point % PAGE))
@@ -36,7 +57,10 @@ export function flagsOf(point: number): number {
 
 /** Whether `unit` is known to stay as it is, and `next` to have nothing to do with it. */
 export function isPlainBefore(unit: number, next: number): boolean {
-  return UNIT_FLAGS[unit] === KNOWN && ((UNIT_FLAGS[next] ?? 0) & (KNOWN | CONTINUES)) === KNOWN
+  return (
+    ((UNIT_FLAGS[unit] ?? 0) & ~UNMARKED) === KNOWN &&
+    ((UNIT_FLAGS[next] ?? 0) & (KNOWN | CONTINUES)) === KNOWN
+  )
 }
 
 function beyond(point: number): number {
@@ -60,6 +84,13 @@ function askedFor(point: number): number {
   return (
     (READS_OTHERWISE.test(character) ? OTHERWISE : 0) |
     (MAY_MERGE.test(character) ? CONTINUES : 0) |
+    (IS_MARK.test(character) ? MARKS : 0) |
+    (isGeneral(point) ? GENERAL : 0) |
+    (IS_UNMARKED.test(character) ? UNMARKED : 0) |
     (character.normalize('NFKC') === character ? 0 : CHANGES)
   )
+}
+
+function isGeneral(point: number): boolean {
+  return GENERAL_BLOCKS.some(([first, last]) => point >= first && point <= last)
 }

@@ -134,7 +134,7 @@ export function compilePolicies(
     applicants: new Applicants(policies),
     changes: policies.some(({ verb }) => verb === 'redact' || verb === 'set'),
     texts: compileTexts({ patterns, wordLists, detectors }, snapshot.detectors ?? [], lookAlikes),
-    output: compileOutput(snapshot.policies, snapshot.detectors ?? []),
+    output: compileOutput(snapshot.policies, snapshot.detectors ?? [], lookAlikes),
     defaults: snapshot.defaults,
   }
 }

@@ -18,17 +18,19 @@ const PAIRS = [
   'ՍUՏSՕOԼLսuոnօoհhցgզqյj',
   // Cherokee
   'ᎪAᏴBᏟCᎠDᎬEᏀGᎻHᎫJᏦKᏞLᎷMᏢPᎡRᏚSᎢTᏙVᏔWᏃZᎥi',
-  // Latin that is not ASCII: dotless, script and small capitals
-  'ıiȷjɑaɡgɩiʏyᴀaʙbᴄcᴅdᴇeꜰfɢgʜhɪiᴊjᴋkʟlᴍmɴnᴏoᴘpʀrꜱsᴛtᴜuᴠvᴡwᴢzǀlłlŁL',
+  // Latin that is not ASCII: dotless, script, struck through and small capitals
+  'ıiȷjɑaɡgɩiʏyɇeʉuƶzøoØOħhĦHđdĐDŧtŦTƀbǥgɨiƗIɉjɍrɏyȼcⱥaᴀaʙbᴄcᴅdᴇeꜰfɢgʜhɪiᴊjᴋkʟlᴍmɴnᴏoᴘpʀrꜱsᴛtᴜuᴠvᴡwᴢzǀlłlŁL',
   // Marks that hold keys and addresses together
   '∶:꞉:׃:։:∕/⧸/ǃ!',
 ]
 
-/** Blocks with composed letters: Greek, Cyrillic, Greek extended. */
+/** Blocks with composed letters: Latin, Greek, Cyrillic, Latin and Greek extended. */
 const COMPOSED = [
+  [0xc0, 0x24f],
   [0x370, 0x52f],
-  [0x1f00, 0x1fff],
+  [0x1e00, 0x1fff],
 ] as const
+const ASCII_END = 0x80
 
 /** The table of all of them; made where a file asks for it. */
 export class LookAlikes {
@@ -46,14 +48,12 @@ export class LookAlikes {
     }
   }
 
-  /** An accent stays on the letter it is on: `ё` looks like `ë`. */
+  /** Accents put on the letters of a word make no other word of it: `ё` and `é` look like `e`. */
   #compose(unit: number): void {
     const parts = String.fromCharCode(unit).normalize('NFD')
     const base = parts.charCodeAt(0)
     const read = this.#reads[base] ?? base
-    if (parts.length < 2 || read === base) return
-    const composed = (String.fromCharCode(read) + parts.slice(1)).normalize('NFC')
-    if (composed.length === 1) this.#reads[unit] = composed.charCodeAt(0)
+    if (parts.length > 1 && read < ASCII_END) this.#reads[unit] = read
   }
 
   /** A word as it looks, when a file is loaded. */

@@ -50,7 +50,7 @@ function byCluster(text: string): NormalText {
     const point = text.codePointAt(at) ?? 0
     at = clusterEnd(text, at + unitsOf(point))
     const isSingle = at === base + unitsOf(point)
-    if (isSingle && (flagsOf(point) & (OTHERWISE | CHANGES)) === 0) continue
+    if (isSingle && (flagsOf(point) & (OTHERWISE | CHANGES | CONTINUES)) === 0) continue
     writer ??= new Writer(text)
     writer.change(base, at, isSingle ? point : -1)
   }

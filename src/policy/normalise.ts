@@ -1,8 +1,10 @@
 /**
  * What a reader, and a model's tokenizer, sees of a text: compatibility forms resolved (UAX #15,
- * NFKC), what has no width removed, tag characters read as the ASCII they shadow.
+ * NFKC), what has no width removed, marks that hide letters taken off, tag characters read as the ASCII
+ * they shadow.
  */
 
+import { withoutHidingMarks } from './marks.ts'
 import { SimpleUnits } from './simple-units.ts'
 import { Units } from './units.ts'
 
@@ -15,7 +17,12 @@ const TAG_BASE = 0xe0000
 
 /** The text as it reads; the same string when nothing had to change. */
 export function normaliseText(text: string): string {
-  return text.replace(INVISIBLE, visible).normalize('NFKC')
+  return composed(text.replace(INVISIBLE, visible))
+}
+
+/** How what is visible reads. */
+function composed(visibly: string): string {
+  return withoutHidingMarks(visibly).normalize('NFKC')
 }
 
 function visible(character: string): string {
@@ -67,7 +74,7 @@ export class Normaliser {
       const piece = this.#simple()
       if (piece !== '') return piece
       const apart = this.#apart()
-      if (apart !== '') return apart.replace(INVISIBLE, visible).normalize('NFKC')
+      if (apart !== '') return normaliseText(apart)
     }
     const to = wholeCharacters(this.#text, this.#at + SLICE_UNITS)
     const visibly = this.#text.slice(this.#at, to).replace(INVISIBLE, visible)
@@ -76,7 +83,7 @@ export class Normaliser {
     const isWhole = to >= this.#text.length || READS.isSimple(this.#text.charCodeAt(to))
     const cut = isWhole ? text.length : lastStart(text)
     this.#held = text.slice(cut)
-    return text.slice(0, cut).normalize('NFKC')
+    return composed(text.slice(0, cut))
   }
 
   /**

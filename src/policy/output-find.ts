@@ -26,7 +26,7 @@ const NOT_ASCII = /\P{ASCII}/u
 
 /**
  * Every place in `text` where patterns, words or detectors of output policies find something, in order
- * of place. The text is read as it is and as it reads (`normaliseText`). What was found and cannot be
+ * of place. The text is read as it is, as it reads (`normaliseText`) and where rules ask for it as it looks. What was found and cannot be
  * placed, because it reads otherwise than it is written, is said to be everywhere. Yields about every
  * millisecond of work; throws `TextsTooLarge`.
  */
@@ -62,7 +62,7 @@ function* searched(
     const keys = keysOf(texts, index)
     const before = found.length
     for (const slice of slicesOf(text, rules.windowUnits)) {
-      searchSlice(slice, (part, add) => matchAll(pattern, part, add), { found, keys })
+      searchSlice(slice, (part, add) => matchAll(pattern, part, add), { texts, found, keys })
       yield
     }
     if (found.length === before) found.push(...keys.map((key) => whole(text, key)))
@@ -72,6 +72,7 @@ function* searched(
     const before = found.length
     for (const slice of slicesOf(text, rules.windowUnits)) {
       searchSlice(slice, (part, add) => wordsIn(texts, list, { part, add }), {
+        texts,
         found,
         keys: [wordsKey(list)],
       })
@@ -114,12 +115,19 @@ function* slicesOf(text: string, windowUnits: number): Generator<Slice> {
   }
 }
 
+/** How texts are read, and where what is found goes, under which names. */
+interface Search {
+  readonly texts: TextRules
+  readonly found: Place[]
+  readonly keys: readonly string[]
+}
+
 type Add = (start: number, end: number) => void
 
 function searchSlice(
   slice: Slice,
   search: (part: string, add: Add) => void,
-  { found, keys }: { readonly found: Place[]; readonly keys: readonly string[] },
+  { texts, found, keys }: Search,
 ): void {
   const { text, at, from, to } = slice
   const add: Add = (start, end) => {
@@ -129,11 +137,14 @@ function searchSlice(
   search(text, add)
   if (!NOT_ASCII.test(text)) return
   const normal = normaliseWithIndex(text)
-  if (normal.text === text) return
-  search(normal.text, (start, end) => {
-    const sent = normal.original(start, end)
-    add(sent.start, sent.end)
-  })
+  const looks = texts.lookAlikes?.read(normal.text, texts.units) ?? normal.text
+  for (const read of new Set([normal.text, looks])) {
+    if (read === text) continue
+    search(read, (start, end) => {
+      const sent = normal.original(start, end)
+      add(sent.start, sent.end)
+    })
+  }
 }
 
 function matchAll(pattern: RE2JS, text: string, add: Add): void {

@@ -2,6 +2,7 @@ import type { DetectorConfig, OutputSelector, PolicyConfig } from '../config/sna
 import type { Mode } from '../exchange.ts'
 import { Hold } from './detect/hold.ts'
 import { REGISTRY } from './detect/registry.ts'
+import type { LookAlikes } from './look-alikes.ts'
 import { singleSpaced } from './spaces.ts'
 import { acrossLines, compileTextRules, type DetectorUse, type TextRules } from './text-rules.ts'
 
@@ -43,12 +44,14 @@ type Output = Pick<PolicyConfig, 'id' | 'mode' | 'message' | 'verb'> & {
 }
 
 /**
- * Compiles and warms what output policies need; null where the file has none. Throws re2js' error on
+ * Compiles and warms what output policies need; null where the file has none. With `lookAlikes` answers
+ * are also read as they look. Throws re2js' error on
  * a pattern that is not RE2, which the configuration has refused before.
  */
 export function compileOutput(
   policies: readonly PolicyConfig[],
   own: readonly DetectorConfig[],
+  lookAlikes: LookAlikes | null = null,
 ): OutputRules | null {
   const about = policies.flatMap(({ output, ...policy }): Output[] =>
     output === undefined ? [] : [{ ...policy, output }],
@@ -87,10 +90,10 @@ export function compileOutput(
   })
   const detectors = [...uses.values()].flatMap(({ id }) => REGISTRY.get(id) ?? [])
   return {
-    texts: compileTextRules(patterns, lists, { detectors: [...uses.values()] }),
+    texts: compileTextRules(patterns, lists, { detectors: [...uses.values()], lookAlikes }),
     policies: new Map(compiled.map((policy) => [policy.id, policy])),
     countsTokens: compiled.some(({ tokensMax }) => tokensMax !== null),
-    hold: new Hold(detectors, windowUnits),
+    hold: new Hold(detectors, windowUnits, lookAlikes),
     windowUnits: Math.max(windowUnits, ...detectors.map(({ charsMax }) => charsMax)),
     sure: new Set(detectors.map(({ id }) => detectorKey(id))),
     clean: new Set(),

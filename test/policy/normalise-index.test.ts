@@ -45,6 +45,10 @@ const LETTERS = [
   'Å',
   'ß',
   'б',
+  '\u0336',
+  '\u0941',
+  'क',
+  '\u20e3',
 ]
 
 /** The same folds, written down by hand. */
@@ -81,6 +85,8 @@ void t.test('original() gives a range that reads as the part that was asked for'
     const start = Math.floor(random() * normal.length)
     const end = start + Math.floor(random() * (normal.length - start + 1))
     if (isInPair(normal, start) || isInPair(normal, end)) continue
+    // Half a letter reads otherwise than in its place.
+    if (/^\p{M}/u.test(normal.slice(start))) continue
     const range = original(start, end)
     const reads = normaliseWithIndex(text.slice(range.start, range.end)).text
     if (range.end < range.start || !reads.includes(normal.slice(start, end))) {
@@ -97,6 +103,15 @@ void t.test('original() is exact where one character reads as one', async (t) =>
   t.strictSame(original(2, 3), { start: 2, end: 3 })
   t.strictSame(original(5, 6), { start: 5, end: 7 })
   t.strictSame(original(0, 7), { start: 0, end: 8 })
+})
+
+void t.test('original() takes along the marks that hide a word', async (t) => {
+  for (const marks of ['\u0336', '\u0336\u200b\u0301', '\u0941'.repeat(100)]) {
+    const word = Array.from('zeus', (letter) => letter + marks).join('')
+    const { text, original } = normaliseWithIndex(`a é ${word} b`)
+    t.equal(text, 'a é zeus b')
+    t.strictSame(original(4, 8), { start: 4, end: 4 + word.length })
+  }
 })
 
 void t.test('normaliseWithIndex() hands ASCII and composed text back as it is', async (t) => {

@@ -1,5 +1,7 @@
 import { Cursor, LiteralAutomaton } from '../automaton.ts'
+import type { LookAlikes } from '../look-alikes.ts'
 import { normaliseWithIndex } from '../normalise-index.ts'
+import { Units } from '../units.ts'
 import type { Detector } from './detector.ts'
 
 /** What detectors look at behind a value before they take it, UTF-16 units. */
@@ -7,6 +9,8 @@ const MARGIN_UNITS = 48
 /** And what a word or a pattern may: one character, which may be two units. */
 const BOUNDARY_UNITS = 2
 const NOT_ASCII = /\P{ASCII}/u
+/** Memory to read texts in as they look. */
+const LOOK_UNITS = 4096
 
 interface Anchored {
   readonly literal: string
@@ -21,9 +25,16 @@ export class Hold {
   readonly #openUnits: number
   readonly #automaton: LiteralAutomaton
   readonly #anchored: readonly Anchored[]
+  readonly #lookAlikes: LookAlikes | null
+  readonly #looking: Units | null
 
-  /** `units` is the longest match of everything beside detectors, 0 when there is nothing. */
-  constructor(detectors: readonly Detector[], units: number) {
+  /**
+   * `units` is the longest match of everything beside detectors, 0 when there is nothing. With
+   * `lookAlikes` something may also begin in a text as it looks.
+   */
+  constructor(detectors: readonly Detector[], units: number, lookAlikes: LookAlikes | null = null) {
+    this.#lookAlikes = lookAlikes
+    this.#looking = lookAlikes === null ? null : new Units(LOOK_UNITS)
     const literals = new Map<string, Detector[]>()
     let unanchored = units === 0 ? 0 : units + BOUNDARY_UNITS
     let open = 0
@@ -48,8 +59,14 @@ export class Hold {
   from(text: string): number {
     if (!NOT_ASCII.test(text)) return this.#from(text)
     const normal = normaliseWithIndex(text)
-    const at = this.#from(normal.text)
+    const at = Math.min(this.#from(normal.text), this.#fromLooks(normal.text))
     return at >= normal.text.length ? text.length : normal.original(at, at + 1).start
+  }
+
+  #fromLooks(normal: string): number {
+    if (this.#lookAlikes === null || this.#looking === null) return normal.length
+    const looks = this.#lookAlikes.read(normal, this.#looking)
+    return looks === normal ? normal.length : this.#from(looks)
   }
 
   #from(text: string): number {
