@@ -22,6 +22,9 @@ stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit(error.code === 'EPIPE' ? 0 : 2)
 })
 
+// What nobody can read changes no exit code.
+stderr.on('error', () => {})
+
 const write = (text: string): void => void stdout.write(text)
 const writeError = (text: string): void => void stderr.write(text)
 const finish = (code: number): void => {

@@ -43,6 +43,15 @@ class Maker {
   }
 }
 
+/** Series that are there before anything happened, so that the first increase is seen as one. */
+function begunAtZero<Label extends string>(
+  counter: Counter<Label>,
+  series: readonly Readonly<Record<Label, string>>[],
+): Counter<Label> {
+  for (const labels of series) counter.inc(labels, 0)
+  return counter
+}
+
 /** A fresh set with its own registry, so that several Governors fit in one process. */
 export function createMetrics() {
   const make = new Maker()
@@ -55,11 +64,11 @@ function callMetrics(make: Maker) {
       'operation',
       'code',
     ]),
-    decisions: make.counter('decisions_total', 'Decisions, by the policy that made them', [
-      'decision',
-      'policy',
-      'mode',
-    ]),
+    decisions: make.counter(
+      'decisions_total',
+      'Decisions, by the policy that made them, or would have in its mode',
+      ['decision', 'policy', 'mode'],
+    ),
     candidateDecisions: make.counter(
       'candidate_decisions_total',
       'Decisions of a candidate, beside ours',
@@ -158,9 +167,10 @@ function stateMetrics(make: Maker) {
       'upstream',
     ]),
     breakerState: make.gauge('breaker_state', '0 closed, 0.5 half-open, 1 open', ['upstream']),
-    configReloads: make.counter('config_reloads_total', 'Configuration loads by result', [
-      'result',
-    ]),
+    configReloads: begunAtZero(
+      make.counter('config_reloads_total', 'Configuration loads by result', ['result']),
+      [{ result: 'ok' }, { result: 'refused' }],
+    ),
     configSnapshot: make.gauge('config_snapshot_info', '1 for the snapshot in force', ['digest']),
     exceptionEnd: make.gauge('exception_end_time_seconds', 'When an exception ends, Unix time', [
       'exception',

@@ -1,4 +1,5 @@
 import { hash, randomUUID } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
 
 import { answerGuard } from './answer-policies.ts'
 import { Kept } from './audit/kept.ts'
@@ -25,6 +26,7 @@ import { type InFlight, readBody, release } from './http/body.ts'
 import type { HttpExchange } from './http/exchange.ts'
 import { checkHead, limitAddress } from './http/headers.ts'
 import { match, type Mount } from './http/match.ts'
+import { dialectFor, type RequestHead } from './http/place.ts'
 import { relay } from './http/relay.ts'
 import { respond } from './http/respond.ts'
 import { identify, noteSpent } from './identify.ts'
@@ -103,8 +105,7 @@ function checkingStages(...[world, shared, ownership]: Parts): Omit<GovernorStag
     },
     match: ({ incoming }) => {
       checkHead(incoming)
-      const { method = '', url: target = '', headers } = incoming
-      return match({ method, target, headers }, mounts, snapshot.defaults.unknownOperation)
+      return match(headOf(incoming), mounts, snapshot.defaults.unknownOperation)
     },
     authenticate: ({ incoming, trail }) => {
       const ip = limitAddress(incoming.socket.remoteAddress)
@@ -210,7 +211,7 @@ function callingStages(...[world, shared, ownership]: Parts): Pick<GovernorStage
           error.message,
         )
       }
-      const dialect = trail.route?.dialect ?? world.upstreams[0]!.provider
+      const dialect = trail.route?.dialect ?? dialectFor(headOf(exchange.incoming), mountsOf(world))
       respond(exchange, trail, error, dialect)
     },
     settle: (exchange, trail) => {
@@ -226,6 +227,10 @@ function callingStages(...[world, shared, ownership]: Parts): Pick<GovernorStage
 function scrubberOf({ sentToken }: HttpExchange, { secret }: RunningUpstream): Scrubber | null {
   const sent = sentToken ?? secret
   return sent === null ? null : new Scrubber(sent)
+}
+
+function headOf({ method = '', url = '', headers }: IncomingMessage): RequestHead {
+  return { method, target: url, headers }
 }
 
 /** Upstreams as a request may name them. */

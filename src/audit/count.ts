@@ -1,5 +1,5 @@
 import type { AnswerVerdict } from '../answer.ts'
-import type { CandidateDecision, Decision, Trail } from '../exchange.ts'
+import type { CandidateDecision, Decision, PolicyResult, Trail } from '../exchange.ts'
 import type { Metrics } from '../metrics.ts'
 import { differenceOf } from './entry-candidate.ts'
 
@@ -25,7 +25,30 @@ function countDecision(metrics: Metrics, decision: Decision): void {
   const by = policies.find(({ id }) => id === policy)
   const mode = by?.mode ?? 'enforce'
   metrics.decisions.inc({ decision: effect, policy: policy ?? 'none', mode })
+  for (const each of policies) countBeside(metrics, each, policy)
   for (const { id } of exceptions ?? []) metrics.exceptionUses.inc({ exception: id })
+}
+
+/** What each verdict is called in the metric; what is not here did nothing, and would have done nothing. */
+const DECISIONS: Readonly<Partial<Record<PolicyResult['result'], string>>> = {
+  allowed: 'allow',
+  denied: 'deny',
+  failed: 'deny',
+  error: 'deny',
+  redacted: 'redact',
+  set: 'set',
+}
+
+/** Policies in shadow or warn, by what they would have done, and what was taken out of the call. */
+function countBeside(
+  metrics: Metrics,
+  { id, mode, result }: PolicyResult,
+  decided: string | null,
+): void {
+  if (mode === 'enforce' && result !== 'redacted') return
+  const decision = DECISIONS[result]
+  if (decision !== undefined && id !== decided)
+    metrics.decisions.inc({ decision, policy: id, mode })
 }
 
 /** `/v1/check` counts too: it was asked the same way. */

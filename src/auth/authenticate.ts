@@ -158,8 +158,7 @@ function credentials(headers: Headers): string[] {
 function missing(offered: readonly string[]): GovernorError {
   if (offered.some((credential) => credential.startsWith('sk-'))) {
     return new GovernorError('AUTH_KEY_INVALID', {
-      detail: 'This is a provider key',
-      hint: 'Make a Governor key with: governor keys create',
+      detail: 'This is a provider key; make a Governor key with: governor keys create',
       headers: NO_RETRY,
     })
   }

@@ -23,6 +23,12 @@ export function count(value: string): number {
   throw new InvalidArgumentError('Expected a number up to 999999')
 }
 
+/** How many, 1 to 999,999. */
+export function some(value: string): number {
+  if (/^\d{1,6}$/.test(value) && Number(value) > 0) return Number(value)
+  throw new InvalidArgumentError('Expected a number from 1 to 999999')
+}
+
 /** 0 to 100. */
 export function percent(value: string): number {
   const number = Number(value)

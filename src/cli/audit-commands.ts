@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs'
 import process from 'node:process'
 
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 
-import { count, duration } from './arguments.ts'
+import { count, duration, some } from './arguments.ts'
 import { addCopyCommands } from './audit-copy-commands.ts'
 import type { QueryGiven, TailGiven, VerifyGiven } from './audit-given.ts'
 import {
@@ -120,10 +120,10 @@ function addQuery(audit: Command, context: CommandContext): void {
     .option('--tenant <tenant>', 'of this tenant')
     .option('--key <key>', 'of this key, by id or name')
     .option('--model <model>', 'for this model, as the call named it')
-    .option('--decision <decision>', 'allow or deny')
+    .addOption(new Option('--decision <decision>').choices(['allow', 'deny']))
     .option('--policy <id>', 'decided by this policy')
     .option('--since <duration>', 'only of that long, such as 7d', duration)
-    .option('-n, --limit <count>', 'at most so many', count, 1000)
+    .option('-n, --limit <count>', 'at most so many', some, 1000)
     .option('--url [url]', 'ask PostgreSQL, for all pods: audit.ship.postgres, or this one')
     .option('--content', CONTENT, false)
     .option('--json', 'one JSON object a line', false)

@@ -174,6 +174,10 @@ const VERDICTS = {
   2: 'Not enough evidence',
 }
 
+function counted(count: number, one: string, many: string): string {
+  return `${count} ${count === 1 ? one : many}`
+}
+
 function resultLines(result: VerifyResult): string[] {
   const { problems, problemsTotal, notes, openCalls, unacknowledged } = result
   const lines = problems.map((problem) => `problem  ${findingText(problem)}`)
@@ -182,14 +186,16 @@ function resultLines(result: VerifyResult): string[] {
   }
   lines.push(...notes.map((note) => `note     ${findingText(note)}`))
   const counts = [
-    `${result.entries} entries`,
-    `${result.chains} chains`,
-    `${result.files.length} files`,
-    `${openCalls} open calls`,
-    `${result.signed} entries under a signed checkpoint`,
+    counted(result.entries, 'entry', 'entries'),
+    counted(result.chains, 'chain', 'chains'),
+    counted(result.files.length, 'file', 'files'),
+    counted(openCalls, 'open call', 'open calls'),
+    `${counted(result.signed, 'entry', 'entries')} under a signed checkpoint`,
   ]
-  if (unacknowledged > 0) counts.push(`${unacknowledged} unacknowledged entries`)
-  if (problemsTotal > 0) counts.push(`${problemsTotal} problems`)
+  if (unacknowledged > 0) {
+    counts.push(counted(unacknowledged, 'unacknowledged entry', 'unacknowledged entries'))
+  }
+  if (problemsTotal > 0) counts.push(counted(problemsTotal, 'problem', 'problems'))
   lines.push(`${VERDICTS[result.exitCode]}: ${counts.join(', ')}`)
   return lines
 }

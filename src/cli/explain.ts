@@ -98,7 +98,12 @@ async function readRequest(
   path: string,
   { maximums, operations: own }: Snapshot,
 ): Promise<DescribedRequest> {
-  const { size } = statSync(path)
+  const found = statSync(path, { throwIfNoEntry: false })
+  if (found === undefined) {
+    throw new Error('Neither a request id, as in x-governor-request-id, nor a file')
+  }
+  if (found.isDirectory()) throw new Error('A directory: name a JSON file that describes a request')
+  const { size } = found
   if (size > REQUEST_BYTES_MAX)
     throw new Error(`The file is larger than ${REQUEST_BYTES_MAX} bytes`)
   const body = readFileSync(path)

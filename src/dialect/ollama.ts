@@ -41,7 +41,7 @@ export const ollama: Dialect = {
   name: 'ollama',
   requestIdHeader: 'x-request-id',
   requestHeaders: ['accept', 'traceparent', 'user-agent'],
-  responseHeaders: ['cache-control', 'content-type', 'retry-after'],
+  responseHeaders: ['cache-control', 'content-type', 'retry-after', 'x-request-id'],
   lookup,
   inspect,
   credential: (secret) => ({ authorization: `Bearer ${secret}` }),

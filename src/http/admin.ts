@@ -68,8 +68,8 @@ function probe(
   } else if (path === '/metrics') {
     void sendMetrics(options, response)
   } else {
-    const more = options.api === null ? 'and /metrics' : '/metrics and /admin/v1'
-    sendJson(response, 404, { error: `There are /livez, /readyz ${more}` })
+    const more = options.api === null ? ' and /metrics' : ', /metrics and /admin/v1'
+    sendJson(response, 404, { error: `There are /livez, /readyz${more}` })
   }
 }
 

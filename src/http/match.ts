@@ -1,25 +1,20 @@
 import type { IncomingHttpHeaders } from 'node:http'
 
 import { GovernorError } from '../errors.ts'
-import type { Dialect, Endpoint, Lookup, Route } from '../exchange.ts'
+import type { Dialect, Endpoint, Route } from '../exchange.ts'
 import type { KeyPlaces, SocketReader } from '../socket-events.ts'
 import { foreignHint } from './foreign.ts'
+import {
+  findMount,
+  findPlace,
+  type Mount,
+  type Place,
+  type RequestHead,
+  targetParts,
+} from './place.ts'
 import { unknownRoute } from './unknown.ts'
 
-/** An upstream as match sees it. */
-export interface Mount {
-  readonly name: string
-  readonly dialect: Dialect
-  /** Upgrades below it are sent on unread. */
-  readonly tunnels?: boolean
-}
-
-/** What match looks at: the request line as it came, and the headers. */
-export interface RequestHead {
-  readonly method: string
-  readonly target: string
-  readonly headers: IncomingHttpHeaders
-}
+export type { Mount, RequestHead } from './place.ts'
 
 /** RFC 3986 path characters without `%` escapes other than the two that model names need. */
 const PATH = /^\/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%3[aA]|%40)*$/
@@ -42,13 +37,14 @@ export function match(
   if (offers) {
     const session = matchSession(below, query, mount === null ? mounts : [mount])
     if (session !== null) return { ...session, mount: nameOf(mount) }
+    const unmounted = mount === null ? null : matchSession(path, query, mounts)
+    if (unmounted !== null) return { ...unmounted, mount: null }
   }
-  return matchCall({ method, headers, below, query, unknown }, mount, mounts)
+  const place = findPlace({ method, headers, path }, { mount, below }, mounts)
+  return matchCall({ method, headers, query, unknown }, place, mounts)
 }
 
 interface CallHead extends Omit<RequestHead, 'target'> {
-  /** The path below the mount. */
-  readonly below: string
   readonly query: string
   /** Whether endpoints that are in no table may be called. */
   readonly unknown: 'allow' | 'deny'
@@ -59,12 +55,10 @@ function nameOf(mount: Mount | null): string | null {
 }
 
 function matchCall(
-  { method, headers, below, query, unknown }: CallHead,
-  mount: Mount | null,
+  { method, headers, query, unknown }: CallHead,
+  { dialect, found, mount, below }: Place,
   mounts: readonly Mount[],
 ): Route {
-  const { dialect, found } =
-    mount === null ? lookupAll(method, below, mounts, headers) : lookup(method, below, [mount])
   if (found.kind === 'outside') {
     throw new GovernorError('ROUTE_UNKNOWN', hinted(found.hint ?? foreign(below, mounts)))
   }
@@ -103,7 +97,7 @@ function matchUnknown(
     query,
     unknown,
     hint,
-  }: Omit<CallHead, 'headers'> & { readonly hint: string | undefined },
+  }: Omit<CallHead, 'headers'> & { readonly below: string; readonly hint: string | undefined },
   dialect: Dialect,
 ): Omit<Route, 'mount'> {
   const passes = unknown === 'allow' && hint === undefined
@@ -135,8 +129,8 @@ export function opensSession(head: RequestHead, mounts: readonly Mount[]): boole
   const { path } = targetParts(plainTarget(head.target))
   const { mount, below } = findMount(path, mounts)
   if (mount?.tunnels === true) return true
-  const about = mount === null ? mounts : [mount]
-  return about.some(({ dialect }) => readerOf(dialect, below) !== null)
+  if (mount !== null && readerOf(mount.dialect, below) !== null) return true
+  return mounts.some(({ dialect }) => readerOf(dialect, path) !== null)
 }
 
 /** Whether a request that opens a session is sent on unread. */
@@ -227,35 +221,6 @@ function queryModel(pairs: readonly string[], names: readonly string[]): string 
   throw new GovernorError('MODEL_INVALID', { detail, param: 'model' })
 }
 
-/** A path that two dialects share is that one's whose mark the client sends, else the first upstream's. */
-function lookupAll(
-  method: string,
-  path: string,
-  mounts: readonly Mount[],
-  headers: IncomingHttpHeaders,
-): { dialect: Dialect; found: Lookup } {
-  for (const { dialect } of mounts) {
-    if (dialect.mark === undefined || headers[dialect.mark] === undefined) continue
-    const found = dialect.lookup(method, path)
-    if (found.kind === 'endpoint' || found.kind === 'method') return { dialect, found }
-  }
-  return lookup(method, path, mounts)
-}
-
-/** The first upstream whose dialect knows the path decides; else the best reason for a refusal. */
-function lookup(
-  method: string,
-  path: string,
-  mounts: readonly Mount[],
-): { dialect: Dialect; found: Lookup } {
-  const answers = mounts.map(({ dialect }) => ({ dialect, found: dialect.lookup(method, path) }))
-  for (const kind of ['endpoint', 'method', 'unknown'] as const) {
-    const answer = answers.find(({ found }) => found.kind === kind)
-    if (answer !== undefined) return answer
-  }
-  return answers.find(({ found }) => 'hint' in found) ?? answers[0]!
-}
-
 function foreign(path: string, mounts: readonly Mount[]): string | undefined {
   return foreignHint(
     path,
@@ -265,12 +230,6 @@ function foreign(path: string, mounts: readonly Mount[]): string | undefined {
 
 function hinted(hint: string | undefined): { hint?: string } {
   return hint === undefined ? {} : { hint }
-}
-
-function targetParts(target: string): { path: string; query: string } {
-  const mark = target.indexOf('?')
-  if (mark === -1) return { path: target, query: '' }
-  return { path: target.slice(0, mark), query: target.slice(mark + 1) }
 }
 
 function splitTarget(target: string): { path: string; query: string } {
@@ -288,15 +247,6 @@ function splitTarget(target: string): { path: string; query: string } {
     })
   }
   return { path, query }
-}
-
-function findMount(path: string, mounts: readonly Mount[]): { mount: Mount | null; below: string } {
-  for (const mount of mounts) {
-    if (path.startsWith(`/${mount.name}/`)) {
-      return { mount, below: path.slice(mount.name.length + 1) }
-    }
-  }
-  return { mount: null, below: path }
 }
 
 /**

@@ -100,7 +100,7 @@ t.test('authenticate() says what to do with a provider key', async (t) => {
       ),
     {
       code: 'AUTH_KEY_INVALID',
-      message: /This is a provider key\. Make a Governor key with: governor keys create$/,
+      message: /This is a provider key; make a Governor key with: governor keys create$/,
     },
   )
 })

@@ -175,6 +175,13 @@ t.test('a whole log is exported through the command line and verified without it
   await site.governor.stop(0)
   const queried = await site.cli('audit', 'query', '--tenant', 'acme', '--json')
   t.equal(queried.stdout.trim().split('\n').length, 1)
+  for (const wrong of [
+    ['--decision', 'maybe'],
+    ['--limit', '0'],
+  ]) {
+    const { code, stdout } = await site.cli('audit', 'query', ...wrong)
+    t.strictSame([code, stdout], [2, ''], 'no answer is not the same as no call')
+  }
   const lines = await site.cli('audit', 'export')
   t.equal(lines.stdout.trim().split('\n').length, site.entries().length)
 

@@ -113,7 +113,7 @@ t.test('auditVerify() says what holds and what does not', async (t) => {
   t.equal(auditVerify({ path, strict: true, json: false, write }), 0)
   t.equal(
     out,
-    'The audit log holds: 4 entries, 1 chains, 1 files, 0 open calls, ' +
+    'The audit log holds: 4 entries, 1 chain, 1 file, 0 open calls, ' +
       '3 entries under a signed checkpoint\n',
   )
   const db = new Database(path)

@@ -65,7 +65,8 @@ t.test('explain exits 2 where there is nothing to explain', async (t) => {
     'time.json': '{"model":"gpt-5","time":"tonight"}',
   })
   for (const [file, message] of [
-    ['none.json', /^none\.json: ENOENT/],
+    ['none.json', /^none\.json: Neither a request id, as in x-governor-request-id, nor a file/],
+    ['.', /^\.: A directory: name a JSON file/],
     ['broken.json', /^broken\.json: The request body is not accepted/],
     ['unknown.json', /^unknown\.json: .*"modell": it is not one of tenant, user/],
     ['labels.json', /"labels": it is an object of texts/],

@@ -16,7 +16,7 @@ t.test('a common mistake is named, with its cure', async (t) => {
       { key: 'sk-proj-abcdefgh' },
       401,
       'AUTH_KEY_INVALID',
-      'The Governor key is not valid: This is a provider key. Make a Governor key with: governor keys create',
+      'The Governor key is not valid: This is a provider key; make a Governor key with: governor keys create',
     ],
     [
       'an unknown key',

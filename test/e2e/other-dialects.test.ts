@@ -151,3 +151,80 @@ t.test('Ollama: lines that break off end with a line that says so', async (t) =>
   const last = JSON.parse(text.trim().split('\n').at(-1)!) as { error?: string }
   t.match(last.error, 'the stream ended early')
 })
+
+const SEVERAL = `
+  - { id: everything, allow: { operations: ['*'], models: ['*'] } }
+  - { id: soon, mode: warn, deny: { models: ['old-*'] } }
+  - { id: lead, mode: shadow, require: { roles: [lead] } }
+  - { id: masks, redact: { input: { detect: [email] } } }`
+
+t.test('among several upstreams a path is that of whom it belongs to', async (t) => {
+  const upstreams = ['anthropic', 'azure-openai', 'gemini', 'bedrock', 'ollama'].map((dialect) => {
+    const name = dialect === 'azure-openai' ? 'azure' : dialect
+    return `{ name: ${name}, dialect: ${dialect}, url: 'echo:', credential: none }`
+  })
+  upstreams.push("{ name: openai, dialect: openai, url: 'echo:', credential: none }")
+  const site = await startGovernor(t, { policies: SEVERAL, upstreams })
+
+  await t.test('a refusal before a route is found wears its shape', async (t) => {
+    const openai = { error: { type: 'invalid_request_error', param: null } }
+    const anthropic = { type: 'error', error: { type: /./, message: /./ }, request_id: /./ }
+    const marked = { 'anthropic-version': '2023-06-01' }
+    for (const [method, path, status, shape, id, headers = {}] of [
+      ['GET', '/v1/messages', 405, anthropic, 'request-id'],
+      ['POST', '/v1/nothing', 403, openai, 'x-request-id'],
+      ['POST', '/v1/nothing', 403, anthropic, 'request-id', marked],
+      ['POST', '/anthropic/v1/nothing', 403, anthropic, 'request-id'],
+      ['POST', '/anthropic/nothing', 404, anthropic, 'request-id'],
+      ['POST', '/v1/messages?key=a', 400, anthropic, 'request-id'],
+      ['GET', '/model/m/converse', 405, { message: /takes POST/ }, 'x-amzn-requestid'],
+      ['POST', '/v1beta/models/m:nothing', 405, { error: { code: 405 } }, 'x-request-id'],
+      ['GET', '/api/chat', 405, { error: /takes POST/ }, 'x-request-id'],
+      ['POST', '/nothing', 404, openai, 'x-request-id'],
+    ] as const) {
+      const answer = await site.send({ method, path, headers, body: method === 'GET' ? '' : {} })
+      t.equal(answer.status, status, path)
+      t.match(answer.json, shape, path)
+      t.equal(answer.headers[id], answer.headers['x-governor-request-id'], path)
+    }
+  })
+
+  await t.test('the name of an upstream takes no path from another', async (t) => {
+    const body = { messages: [{ role: 'user', content: 'hi' }] }
+    const path = '/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21'
+    t.equal((await site.send({ path, body })).status, 200)
+    const mounted = await site.send({ path: '/openai/v1/chat/completions', body: call('hi') })
+    t.equal(mounted.status, 200)
+    const [decision] = await site.entriesOf(String(mounted.headers['x-governor-request-id']), 1)
+    t.equal(decision?.body['upstream'], 'openai')
+  })
+
+  await t.test('an answer has an id under the name the client knows, also unsent', async (t) => {
+    const { headers } = await site.send({ path: `${FLASH}:generateContent`, body: say('hi') })
+    t.match(headers['x-request-id'], /./)
+    const ollama = await site.send({ path: '/api/chat', body: { ...call('hi'), stream: false } })
+    t.match(ollama.headers['x-request-id'], /./)
+  })
+
+  await t.test(
+    'policies in warn and shadow are counted by what they would have done',
+    async (t) => {
+      const sent = { path: '/v1/chat/completions', body: call('to a@example.com', 'old-1') }
+      const { status, headers } = await site.send(sent)
+      t.equal(status, 200)
+      t.equal(headers['x-governor-warning'], 'soon')
+      const counted = (decision: string, policy: string, mode: string) =>
+        site.metric(
+          'governor_decisions_total',
+          `decision="${decision}"`,
+          `policy="${policy}"`,
+          `mode="${mode}"`,
+        )
+      t.equal(await counted('deny', 'soon', 'warn'), 1)
+      t.ok((await counted('deny', 'lead', 'shadow')) > 0)
+      t.equal(await counted('redact', 'masks', 'enforce'), 1)
+      t.equal(await site.metric('governor_config_reloads_total', 'result="ok"'), 0)
+      t.equal(await site.metric('governor_config_reloads_total', 'result="refused"'), 0)
+    },
+  )
+})
