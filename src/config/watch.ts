@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { readFileSync, statSync, watch, type FSWatcher } from 'node:fs'
+import { lstatSync, readFileSync, statSync, watch, type FSWatcher } from 'node:fs'
 import { dirname } from 'node:path'
 
 import { every } from '../clock.ts'
@@ -21,9 +21,11 @@ export interface WatchOptions {
 }
 
 /**
- * Tells when the content of a file changed. It watches the directory, not the file, because editors
- * rename over it and a ConfigMap swaps the `..data` link beside it; and it polls, because not every file
- * system tells. A file that is gone is not a change; the next content that differs from the last is.
+ * Tells when the content of a file changed. It watches the file, and the next one of that name where an
+ * editor renames over it; of a link the directory, since a ConfigMap swaps `..data` beside it. Never the
+ * directory of a plain file: an audit log in it would wake the process at each write to the disk, more than
+ * twice a call. And it polls, because not every file system tells. A file that is gone is not a change; the
+ * next content that differs from the last is.
  */
 export class ConfigWatcher {
   readonly #file: string
@@ -31,6 +33,8 @@ export class ConfigWatcher {
   readonly #settleMs: number
   readonly #stopPolling: () => void
   #watcher: FSWatcher | null = null
+  /** What `#watcher` watches; '' without one. */
+  #watched = ''
   #settling: NodeJS.Timeout | null = null
   #digest: string | null
   #seen: string | null
@@ -71,20 +75,27 @@ export class ConfigWatcher {
     if (this.#settling !== null) clearTimeout(this.#settling)
   }
 
-  /** Watches the directory; when that fails or ends, the poll tries again. */
+  /** Watches what is there now; when that fails or ends, the poll tries again. */
   #watch(): void {
-    if (this.#watcher !== null || this.#closed) return
+    const place = this.#closed ? null : watchable(this.#file)
+    if (place === null || place.identity === this.#watched) return
+    this.#forget()
     try {
-      const watcher = watch(dirname(this.#file), { persistent: false }, () => this.#look())
-      const forget = () => {
-        watcher.close()
-        if (this.#watcher === watcher) this.#watcher = null
-      }
-      watcher.on('error', forget)
+      const watcher = watch(place.path, { persistent: false }, () => this.#look())
+      watcher.on('error', () => {
+        if (this.#watcher === watcher) this.#forget()
+      })
       this.#watcher = watcher
+      this.#watched = place.identity
     } catch {
-      this.#watcher = null
+      this.#forget()
     }
+  }
+
+  #forget(): void {
+    this.#watcher?.close()
+    this.#watcher = null
+    this.#watched = ''
   }
 
   /** A secret is short and swapped as a whole; half of one would be refused or told of again. */
@@ -104,6 +115,7 @@ export class ConfigWatcher {
     if (this.#closed || this.#settling !== null) return
     this.#settling = setTimeout(() => {
       this.#settling = null
+      this.#watch()
       const now = digest(this.#file)
       if (now !== this.#seen) {
         this.#seen = now
@@ -127,6 +139,18 @@ export function watchConfig(
   options: WatchOptions = {},
 ): ConfigWatcher {
   return new ConfigWatcher(file, onChange, options)
+}
+
+/** What is to be watched for a file, and which one that is; null while there is no such file. */
+function watchable(file: string): { readonly path: string; readonly identity: string } | null {
+  try {
+    const isLink = lstatSync(file).isSymbolicLink()
+    const path = isLink ? dirname(file) : file
+    const { dev, ino } = statSync(path)
+    return { path, identity: `${isLink ? 'directory' : 'file'} ${dev}:${ino}` }
+  } catch {
+    return null
+  }
 }
 
 /** Of the content; null while there is no file that could be a configuration. */

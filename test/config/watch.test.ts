@@ -1,7 +1,17 @@
 // Goal: every way a configuration file changes is told once. Method: real files; waiting is by
 // condition with a generous end, never for a fixed time, except where nothing should happen.
 import { createHash } from 'node:crypto'
-import { mkdirSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -104,6 +114,37 @@ t.test('watchConfig() tells of a change between loading and watching', async (t)
   const seen = start(t, join(folder, 'governance.yaml'), { ...QUICK, digest: loaded })
   t.equal(await seen.reaches(1), 1)
 })
+
+/** Inodes that the kernel tells this process about (proc(5), fdinfo of inotify). */
+function watchedInodes(): number[] {
+  const folder = '/proc/self/fdinfo'
+  const told = readdirSync(folder).map((fd) => {
+    try {
+      return readFileSync(join(folder, fd), 'utf8')
+    } catch {
+      return '' // The one that listed the folder is gone.
+    }
+  })
+  const found = told.join('\n').matchAll(/^inotify wd:\w+ ino:([0-9a-f]+)/gm)
+  return [...found].map(([, inode]) => Number.parseInt(inode!, 16))
+}
+
+t.test(
+  'watchConfig() is not woken by what else is written in the directory',
+  { skip: process.platform !== 'linux' && 'only Linux tells what is watched' },
+  async (t) => {
+    const folder = t.testdir({ 'governance.yaml': 'one' })
+    const file = join(folder, 'governance.yaml')
+    const seen = start(t, file)
+    const watched = watchedInodes()
+    t.ok(watched.includes(statSync(file).ino), 'the file is watched')
+    t.notOk(watched.includes(statSync(folder).ino), 'an audit log beside it is not')
+    writeFileSync(join(folder, 'new'), 'two')
+    renameSync(join(folder, 'new'), file)
+    t.equal(await seen.reaches(1), 1)
+    t.ok(watchedInodes().includes(statSync(file).ino), 'nor is one that took its place lost')
+  },
+)
 
 t.test('close() ends it', async (t) => {
   const folder = t.testdir({ 'governance.yaml': 'one' })
