@@ -13,10 +13,12 @@ import {
   withConfig,
   withConfigOption,
 } from './command-context.ts'
+import { keepHeapFlat } from './flat-heap.ts'
 
 /** Adds `governor audit` and what it does. */
 export function addAuditCommands(program: Command, context: CommandContext): void {
   const audit = program.command('audit').description('read and verify the audit log')
+  audit.hook('preAction', keepHeapFlat)
   addTail(audit, context)
   addVerify(audit, context)
   addQuery(audit, context)
