@@ -18,6 +18,8 @@ export interface References {
   readonly everybody: string | null
   /** Whether the answer is to be kept; null where nothing is said. */
   readonly stores: boolean | null
+  /** The answer is spoken, and what was spoken can be named again. */
+  readonly speaks: boolean
   /** The answer is made while nobody waits for it. */
   readonly isBackground: boolean
   /** Pointers of values that hold more than ids and words about them. */

@@ -1,11 +1,19 @@
-import { createdIn, type Created, firstId, madeIn, readObject } from './dialect/created.ts'
+import {
+  createdIn,
+  type Created,
+  firstId,
+  type Json,
+  madeIn,
+  readObject,
+} from './dialect/created.ts'
 import { eventParts } from './dialect/sse.ts'
 import { readStoredPage, type StoredPage } from './dialect/stored-list.ts'
 import { GovernorError } from './errors.ts'
 import type { Trail } from './exchange.ts'
 import { collected, type EventWatch, HeldAnswer, withBody } from './held-answer.ts'
+import { keepsOnlyMade, listsStored } from './ownership-calls.ts'
 import { counted } from './ownership-charges.ts'
-import { listsStored, type Ownership } from './ownership.ts'
+import type { Ownership } from './ownership.ts'
 import { inTurns } from './turns.ts'
 import type { Answer } from './upstream/call.ts'
 
@@ -23,7 +31,15 @@ const LATER: ReadonlySet<string> = new Set([
   'responses.get',
 ])
 /** Words of events that may hold an id that was not there before. */
-const NEWS = ['container_id', 'response.completed', 'response.incomplete', '.created"']
+const NEWS = [
+  'container_id',
+  '"container"',
+  'file_id',
+  '"audio"',
+  'response.completed',
+  'response.incomplete',
+  '.created"',
+]
 
 /** Asks for another page of the same list. */
 export type NextPage = (path: string) => Promise<Answer>
@@ -73,7 +89,7 @@ async function claimed(ownership: Ownership, answer: Answer, trail: Trail): Prom
   const object = readObject(whole.whole!.toString('utf8'))
   // What cannot be read here may be read by the caller.
   if (object === null && whole.whole!.length > 0) throw unreadable()
-  if (object !== null) await claims.claim(createdIn(object))
+  if (object !== null) await claims.whole(object)
   return whole
 }
 
@@ -93,14 +109,22 @@ class Claims implements EventWatch {
   readonly #ownership: Ownership
   readonly #trail: Trail
   readonly #known: Set<string>
-  /** The stream has said what it is. */
-  #isNamed = false
+  /** What an answer or an event of it names. */
+  readonly #read: (answer: Json) => Created[]
+  /** The stream has said what it is, or is nothing that can be named. */
+  #isNamed: boolean
 
   constructor(ownership: Ownership, trail: Trail) {
     this.#ownership = ownership
     this.#trail = trail
     const named = trail.owned?.references.named ?? []
     this.#known = new Set([...(trail.route!.ids ?? []), ...named.map(({ id }) => id)])
+    this.#isNamed = keepsOnlyMade(trail)
+    this.#read = this.#isNamed ? madeIn : createdIn
+  }
+
+  whole(answer: Json): Promise<void> {
+    return this.claim(this.#read(answer))
   }
 
   async claim(created: readonly Created[]): Promise<void> {
@@ -117,7 +141,7 @@ class Claims implements EventWatch {
     const { data } = eventParts(bytes)
     const object = data.length === 0 ? null : readObject(data.toString('utf8'))
     if (object === null) return null
-    const created = createdIn(object).filter(({ id }) => !this.#known.has(id))
+    const created = this.#read(object).filter(({ id }) => !this.#known.has(id))
     if (created.length === 0) return null
     this.#isNamed = true
     return this.claim(created)

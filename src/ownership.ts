@@ -2,11 +2,12 @@ import { monotonicMs, wallMs } from './clock.ts'
 import type { OwnershipConfig } from './config/snapshot.ts'
 import { findReferences, mayRefer, NO_REFERENCES } from './dialect/references.ts'
 import { GovernorError } from './errors.ts'
-import type { Body, Decision, Facts, Operation, Reading, Trail, Uninspectable } from './exchange.ts'
+import type { Body, Decision, Facts, Reading, Trail, Uninspectable } from './exchange.ts'
 import type { HttpExchange } from './http/exchange.ts'
 import type { KnownTenants } from './known-tenants.ts'
 import type { OwnedCall, References } from './owned.ts'
 import { MODELS_MAX, type Owned, type OwnerStore } from './owner/store.ts'
+import { createsStored, listsStored } from './ownership-calls.ts'
 import { answerPolicies } from './policy/evaluate.ts'
 import { inTurns } from './turns.ts'
 import type { World } from './world.ts'
@@ -15,19 +16,6 @@ import type { World } from './world.ts'
 
 /** Query parameters that name something that is kept. */
 const NAMING: ReadonlySet<string> = new Set(['after', 'before', 'after_id', 'before_id', 'run_id'])
-/** Operations of which every answer to a POST names what it made. */
-const CREATING: ReadonlySet<Operation> = new Set([
-  'assistants',
-  'batches',
-  'evals',
-  'files.write',
-  'fine_tuning',
-  'stored.write',
-])
-/** Of operations that mostly keep nothing, the endpoints that keep their answer unless told not to. */
-const KEEPING: ReadonlySet<string> = new Set(['responses', 'responses.compact'])
-/** … and those that keep it when told to. */
-const KEEPING_IF_ASKED: ReadonlySet<string> = new Set(['chat.completions'])
 /** What an id in a body may be marked as. */
 const LIFTED: ReadonlySet<string> = new Set(['reference', 'file', 'image', 'audio'])
 /** As `MARKS_PER_KIND_MAX`: of a kind with as many marks some may be missing. */
@@ -86,14 +74,6 @@ type Decide = (
 /** How a body is read. */
 type BodyReading = Pick<Body, 'bytes' | 'boundary'>
 
-/** Whether a route lists what is kept, of everybody. */
-export function listsStored({ route }: Trail): boolean {
-  const { endpoint, ids, pathModel, path } = route!
-  if (ids !== undefined || pathModel !== null || endpoint.body !== 'none') return false
-  const { operation } = endpoint
-  return (operation === 'stored.read' || operation === 'files.read') && path !== ''
-}
-
 /**
  * Says whose each id of a call is. What the caller's own tenant created here counts as inspected; an id in
  * a path that is anybody else's, or nobody's, is 404, and so is another tenant's in a body, once policies
@@ -138,13 +118,8 @@ export class Ownership {
   }
 
   /** Whether an answer to this call may name something new. */
-  creates({ route, owned, body }: Trail): boolean {
-    if (this.#parts.store === null || body === null) return false
-    const { api, operation, body: takes } = route!.endpoint
-    const stores = owned?.references.stores ?? null
-    if (KEEPING.has(api)) return stores !== false
-    if (KEEPING_IF_ASKED.has(api)) return stores === true
-    return CREATING.has(operation) && (takes !== 'none' || body.bytes.length > 0)
+  creates(trail: Trail): boolean {
+    return this.#parts.store !== null && createsStored(trail)
   }
 
   #concerns(trail: Trail): boolean {

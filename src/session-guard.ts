@@ -45,7 +45,11 @@ class EventGuard implements TurnGuard {
 /** In strict JSON a line end stands between tokens only, where a space means the same. */
 function oneLine(event: Buffer): Buffer {
   if (!event.includes(LF) && !event.includes(CR)) return event
-  return Buffer.from(event.map((byte) => (byte === LF || byte === CR ? SPACE : byte)))
+  const line = Buffer.from(event)
+  for (let at = 0; at < line.length; at++) {
+    if (line[at] === LF || line[at] === CR) line[at] = SPACE
+  }
+  return line
 }
 
 function messages(stream: Buffer): readonly Buffer[] {

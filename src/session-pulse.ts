@@ -11,6 +11,8 @@ export interface PulseOptions {
   readonly client: WebSocket
   readonly upstream: WebSocket
   readonly idleMs: number
+  /** Monotonic, as all times here. */
+  readonly startedMs: number
   /** Nothing was said for `idleMs`, or the session is as old as one may be. */
   over(why: 'idle' | 'old'): void
 }
@@ -21,18 +23,19 @@ export interface PulseOptions {
  */
 export class Pulse {
   readonly #options: PulseOptions
-  readonly #startedMs = monotonicMs()
-  #activeMs = this.#startedMs
-  #clientSeenMs = this.#startedMs
-  #upstreamSeenMs = this.#startedMs
+  #activeMs: number
+  #clientSeenMs: number
+  #upstreamSeenMs: number
   #stopTicking: () => void = () => {}
 
   constructor(options: PulseOptions) {
     this.#options = options
+    this.#activeMs = this.#clientSeenMs = this.#upstreamSeenMs = options.startedMs
   }
 
   start(): void {
-    this.#stopTicking = every(Math.min(PING_MS, this.#options.idleMs / 2), () => this.#tick())
+    const intervalMs = Math.min(PING_MS, this.#options.idleMs / 2)
+    this.#stopTicking = every(intervalMs, () => this.tick(monotonicMs()))
   }
 
   stop(): void {
@@ -40,20 +43,20 @@ export class Pulse {
   }
 
   /** A side was heard of. */
-  seen(side: 'client' | 'upstream'): void {
-    if (side === 'client') this.#clientSeenMs = monotonicMs()
-    else this.#upstreamSeenMs = monotonicMs()
+  seen(side: 'client' | 'upstream', nowMs = monotonicMs()): void {
+    if (side === 'client') this.#clientSeenMs = nowMs
+    else this.#upstreamSeenMs = nowMs
   }
 
   /** A side said something. */
-  said(side: 'client' | 'upstream'): void {
-    this.seen(side)
-    this.#activeMs = monotonicMs()
+  said(side: 'client' | 'upstream', nowMs = monotonicMs()): void {
+    this.seen(side, nowMs)
+    this.#activeMs = nowMs
   }
 
-  #tick(): void {
-    const nowMs = monotonicMs()
-    const { client, upstream, idleMs } = this.#options
+  /** Looks whether anybody is gone, and asks both sides; every `PING_MS` or sooner. */
+  tick(nowMs: number): void {
+    const { client, upstream, idleMs, startedMs } = this.#options
     // Whoever is not read cannot be heard.
     if (client.isPaused) this.#clientSeenMs = nowMs
     if (upstream.isPaused) this.#upstreamSeenMs = nowMs
@@ -63,6 +66,6 @@ export class Pulse {
       if (socket.readyState === socket.OPEN) socket.ping()
     }
     if (nowMs - this.#activeMs > idleMs) this.#options.over('idle')
-    else if (nowMs - this.#startedMs > SESSION_MS_MAX) this.#options.over('old')
+    else if (nowMs - startedMs > SESSION_MS_MAX) this.#options.over('old')
   }
 }

@@ -10,8 +10,8 @@ const OWN_MAX = 256
 
 /** Which response of a session belongs to which event that asked for it. */
 export class SessionResponses {
-  /** Input was added to responses under way: an error may be about that. */
-  addsInput = false
+  /** Input that was added to responses under way, and not answered: an error may be about that. */
+  #added = 0
   /** Sent on, oldest first; the provider answers in this order. */
   readonly #expected: SessionTurn[] = []
   readonly #open = new Map<string, SessionTurn>()
@@ -24,6 +24,16 @@ export class SessionResponses {
 
   get isIdle(): boolean {
     return this.#expected.length === 0 && this.#open.size === 0
+  }
+
+  /** Input was added to a response under way. */
+  addInput(): void {
+    this.#added++
+  }
+
+  /** Input that was added was taken, or not. */
+  answerInput(): void {
+    if (this.#added > 0) this.#added--
   }
 
   /** The response that began last and has not ended. */
@@ -76,7 +86,11 @@ export class SessionResponses {
     const turn = this.#take(({ event }) =>
       eventId === null ? event?.lane === lane : event?.eventId === eventId,
     )
-    if (turn === null) return this.addsInput
+    if (turn === null) {
+      const isAboutInput = this.#added > 0
+      this.answerInput()
+      return isAboutInput
+    }
     turn.trail!.upstreamStatus = 400
     turn.end({ ending: 'upstream_failed' })
     return true

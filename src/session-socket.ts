@@ -1,4 +1,6 @@
-import type { WebSocket } from 'ws'
+import type { RawData, WebSocket } from 'ws'
+
+import { Inbox } from './session-inbox.ts'
 
 /** What may wait in a socket before its other side is not read any further. */
 const BUFFERED_BYTES_MAX = 1024 * 1024
@@ -40,6 +42,48 @@ export function sendMessage(
 }
 
 function ignore(): void {}
+
+/** Who listens to one side of a session. */
+export interface Listener {
+  /** One after the other; while one is worked on its side is not read. */
+  take(received: Received): void | Promise<void>
+  /** What `take` failed with. */
+  fail(error: unknown): void
+  /** The side was heard of, whatever it said. */
+  seen(): void
+  /** It said something; how much of it is counted as in flight. */
+  said(): number
+  /** Messages that nobody has heard yet. */
+  readonly heard: readonly Message[]
+  /** What it said before it went is still worked on; else its end is taken at once. */
+  readonly outlives: boolean
+}
+
+/** Listens to a socket, which has been paused so far. */
+export function listenTo(socket: WebSocket, listener: Listener): void {
+  const inbox = new Inbox<Received>(
+    socket,
+    (received) => listener.take(received),
+    (error) => listener.fail(error),
+  )
+  const seen = (): void => listener.seen()
+  socket.on('message', (data: RawData, isBinary: boolean) => {
+    inbox.push({ bytes: data as Buffer, isBinary, heldBytes: listener.said() })
+  })
+  socket.on('pong', seen)
+  socket.on('ping', seen)
+  // What a socket complains of ends it, and that is heard of as `close`.
+  socket.on('error', ignore)
+  socket.on('close', (closed: number) => {
+    if (listener.outlives) inbox.push({ closed })
+    else void listener.take({ closed })
+  })
+  const isOpen = socket.readyState === socket.OPEN
+  // Before the inbox has something to do, which is when it pauses it.
+  if (isOpen) socket.resume()
+  for (const message of listener.heard) inbox.push(message)
+  if (!isOpen) inbox.push({ closed: 1006 })
+}
 
 /** Says goodbye (RFC 6455 §7.1.2), and does not wait for an answer for long. */
 export function closeSocket(socket: WebSocket, code: number, reason: string): void {

@@ -1,4 +1,4 @@
-import type { RawData, WebSocket } from 'ws'
+import type { WebSocket } from 'ws'
 
 import type { Caller } from './auth/authenticate.ts'
 import { monotonicMs } from './clock.ts'
@@ -7,33 +7,30 @@ import type { Facts, Trail } from './exchange.ts'
 import type { Interruptible } from './http/exchange.ts'
 import type { Intake } from './http/intake.ts'
 import { handle, type Stages } from './pipeline.ts'
-import { Inbox } from './session-inbox.ts'
+import { type AnswerHost, type AnswerOptions, SessionAnswers } from './session-answers.ts'
 import { SessionModels } from './session-models.ts'
 import { Pulse } from './session-pulse.ts'
 import { SessionResponses } from './session-responses.ts'
-import { closeSocket, type Message, type Received, sendMessage } from './session-socket.ts'
-import { type SessionEnd, SessionTurn, type TurnEnd, type TurnGuard } from './session-turn.ts'
-import type {
-  AnswerEvents,
-  ClientEvent,
-  ErrorContext,
-  ServerEvent,
-  SocketReader,
-} from './socket-events.ts'
+import {
+  closeSocket,
+  listenTo,
+  type Message,
+  type Received,
+  sendMessage,
+} from './session-socket.ts'
+import { type SessionEnd, SessionTurn, type TurnEnd } from './session-turn.ts'
+import type { ClientEvent, ErrorContext, SocketReader } from './socket-events.ts'
 
 export type TurnStages = Stages<SessionTurn, void>
 
 /** How long audio passes by what was decided of the piece before it. */
 const AUDIO_DECIDED_MS = 10_000
 
-export interface SessionOptions {
-  /** Of the request that opened it. */
-  readonly trail: Trail
+export interface SessionOptions extends AnswerOptions {
   readonly client: WebSocket
   readonly upstream: WebSocket
   /** What the client said before the session began, and nobody has heard yet. */
   readonly heard: readonly Message[]
-  readonly reader: SocketReader
   /** Counts what the client sends. */
   readonly intake: Pick<Intake, 'taken' | 'giveBack'>
   /** Asked again with every event: a token may have run out since. */
@@ -41,12 +38,8 @@ export interface SessionOptions {
   readonly peer: string | undefined
   readonly jsonDepth: number
   readonly idleMs: number
-  /** Takes our credential out of what the provider says; null where there is none. */
-  readonly filter: { whole(body: Buffer): Buffer } | null
   /** Of the snapshot of the moment. */
   stages(session: Session): TurnStages
-  /** For an event that belongs to no response; null where no policy looks at answers. */
-  guard(): TurnGuard | null
   isDraining(): boolean
 }
 
@@ -68,11 +61,9 @@ export class Session implements Interruptible {
   readonly #ending = new AbortController()
   readonly #finished = Promise.withResolvers<void>()
   readonly #pulse: Pulse
-  readonly #answers: AnswerEvents
+  readonly #answers: SessionAnswers
   readonly #models: SessionModels
   #audio: { readonly untilMs: number; readonly by: TurnStages } | null = null
-  /** How the provider sends its events. */
-  #isBinary = false
   #isEnded = false
   /** When there is room again behind the error that was told last. */
   #told: void | Promise<void> = undefined
@@ -86,47 +77,57 @@ export class Session implements Interruptible {
     this.#client = options.client
     this.#upstream = options.upstream
     this.#models = new SessionModels(options.trail.facts!.models, options.reader.keepsModels)
-    this.#answers = options.reader.answers()
+    this.#answers = new SessionAnswers(options, this.#host())
     const { client, upstream, idleMs } = options
-    this.#pulse = new Pulse({ client, upstream, idleMs, over: (why) => this.#over(why) })
+    const startedMs = monotonicMs()
+    this.#pulse = new Pulse({ client, upstream, idleMs, startedMs, over: (why) => this.#over(why) })
+  }
+
+  /** What the provider's side does to the session. */
+  #host(): AnswerHost {
+    return {
+      responses: this.#responses,
+      isEnded: () => this.#isEnded,
+      end: (how) => this.#end(how),
+      ask: (turn) => this.#handle(turn, this.#options.stages(this)),
+      newTurn: () => new SessionTurn(this.reader.implied, this.#ending.signal, true),
+      tell: (error, about) => this.#tell(error, about),
+      toClient: (bytes) => this.#toClient(bytes),
+      toUpstream: (bytes) => this.#toUpstream(bytes),
+    }
   }
 
   async run(): Promise<void> {
     this.#pulse.start()
-    this.#listen(this.#client, (received) => this.#fromClient(received), 'client')
-    this.#listen(this.#upstream, (received) => this.#fromUpstream(received), 'upstream')
+    const { heard, intake } = this.#options
+    const pulse = this.#pulse
+    const fail = (error: unknown): void => this.interrupt(GovernorError.from(error))
+    listenTo(this.#client, {
+      take: (received) => this.#fromClient(received),
+      fail,
+      seen: () => pulse.seen('client'),
+      said: () => {
+        pulse.said('client')
+        return intake.taken()
+      },
+      heard,
+      // A client that is gone asks nothing.
+      outlives: false,
+    })
+    listenTo(this.#upstream, {
+      take: (received) => this.#fromUpstream(received),
+      fail,
+      seen: () => pulse.seen('upstream'),
+      said: () => {
+        pulse.said('upstream')
+        return 0
+      },
+      heard: [],
+      // What the provider said before is still the client's.
+      outlives: true,
+    })
     await this.#finished.promise
     await Promise.all(this.#running)
-  }
-
-  #listen(
-    socket: WebSocket,
-    take: (received: Received) => void | Promise<void>,
-    side: 'client' | 'upstream',
-  ): void {
-    const inbox = new Inbox<Received>(socket, take, (error) => {
-      this.interrupt(GovernorError.from(error))
-    })
-    const seen = (): void => this.#pulse.seen(side)
-    socket.on('message', (data: RawData, isBinary: boolean) => {
-      this.#pulse.said(side)
-      const heldBytes = side === 'client' ? this.#options.intake.taken() : 0
-      inbox.push({ bytes: data as Buffer, isBinary, heldBytes })
-    })
-    socket.on('pong', seen)
-    socket.on('ping', seen)
-    // What a socket complains of ends it, and that is heard of as `close`.
-    socket.on('error', () => {})
-    socket.on('close', (closed: number) => {
-      // What the provider said before is still the client's; a client that is gone asks nothing.
-      if (side === 'upstream') inbox.push({ closed })
-      else void take({ closed })
-    })
-    const isOpen = socket.readyState === socket.OPEN
-    // Before the inbox has something to do, which is when it pauses it.
-    if (isOpen) socket.resume()
-    if (side === 'client') for (const message of this.#options.heard) inbox.push(message)
-    if (!isOpen) inbox.push({ closed: 1006 })
   }
 
   // --- what the pipeline asks of it ---
@@ -263,7 +264,7 @@ export class Session implements Interruptible {
 
   #remember({ event }: SessionTurn): void {
     if (event?.type === 'session.update') this.#audio = null
-    if (event?.type === 'response.steer') this.#responses.addsInput = true
+    if (event?.type === 'response.steer') this.#responses.addInput()
     if (event !== null) this.#models.remember(event)
   }
 
@@ -272,26 +273,7 @@ export class Session implements Interruptible {
   #fromUpstream(received: Received): void | Promise<void> {
     if (this.#isEnded) return
     if ('closed' in received) return this.#upstreamClosed(received.closed)
-    const bytes = this.#options.filter?.whole(received.bytes) ?? received.bytes
-    const event = this.#read(bytes, received.isBinary)
-    if (event === null) {
-      const error = new GovernorError('UPSTREAM_FAILED', { detail: 'it sent what is no event' })
-      return this.#end({ ending: 'upstream_failed', code: 1011, error })
-    }
-    this.#isBinary = received.isBinary
-    this.trail.answerBytes += bytes.length
-    if (event.begins) return this.#begin(event, bytes)
-    if (event.fails) {
-      // Too late to stop a response: nothing the client asked for.
-      if (event.eventId !== null && event.eventId === this.reader.cancelEventId) return
-      // What goes on must not be taken for over: it would no longer be looked at as one text.
-      if (this.#responses.fail(event)) return this.#deliver({ ...event, ends: false }, bytes)
-    }
-    return this.#deliver(event, bytes)
-  }
-
-  #read(bytes: Buffer, isBinary: boolean): ServerEvent | null {
-    return isBinary && !this.reader.sendsBinary ? null : this.#answers(bytes.toString('utf8'))
+    return this.#answers.take(received)
   }
 
   #upstreamClosed(code: number): void {
@@ -300,101 +282,15 @@ export class Session implements Interruptible {
     this.#end({ ending: 'upstream_failed', code: 1011, error })
   }
 
-  /** A response nobody asked for is asked about now; until it was decided nothing is read on. */
-  async #begin(event: ServerEvent, bytes: Buffer): Promise<void> {
-    let turn = this.#responses.expected(event.lane, this.reader.answersAll)
-    if (turn === null) {
-      turn = new SessionTurn(this.reader.implied, this.#ending.signal, true)
-      turn.event = await this.reader.read(this.reader.implied, this.#options)
-      await this.#handle(turn, this.#options.stages(this))
-      if (this.#isEnded) return
-      if (turn.isRefused) {
-        if (!event.ends) return this.#mute(event.responseId ?? '')
-        return
-      }
-    }
-    this.#responses.begin(event, turn)
-    turn.trail!.upstreamStatus = 200
-    turn.trail!.firstByteMs = monotonicMs()
-    return this.#deliver(event, bytes)
-  }
-
-  #deliver(event: ServerEvent, bytes: Buffer): void | Promise<void> {
-    const turn = this.#responses.of(event.responseId)
-    if (this.#responses.isMuted(event.responseId)) {
-      if (event.ends) this.#endResponse(turn, event)
-      return
-    }
-    turn?.count(event, bytes)
-    const guard = this.#guardOf(turn, event)
-    if (guard !== null) return this.#deliverGuarded({ event, bytes, turn, guard })
-    if (event.ends) this.#endResponse(turn, event)
-    return this.#toClient(bytes)
-  }
-
-  /** An event of no response stands behind those of the one that is under way. */
-  #guardOf(turn: SessionTurn | null, { isEcho }: ServerEvent): TurnGuard | null {
-    if (turn !== null) return turn.guard
-    return isEcho ? null : (this.#responses.latest?.guard ?? this.#options.guard())
-  }
-
-  async #deliverGuarded({ event, bytes, turn, guard }: Delivery): Promise<void> {
-    const about = turn ?? this.#responses.latest
-    const messages = [...guard.pass(bytes)]
-    const isLast = event.ends || guard !== about?.guard
-    if (isLast && guard.failure === null) messages.push(...guard.flush())
-    for (const message of messages) await this.#toClient(message)
-    const { failure } = guard
-    if (failure !== null) await this.#refuseAnswer(about, failure, event)
-    if (event.ends) this.#endResponse(turn, event)
-  }
-
-  #endResponse(turn: SessionTurn | null, { responseId, usage, fails }: ServerEvent): void {
-    this.#responses.unmute(responseId ?? '')
-    const error = turn?.refusal ?? null
-    if (error !== null) turn?.end({ ending: 'refused', usage, error })
-    else if (fails) turn?.end({ ending: 'upstream_failed', usage })
-    else if (turn !== null) {
-      this.#responses.own(turn.responseId)
-      turn.end({ ending: 'complete', usage })
-    } else if (responseId === null) {
-      // Nothing came of what was asked.
-      this.#responses.expected(undefined, true)?.end({ ending: 'complete', usage })
-    }
-  }
-
-  /** Nothing of it passes any more, and the provider is told to stop, where it can be. */
-  #mute(responseId: string): void | Promise<void> {
-    this.#responses.mute(responseId)
-    const cancel = this.reader.cancel(responseId)
-    if (cancel !== null) return this.#toUpstream(Buffer.from(cancel))
-  }
-
-  /** What a policy refuses of an answer is not sent, and the provider told to stop. */
-  async #refuseAnswer(
-    turn: SessionTurn | null,
-    error: GovernorError,
-    { ends }: ServerEvent,
-  ): Promise<void> {
-    const requestId = turn?.trail?.requestId ?? this.trail.requestId
-    this.#tell(error, { requestId, eventId: turn?.event?.eventId ?? null, endsTurn: true })
-    if (turn === null) return
-    turn.refusal = error
-    if (!ends) await this.#mute(turn.responseId)
-  }
-
   #toUpstream(bytes: Buffer): void | Promise<void> {
     return sendMessage(this.#upstream, { bytes, isBinary: false }, this.#options.idleMs)
   }
 
   #toClient(bytes: Buffer): void | Promise<void> {
-    return sendMessage(this.#client, { bytes, isBinary: this.#isBinary }, this.#options.idleMs)
+    return sendMessage(
+      this.#client,
+      { bytes, isBinary: this.#answers.isBinary },
+      this.#options.idleMs,
+    )
   }
-}
-
-interface Delivery {
-  readonly event: ServerEvent
-  readonly bytes: Buffer
-  readonly turn: SessionTurn | null
-  readonly guard: TurnGuard
 }

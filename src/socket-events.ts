@@ -29,6 +29,8 @@ export interface ServerEvent {
   readonly ends: boolean
   /** It tells of an error; of a response that never began, maybe. */
   readonly fails: boolean
+  /** It says of input that was added to a response whether that was taken; absent where it does not. */
+  readonly answersInput?: boolean
   /** It brings words that a model wrote. */
   readonly isText: boolean
   /** The response it belongs to; null for events of the session. */
@@ -39,12 +41,16 @@ export interface ServerEvent {
   readonly eventId: string | null
   /** It repeats what the client sent, or is about the session itself: nothing a model said. */
   readonly isEcho: boolean
+  /** It brings a piece of what was spoken; absent where that cannot come after its response. */
+  readonly isTranscript?: boolean
+  /** It belongs to a response that has ended, and is the last of it or goes on; absent elsewhere. */
+  readonly trails?: 'on' | 'last'
   /** What the response took; null until it is said. */
   readonly usage: Usage | null
 }
 
 /** Reads a provider's event; null for what is no event. Never throws. */
-export type AnswerEvents = (event: string) => ServerEvent | null
+export type AnswerEvents = (event: Readonly<Record<string, unknown>>) => ServerEvent | null
 
 /** What an error that a client is told of is about. */
 export interface ErrorContext {
@@ -65,8 +71,10 @@ export interface KeyPlaces {
 
 /** How a provider's sessions over WebSocket are read: one value per kind of session a dialect has. */
 export interface SocketReader extends KeyPlaces {
-  /** The endpoint at a raw path without its query; null where no session is opened. */
-  lookup(path: string): Endpoint | null
+  /** Raw paths, without a query, at which a session is opened. */
+  readonly paths: ReadonlySet<string>
+  /** The endpoint there. */
+  readonly endpoint: Endpoint
   /** Query parameters of which exactly one names the model; none where the first message does. */
   readonly modelParameters: readonly string[]
   /**
@@ -76,6 +84,8 @@ export interface SocketReader extends KeyPlaces {
   readonly first?: 'setup' | 'event'
   /** Subprotocols that may be offered to the provider. */
   readonly subprotocols: readonly string[]
+  /** Messages that a client may send after the first, by their names. */
+  readonly events: ReadonlySet<string>
   /** Endpoint of one event in entries and policies. */
   eventEndpoint(event: Pick<ClientEvent, 'type' | 'produces'> | null): Endpoint
   /**

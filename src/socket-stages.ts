@@ -12,7 +12,9 @@ import { acceptSocket, offeredSubprotocols } from './http/socket.ts'
 import { identify } from './identify.ts'
 import { ratelimitHeaders } from './limit/headers.ts'
 import { openingStages } from './opening-stages.ts'
+import { ownershipOf } from './ownership.ts'
 import type { Permit, Stages } from './pipeline.ts'
+import { SessionClaims } from './session-claims.ts'
 import { eventGuard } from './session-guard.ts'
 import type { Opening } from './session-opening.ts'
 import type { StagesOf } from './session-stages.ts'
@@ -36,6 +38,7 @@ export function createSocketStages(
   { world, shared, current }: { world: World; shared: Shared; current: StagesOf },
 ): SocketStages {
   const { maximums } = world.snapshot
+  const ownership = ownershipOf(world, shared)
   const openings = new WeakMap<HttpExchange, Opening>()
   const intakeOf = (exchange: HttpExchange): Intake => {
     const { keyId, tenant } = exchange.trail!.principal!
@@ -81,6 +84,7 @@ export function createSocketStages(
           jsonDepth: maximums.jsonDepth,
           idleMs,
           filter: secret === null ? null : new Scrubber(secret),
+          claims: SessionClaims.of(ownership),
           stages: current,
           guard: () => eventGuard(world, trail),
           isDraining: () => shared.draining,

@@ -4,8 +4,10 @@
  * its path. All take `api-version`.
  */
 import type { Dialect, Endpoint, Facts, Lookup, Reading, Route } from '../exchange.ts'
+import type { SocketReader } from '../socket-events.ts'
 import { withPathModel } from './inspect-body.ts'
 import { openaiRealtime, REALTIME } from './openai-realtime.ts'
+import { openaiResponsesSocket } from './openai-responses-socket.ts'
 import { OPENAI_ROWS } from './openai-table.ts'
 import { openai } from './openai.ts'
 import { compileTable, type Row } from './table.ts'
@@ -43,9 +45,22 @@ export const AZURE_ROWS: readonly Row[] = OPENAI_ROWS.filter(
   return paths.map((path) => ({ ...row, path, endpoint }))
 })
 
-/** Where sessions are opened: as OpenAI's, and as in the older API. */
-const SESSIONS: ReadonlySet<string> = new Set(['/openai/v1/realtime', '/openai/realtime'])
 const SESSION: Endpoint = { ...REALTIME, query: ['model', 'deployment', 'api-version'] }
+const RESPONSES: Endpoint = {
+  ...openaiResponsesSocket.endpoint,
+  query: [...openaiResponsesSocket.endpoint.query, 'api-version'],
+}
+
+/** Where sessions are opened: as OpenAI's, realtime ones also as in the older API. */
+const SOCKETS: readonly SocketReader[] = [
+  {
+    ...openaiRealtime,
+    paths: new Set(['/openai/v1/realtime', '/openai/realtime']),
+    endpoint: SESSION,
+    modelParameters: ['model', 'deployment'],
+  },
+  { ...openaiResponsesSocket, paths: new Set(['/openai/v1/responses']), endpoint: RESPONSES },
+]
 
 const TABLE = compileTable(AZURE_ROWS)
 
@@ -63,13 +78,7 @@ export const azureOpenai: Dialect = {
   ],
   lookup,
   inspect,
-  sockets: [
-    {
-      ...openaiRealtime,
-      lookup: (path) => (SESSIONS.has(path) ? SESSION : null),
-      modelParameters: ['model', 'deployment'],
-    },
-  ],
+  sockets: SOCKETS,
   credential: (secret) => ({ 'api-key': secret }),
 }
 

@@ -17,7 +17,7 @@ const MADE = ['error_file_id', 'output_file_id']
 /** More in one answer than any provider makes. */
 const CREATED_MAX = 4096
 
-type Json = Readonly<Record<string, unknown>>
+export type Json = Readonly<Record<string, unknown>>
 
 function asObject(value: unknown): Json | null {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
@@ -54,23 +54,58 @@ export function createdIn(answer: Json): Created[] {
   return unique([...found, ...madeIn(answer)])
 }
 
-/** What came of a thing: files that a job wrote, containers that a response ran in and files in them. */
+/**
+ * What came of a thing: files that a job wrote, containers that a response ran in and files in them, and
+ * what was spoken. In whole answers and in events of streams, of all dialects.
+ */
 export function madeIn(answer: Json): Created[] {
   const found: Created[] = []
+  addRun(found, answer)
+  addSpoken(found, answer)
+  addCited(found, answer['annotation'])
   for (const name of MADE) add(found, answer[name])
   for (const id of listOf(answer['result_files'])) add(found, id)
   for (const item of itemsOf(answer)) {
     if (item['type'] === 'code_interpreter_call') add(found, item['container_id'])
     for (const part of listOf(item['content'])) {
-      for (const note of listOf(asObject(part)?.['annotations'])) {
-        const cited = asObject(note)
-        if (cited?.['type'] !== 'container_file_citation') continue
-        add(found, cited['container_id'])
-        add(found, cited['file_id'])
-      }
+      for (const note of listOf(asObject(part)?.['annotations'])) addCited(found, note)
     }
   }
   return unique(found)
+}
+
+function addCited(found: Created[], note: unknown): void {
+  const cited = asObject(note)
+  if (cited?.['type'] !== 'container_file_citation') return
+  add(found, cited['container_id'])
+  add(found, cited['file_id'])
+}
+
+/** What a tool that runs programs returned; its parts name the files it wrote. */
+const RAN = /^(?:bash_|text_editor_)?code_execution_tool_result$/
+
+/** Anthropic's messages: the container that programs ran in, and the files they wrote. */
+function addRun(found: Created[], answer: Json): void {
+  for (const about of [answer, asObject(answer['message']), asObject(answer['delta'])]) {
+    add(found, asObject(about?.['container'])?.['id'])
+  }
+  const blocks = asObject(answer['message'])?.['content'] ?? answer['content']
+  for (const each of [...listOf(blocks), answer['content_block']]) {
+    const block = asObject(each)
+    if (block === null || !RAN.test(String(block['type']))) continue
+    const parts = asObject(block['content'])?.['content']
+    for (const part of listOf(parts)) add(found, asObject(part)?.['file_id'])
+  }
+}
+
+/** Chat completions: what was spoken can be named in the next call. */
+function addSpoken(found: Created[], answer: Json): void {
+  for (const each of listOf(answer['choices'])) {
+    const choice = asObject(each)
+    for (const said of [choice?.['message'], choice?.['delta']]) {
+      add(found, asObject(asObject(said)?.['audio'])?.['id'])
+    }
+  }
 }
 
 function add(found: Created[], id: unknown): void {

@@ -1,7 +1,7 @@
 /** What the messages of Gemini's live API say, as far as a session has to know. */
 import type { Usage } from '../exchange.ts'
 import type { AnswerEvents, ServerEvent } from '../socket-events.ts'
-import { asObject, type Json, NO_USAGE, parseObject, readCount } from './openai-usage.ts'
+import { asObject, type Json, NO_USAGE, readCount } from './openai-usage.ts'
 
 /** Members of a message that are about the session, and of which none was said by a model. */
 const OF_SESSION: ReadonlySet<string> = new Set([
@@ -15,17 +15,17 @@ const OF_SESSION: ReadonlySet<string> = new Set([
 ])
 /** Members of `serverContent` that are what a model produces. */
 const OUTPUT = ['modelTurn', 'outputTranscription', 'groundingMetadata', 'urlContextMetadata']
+/** All of it but what is said of something that was spoken, which may come after its turn is complete. */
+const SPOKEN = OUTPUT.filter((name) => name !== 'outputTranscription')
 
 /**
  * A reader of one session. Nothing here has an id: a response begins with the first thing a model
- * produces and ends when its turn is complete; what it took is the sum of what is told until then.
+ * produces and ends when its turn is complete; what it took is the sum of what is told until then, and what
+ * is told after it is the next one's. A transcript may go on after the turn: it begins nothing.
  */
 export function liveAnswers(): AnswerEvents {
   const session = new LiveSession()
-  return (text) => {
-    const message = parseObject(text)
-    return message === null ? null : session.event(message)
-  }
+  return (message) => session.event(message)
 }
 
 class LiveSession {
@@ -35,15 +35,19 @@ class LiveSession {
 
   event(message: Json): ServerEvent {
     const content = asObject(message['serverContent'])
-    const begins = this.#current === null && isOutput(message, content)
-    if (begins) {
-      this.#current = `live_${++this.#responses}`
-      this.#usage = NO_USAGE
-    }
+    const transcript = asObject(content?.['outputTranscription'])
+    const ends = content?.['turnComplete'] === true
+    const isNew = this.#current === null && isOutput(message, content)
+    const isLate = isNew && !ends && this.#isLate(message, content)
+    const begins = isNew && !isLate
+    if (begins) this.#current = `live_${++this.#responses}`
     const responseId = this.#current
     this.#add(asObject(message['usageMetadata']))
-    const ends = content?.['turnComplete'] === true
-    if (ends) this.#current = null
+    const usage = ends ? this.#usage : null
+    if (ends) {
+      this.#current = null
+      this.#usage = NO_USAGE
+    }
     return {
       type: Object.keys(message)[0] ?? '',
       begins,
@@ -53,8 +57,14 @@ class LiveSession {
       responseId,
       eventId: null,
       isEcho: Object.keys(message).every((name) => OF_SESSION.has(name)),
-      usage: ends ? this.#usage : null,
+      usage,
+      isTranscript: transcript !== null,
+      ...(isLate && { trails: trailOf(transcript) }),
     }
+  }
+
+  #isLate(message: Json, content: Json | null): boolean {
+    return this.#responses > 0 && !isOutput(message, content, SPOKEN)
   }
 
   #add(usage: Json | null): void {
@@ -71,9 +81,13 @@ class LiveSession {
   }
 }
 
-function isOutput(message: Json, content: Json | null): boolean {
+function trailOf(transcript: Json | null): 'on' | 'last' {
+  return transcript?.['finished'] === true ? 'last' : 'on'
+}
+
+function isOutput(message: Json, content: Json | null, names = OUTPUT): boolean {
   if (asObject(message['toolCall']) !== null) return true
-  return content !== null && OUTPUT.some((name) => asObject(content[name]) !== null)
+  return content !== null && names.some((name) => asObject(content[name]) !== null)
 }
 
 /** Null where none of them was told. */

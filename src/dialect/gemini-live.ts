@@ -14,8 +14,12 @@ import { KIND } from './json-tape.ts'
 import type { JsonDocument } from './json.ts'
 import { fieldInvalid, modelInvalid, readBoolean, readModel } from './openai-fields.ts'
 
-const PATH =
-  /^\/ws\/google\.ai\.generativelanguage\.v1(?:beta|alpha)?\.GenerativeService\.BidiGenerateContent$/
+const PATHS: ReadonlySet<string> = new Set(
+  ['v1', 'v1beta', 'v1alpha'].map(
+    (version) =>
+      `/ws/google.ai.generativelanguage.${version}.GenerativeService.BidiGenerateContent`,
+  ),
+)
 const MESSAGES = ['clientContent', 'realtimeInput', 'toolResponse'] as const
 type MessageName = (typeof MESSAGES)[number]
 
@@ -62,12 +66,14 @@ const AUDIO_TYPE = /^audio\/[a-z0-9.+-]{1,32}(?:; ?rate=\d{1,6})?$/i
 
 /** Sessions of Gemini's live API. */
 export const geminiLive: SocketReader = {
-  lookup: (path) => (PATH.test(path) ? LIVE : null),
+  paths: PATHS,
+  endpoint: LIVE,
   modelParameters: [],
   first: 'setup',
   keyParameter: 'key',
   subprotocols: [],
   keySubprotocol: '',
+  events: new Set(MESSAGES),
   eventEndpoint: (event) => {
     if (event?.produces === true) return PRODUCING
     return ENDPOINTS.get(event?.type ?? '') ?? UNREAD

@@ -1,18 +1,17 @@
 /** What the events of OpenAI's realtime API say, as far as a session has to know. */
 import type { Usage } from '../exchange.ts'
 import type { ServerEvent } from '../socket-events.ts'
-import { asObject, type Json, NO_USAGE, parseObject, readCount, readName } from './openai-usage.ts'
+import { asObject, type Json, NO_USAGE, readCount, readName } from './openai-usage.ts'
 
 /** Events about the session and its limits; nothing in them was said by a model. */
 const OF_SESSION = /^(?:error$|session\.|input_audio_buffer\.|output_audio_buffer\.|rate_limits\.)/
 /** Items of these roles, and results of tools, are the client's own. */
 const OWN_ROLES: ReadonlySet<unknown> = new Set(['user', 'system', 'developer'])
 
-/** Reads one event of the provider; null for what is no JSON object with a type. Never throws. */
-export function readServerEvent(text: string): ServerEvent | null {
-  const event = parseObject(text)
-  const type = event === null ? null : readName(event['type'])
-  if (event === null || type === null) return null
+/** Reads one event of the provider; null for what has no type. Never throws. */
+export function readServerEvent(event: Json): ServerEvent | null {
+  const type = readName(event['type'])
+  if (type === null) return null
   const response = asObject(event['response'])
   return {
     type,

@@ -72,11 +72,13 @@ const ENDPOINTS: ReadonlyMap<string, Endpoint> = new Map(
 
 /** Sessions of OpenAI's realtime API. */
 export const openaiRealtime: SocketReader = {
-  lookup: (path) => (path === '/v1/realtime' ? REALTIME : null),
+  paths: new Set(['/v1/realtime']),
+  endpoint: REALTIME,
   modelParameters: ['model'],
   subprotocols: ['realtime', 'openai-beta.realtime-v1'],
   keyParameter: '',
   keySubprotocol: 'openai-insecure-api-key.',
+  events: CLIENT_EVENTS,
   eventEndpoint: (event) => ENDPOINTS.get(event?.type ?? 'event')!,
   read,
   keepsModels: true,

@@ -16,8 +16,9 @@ import { inspectTree } from './openai-inspect.ts'
 import { Marks } from './openai-marks.ts'
 import { inspectItems } from './openai-prompt.ts'
 import { isTextDelta } from './openai-realtime-answers.ts'
-import { asObject, type Json, NO_USAGE, parseObject, readName, readTokens } from './openai-usage.ts'
+import { asObject, type Json, NO_USAGE, readName, readTokens } from './openai-usage.ts'
 
+const EVENTS: ReadonlySet<string> = new Set(['response.create', 'response.steer'])
 const PREVIOUS = 'previous_response_id'
 const STEER_FIELDS: ReadonlySet<string> = new Set(['type', 'input', PREVIOUS])
 const NAME_CHARS_MAX = 256
@@ -40,12 +41,14 @@ const UNREAD: Endpoint = { ...CREATE, generates: false }
 
 /** Sessions of OpenAI's Responses API. */
 export const openaiResponsesSocket: SocketReader = {
-  lookup: (path) => (path === '/v1/responses' ? OPENING : null),
+  paths: new Set(['/v1/responses']),
+  endpoint: OPENING,
   modelParameters: [],
   first: 'event',
   keyParameter: '',
   subprotocols: [],
   keySubprotocol: '',
+  events: EVENTS,
   eventEndpoint: (event) => {
     if (event === null) return UNREAD
     return event.produces ? CREATE : STEER
@@ -86,7 +89,7 @@ function readHead(doc: JsonDocument): Omit<ClientEvent, 'facts'> {
     throw fieldInvalid(doc, typeNode === -1 ? 0 : typeNode, 'must have a type that is a string')
   }
   const type = doc.word(typeNode)
-  if (type !== 'response.create' && type !== 'response.steer') {
+  if (!EVENTS.has(type)) {
     throw new GovernorError('OPERATION_UNKNOWN', { detail: 'no event of this type', param: 'type' })
   }
   const previous = readWord(doc, PREVIOUS)
@@ -142,10 +145,9 @@ const STEERING = 'response.steer.'
 /** Events between a response's first and last belong to the one that is under way in their lane. */
 function answerEvents(): AnswerEvents {
   const underWay = new Map<string, string>()
-  return (text) => {
-    const event = parseObject(text)
-    const type = event === null ? null : readName(event['type'])
-    return event === null || type === null ? null : serverEvent(event, type, underWay)
+  return (event) => {
+    const type = readName(event['type'])
+    return type === null ? null : serverEvent(event, type, underWay)
   }
 }
 
@@ -168,12 +170,18 @@ function serverEvent(event: Json, type: string, underWay: Map<string, string>): 
     begins,
     ends,
     fails,
+    answersInput: isSteering && answersSteer(event, type),
     isText: isTextDelta(type),
     responseId: isSteering ? null : id,
     eventId: null,
     isEcho: isSession,
     usage: isLast ? usageOf(response) : null,
   }
+}
+
+/** Input that was taken may still fail, and is then named: that was answered before. */
+function answersSteer({ steer }: Json, type: string): boolean {
+  return type === `${STEERING}accepted` || asObject(steer)?.['id'] === undefined
 }
 
 /** An error may be about a response that never began, or about another event: what goes on keeps its name. */

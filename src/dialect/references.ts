@@ -84,6 +84,7 @@ export const NO_REFERENCES: References = {
   carried: [],
   everybody: null,
   stores: null,
+  speaks: false,
   isBackground: false,
   mixed: new Set(),
 }
@@ -153,6 +154,7 @@ class Finder implements References {
   readonly mixed = new Set<string>()
   everybody: string | null = null
   stores: boolean | null = null
+  speaks = false
   isBackground = false
   /** Containers that hold more than ids, and those that hold ids, of the document that is read. */
   readonly #mixed = new Set<number>()
@@ -167,6 +169,7 @@ class Finder implements References {
     if (at === '') {
       const store = doc.given(0, 'store')
       if (store !== -1) this.stores = doc.kind(store) !== KIND.FALSE
+      this.speaks = doc.given(0, 'audio') !== -1
       const background = doc.given(0, 'background')
       this.isBackground = background !== -1 && doc.kind(background) === KIND.TRUE
     }

@@ -144,7 +144,7 @@ function plainTarget(target: string): string {
 }
 
 function readerOf({ sockets = [] }: Dialect, path: string): SocketReader | null {
-  return sockets.find((reader) => reader.lookup(path) !== null) ?? null
+  return sockets.find(({ paths }) => paths.has(path)) ?? null
 }
 
 /** The key that a client puts into its query, as `reader` says; null where there is none. */
@@ -201,8 +201,7 @@ function matchSession(
   for (const { dialect } of mounts) {
     const socket = readerOf(dialect, path)
     if (socket === null) continue
-    const endpoint = socket.lookup(path)!
-    const { keyParameter } = socket
+    const { endpoint, keyParameter } = socket
     checkQuery(query, keyParameter === '' ? endpoint.query : [...endpoint.query, keyParameter])
     // The key is the caller's, and goes no further.
     const kept = query.split('&').filter((pair) => pair.split('=')[0] !== keyParameter)

@@ -4,11 +4,18 @@ import { Agent } from 'node:http'
 import t from 'tap'
 
 import type { Row } from '../../src/dialect/table.ts'
+import type { SocketReader } from '../../src/socket-events.ts'
 import { unformatted } from '../config/generated.ts'
 import type { Answered } from '../support/client.ts'
+import {
+  type Event,
+  FakeRealtime,
+  type FakeSession,
+  RealtimeClient,
+} from '../support/fake-realtime.ts'
 import { type Entry, type InProcess, startGovernor } from '../support/start-governor.ts'
 import { until } from '../support/until.ts'
-import { claimsOf, TABLES } from './coverage.ts'
+import { claimsOf, eventsOf, producesOutput, SOCKETS, TABLES } from './coverage.ts'
 import { ENDPOINTS, endpointsFile } from './endpoints.ts'
 import { sampleCall, samplePath } from './samples.ts'
 
@@ -145,6 +152,165 @@ async function checkEntries(t: Assert, site: InProcess, passed: readonly Passed[
     const isReported = typeof outcome?.['gen_ai.usage.input_tokens'] === 'number'
     t.strictSame(isReported, streamed ? usageStreamed : usage, `${name}: usage`)
   }
+}
+
+const USAGE = { input_tokens: 20, output_tokens: 10, total_tokens: 30 }
+const GEMINI_USAGE = { promptTokenCount: 20, responseTokenCount: 10 }
+
+/** What opens a session where its query does not. */
+function opening({ first }: SocketReader, { model, text }: typeof PLAIN): object | null {
+  if (first === undefined) return null
+  if (first === 'event') return { type: 'response.create', model, input: text }
+  return { setup: { model, systemInstruction: { parts: [{ text }] } } }
+}
+
+/** An event of a name, with a text in it. */
+function sampleEvent(type: string, text: string): object {
+  if (type === 'clientContent') {
+    return { clientContent: { turns: [{ parts: [{ text }] }], turnComplete: true } }
+  }
+  if (type === 'realtimeInput') return { realtimeInput: { text } }
+  if (type === 'toolResponse') {
+    return { toolResponse: { functionResponses: [{ id: 'c', name: 'f', response: { text } }] } }
+  }
+  // Of an event of the session itself every string counts, too.
+  return type === 'response.steer' ? { type, input: text } : { type, event_id: text }
+}
+
+/** A provider of all kinds of sessions: a response for every event that asks for one. */
+function respond(session: FakeSession, event: Event): void {
+  const tell = (message: object) => session.socket.send(JSON.stringify(message))
+  if ('setup' in event) tell({ setupComplete: {} })
+  if ('clientContent' in event) {
+    tell({ serverContent: { modelTurn: { parts: [{ text: 'hi' }] } } })
+    tell({ serverContent: { turnComplete: true }, usageMetadata: GEMINI_USAGE })
+  }
+  if (event.type !== 'response.create') return
+  const response = { id: `resp_${session.received.length}`, usage: USAGE, output: [] }
+  tell({ type: 'response.created', response: { id: response.id } })
+  const isRealtime = session.head.url!.includes('realtime')
+  tell({ type: isRealtime ? 'response.done' : 'response.completed', response })
+}
+
+class Sockets {
+  readonly #site: InProcess
+  readonly #reader: SocketReader
+  readonly #path: string
+
+  constructor(site: InProcess, reader: SocketReader, path: string) {
+    this.#site = site
+    this.#reader = reader
+    const [parameter] = reader.modelParameters
+    this.#path = parameter === undefined ? `/up${path}` : `/up${path}?${parameter}=`
+  }
+
+  /** Why it is not opened: a status, or what its error says; else the client. */
+  async open(key: string, wanted = PLAIN): Promise<RealtimeClient | string> {
+    const { modelParameters } = this.#reader
+    const path = modelParameters.length === 0 ? this.#path : this.#path + wanted.model
+    try {
+      const client = await RealtimeClient.open(this.#site.url, key, path)
+      const first = opening(this.#reader, wanted)
+      if (first === null) return client
+      client.socket.send(JSON.stringify(first))
+      await until('an answer', () => client.heard.length > 0 || client.closed !== null)
+      const error = client.heard[0]?.['error'] as { code?: unknown; status?: string } | undefined
+      if (error === undefined) return client
+      client.socket.terminate()
+      return error.status ?? String(error.code)
+    } catch (error) {
+      return (error as Error).message
+    }
+  }
+}
+
+for (const [dialect, readers] of Object.entries(SOCKETS)) {
+  for (const reader of readers) {
+    const { api } = reader.endpoint
+    t.test(`sessions of ${dialect} ${api} are under every control they claim`, async (t) => {
+      const upstream = await FakeRealtime.start(t, { greets: false })
+      upstream.script = respond
+      const defaults = '{ uninspectable: allow }'
+      const sections = { dialect, policies: POLICIES, limits: LIMITS, defaults }
+      const site = await startGovernor(t, { upstream: upstream.url, ...sections })
+      const limited = await site.createKey('limited')
+      for (const path of reader.paths) {
+        const sockets = new Sockets(site, reader, path)
+        t.equal(await sockets.open('sk-none'), '401', `${path}: auth`)
+        const used = await until('the limit to be used up', async () => {
+          const opened = await sockets.open(limited)
+          if (typeof opened === 'string') return opened === '401' ? null : opened
+          opened.socket.terminate()
+          return null
+        })
+        t.match(
+          used,
+          /^(?:403|insufficient_quota|RESOURCE_EXHAUSTED|PERMISSION_DENIED)$/,
+          `${path}: limit`,
+        )
+        const model = await sockets.open(site.key, { ...PLAIN, model: 'denied-model' })
+        t.match(model, /^(?:403|policy_denied|PERMISSION_DENIED)$/, `${path}: model`)
+        if (reader.first === 'setup') {
+          const text = await sockets.open(site.key, { ...PLAIN, text: 'a zebra here' })
+          t.equal(text, 'PERMISSION_DENIED', `${path}: text`)
+        }
+        await checkEvents(t, { site, upstream, reader, sockets, path })
+      }
+    })
+  }
+}
+
+interface Talk {
+  readonly site: InProcess
+  readonly upstream: FakeRealtime
+  readonly reader: SocketReader
+  readonly sockets: Sockets
+  readonly path: string
+}
+
+/** Every event: refused for its text, then sent on; all of it in the audit. */
+async function checkEvents(t: Assert, talk: Talk): Promise<void> {
+  const { site, upstream, reader, sockets, path } = talk
+  const client = (await sockets.open(site.key)) as RealtimeClient
+  await until('the session', () => upstream.sessions.length > 0)
+  const session = upstream.last
+  for (const type of eventsOf(reader)) {
+    const name = `${path} ${type}`
+    const refusals = client.heard.filter(isError).length
+    const sent = session.received.length
+    const model = type === 'response.create' && !reader.keepsModels ? { model: 'some-model' } : {}
+    client.socket.send(JSON.stringify({ ...sampleEvent(type, 'a zebra here'), ...model }))
+    await until(`${name} to be refused`, () => client.heard.filter(isError).length > refusals)
+    t.equal(session.received.length, sent, `${name}: text`)
+    client.socket.send(JSON.stringify({ ...sampleEvent(type, 'hello'), ...model }))
+    await until(`${name} to pass`, () => session.received.length > sent)
+  }
+  client.socket.close()
+  for (const type of eventsOf(reader)) {
+    const { api, operation } = reader.eventEndpoint({ type, produces: producesOutput(type) })
+    const entries = await until(`entries of ${type}`, () => {
+      const all = site.entries()
+      const decision = all.find(({ kind, body }) => {
+        return kind === 'decision' && body.decision === 'allow' && isEventOf(body, api)
+      })
+      const outcome = all.find(({ kind, requestId }) => {
+        return kind === 'outcome' && requestId === decision?.requestId
+      })
+      return outcome === undefined ? null : [decision!.body, outcome.body]
+    })
+    const [decision, outcome] = entries
+    t.equal(decision!['operation'], operation, `${path} ${type}: audit`)
+    const isReported = outcome!['gen_ai.usage.input_tokens'] === 20
+    t.equal(isReported, producesOutput(type), `${path} ${type}: usage`)
+  }
+}
+
+function isError(event: object): boolean {
+  return JSON.stringify(event).includes('"error"')
+}
+
+function isEventOf(body: Entry['body'], api: string): boolean {
+  return body['api'] === api && body['session'] !== undefined
 }
 
 t.test('the printed table is what the tables say', async (t) => {

@@ -5,6 +5,9 @@ import { GEMINI_ROWS } from '../../src/dialect/gemini-table.ts'
 import { OLLAMA_ROWS } from '../../src/dialect/ollama.ts'
 import { OPENAI_ROWS } from '../../src/dialect/openai-table.ts'
 import type { Row } from '../../src/dialect/table.ts'
+import { DIALECTS } from '../../src/dialects.ts'
+import type { Dialect } from '../../src/exchange.ts'
+import type { SocketReader } from '../../src/socket-events.ts'
 import { sampleCall } from './samples.ts'
 
 /** Which control is claimed to run on which endpoint; `coverage.test.ts` makes each claim true. */
@@ -99,6 +102,23 @@ export function claimsOf(row: Row): Claims {
   }
 }
 
+/** Kinds of sessions by dialect; absent where it has none. */
+export const SOCKETS: Readonly<Record<string, readonly SocketReader[]>> = Object.fromEntries(
+  Object.values(DIALECTS).flatMap(({ name, sockets = [] }: Dialect) =>
+    sockets.length === 0 ? [] : [[name, sockets]],
+  ),
+)
+
+/** Names of the events after the first message, as `api` has them. */
+export function eventsOf(reader: SocketReader): readonly string[] {
+  return [...reader.events].filter((type) => type !== 'setup')
+}
+
+/** Whether an event asks for what a model produces; what it took is told when that has come. */
+export function producesOutput(type: string): boolean {
+  return type === 'response.create' || type === 'clientContent'
+}
+
 /** The table of a dialect as Markdown: every endpoint has every control that is not marked with a dash. */
 export function endpointsMarkdown(): string {
   const parts = Object.entries(TABLES).map(([dialect, rows]) => {
@@ -108,7 +128,9 @@ export function endpointsMarkdown(): string {
       '| endpoint | operation | api | model | text | streams | usage |',
       '| --- | --- | --- | --- | --- | --- | --- |',
     ]
-    return [...head, ...rows.map(line)].join('\n')
+    return [...head, ...rows.map(line), ...(SOCKETS[dialect] ?? []).flatMap(sessionLines)].join(
+      '\n',
+    )
   })
   return `${parts.join('\n\n')}\n`
 }
@@ -130,4 +152,21 @@ function line(row: Row): string {
   const reported =
     usage && streams === usageStreamed ? 'yes' : REPORTED[`${usage} ${usageStreamed}`]
   return `| \`${method} ${path}\` | \`${endpoint.operation}\` | \`${endpoint.api}\` | ${model} | ${yes(text)} | ${yes(streams)} | ${reported} |`
+}
+
+/** Where a session is opened, then what may be said in it. */
+function sessionLines(reader: SocketReader): string[] {
+  const { paths, endpoint, first } = reader
+  const opening = [...paths].map((path) => {
+    const model = first === undefined ? 'query' : `first ${first}`
+    const text = first === 'setup' ? 'yes' : '-'
+    return `| \`GET ${path}\`, WebSocket | \`${endpoint.operation}\` | \`${endpoint.api}\` | ${model} | ${text} | - | - |`
+  })
+  const events = eventsOf(reader).map((type) => {
+    const { operation, api } = reader.eventEndpoint({ type, produces: producesOutput(type) })
+    const model = reader.keepsModels ? 'session' : 'event'
+    const streams = producesOutput(type)
+    return `| \`${type}\` in it | \`${operation}\` | \`${api}\` | ${model} | yes | ${yes(streams)} | ${yes(streams)} |`
+  })
+  return [...opening, ...events]
 }

@@ -222,7 +222,7 @@ t.test(
     await until('the refusal', () => turns(live) === 1)
     t.notMatch(JSON.stringify(live.messages), /blue|bird/)
     tell(session, {
-      serverContent: { outputTranscription: { text: 'a ' } },
+      serverContent: { modelTurn: { parts: [] }, outputTranscription: { text: 'a ' } },
     })
     tell(session, { serverContent: { outputTranscription: { text: 'robin' }, turnComplete: true } })
     await until('the transcript', () => turns(live) === 2)
@@ -243,6 +243,47 @@ t.test(
     )
   },
 )
+
+t.test('a transcript that comes after its turn is looked at as one text with it', async (t) => {
+  const parts = await setUp(t)
+  const live = await connect(parts)
+  const session = parts.upstream.last
+  const spoken = (text: string, more: Json = {}) =>
+    tell(session, { serverContent: { outputTranscription: { text, ...more } } })
+  const turn = (text: string) => {
+    tell(session, { serverContent: { modelTurn: { parts: [] } } })
+    spoken(text)
+    tell(session, { serverContent: { turnComplete: true }, usageMetadata: USAGE })
+  }
+  const heard = () =>
+    live.messages.map(({ serverContent }) => serverContent?.outputTranscription?.text ?? '')
+  turn('it is ')
+  spoken('a robin', { finished: true })
+  await until('all of it', () => heard().join('') === 'it is a robin')
+  live.session.sendClientContent({ turns: 'hi' })
+  spoken(', as I said')
+  await until('the answer', () => said(live) === 'Hello')
+  t.equal(heard().join(''), 'it is a robin, as I said', 'it did not begin the next response')
+  await until('the end of it', () => turns(live) === 2)
+  turn('it is a blue')
+  await until('the turn', () => turns(live) === 3)
+  spoken('bird')
+  spoken(' that sings', { finished: true })
+  await until('the refusal', () => turns(live) === 4)
+  answer(session, ['a blue', 'bird'])
+  await until('the next refusal', () => turns(live) === 5)
+  spoken('bird')
+  answer(session, ['last'])
+  await until('the last answer', () => turns(live) === 6)
+  t.notMatch(JSON.stringify(live.messages), /bird|sings/)
+  live.session.close()
+  const outcomes = await bodies(parts.site, 'outcome', 5)
+  t.strictSame(
+    outcomes.map(({ outcome }) => outcome),
+    ['complete', 'complete', 'complete', 'refused', 'complete', 'complete'],
+    'nothing but turns is settled as one',
+  )
+})
 
 t.test('audio and pictures cannot be read: a policy has to say that they may pass', async (t) => {
   const parts = await setUp(t)

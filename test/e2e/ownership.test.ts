@@ -3,6 +3,7 @@ import t from 'tap'
 import { migrate } from '../../src/audit/migrate.ts'
 import { chat } from '../support/client.ts'
 import { FakeAccount } from '../support/fake-account.ts'
+import { FakeRealtime, RealtimeClient } from '../support/fake-realtime.ts'
 import { answer, FakeUpstream, stream } from '../support/fake-upstream.ts'
 import { startPostgres } from '../support/postgres.ts'
 import { configText, InProcess, startGovernor } from '../support/start-governor.ts'
@@ -12,6 +13,8 @@ import { until } from '../support/until.ts'
  * Goal: what a tenant keeps at a provider is its own, although all of them share the provider's account.
  * Method: an account that shows everything to everybody, and two tenants with keys.
  */
+
+t.setTimeout(180_000)
 
 const POLICIES = `
   - { id: all, allow: {} }
@@ -175,6 +178,149 @@ t.test('an id of a stream is written down before the client sees it', async (t) 
   const repeated = await site.send({ path: '/v1/responses', body, key: other })
   t.equal(repeated.status, 502, 'an answer that a provider repeats for another tenant')
   t.notOk(repeated.text.includes('resp_streamed'))
+})
+
+t.test('what a session answers is its tenant’s before the client hears of it', async (t) => {
+  const upstream = await FakeRealtime.start(t, { greets: false })
+  const policies = '[{ id: all, allow: {} }]'
+  const site = await startGovernor(t, { upstream: upstream.url, policies, ownership: 'embedded' })
+  const other = await site.createKey('other', [], 'globex')
+  const knows = async (key: string, id: string) => {
+    const { headers } = await site.send({ method: 'GET', path: `/v1/responses/${id}`, key })
+    return headers['x-governor-code'] !== 'STORED_UNKNOWN'
+  }
+  const names = async (key: string, more: object) => {
+    const body = { model: 'gpt-4o', input: 'go on', ...more }
+    const { headers } = await site.send({ path: '/v1/responses', body, key })
+    return headers['x-governor-code'] !== 'STORED_UNKNOWN'
+  }
+  for (const [path, begin] of [
+    ['/v1/responses', { type: 'response.create', model: 'gpt-4o', input: 'hi', store: false }],
+    ['/v1/realtime?model=gpt-realtime', { type: 'response.create' }],
+  ] as const) {
+    const kind = path.slice(4, 8)
+    const [id, item, box, file] = [`resp_${kind}`, `msg_${kind}`, `cntr_${kind}`, `file-${kind}`]
+    upstream.script = (session, event) => {
+      if (event.type !== 'response.create') return
+      session.send({ type: 'response.created', response: { id, store: false, output: [] } })
+      session.send({ type: 'response.output_item.added', response_id: id, item: { id: item } })
+      const annotation = {
+        type: 'container_file_citation',
+        container_id: box,
+        file_id: file,
+      }
+      session.send({ type: 'response.output_text.annotation.added', response_id: id, annotation })
+    }
+    const client = await RealtimeClient.open(site.url, site.key, path)
+    client.send(begin)
+    await client.hears('response.output_text.annotation.added')
+    t.strictSame([await knows(site.key, id), await knows(other, id)], [true, false], path)
+    for (const reference of [
+      { previous_response_id: id },
+      { input: [{ type: 'item_reference', id: item }] },
+      { tools: [{ type: 'code_interpreter', container: box }] },
+      { input: [{ role: 'user', content: [{ type: 'input_file', file_id: file }] }] },
+    ]) {
+      const both = [await names(site.key, reference), await names(other, reference)]
+      t.strictSame(both, [true, false], JSON.stringify(reference))
+    }
+    const stranger = await RealtimeClient.open(site.url, other, path)
+    stranger.send(begin)
+    t.match(await stranger.hears('error'), { error: { code: 'upstream_failed' } }, 'a repeated id')
+    t.match(await stranger.isClosed(), { code: 1011 })
+    t.notMatch(JSON.stringify(stranger.heard), id)
+    client.socket.close()
+  }
+})
+
+function ran(kind: string, id: string): object {
+  return {
+    type: `${kind}code_execution_tool_result`,
+    tool_use_id: 'srvtoolu_1',
+    content: { type: `${kind}code_execution_result`, content: [{ file_id: id }] },
+  }
+}
+
+function message(n: number): object {
+  return { id: `msg_${n}`, type: 'message', role: 'assistant' }
+}
+
+t.test('what tools of a message made is its tenant’s, whole and streamed', async (t) => {
+  const upstream = await FakeUpstream.start(t, answer({}))
+  const policies = '[{ id: all, allow: {} }]'
+  const sections = { upstream: upstream.url, dialect: 'anthropic', policies, ownership: 'embedded' }
+  const site = await startGovernor(t, sections)
+  const other = await site.createKey('other', [], 'globex')
+  const headers = { 'anthropic-version': '2023-06-01' }
+  const tools = [{ type: 'code_execution_20250825', name: 'code_execution' }]
+  const ask = (key: string, more: object) => {
+    const messages = [{ role: 'user', content: 'plot it' }]
+    const body = { model: 'claude-sonnet-4-5', max_tokens: 9, messages, ...more }
+    return site.send({ path: '/v1/messages', body, key, headers })
+  }
+  upstream.behaviour = answer({
+    ...message(1),
+    content: [ran('bash_', 'file_011'), { type: 'text', text: 'file_id file_099' }],
+    container: { id: 'container_011', expires_at: '2026-11-21T00:00:00Z' },
+  })
+  t.equal((await ask(site.key, { tools })).status, 200)
+  upstream.behaviour = stream(
+    [
+      { type: 'message_start', message: { ...message(2), content: [] } },
+      { type: 'content_block_start', index: 0, content_block: ran('', 'file_012') },
+      {
+        type: 'message_delta',
+        delta: { stop_reason: 'end_turn', container: { id: 'container_012' } },
+      },
+      { type: 'message_stop' },
+    ].map((event) => `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`),
+  )
+  t.match((await ask(site.key, { tools, stream: true })).text, /message_stop/)
+  upstream.behaviour = answer({ ...message(3), content: [] })
+  for (const id of ['container_011', 'container_012']) {
+    t.equal((await ask(site.key, { container: id })).status, 200)
+    t.equal((await ask(other, { container: id })).status, 404, id)
+    t.equal((await ask(other, { container: { id, skills: [] } })).status, 404, id)
+  }
+  upstream.behaviour = answer({ id: 'file', type: 'file' })
+  for (const id of ['file_011', 'file_012', 'file_099', 'msg_1']) {
+    const path = `/v1/files/${id}`
+    const isMade = id.startsWith('file_01')
+    const own = await site.send({ method: 'GET', path, headers })
+    t.equal(own.status, isMade ? 200 : 404, `${id} for its own tenant`)
+    const theirs = await site.send({ method: 'GET', path, key: other, headers })
+    t.equal(theirs.status, 404, `${id} for another`)
+  }
+})
+
+t.test('what was spoken is named again by its own tenant alone', async (t) => {
+  const upstream = await FakeUpstream.start(t, answer({}))
+  const policies = '[{ id: all, allow: {} }]'
+  const site = await startGovernor(t, { upstream: upstream.url, policies, ownership: 'embedded' })
+  const other = await site.createKey('other', [], 'globex')
+  const spoken = { modalities: ['text', 'audio'], audio: { voice: 'alloy', format: 'wav' } }
+  const audio = { id: 'audio_1', data: 'AAAA' }
+  const choices = [{ index: 0, message: { role: 'assistant', audio } }]
+  upstream.behaviour = answer({ id: 'chatcmpl-1', choices })
+  t.equal((await site.send({ body: { ...chat('hi'), ...spoken } })).status, 200)
+  const delta = { audio: { id: 'audio_2' } }
+  upstream.behaviour = stream([
+    `data: ${JSON.stringify({ id: 'chatcmpl-2', choices: [{ index: 0, delta }] })}\n\n`,
+    'data: [DONE]\n\n',
+  ])
+  t.equal((await site.send({ body: { ...chat('hi'), ...spoken, stream: true } })).status, 200)
+  upstream.behaviour = answer({ id: 'chatcmpl-3', choices: [] })
+  for (const id of ['audio_1', 'audio_2']) {
+    const messages = [
+      { role: 'assistant', audio: { id } },
+      { role: 'user', content: 'and?' },
+    ]
+    const body = { ...chat('and?'), messages }
+    t.equal((await site.send({ body })).status, 200)
+    t.equal((await site.send({ body, key: other })).status, 404, id)
+  }
+  const path = '/v1/chat/completions/chatcmpl-1'
+  t.equal((await site.send({ method: 'GET', path })).status, 404, 'the rest of it is not kept')
 })
 
 t.test('what is not kept is nobody’s, and costs nothing', async (t) => {

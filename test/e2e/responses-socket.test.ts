@@ -314,6 +314,32 @@ for (const [about, event] of [
 
 const isError = ({ type }: Event) => type === 'error'
 
+t.test('what was added and taken is no reason to wait when its response breaks', async (t) => {
+  const parts = await setUp(t)
+  const { upstream } = parts
+  upstream.script = (session, event) => {
+    if (event.type === 'response.create') {
+      session.send({ type: 'response.created', response: { id: 'resp_1' } })
+    } else
+      session.send({ type: 'response.steer.accepted', steer: { id: 's', response_id: 'resp_1' } })
+  }
+  const client = await open(parts)
+  client.send(create('one'))
+  await client.hears('response.created')
+  client.send({ type: 'response.steer', input: 'faster' })
+  await client.hears('response.steer.accepted')
+  upstream.last.send({ type: 'response.steer.failed', steer: { id: 's' }, error: { code: 'late' } })
+  upstream.last.send({ type: 'error', status: 500, error: { code: 'broke' } })
+  const outcomes = await entriesOf(parts.site, 'outcome', 2)
+  t.match(
+    outcomes.filter(({ outcome }) => outcome === 'upstream_failed'),
+    [{ api: undefined }],
+    'settled while the session is open',
+  )
+  t.equal(client.closed, null)
+  client.socket.close()
+})
+
 t.test('a response that begins twice is settled twice, and the session can end', async (t) => {
   const parts = await setUp(t)
   parts.upstream.script = (session) => {
