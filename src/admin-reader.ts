@@ -62,7 +62,9 @@ export class AuditReader {
   }
 
   #open(): Worker {
-    const worker = new Worker(new URL('./admin-reader-worker.ts', import.meta.url))
+    const worker = new Worker(new URL('./admin-reader-worker.ts', import.meta.url), {
+      execArgv: [],
+    })
     worker.unref()
     worker.on('message', (answer: AuditAnswer) => {
       if (this.#worker !== worker) return

@@ -116,6 +116,8 @@ export class Shipping {
     }
     const worker = new Worker(program, {
       workerData,
+      // What this process was told to load first (the check of its Node, a loader) is not for the thread.
+      execArgv: [],
       // Two batches of a megabyte as they are encoded, and what a client of PostgreSQL needs.
       resourceLimits: { maxYoungGenerationSizeMb: 8, maxOldGenerationSizeMb: 96 },
     })

@@ -97,6 +97,8 @@ export class Wal {
     }
     const worker = new Worker(new URL('./wal-worker.ts', import.meta.url), {
       workerData,
+      // What this process was told to load first (the check of its Node, a loader) is not for the thread.
+      execArgv: [],
       // It holds one batch and SQLite's pages; V8 would let its heap grow to that of the main thread.
       resourceLimits: { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 64 },
     })

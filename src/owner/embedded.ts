@@ -51,7 +51,7 @@ export class EmbeddedOwners implements OwnerStore {
   /** Opens the file, making it where it is missing. Rejects with an Error that names it. */
   static async open(path: string, bounds: OwnerBounds): Promise<EmbeddedOwners> {
     const file = new URL('embedded-worker.ts', import.meta.url)
-    const worker = new Worker(file, { workerData: { path } })
+    const worker = new Worker(file, { workerData: { path }, execArgv: [] })
     const [first] = (await once(worker, 'message')) as [OwnerAnswer]
     if (first.kind === 'refused') {
       await worker.terminate()
