@@ -304,7 +304,7 @@ export class ChildGovernor {
   }
 
   /** Resolves when it says that it is running. */
-  async ready(withinMs = 20_000): Promise<this> {
+  async ready(withinMs = 60_000): Promise<this> {
     await until(
       'the sidecar to run',
       () => {

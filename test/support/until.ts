@@ -2,7 +2,7 @@
 export async function until<Value>(
   what: string,
   condition: () => Value | Promise<Value>,
-  withinMs = 10_000,
+  withinMs = 30_000,
 ): Promise<NonNullable<Value>> {
   const deadlineMs = performance.now() + withinMs
   for (;;) {
@@ -17,7 +17,7 @@ export async function until<Value>(
 export async function within<Value>(
   what: string,
   promise: Promise<Value>,
-  withinMs = 10_000,
+  withinMs = 30_000,
 ): Promise<Value> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_resolve, reject) => {
