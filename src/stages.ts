@@ -32,6 +32,7 @@ import { respond } from './http/respond.ts'
 import { identify, noteSpent } from './identify.ts'
 import type { KnownTenants } from './known-tenants.ts'
 import { admit } from './limit/admit.ts'
+import type { LimitCall } from './limit/bucket.ts'
 import type { Forecast } from './limit/forecast.ts'
 import { ratelimitHeaders } from './limit/headers.ts'
 import { OutputCounter } from './limit/output-counter.ts'
@@ -46,7 +47,7 @@ import { ownedAnswer } from './ownership-answers.ts'
 import { chargeOnce, laterForecast } from './ownership-charges.ts'
 import { type Ownership, ownershipOf } from './ownership.ts'
 import type { Stages } from './pipeline.ts'
-import { estimateTokens } from './token-estimate.ts'
+import { estimateTokens, isUnweighed, weigh } from './token-estimate.ts'
 import type { Answer } from './upstream/call.ts'
 import { Scrubber } from './upstream/scrub.ts'
 import { applySplices } from './upstream/splice.ts'
@@ -92,6 +93,13 @@ function checkingStages(...[world, shared, ownership]: Parts): Omit<GovernorStag
   const decided = besideCandidate(world, (facts, trail, exchange) =>
     decide(world, facts, trail, exchange),
   )
+  // How long a prompt is matters to nobody else, and to weigh a long one takes a while.
+  const weighed: typeof decided = !countsTokens(world)
+    ? decided
+    : (facts, trail, exchange) =>
+        isUnweighed(facts)
+          ? weigh(facts).then(() => decided(facts, trail, exchange))
+          : decided(facts, trail, exchange)
   const mounts = mountsOf(world)
   const parts = { world, shared }
   return {
@@ -132,21 +140,14 @@ function checkingStages(...[world, shared, ownership]: Parts): Omit<GovernorStag
     },
     inspect: (body, route) => inspectCall(route, body.bytes, readingOf(body, maximums)),
     route: (_facts, trail) => findUpstream(world, trail),
-    decide: ownership === null ? decided : ownership.beside(decided),
+    decide: ownership === null ? weighed : ownership.beside(weighed),
     reserve: (facts, trail) => {
-      const forecast = shared.limits.spends ? forecastOf(world, trail.going, trail) : null
-      return reserve(
-        shared.limits,
-        {
-          principal: trail.principal!,
-          operation: trail.route!.endpoint.operation,
-          models: allModels(facts.models, trail.route!),
-          upstream: trail.upstream!.name,
-          forecast,
-          isPart: trail.session !== null,
-        },
-        now(),
-      )
+      const { spends } = shared.limits
+      const reserved = () => {
+        const forecast = spends ? forecastOf(world, trail.going, trail) : null
+        return reserve(shared.limits, limitCall(facts, trail, forecast), now())
+      }
+      return spends && isUnweighed(trail.going) ? weigh(trail.going).then(reserved) : reserved()
     },
   }
 }
@@ -266,6 +267,24 @@ function listOf(trail: Trail, ownership: Ownership | null): 'models' | 'stored' 
 function clientOf({ incoming }: HttpExchange): NonNullable<Trail['client']> {
   const { socket, headers } = incoming
   return { address: socket.remoteAddress ?? '', userAgent: headers['user-agent'] ?? '' }
+}
+
+/** Whether a policy is about how many tokens a prompt has. */
+function countsTokens({ policies, candidate }: World): boolean {
+  return [policies, candidate?.policies].some((compiled) => {
+    return compiled?.policies.some((each) => (each.for.tokensMax ?? each.own.tokensMax) !== null)
+  })
+}
+
+function limitCall({ models }: Facts, trail: Trail, forecast: Forecast | null): LimitCall {
+  return {
+    principal: trail.principal!,
+    operation: trail.route!.endpoint.operation,
+    models: allModels(models, trail.route!),
+    upstream: trail.upstream!.name,
+    forecast,
+    isPart: trail.session !== null,
+  }
 }
 
 function now(): Instant {

@@ -1,4 +1,5 @@
 import type { Facts } from './exchange.ts'
+import { inTurns } from './turns.ts'
 
 /**
  * How many tokens a prompt will take, before anybody has counted them. One pass over the text by
@@ -17,34 +18,82 @@ const RARE = 3 / 2
 
 /** A run this long without a space is no prose: keys, hashes, base64. */
 const RUN_UNITS_MIN = 32
-/** Text beyond this is not looked at but taken for `MARK`, which no ordinary text exceeds. */
+/** Text beyond this is not looked at unit by unit in one go; see `mostOf`. */
 const SCANNED_UNITS_MAX = 256 * 1024
+/** What is looked at in one step of a long prompt; about a millisecond. */
+const STEP_UNITS = 128 * 1024
 /** What messages, roles and the beginning of an answer take. */
 const FRAMING_TOKENS = 3
 /** An image, a file, stored context: a guess, until the provider reports. */
 const UNREADABLE_TOKENS = 1_000
 
-/** Tokens of a prompt, at least 1. */
-export function estimateTokens(
-  facts: Pick<Facts, 'texts' | 'inputChars' | 'uninspectable'>,
-): number {
-  const weigher = new Weigher()
+/** What an estimate is made of. */
+type Prompt = Pick<Facts, 'texts' | 'inputChars' | 'uninspectable'>
+
+/** A weighed prompt: of all its texts, prompt or not. */
+interface Weighed {
+  readonly weight: number
+  readonly units: number
+}
+
+/** Of long prompts, once they were weighed whole. */
+const whole = new WeakMap<Facts['texts'], Weighed>()
+
+/**
+ * Tokens of a prompt, at least 1. Of a long one that was not weighed before (`weigh`) the rest is taken
+ * for the most it can be: a limit that refuses is never passed because nobody looked.
+ */
+export function estimateTokens({ texts, inputChars, uninspectable }: Prompt): number {
+  const { weight, units } = whole.get(texts) ?? weighAtOnce(texts)
+  // Keys, roles and other readings of the same text are inspected too, but are not prompt.
+  const beside = Math.max(0, units - inputChars)
+  const prompt = Math.max(weight - beside * PROSE, inputChars * PROSE)
+  return Math.ceil(prompt) + FRAMING_TOKENS + uninspectable.length * UNREADABLE_TOKENS
+}
+
+/** Whether a prompt is so long that it should be weighed before it is estimated. */
+export function isUnweighed({ texts, inputChars }: Prompt): boolean {
+  return inputChars > SCANNED_UNITS_MAX && !whole.has(texts)
+}
+
+/** Weighs a long prompt to its end, in turns with other calls. */
+export async function weigh({ texts }: Prompt): Promise<void> {
+  whole.set(texts, await inTurns(weighing(texts)))
+}
+
+function* weighing({ values }: Facts['texts']): Generator<void, Weighed> {
+  const weigher = new Weigher(Infinity)
   let units = 0
-  for (const text of facts.texts.values) {
+  let done = 0
+  for (const text of values) {
+    for (let at = 0; at < text.length; at += STEP_UNITS) {
+      const piece = text.slice(at, at + STEP_UNITS)
+      weigher.add(piece)
+      done += piece.length
+      if (done < STEP_UNITS) continue
+      done = 0
+      yield
+    }
+    weigher.space()
+    units += text.length
+  }
+  return { weight: weigher.weight, units }
+}
+
+function weighAtOnce({ values }: Facts['texts']): Weighed {
+  const weigher = new Weigher(SCANNED_UNITS_MAX)
+  let units = 0
+  for (const text of values) {
     weigher.add(text)
     weigher.space()
     units += text.length
   }
-  const { weight } = weigher
-  // Keys, roles and other readings of the same text are inspected too, but are not prompt.
-  const beside = Math.max(0, units - facts.inputChars)
-  const prompt = Math.max(weight - beside * PROSE, facts.inputChars * PROSE)
-  return Math.ceil(prompt) + FRAMING_TOKENS + facts.uninspectable.length * UNREADABLE_TOKENS
+  return { weight: weigher.weight, units }
 }
 
 /** Tokens of a text that comes piece by piece; where it is cut makes no difference. */
 export class TokenCounter {
-  readonly #weigher = new Weigher()
+  readonly #weigher = new Weigher(SCANNED_UNITS_MAX)
 
   /** Tokens of the text so far, at least 0. */
   get tokens(): number {
@@ -59,10 +108,15 @@ export class TokenCounter {
 /** Weighs what is added to it, of which a run without spaces may go on in what is added next. */
 class Weigher {
   #weight = 0
-  #scannedUnits = 0
+  /** How much more is looked at. */
+  #unitsLeft: number
   #run = 0
   #runLetters = 0
   #runDigits = 0
+
+  constructor(unitsMax: number) {
+    this.#unitsLeft = unitsMax
+  }
 
   get weight(): number {
     return this.#weight + weighRun(this.#run, this.#runLetters, this.#runDigits)
@@ -74,9 +128,9 @@ class Weigher {
   }
 
   add(text: string): void {
-    const end = Math.min(text.length, SCANNED_UNITS_MAX - this.#scannedUnits)
-    this.#scannedUnits += end
-    let weight = this.#weight + (text.length - end) * MARK
+    const end = Math.min(text.length, this.#unitsLeft)
+    this.#unitsLeft -= end
+    let weight = this.#weight + (end < text.length ? mostOf(text.slice(end)) : 0)
     let run = this.#run
     let runLetters = this.#runLetters
     let runDigits = this.#runDigits
@@ -96,6 +150,15 @@ class Weigher {
     this.#runLetters = runLetters
     this.#runDigits = runDigits
   }
+}
+
+/**
+ * The most that a text can weigh, from its UTF-8 bytes, which are counted a hundred times as fast as
+ * characters: what is beyond ASCII has at least one byte more than units.
+ */
+function mostOf(text: string): number {
+  const beyond = Math.min(text.length, Buffer.byteLength(text) - text.length)
+  return beyond * RARE + (text.length - beyond) * DENSE
 }
 
 /** A long run of hardly anything but letters and digits; compact JSON is one of many marks. */

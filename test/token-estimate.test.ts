@@ -1,14 +1,16 @@
 import t from 'tap'
 
-import { estimateTokens, TokenCounter } from '../src/token-estimate.ts'
+import { estimateTokens, isUnweighed, TokenCounter, weigh } from '../src/token-estimate.ts'
 
-function estimate(text: string, uninspectable = 0): number {
+function promptOf(text: string, uninspectable = 0) {
   const kinds = Array.from({ length: uninspectable }, () => {
     return { kind: 'image', pointer: '' } as const
   })
   const texts = { values: ['user', 'content', text], pointer: () => '' }
-  return estimateTokens({ texts, inputChars: text.length, uninspectable: kinds })
+  return { texts, inputChars: text.length, uninspectable: kinds }
 }
+
+const estimate = (text: string, uninspectable = 0) => estimateTokens(promptOf(text, uninspectable))
 
 /** Characters a token of o200k covers, as measured elsewhere on 100 KB of each. */
 for (const [what, text, charsPerToken] of [
@@ -30,9 +32,32 @@ t.test('estimateTokens() of nothing is not nothing', async (t) => {
   t.ok(estimate('', 2) > 2_000, 'what cannot be read counts')
 })
 
-t.test('estimateTokens() looks at a bounded part, and is not low for the rest', async (t) => {
-  const hidden = 'a '.repeat(200_000) + '人'.repeat(1_000_000)
-  t.ok(estimate(hidden) >= 500_000)
+/** What is behind more of other text than is looked at in one go; about what o200k makes of a unit. */
+for (const [what, text, tokensPerUnit] of [
+  ['Chinese', '人工智能正在改变我们的生活方式', 1 / 1.5],
+  ['base64', 'qK8fZ0bT1xYpR7wLmN3cVd5eHjSgUa2iO9tQ+/kX', 1 / 1.4],
+  ['emoji', '😀🎉', 1],
+] as const) {
+  t.test(`a long prompt is not estimated low for ${what} at its end`, async (t) => {
+    const units = 1_000_000
+    const end = text.repeat(Math.ceil(units / text.length)).slice(0, units)
+    const real = units * tokensPerUnit
+    const prompt = promptOf('a '.repeat(200_000) + end)
+    t.equal(isUnweighed(prompt), true)
+    t.ok(estimateTokens(prompt) >= real, 'nor where nobody weighed it')
+    await weigh(prompt)
+    t.equal(isUnweighed(prompt), false)
+    const weighed = estimateTokens(prompt) - estimate('a '.repeat(120_000)) / 0.6
+    t.ok(weighed > 0.85 * real && weighed < 1.6 * real, `${weighed} of ${real}`)
+  })
+}
+
+t.test('what is weighed in turns is what is weighed at once', async (t) => {
+  const text = 'Say hello to 人工智能, qK8fZ0bT1xYpR7wLmN3cVd5eHjSgUa2iO9tQkJh {"id":17}. '
+  const [short, long] = [text.repeat(1_000), text.repeat(10_000)]
+  const prompt = promptOf(long)
+  await weigh(prompt)
+  t.equal(Math.round(estimateTokens(prompt) / estimate(short) / 0.01), 1000)
 })
 
 t.test('estimateTokens() takes time in proportion to the text', async (t) => {

@@ -61,10 +61,14 @@ function serverOptions(waitMs: number) {
 /** A command is sent on where a slot has moved; what got no answer is never sent again. */
 function openCluster(
   { nodes }: RedisPlace,
-  redisOptions: ReturnType<typeof commandOptions>,
+  redisOptions: ReturnType<typeof commandOptions> & { readonly tls?: object },
 ): Cluster {
   return new Cluster([...nodes], {
     redisOptions,
+    // Of its own it looks names up first, and then holds the certificate against an address.
+    ...(redisOptions.tls !== undefined && {
+      dnsLookup: (host: string, done: (error: null, host: string) => void) => done(null, host),
+    }),
     enableOfflineQueue: false,
     maxRedirections: 2,
     retryDelayOnFailover: 0,

@@ -191,7 +191,7 @@ export class RedisLink {
   /** The message alone: the error of a script or of AUTH also has what was sent. */
   #note(error: unknown): void {
     const all = error instanceof AggregateError ? error.errors : [error]
-    const why = all.map((each) => (each as Error).message).join('; ')
+    const why = all.map((each) => wordsOf(each as Error)).join('; ')
     this.#why = why.slice(0, WHY_CHARS_MAX)
   }
 
@@ -264,6 +264,11 @@ export class RedisLink {
     // All are waited for: until they are connected, nobody's keys can be asked for there.
     else await Promise.allSettled(loads).then(() => Promise.any(loads))
   }
+}
+
+/** A cluster of which no node can be asked says no more than that; the last node says why. */
+function wordsOf({ message, lastNodeError }: Error & { readonly lastNodeError?: Error }): string {
+  return lastNodeError === undefined ? message : `${message} ${lastNodeError.message}`
 }
 
 function pause(timeMs: number): Promise<void> {

@@ -84,3 +84,21 @@ t.test('the responses endpoint is counted like any other', async (t) => {
   t.equal(refused.status, 429)
   t.equal(refused.headers['x-ratelimit-remaining-tokens'], '20')
 })
+
+t.test('a long prompt is not counted low by what it ends with', async (t) => {
+  const site = await startGovernor(t, {
+    limits: '[{ id: tpm, per: tenant, tokens: 300k/min }]',
+    policies: `
+  - { id: all, allow: { models: ['*'] } }
+  - { id: short, mode: shadow, deny: { input: { max_tokens: 500000 } } }
+  - { id: shorter, deny: { roles: [dev], input: { max_tokens: 700000 } } }`,
+  })
+  // 300,000 units of prose, then as many of emoji, of which hardly any fits into what is looked at at once.
+  const prompt = `${'prose '.repeat(50_000)}${'\u{1f600}'.repeat(150_000)}`
+  const answer = await site.send({ body: chat(prompt) })
+  t.equal(answer.status, 200)
+  const [decision] = await site.entriesOf(String(answer.headers['x-governor-request-id']), 1)
+  t.match(decision!.body, { policies: [{ id: 'all' }, { id: 'short', result: 'denied' }] })
+  const [charged] = (decision!.body['limits'] as { charged: { reserved: number }[] }).charged
+  t.equal(charged!.reserved, 300_000, 'no more than fits, so that it passes at all')
+})

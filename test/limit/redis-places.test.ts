@@ -5,7 +5,7 @@ import t, { type Test } from 'tap'
 
 import type { RedisPlace } from '../../src/config/snapshot.ts'
 import { Authority } from '../support/certificates.ts'
-import { command, placeOf } from '../support/redis-fleet.ts'
+import { command, placeOf, RedisCluster, RedisSentinels } from '../support/redis-fleet.ts'
 import { freePort, RedisServer } from '../support/redis.ts'
 import { until } from '../support/until.ts'
 import { rate } from './limits.ts'
@@ -90,4 +90,50 @@ t.test('an ACL user on a Cluster may do what it needs', async (t) => {
   const store = await storeAt(t, place, [{ per: 'global', requests: rate(2, HOUR_MS) }, ...LIMITS])
   t.equal(store.why, '')
   t.match(await ask(store), { how: 'redis', states: [{ remaining: 1 }, { remaining: 1 }] })
+})
+
+t.test('a Cluster over TLS, as an ACL user, by address', async (t) => {
+  const authority = new Authority()
+  const cluster = await RedisCluster.start(t, false, { authority, args: ACL })
+  const user = { user: 'governor', password: 'secret' }
+  const place = { ...cluster.place, ...user, tls: trusting(authority) }
+  const store = await storeAt(t, place, [{ per: 'global', requests: rate(2, HOUR_MS) }, ...LIMITS])
+  t.equal(store.why, '')
+  t.match(await ask(store), { how: 'redis', states: [{ remaining: 1 }, { remaining: 1 }] })
+  const other = await storeAt(t, { ...place, tls: trusting(new Authority('Another')) }, LIMITS)
+  t.match(await ask(other), { how: 'local_share' }, 'nobody else vouches for it')
+  const wrong = await storeAt(t, { ...place, password: 'hunter2' }, LIMITS)
+  t.match(await ask(wrong), { how: 'local_share' })
+  t.match(wrong.why, /^Failed to refresh slots cache\. (WRONGPASS|Connection is closed)/)
+})
+
+t.test('a Cluster over TLS whose certificates have names', async (t) => {
+  const authority = new Authority()
+  const named = ['--cluster-announce-hostname', 'localhost']
+  const args = [...named, '--cluster-preferred-endpoint-type', 'hostname']
+  const cluster = await RedisCluster.start(t, false, { authority, isNamed: true, args })
+  const nodes = cluster.place.nodes.map(({ port }) => ({ host: 'localhost', port }))
+  const place = { ...cluster.place, nodes, tls: trusting(authority) }
+  const store = await storeAt(t, place, [{ per: 'global', requests: rate(2, HOUR_MS) }, ...LIMITS])
+  t.equal(store.why, '')
+  t.match(await ask(store), { how: 'redis', states: [{ remaining: 1 }, { remaining: 1 }] })
+})
+
+t.test('a primary that Sentinels name, over TLS, as ACL users of both', async (t) => {
+  const authority = new Authority()
+  const sentinelArgs = '--user watcher on >seen allchannels +@all'.split(' ')
+  const fleet = await RedisSentinels.start(t, { authority, args: ACL, sentinelArgs })
+  const place = {
+    ...fleet.place,
+    ...{ user: 'governor', password: 'secret', tls: trusting(authority) },
+    sentinel: { name: 'limits', user: 'watcher', password: 'seen' },
+  }
+  const store = await storeAt(t, place, LIMITS)
+  t.equal(store.why, '')
+  t.match(await ask(store), { how: 'redis', states: [{ remaining: 1 }] })
+  const wrong = { ...place.sentinel, password: 'hunter2' }
+  const other = await storeAt(t, { ...place, sentinel: wrong }, LIMITS)
+  t.match(await ask(other), { how: 'local_share' })
+  t.notMatch(other.why, /hunter2/)
+  t.match(other.why, /WRONGPASS|unreachable/)
 })

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { Redis } from 'ioredis'
 
 import type { RedisPlace } from '../../src/config/snapshot.ts'
+import type { Authority } from './certificates.ts'
 import { ownDirectory } from './own-directory.ts'
 import { freePort, RedisServer } from './redis.ts'
 import { until } from './until.ts'
@@ -17,6 +18,40 @@ interface Test {
 
 const SLOTS = 16_384
 
+/** Servers that speak TLS to everybody, and to each other, on ports of their own. */
+export interface Secure {
+  readonly authority: Authority
+  /** As `localhost`, and not by address. */
+  readonly isNamed?: boolean
+  /** What each is started with beside. */
+  readonly args?: readonly string[]
+}
+
+async function tlsArgs(directory: string, given: Secure | undefined): Promise<readonly string[]> {
+  if (given === undefined) return []
+  const { authority, isNamed = false, args = [] } = given
+  const names = isNamed ? { dns: ['localhost'] } : { ips: ['127.0.0.1'] }
+  const own = authority.issue({ subject: { CN: 'redis' }, ...names })
+  const port = await freePort()
+  const write = (name: string, text: string) => {
+    const file = join(directory, `${port}.${name}`)
+    writeFileSync(file, text)
+    return file
+  }
+  return [
+    ...['--tls-port', String(port), '--tls-auth-clients', 'no'],
+    ...['--tls-cert-file', write('cert', own.cert), '--tls-key-file', write('key', own.key)],
+    ...['--tls-ca-cert-file', write('ca', authority.cert)],
+    ...args,
+  ]
+}
+
+/** The port others are told of. */
+function portOf({ port, args }: RedisServer): number {
+  const at = args.indexOf('--tls-port')
+  return at < 0 ? port : Number(args[at + 1])
+}
+
 /** A place without anything that is not asked for. */
 export function placeOf(
   kind: RedisPlace['kind'],
@@ -25,7 +60,7 @@ export function placeOf(
 ): RedisPlace {
   return {
     kind,
-    nodes: servers.map(({ port }) => ({ host: '127.0.0.1', port })),
+    nodes: servers.map((server) => ({ host: '127.0.0.1', port: portOf(server) })),
     user: null,
     password: null,
     database: 0,
@@ -57,7 +92,7 @@ export class RedisCluster {
     this.replicas = replicas
   }
 
-  static async start(t: Test, hasReplicas = false): Promise<RedisCluster> {
+  static async start(t: Test, hasReplicas = false, secure?: Secure): Promise<RedisCluster> {
     const directory = ownDirectory(t)
     const open = async (name: string) => {
       const file = join(directory, `${name}.conf`)
@@ -65,7 +100,9 @@ export class RedisCluster {
       const args = ['--cluster-enabled', 'yes', '--cluster-config-file', file]
       const bus = ['--cluster-port', String(await freePort()), '--cluster-node-timeout', '1000']
       const apart = ['--cluster-require-full-coverage', 'no', '--repl-diskless-sync-delay', '0']
-      return RedisServer.start(t, [...args, ...bus, ...apart])
+      const tls = secure === undefined ? [] : ['--tls-cluster', 'yes', '--tls-replication', 'yes']
+      const own = await tlsArgs(directory, secure)
+      return RedisServer.start(t, [...args, ...bus, ...apart, ...tls, ...own])
     }
     const names = ['a', 'b', 'c']
     const primaries = await Promise.all(names.map((name) => open(name)))
@@ -78,9 +115,9 @@ export class RedisCluster {
     }
     const cluster = new RedisCluster(primaries, replicas)
     const first = primaries[0]!
-    for (const { port, args } of [...primaries.slice(1), ...replicas]) {
-      const bus = args[args.indexOf('--cluster-port') + 1]!
-      await command(first, 'CLUSTER', 'MEET', '127.0.0.1', String(port), bus)
+    for (const server of [...primaries.slice(1), ...replicas]) {
+      const bus = server.args[server.args.indexOf('--cluster-port') + 1]!
+      await command(first, 'CLUSTER', 'MEET', '127.0.0.1', String(portOf(server)), bus)
     }
     await cluster.#ready(primaries.length + replicas.length)
     for (const [index, replica] of replicas.entries()) {
@@ -144,10 +181,17 @@ export class RedisSentinels {
     this.sentinels = sentinels
   }
 
-  static async start(t: Test): Promise<RedisSentinels> {
+  /** `args` of `secure` are those of the servers, `sentinelArgs` those of the Sentinels. */
+  static async start(
+    t: Test,
+    secure?: Secure & { readonly sentinelArgs?: readonly string[] },
+  ): Promise<RedisSentinels> {
     const directory = ownDirectory(t)
-    const primary = await RedisServer.start(t)
-    const replica = await RedisServer.start(t, ['--replicaof', '127.0.0.1', String(primary.port)])
+    const tls = secure === undefined ? [] : ['--tls-replication', 'yes']
+    const own = async () => [...(await tlsArgs(directory, secure)), ...tls]
+    const primary = await RedisServer.start(t, await own())
+    const following = ['--replicaof', '127.0.0.1', String(portOf(primary))]
+    const replica = await RedisServer.start(t, [...(await own()), ...following])
     await until(
       'the replica to follow',
       async () => {
@@ -159,12 +203,14 @@ export class RedisSentinels {
     for (let index = 0; index < 3; index++) {
       const file = join(directory, `sentinel-${index}.conf`)
       const lines = [
-        `sentinel monitor limits 127.0.0.1 ${primary.port} 2`,
+        `sentinel monitor limits 127.0.0.1 ${portOf(primary)} 2`,
         'sentinel down-after-milliseconds limits 500',
         'sentinel failover-timeout limits 3000',
       ]
       writeFileSync(file, `${lines.join('\n')}\n`)
-      sentinels.push(await RedisServer.start(t, ['--sentinel'], file))
+      const watching = { ...secure, args: secure?.sentinelArgs ?? [] } as Secure
+      const args = secure === undefined ? [] : [...(await tlsArgs(directory, watching)), ...tls]
+      sentinels.push(await RedisServer.start(t, ['--sentinel', ...args], file))
     }
     const fleet = new RedisSentinels(primary, replica, sentinels)
     for (const sentinel of sentinels) {
