@@ -1,6 +1,6 @@
 import type { Snapshot } from './config/snapshot.ts'
 import type { Log } from './log.ts'
-import type { OwnerStore } from './owner/store.ts'
+import { AWAY, type OwnerStore } from './owner/store.ts'
 
 /**
  * Opens the store of who owns what providers keep; null where nobody asked for one. Rejects with an Error
@@ -24,7 +24,7 @@ export async function openOwners(
   const pool = openPool(ownership.url, timeouts.commitMs)
   const store = await PostgresOwners.open(pool, bounds)
   try {
-    if (store.fault === null) return store
+    if (store.fault('') !== AWAY) return store
     await checkSchema(pool)
   } catch (error) {
     const why = postgresMessage(error)

@@ -149,7 +149,7 @@ export class Ownership {
     const decision = await decide(seen)
     if (decision.effect === 'deny') return decision
     call.checkBody(config.store !== 'off' && config.unknown === 'refuse')
-    if (this.creates(trail)) await this.#checkRoom(store)
+    if (this.creates(trail)) await this.#checkRoom(store, trail.principal!.tenant)
     return this.#withAnswerPolicies(decision, trail, call.models)
   }
 
@@ -171,14 +171,14 @@ export class Ownership {
   }
 
   /** What is created has to be written down: that it can is found out before it is. */
-  async #checkRoom(store: OwnerStore): Promise<void> {
-    if (store.fault === null) return
+  async #checkRoom(store: OwnerStore, tenant: string): Promise<void> {
+    if (store.fault(tenant) === null) return
     const nowMs = monotonicMs()
     if (nowMs - this.#recheckedMs >= RECHECK_MS) {
       this.#recheckedMs = nowMs
       await store.sweep()
     }
-    if (store.fault !== null) throw unavailable(undefined, store.fault)
+    if (store.fault(tenant) !== null) throw unavailable(undefined, store.fault(tenant)!)
   }
 
   async #refuseUnchosen({ route, principal }: Trail, references: References): Promise<void> {

@@ -34,7 +34,7 @@ export const OWNERSHIP = orValue(
     records_max: defaulted(
       integer(1_000, 100_000_000),
       '1000000',
-      'The most ids that are remembered, at about 200 bytes each. Beyond it what would create one is refused with 503.',
+      'The most ids that are remembered, at about 200 bytes each; one tenant has at most four fifths of them. Beyond it what would create one is refused with 503.',
     ),
     expires: defaulted(
       duration('1h', '3650d'),

@@ -3,7 +3,8 @@ import { Worker } from 'node:worker_threads'
 
 import { every, wallMs } from '../clock.ts'
 import type { OwnerAnswer } from './embedded-worker.ts'
-import { OwnerReader, type OwnerResult, type OwnerWork } from './sqlite.ts'
+import { Shares } from './shares.ts'
+import { OwnerReader, type OwnerResult, type OwnerWork, type TenantCount } from './sqlite.ts'
 import {
   AWAY,
   FULL,
@@ -35,13 +36,14 @@ export class EmbeddedOwners implements OwnerStore {
   readonly #stopSweeping: () => void
   #queue: Waiting[] = []
   #running: readonly Waiting[] = []
-  #records = 0
+  readonly #shares: Shares
   #failure: string | null = null
 
   private constructor(path: string, worker: Worker, bounds: OwnerBounds) {
     this.#reader = new OwnerReader(path)
     this.#worker = worker
     this.#bounds = bounds
+    this.#shares = new Shares(bounds.recordsMax)
     worker.on('message', (answer: OwnerAnswer) => this.#answered(answer))
     worker.on('error', (error) => this.#end(String(error)))
     worker.on('exit', () => this.#end('its thread has ended'))
@@ -62,9 +64,9 @@ export class EmbeddedOwners implements OwnerStore {
     return store
   }
 
-  get fault(): string | null {
+  fault(tenant: string): string | null {
     if (this.#failure !== null) return AWAY
-    return this.#records >= this.#bounds.recordsMax ? FULL : null
+    return this.#shares.isFull(tenant) ? FULL : null
   }
 
   async find(ids: readonly string[]): Promise<ReadonlyMap<string, Owned>> {
@@ -73,7 +75,7 @@ export class EmbeddedOwners implements OwnerStore {
 
   async claim(claims: readonly Owned[], nowMs: number): Promise<readonly string[]> {
     const others = (await this.#do({ kind: 'claim', claims, nowMs })) as readonly string[]
-    this.#records += claims.length
+    this.#shares.add(claims.map(({ tenant }) => tenant))
     return others
   }
 
@@ -96,7 +98,8 @@ export class EmbeddedOwners implements OwnerStore {
   async sweep(): Promise<void> {
     const beforeMs = wallMs() - this.#bounds.expiresMs
     try {
-      this.#records = Number(await this.#do({ kind: 'sweep', beforeMs, rowsMax: SWEPT_MAX }))
+      const counts = await this.#do({ kind: 'sweep', beforeMs, rowsMax: SWEPT_MAX })
+      this.#shares.recount(counts as readonly TenantCount[])
       this.#failure = null
     } catch (error) {
       this.#failure ??= String(error)

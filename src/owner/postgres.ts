@@ -1,6 +1,7 @@
 import type { Pool } from 'pg'
 
 import { every, monotonicMs } from '../clock.ts'
+import { Shares } from './shares.ts'
 import {
   AWAY,
   FULL,
@@ -20,7 +21,7 @@ interface Row {
   readonly awaited: boolean
 }
 
-/** What the table is counted for again, at the earliest; it costs the server a scan of its index. */
+/** When the table is counted again, at the earliest; it costs the server a scan. */
 const COUNT_MS = 10 * 60_000
 
 /**
@@ -32,12 +33,15 @@ export class PostgresOwners implements OwnerStore {
   readonly #bounds: OwnerBounds
   readonly #stopSweeping: () => void
   #isAway = false
-  #records = 0
+  readonly #shares: Shares
+  /** Somebody was refused since the last count. */
+  #wasFull = false
   #countedAtMs = Number.NEGATIVE_INFINITY
 
   private constructor(pool: Pool, bounds: OwnerBounds) {
     this.#pool = pool
     this.#bounds = bounds
+    this.#shares = new Shares(bounds.recordsMax)
     this.#stopSweeping = every(SWEEP_MS, () => void this.sweep())
   }
 
@@ -48,9 +52,11 @@ export class PostgresOwners implements OwnerStore {
     return store
   }
 
-  get fault(): string | null {
+  fault(tenant: string): string | null {
     if (this.#isAway) return AWAY
-    return this.#records >= this.#bounds.recordsMax ? FULL : null
+    if (!this.#shares.isFull(tenant)) return null
+    this.#wasFull = true
+    return FULL
   }
 
   async find(ids: readonly string[]): Promise<ReadonlyMap<string, Owned>> {
@@ -87,7 +93,7 @@ export class PostgresOwners implements OwnerStore {
         claims.map(({ isAwaited }) => isAwaited),
       ],
     )
-    this.#records += claims.length
+    this.#shares.add(claims.map(({ tenant }) => tenant))
     return rows.map(({ id }) => id)
   }
 
@@ -115,13 +121,15 @@ export class PostgresOwners implements OwnerStore {
           WHERE created_at <= now() - $1 * interval '1 ms' LIMIT $2 FOR UPDATE SKIP LOCKED)`,
         [this.#bounds.expiresMs, SWEPT_MAX],
       )
-      const dueMs = this.fault === FULL ? SWEEP_MS : COUNT_MS
+      const dueMs = this.#wasFull ? SWEEP_MS : COUNT_MS
       if (monotonicMs() - this.#countedAtMs < dueMs) return
-      const [row] = await this.#query<{ readonly count: string }>(
-        'SELECT count(*) AS count FROM governor.owned',
-        [],
+      this.#wasFull = false
+      // A large table may take longer to count than a call may wait: that says nothing of calls.
+      const counting = this.#pool.query<{ readonly tenant: string; readonly count: string }>(
+        'SELECT tenant, count(*) AS count FROM governor.owned GROUP BY tenant',
       )
-      this.#records = Number(row?.count ?? 0)
+      const { rows } = await within(this.#bounds.timeoutMs, counting)
+      this.#shares.recount(rows.map(({ tenant, count }) => [tenant, Number(count)] as const))
       this.#countedAtMs = monotonicMs()
     } catch {
       // `#query` has noted it; what is asked next says so.

@@ -19,6 +19,7 @@ const SCHEMA = `
     created_at_ms INTEGER NOT NULL
   ) WITHOUT ROWID;
   CREATE INDEX IF NOT EXISTS owned_age ON owned (created_at_ms);
+  CREATE INDEX IF NOT EXISTS owned_tenant ON owned (tenant);
 `
 const BUSY_MS = 1_000
 
@@ -93,8 +94,11 @@ export type OwnerWork =
   | { readonly kind: 'forget'; readonly id: string; readonly tenant: string }
   | { readonly kind: 'sweep'; readonly beforeMs: number; readonly rowsMax: number }
 
+/** How many records a tenant has. */
+export type TenantCount = readonly [tenant: string, count: number]
+
 /** What came of it: ids of others, whether it was the first, nothing, how many are left. */
-export type OwnerResult = readonly string[] | boolean | null | number
+export type OwnerResult = readonly string[] | boolean | null | readonly TenantCount[]
 
 /** Writes records. */
 export class OwnerWriter {
@@ -136,10 +140,11 @@ export class OwnerWriter {
     return others
   }
 
-  #sweep(beforeMs: number, rowsMax: number): number {
+  #sweep(beforeMs: number, rowsMax: number): TenantCount[] {
     const old = 'SELECT id FROM owned WHERE created_at_ms <= ? LIMIT ?'
     this.#db.prepare(`DELETE FROM owned WHERE id IN (${old})`).run(beforeMs, rowsMax)
-    return this.#db.prepare<[], number>('SELECT count(*) FROM owned').pluck().get() ?? 0
+    const counts = 'SELECT tenant, count(*) FROM owned GROUP BY tenant'
+    return this.#db.prepare<[], TenantCount>(counts).raw().all()
   }
 
   close(): void {

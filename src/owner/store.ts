@@ -29,8 +29,8 @@ export interface OwnerStore {
   settle(id: string): Promise<boolean>
   /** Forgets a thing that is gone; only where `tenant` owns it. */
   forget(id: string, tenant: string): Promise<void>
-  /** Why nothing can be created now, in words for a client; null when all is well. */
-  readonly fault: string | null
+  /** Why `tenant` can create nothing now, in words for a client; null when all is well. */
+  fault(tenant: string): string | null
   /** Removes what has expired and finds out anew whether there is a fault. Never rejects. */
   sweep(): Promise<void>
   close(): Promise<void>
@@ -38,7 +38,7 @@ export interface OwnerStore {
 
 /** The bounds of a store. */
 export interface OwnerBounds {
-  /** Records beyond which nothing new is written. */
+  /** Records beyond which nothing new is written; as to how many of them are of one tenant, see `Shares`. */
   readonly recordsMax: number
   /** How long a record counts. */
   readonly expiresMs: number
@@ -49,7 +49,7 @@ export interface OwnerBounds {
 /** Models remembered of a call. */
 export const MODELS_MAX = 32
 
-/** Words of `fault` for a store that has as many records as it may have. */
+/** Words of `fault` for a store that has as many records as it may have, of all or of a tenant. */
 export const FULL = 'the store of owners is full'
 /** Words of `fault` for a store that did not answer. */
 export const AWAY = 'the store of owners cannot be reached'

@@ -1,11 +1,16 @@
+import { join } from 'node:path'
+
 import t from 'tap'
 
 import { migrate } from '../../src/audit/migrate.ts'
+import { openPool } from '../../src/audit/postgres.ts'
+import { EmbeddedOwners } from '../../src/owner/embedded.ts'
+import { PostgresOwners } from '../../src/owner/postgres.ts'
 import { chat } from '../support/client.ts'
 import { FakeAccount } from '../support/fake-account.ts'
 import { FakeRealtime, RealtimeClient } from '../support/fake-realtime.ts'
 import { answer, FakeUpstream, stream } from '../support/fake-upstream.ts'
-import { startPostgres } from '../support/postgres.ts'
+import { runSql, startPostgres } from '../support/postgres.ts'
 import { configText, InProcess, startGovernor } from '../support/start-governor.ts'
 import { until } from '../support/until.ts'
 
@@ -415,4 +420,43 @@ t.test('a store that is gone refuses with 503 what needs it, and nothing else', 
   await postgres.start()
   await until('the store to be used again', async () => (await site.send(create)).status === 200)
   t.equal((await site.send({ method: 'GET', path })).status, 200)
+  await runSql(
+    postgres.url,
+    `INSERT INTO governor.owned (id, tenant, origin, models, awaited)
+      SELECT 'o' || n, 'one', '', '[]', false FROM generate_series(1, 800) AS n`,
+  )
+  const bounds = { recordsMax: 1_000, expiresMs: 3_600_000, timeoutMs: 10_000 }
+  const store = await PostgresOwners.open(openPool(postgres.url, 10_000), bounds)
+  t.teardown(() => store.close())
+  t.match([store.fault('one'), store.fault('two')], [/full/, null], 'counted by tenant there, too')
+})
+
+t.test('a tenant that fills the store leaves room for others', async (t) => {
+  const account = new FakeAccount()
+  const upstream = await FakeUpstream.start(t, account.behaviour)
+  const directory = t.testdir()
+  const ownership = '{ store: embedded, path: owners.db, records_max: 1000 }'
+  const sections = { upstream: upstream.url, policies: POLICIES, ownership }
+  const site = new InProcess(directory, configText(sections))
+  const bounds = { recordsMax: 1_000, expiresMs: 3_600_000, timeoutMs: 10_000 }
+  const owners = await EmbeddedOwners.open(join(directory, 'owners.db'), bounds)
+  const claims = Array.from({ length: 790 }, (_, n) => {
+    return { id: `o${n}`, tenant: 'acme', origin: '', models: [], isAwaited: false }
+  })
+  await owners.claim(claims, Date.now())
+  await owners.close()
+  site.key = await site.createKey()
+  const other = await site.createKey('other', [], 'globex')
+  await site.open()
+  t.teardown(() => site.governor.stop(0))
+  const create = { path: '/v1/responses', body: { model: 'gpt-4o', input: 'hi' } }
+  let made = 0
+  for (let call = 0; call < 15; call++) {
+    const { status, headers } = await site.send(create)
+    if (status === 200) made++
+    else t.equal(headers['x-governor-code'], 'OWNERSHIP_UNAVAILABLE')
+  }
+  t.equal(made, 10, 'four fifths')
+  t.equal((await site.send({ body: chat('hi') })).status, 200, 'what keeps nothing goes on')
+  t.equal((await site.send({ ...create, key: other })).status, 200)
 })
