@@ -125,7 +125,9 @@ t.test('a primary that Sentinels name, over TLS, as ACL users of both', async (t
   const fleet = await RedisSentinels.start(t, { authority, args: ACL, sentinelArgs })
   const place = {
     ...fleet.place,
-    ...{ user: 'governor', password: 'secret', tls: trusting(authority) },
+    user: 'governor',
+    password: 'secret',
+    tls: trusting(authority),
     sentinel: { name: 'limits', user: 'watcher', password: 'seen' },
   }
   const store = await storeAt(t, place, LIMITS)

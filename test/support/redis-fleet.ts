@@ -39,9 +39,16 @@ async function tlsArgs(directory: string, given: Secure | undefined): Promise<re
     return file
   }
   return [
-    ...['--tls-port', String(port), '--tls-auth-clients', 'no'],
-    ...['--tls-cert-file', write('cert', own.cert), '--tls-key-file', write('key', own.key)],
-    ...['--tls-ca-cert-file', write('ca', authority.cert)],
+    '--tls-port',
+    String(port),
+    '--tls-auth-clients',
+    'no',
+    '--tls-cert-file',
+    write('cert', own.cert),
+    '--tls-key-file',
+    write('key', own.key),
+    '--tls-ca-cert-file',
+    write('ca', authority.cert),
     ...args,
   ]
 }
