@@ -48,6 +48,7 @@ import { chargeOnce, laterForecast } from './ownership-charges.ts'
 import { type Ownership, ownershipOf } from './ownership.ts'
 import type { Stages } from './pipeline.ts'
 import { estimateTokens, isUnweighed, weigh } from './token-estimate.ts'
+import { inTurns } from './turns.ts'
 import type { Answer } from './upstream/call.ts'
 import { Scrubber } from './upstream/scrub.ts'
 import { applySplices } from './upstream/splice.ts'
@@ -98,7 +99,7 @@ function checkingStages(...[world, shared, ownership]: Parts): Omit<GovernorStag
     ? decided
     : (facts, trail, exchange) =>
         isUnweighed(facts)
-          ? weigh(facts).then(() => decided(facts, trail, exchange))
+          ? inTurns(weigh(facts)).then(() => decided(facts, trail, exchange))
           : decided(facts, trail, exchange)
   const mounts = mountsOf(world)
   const parts = { world, shared }
@@ -147,7 +148,9 @@ function checkingStages(...[world, shared, ownership]: Parts): Omit<GovernorStag
         const forecast = spends ? forecastOf(world, trail.going, trail) : null
         return reserve(shared.limits, limitCall(facts, trail, forecast), now())
       }
-      return spends && isUnweighed(trail.going) ? weigh(trail.going).then(reserved) : reserved()
+      return spends && isUnweighed(trail.going)
+        ? inTurns(weigh(trail.going)).then(reserved)
+        : reserved()
     },
   }
 }

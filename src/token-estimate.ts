@@ -1,5 +1,4 @@
 import type { Facts } from './exchange.ts'
-import { inTurns } from './turns.ts'
 
 /**
  * How many tokens a prompt will take, before anybody has counted them. One pass over the text by
@@ -56,9 +55,9 @@ export function isUnweighed({ texts, inputChars }: Prompt): boolean {
   return inputChars > SCANNED_UNITS_MAX && !whole.has(texts)
 }
 
-/** Weighs a long prompt to its end, in turns with other calls. */
-export async function weigh({ texts }: Prompt): Promise<void> {
-  whole.set(texts, await inTurns(weighing(texts)))
+/** Weighs a long prompt to its end, in steps of about a millisecond. */
+export function* weigh({ texts }: Prompt): Generator<void, void> {
+  whole.set(texts, yield* weighing(texts))
 }
 
 function* weighing({ values }: Facts['texts']): Generator<void, Weighed> {

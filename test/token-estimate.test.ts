@@ -1,6 +1,7 @@
 import t from 'tap'
 
 import { estimateTokens, isUnweighed, TokenCounter, weigh } from '../src/token-estimate.ts'
+import { inTurns } from '../src/turns.ts'
 
 function promptOf(text: string, uninspectable = 0) {
   const kinds = Array.from({ length: uninspectable }, () => {
@@ -45,7 +46,7 @@ for (const [what, text, tokensPerUnit] of [
     const prompt = promptOf('a '.repeat(200_000) + end)
     t.equal(isUnweighed(prompt), true)
     t.ok(estimateTokens(prompt) >= real, 'nor where nobody weighed it')
-    await weigh(prompt)
+    await inTurns(weigh(prompt))
     t.equal(isUnweighed(prompt), false)
     const weighed = estimateTokens(prompt) - estimate('a '.repeat(120_000)) / 0.6
     t.ok(weighed > 0.85 * real && weighed < 1.6 * real, `${weighed} of ${real}`)
@@ -56,7 +57,7 @@ t.test('what is weighed in turns is what is weighed at once', async (t) => {
   const text = 'Say hello to 人工智能, qK8fZ0bT1xYpR7wLmN3cVd5eHjSgUa2iO9tQkJh {"id":17}. '
   const [short, long] = [text.repeat(1_000), text.repeat(10_000)]
   const prompt = promptOf(long)
-  await weigh(prompt)
+  await inTurns(weigh(prompt))
   t.equal(Math.round(estimateTokens(prompt) / estimate(short) / 0.01), 1000)
 })
 
