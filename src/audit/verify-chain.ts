@@ -66,6 +66,7 @@ export class ChainState {
   /** Takes the next row of this chain; says what does not hold of it. */
   take(row: EntryRow, body: ParsedBody | null): string[] {
     const problems: string[] = []
+    if (this.#isLeftover(row)) return problems
     if (this.closed && (row.kind !== 'checkpoint' || row.seq !== this.closedSeq + 1)) {
       problems.push('It follows the end of its chain')
     }
@@ -92,6 +93,15 @@ export class ChainState {
   /** Whether a checkpoint with a good signature covers `writer.close`. */
   get isCloseSigned(): boolean {
     return this.closed && this.tree.signedSize >= this.closedSeq
+  }
+
+  /**
+   * One that may be gone, where others before it are: whoever pruned was stopped in the middle. The next
+   * checkpoint says where the chain goes on.
+   */
+  #isLeftover({ seq, kind }: EntryRow): boolean {
+    const isBehindGap = this.seq > 0 && seq > this.seq + 1
+    return isBehindGap && seq <= this.prunedTo && kind !== 'checkpoint'
   }
 
   #place(row: EntryRow, body: ParsedBody | null): string[] {

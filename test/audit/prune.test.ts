@@ -67,6 +67,22 @@ t.test('pruneLog() removes what a checkpoint covers, says so, and the log verifi
   t.strictSame(pruneLog(path, 'test', wallMs() + HOUR_MS).entries, 0, 'a second time')
 })
 
+t.test('a log whose pruning was stopped in the middle verifies', async (t) => {
+  const path = join(t.testdir(), 'audit.db')
+  makeLog(path, 'closed')
+  const whole = path.replace('audit.db', 'whole')
+  copyFileSync(path, whole)
+  pruneLog(path, 'test', wallMs() + HOUR_MS)
+  const db = new Database(path)
+  db.exec(`ATTACH '${whole}' AS whole;
+    INSERT INTO entries SELECT * FROM whole.entries
+    WHERE chain = 2 AND seq BETWEEN 30 AND 120 AND kind <> 'checkpoint'`)
+  t.strictSame(verifyLog(path, { strict: true }).problems, [])
+  db.exec('DELETE FROM entries WHERE chain = 2 AND seq = 103')
+  db.close()
+  t.equal(verifyLog(path, { strict: true }).exitCode, 1, 'what has to be there is missed')
+})
+
 t.test('pruneLog() keeps what is newer, and what no checkpoint covers', async (t) => {
   const dir = t.testdir()
   const path = join(dir, 'audit.db')
