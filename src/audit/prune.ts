@@ -137,7 +137,7 @@ function candidateOf(
   const seqMax = Math.min(needed, upTo)
   const checkpoint = db
     .prepare<[number, number, number], number | null>(
-      `SELECT max(seq) FROM entries WHERE kind IN ${KEPT} AND kind = 'checkpoint'
+      `SELECT max(seq) FROM entries WHERE kind = 'checkpoint'
        AND chain = ? AND occurred_at < ? AND seq <= ?`,
     )
     .pluck()

@@ -28,7 +28,7 @@ export function retentionsOf(db: Database): Retention[] {
   const bodies = db
     .prepare<[], Buffer>(
       `SELECT body FROM entries
-       WHERE kind IN ('checkpoint', 'retention', 'redaction') AND kind = 'retention' ORDER BY id`,
+       WHERE kind = 'retention' ORDER BY id`,
     )
     .pluck()
     .all()

@@ -35,7 +35,7 @@ export class PersonalCheck {
   learn(db: Database, chainOf: (chain: number) => string): void {
     const rows = db.prepare<[], { chain: number; seq: number; body: Buffer }>(
       `SELECT chain, seq, body FROM entries
-       WHERE kind IN ('checkpoint', 'retention', 'redaction') AND kind = 'redaction' ORDER BY id`,
+       WHERE kind = 'redaction' ORDER BY id`,
     )
     for (const { chain, seq, body } of rows.iterate()) {
       for (const each of redactedIn(body)) {

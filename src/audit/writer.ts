@@ -5,6 +5,7 @@ import { ChainTree, type MadeCheckpoint } from './chain-tree.ts'
 import { chainHasher, NO_HASH } from './chain.ts'
 import type { Kind } from './chain.ts'
 import { openForAppend } from './file.ts'
+import { RowInserter } from './insert-rows.ts'
 import { personalInserter } from './personal.ts'
 import { headOf, noteCall, recoverChains } from './recover.ts'
 import type { Leftover } from './recover.ts'
@@ -68,9 +69,7 @@ export class Writer {
   readonly #chain: number
   readonly #begin: Statement<[]>
   readonly #commit: Statement<[]>
-  readonly #insert: Statement<
-    [number, number, number, Kind, string, number, Uint8Array, Uint8Array]
-  >
+  readonly #rows: RowInserter
   readonly #insertPersonal: ReturnType<typeof personalInserter>
   readonly #mark: Statement<[number, string, number]>
   readonly #open: Set<string>
@@ -106,16 +105,13 @@ export class Writer {
       if (options.recover) db.pragma('wal_checkpoint(TRUNCATE)')
       this.#begin = db.prepare('BEGIN IMMEDIATE')
       this.#commit = db.prepare('COMMIT')
-      this.#insert = db.prepare(
-        `INSERT INTO entries (chain, seq, occurred_at, kind, request_id, awaits, hash, body)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-      )
       this.#insertPersonal = personalInserter(db)
       this.#mark = db.prepare('UPDATE chains SET marked_seq = ?, open_calls = ? WHERE id = ?')
       this.#begin.run()
       const nowUs = wallMs() * 1000
       const left = options.recover ? recoverChains(db, nowUs) : NOTHING_LEFT
       this.#chain = this.#register(options, nowUs)
+      this.#rows = new RowInserter(db, this.#chain)
       this.#appendOpening(options, left, nowUs)
       this.recovered = left.openCalls.length
       this.commit()
@@ -155,13 +151,12 @@ export class Writer {
     if (this.#made !== null) this.#appendMade(this.#made)
   }
 
-  /** Appends within the transaction; the body is copied before this returns. */
+  /** Appends within the transaction; the body is copied by `commit` at the latest. */
   append(entry: NewEntry): void {
     const seq = this.#seq + 1
-    const { kind, requestId, occurredAtUs, body } = entry
+    const { kind, requestId, occurredAtUs, body, awaits } = entry
     const hash = this.#hash({ seq, occurredAtUs, prevHash: this.#last }, body)
-    const awaits = entry.awaits ? 1 : 0
-    this.#insert.run(this.#chain, seq, occurredAtUs, kind, requestId, awaits, hash, body)
+    this.#rows.add({ seq, occurredAtUs, kind, requestId, awaits, hash, body })
     if (entry.side !== undefined) {
       this.#insertPersonal({ chain: this.#chain, seq, requestId }, entry.side)
     }
@@ -173,6 +168,7 @@ export class Writer {
 
   /** Returns when everything appended since `begin` is on the disk. */
   commit(): void {
+    this.#rows.flush()
     this.#commit.run()
     if (this.#durableSeq - this.#markedSeq >= MARK_EVERY) this.#markedSeq = this.#durableSeq
     this.#durableSeq = this.#seq
@@ -205,6 +201,7 @@ export class Writer {
    */
   rollback(): boolean {
     this.#pending.length = this.#hashes.length = 0
+    this.#rows.clear()
     if (this.#db.inTransaction) this.#db.exec('ROLLBACK')
     const row = this.#db
       .prepare<[number], { seq: number; hash: Buffer }>(
