@@ -9,10 +9,10 @@ import t, { type Test } from 'tap'
 import { loadConfig } from '../../src/load-config.ts'
 import { all, execForm, last, parseDockerfile } from './support/dockerfile.ts'
 import { REPOSITORY } from './support/image.ts'
-import { type PodContainer, readManifest } from './support/manifest.ts'
+import { type PodContainer, readManifest, readPublishJob } from './support/manifest.ts'
 
-// Goal: deploy/kubernetes/pod.yaml is admitted under the restricted Pod Security profile and agrees with
-// the image and with its own configuration. Method: every field of the profile, for every container,
+// Goal: deploy/kubernetes/pod.yaml, and the job beside it, are admitted under the restricted Pod Security profile and agree with
+// the image and with their own configuration. Method: every field of the profile, for every container,
 // and every name that one part of the files uses for another. That it runs is image.test.ts.
 
 const { kinds, pod, configMap, governor, app } = readManifest()
@@ -42,29 +42,37 @@ t.test('pod.yaml holds a ConfigMap and a Pod, and no secret', (t) => {
   t.end()
 })
 
-for (const container of everyContainer) {
-  t.test(`container ${container.name} meets the restricted profile`, (t) => {
-    const own = container.securityContext ?? {}
-    const effective = { ...spec.securityContext, ...own }
-    t.equal(effective.runAsNonRoot, true, 'runAsNonRoot')
-    t.equal((effective.runAsUser ?? 0) > 0, true, 'runAsUser is a number other than 0')
-    t.equal((effective.runAsGroup ?? 0) > 0, true, 'runAsGroup is a number other than 0')
-    t.equal(own.allowPrivilegeEscalation, false, 'allowPrivilegeEscalation')
-    t.strictSame(own.capabilities, { drop: ['ALL'] }, 'capabilities: all dropped, none added')
-    t.equal(effective.seccompProfile?.type, 'RuntimeDefault', 'seccompProfile')
-    t.equal(own.readOnlyRootFilesystem, true, 'readOnlyRootFilesystem (more than the profile)')
-    t.equal(own.privileged ?? false, false, 'not privileged')
-    t.equal(own.procMount, undefined, 'procMount is the default')
-    t.equal(own.seLinuxOptions, undefined, 'seLinuxOptions are the default')
-    t.equal(own.windowsOptions, undefined, 'no windowsOptions')
-    t.strictSame((container.ports ?? []).map(({ hostPort }) => hostPort).filter(Boolean), [])
-    const probes = [container.startupProbe, container.readinessProbe, container.livenessProbe]
-    t.strictSame(probes.map((probe) => probe?.httpGet.host).filter(Boolean), [], 'no probe host')
-    t.equal(container.lifecycle, undefined, 'no lifecycle hook with a host')
-    t.match(container.resources?.limits?.['memory'], /^\d+Mi$/, 'a memory limit')
-    t.match(container.resources?.requests?.['memory'], /^\d+Mi$/, 'a memory request')
-    t.end()
-  })
+const publish = readPublishJob()
+
+for (const { container, inherited } of [
+  ...everyContainer.map((container) => ({ container, inherited: spec.securityContext })),
+  { container: publish.own, inherited: publish.spec.securityContext },
+]) {
+  t.test(
+    `container ${container.name} of ${container.args?.[1] ?? 'the pod'} meets the restricted profile`,
+    (t) => {
+      const own = container.securityContext ?? {}
+      const effective = { ...inherited, ...own }
+      t.equal(effective.runAsNonRoot, true, 'runAsNonRoot')
+      t.equal((effective.runAsUser ?? 0) > 0, true, 'runAsUser is a number other than 0')
+      t.equal((effective.runAsGroup ?? 0) > 0, true, 'runAsGroup is a number other than 0')
+      t.equal(own.allowPrivilegeEscalation, false, 'allowPrivilegeEscalation')
+      t.strictSame(own.capabilities, { drop: ['ALL'] }, 'capabilities: all dropped, none added')
+      t.equal(effective.seccompProfile?.type, 'RuntimeDefault', 'seccompProfile')
+      t.equal(own.readOnlyRootFilesystem, true, 'readOnlyRootFilesystem (more than the profile)')
+      t.equal(own.privileged ?? false, false, 'not privileged')
+      t.equal(own.procMount, undefined, 'procMount is the default')
+      t.equal(own.seLinuxOptions, undefined, 'seLinuxOptions are the default')
+      t.equal(own.windowsOptions, undefined, 'no windowsOptions')
+      t.strictSame((container.ports ?? []).map(({ hostPort }) => hostPort).filter(Boolean), [])
+      const probes = [container.startupProbe, container.readinessProbe, container.livenessProbe]
+      t.strictSame(probes.map((probe) => probe?.httpGet.host).filter(Boolean), [], 'no probe host')
+      t.equal(container.lifecycle, undefined, 'no lifecycle hook with a host')
+      t.match(container.resources?.limits?.['memory'], /^\d+Mi$/, 'a memory limit')
+      t.match(container.resources?.requests?.['memory'], /^\d+Mi$/, 'a memory request')
+      t.end()
+    },
+  )
 }
 
 t.test('the pod meets the restricted profile', (t) => {
@@ -194,5 +202,52 @@ t.test('the official SDK wants some OPENAI_API_KEY, as deploy/README.md says', (
     /Missing credentials/,
   )
   t.match(readFileSync(join(REPOSITORY, 'deploy/README.md'), 'utf8'), 'OPENAI_API_KEY=unused')
+  t.end()
+})
+
+t.test(
+  'audit-publish.yaml publishes roots hourly, one job at a time, and tries none twice',
+  (t) => {
+    t.strictSame(publish.kinds, ['ConfigMap', 'PersistentVolumeClaim', 'CronJob'])
+    const { schedule, concurrencyPolicy, jobTemplate } = publish.job.spec
+    t.match(schedule, /^\d+ \* \* \* \*$/)
+    t.equal(concurrencyPolicy, 'Forbid')
+    t.equal(jobTemplate.spec.backoffLimit, 0)
+    t.equal(publish.own.image, governor.image)
+    t.equal(publish.own.command, undefined)
+    t.equal(publish.spec.automountServiceAccountToken, false)
+    t.equal(publish.spec.securityContext.fsGroup, publish.own.securityContext!.runAsGroup)
+    t.strictSame(
+      publish.own.volumeMounts!.map(({ name }) => name),
+      publish.spec.volumes.map(({ name }) => name),
+    )
+    const { hostNetwork = false, hostPID = false, hostIPC = false } = publish.spec
+    t.strictSame([hostNetwork, hostPID, hostIPC], [false, false, false])
+    t.end()
+  },
+)
+
+t.test('the job finds its database, its key and its place in its own configuration', (t) => {
+  const folder = t.testdir({ secrets: { url: 'postgres://reader@127.0.0.1:1/audit\n' }, data: {} })
+  const file = join(folder, 'governance.yaml')
+  writeFileSync(
+    file,
+    publish.configMap.data['governance.yaml']!.replaceAll(
+      '/run/secrets/governor',
+      join(folder, 'secrets'),
+    ).replaceAll('/data/', join(folder, 'data/')),
+  )
+  const mounts = publish.own.volumeMounts!.map(({ mountPath }) => mountPath)
+  t.strictSame(mounts, ['/etc/governor', '/run/secrets/governor', '/data'])
+  const [audit, command, option, config] = publish.own.args!
+  t.strictSame([audit, command, option], ['audit', 'publish', '--config'])
+  t.equal(config, execForm(last(FINAL, 'CMD')).at(-1))
+  const { status, stdout, stderr } = spawnSync(
+    execPath,
+    [join(REPOSITORY, 'src/main.ts'), audit!, command!, option!, file],
+    { encoding: 'utf8' },
+  )
+  t.strictSame([status, stderr], [2, ''], 'it has everything but the database')
+  t.match(stdout, /^Nothing was published: .*ECONNREFUSED.*127\.0\.0\.1:1\n$/)
   t.end()
 })

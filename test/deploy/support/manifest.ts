@@ -5,7 +5,7 @@ import { parseAllDocuments } from 'yaml'
 
 import { REPOSITORY } from './image.ts'
 
-/** The parts of deploy/kubernetes/pod.yaml that the tests look at, named as Kubernetes names them. */
+/** The parts of the manifests in deploy/kubernetes that the tests look at, named as Kubernetes names them. */
 
 export interface SecurityContext {
   readonly runAsNonRoot?: boolean
@@ -87,19 +87,56 @@ export interface Pod {
   }
 }
 
-interface ConfigMap {
+/** Files of a configuration. */
+export interface ConfigMap {
   readonly kind: 'ConfigMap'
   readonly metadata: { readonly name: string }
   readonly data: Readonly<Record<string, string>>
 }
 
+/** A job that is started again and again. */
+export interface CronJob {
+  readonly kind: 'CronJob'
+  readonly spec: {
+    readonly schedule: string
+    readonly concurrencyPolicy: string
+    readonly jobTemplate: {
+      readonly spec: {
+        readonly backoffLimit: number
+        readonly activeDeadlineSeconds: number
+        readonly template: { readonly spec: Omit<Pod['spec'], 'initContainers'> }
+      }
+    }
+  }
+}
+
+/** The documents of a file in deploy/kubernetes, as they stand there. Throws what YAML says of them. */
+export function readDocuments<Document>(file: string): Document[] {
+  const text = readFileSync(join(REPOSITORY, 'deploy/kubernetes', file), 'utf8')
+  return parseAllDocuments(text).map((document) => {
+    if (document.errors.length > 0) throw document.errors[0]!
+    return document.toJS() as Document
+  })
+}
+
+/** The job that publishes roots, its container, and the configuration it reads. */
+export function readPublishJob() {
+  const documents = readDocuments<CronJob | ConfigMap>('audit-publish.yaml')
+  const job = documents.find((document) => document.kind === 'CronJob')!
+  const configMap = documents.find((document) => document.kind === 'ConfigMap')!
+  const { spec } = job.spec.jobTemplate.spec.template
+  return {
+    kinds: documents.map(({ kind }) => kind),
+    job,
+    configMap,
+    spec,
+    own: spec.containers[0]!,
+  }
+}
+
 /** The pod of the manifest, its sidecar and application, and the files of its ConfigMap. */
 export function readManifest() {
-  const text = readFileSync(join(REPOSITORY, 'deploy/kubernetes/pod.yaml'), 'utf8')
-  const documents = parseAllDocuments(text).map((document) => {
-    if (document.errors.length > 0) throw document.errors[0]!
-    return document.toJS() as Pod | ConfigMap
-  })
+  const documents = readDocuments<Pod | ConfigMap>('pod.yaml')
   const pod = documents.find((document) => document.kind === 'Pod')!
   const configMap = documents.find((document) => document.kind === 'ConfigMap')!
   const { initContainers, containers } = pod.spec
