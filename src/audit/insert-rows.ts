@@ -22,8 +22,8 @@ const ROW = '(?, ?, ?, ?, ?, ?, ?, ?)'
 /** Inserts the rows of one chain, many in one statement, within the caller's transaction. */
 export class RowInserter {
   readonly #chain: number
-  readonly #one: Statement<unknown[]>
-  readonly #many: Statement<unknown[]>
+  readonly #one: Statement
+  readonly #many: Statement
   readonly #values: unknown[] = []
 
   constructor(db: Database, chain: number) {
