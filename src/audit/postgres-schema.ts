@@ -83,7 +83,8 @@ export const MIGRATIONS: readonly string[] = [
   CREATE INDEX entries_policy ON governor.entries (policy, occurred_at) WHERE policy IS NOT NULL;
   CREATE INDEX entries_decision ON governor.entries (decision, occurred_at)
     WHERE decision IS NOT NULL;
-  CREATE INDEX entries_retention ON governor.entries (occurred_at) WHERE kind = 'retention';
+  CREATE INDEX entries_removals ON governor.entries (occurred_at)
+    WHERE kind = 'retention' OR kind = 'redaction';
   `,
 ]
 

@@ -5,7 +5,7 @@ import { type Command, Option } from 'commander'
 
 import { count, duration, some } from './arguments.ts'
 import { addCopyCommands } from './audit-copy-commands.ts'
-import type { QueryGiven, TailGiven, VerifyGiven } from './audit-given.ts'
+import type { EraseGiven, QueryGiven, TailGiven, VerifyGiven } from './audit-given.ts'
 import {
   type CommandContext,
   type LoadedSnapshot,
@@ -176,17 +176,22 @@ function addErase(audit: Command, context: CommandContext): void {
     .description('delete the personal values of a caller or of one call; entries stay and verify')
     .option('--subject <subject>', 'a tenant and its user, or else its key id: acme/alice')
     .option('--request <id>', 'one call')
-    .action(async (given: { config: string; subject?: string; request?: string }) => {
-      const { auditErase } = await import('./audit-erase.ts')
-      const { config: file, subject = null, request: requestId = null } = given
-      await withConfig(
-        context,
-        file,
-        async ({
-          snapshot: {
-            audit: { path },
-          },
-        }) => auditErase({ path, version, subject, requestId, write }),
+    .option(
+      '--url [url]',
+      'erases nothing: says which sidecars have values, by what is in PostgreSQL',
+    )
+    .action(async (given: EraseGiven) => {
+      const { auditErase, auditErasePostgres } = await import('./audit-erase.ts')
+      const { config: file, subject = null, request: requestId = null, url: named } = given
+      if (named !== undefined) {
+        const { databaseUrl } = await import('./audit-postgres.ts')
+        await withConfig(context, file, ({ snapshot }) =>
+          auditErasePostgres({ url: databaseUrl(named, snapshot), subject, requestId, write }),
+        )
+        return
+      }
+      await withConfig(context, file, async ({ snapshot }) =>
+        auditErase({ path: snapshot.audit.path, version, subject, requestId, write }),
       )
     })
 }

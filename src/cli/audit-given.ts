@@ -39,3 +39,12 @@ export interface VerifyGiven {
   /** True is the database of `audit.ship`. */
   url?: string | true
 }
+
+/** `governor audit erase`. */
+export interface EraseGiven {
+  config: string
+  subject?: string
+  request?: string
+  /** True is the database of `audit.ship`. */
+  url?: string | true
+}

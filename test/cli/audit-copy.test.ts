@@ -6,7 +6,9 @@ import { join } from 'node:path'
 import t from 'tap'
 
 import { EXPORT_FORMATS } from '../../src/audit/export.ts'
+import { commitPersonal, withCommitments } from '../../src/audit/personal.ts'
 import { auditExportPostgres } from '../../src/cli/audit-postgres.ts'
+import { openWal, refusal } from '../audit/support/log.ts'
 import { emptyDatabase, record, ship, twoPods } from '../audit/support/shipped.ts'
 import { governor } from '../support/cli.ts'
 import { runSql } from '../support/postgres.ts'
@@ -313,4 +315,47 @@ t.test('publish says what it lacks', async (t) => {
     code: 2,
     out: /Not restored: Cannot read the bundle/,
   })
+})
+
+t.test('erase --url says where values lie, and whether they are recorded as erased', async (t) => {
+  const directory = t.testdir({ one: {} })
+  const config = configure(directory)
+  const path = join(directory, 'one/audit.db')
+  const url = await emptyDatabase(t)
+  const wal = await openWal(path, { signs: true })
+  for (const user of ['ann', 'ann', 'bob', '']) {
+    const id = `call-${user}-${Math.random()}`
+    const who = { tenant: 'a/c', key_id: 'key1', ...(user !== '' && { user }) }
+    const body = JSON.stringify({ kind: 'decision', request_id: id, decision: 'deny', ...who })
+    const subject = `a%2Fc/${user === '' ? 'key1' : user}`
+    const committed = commitPersonal({ subject, values: { 'client.address': '192.0.2.7' } })
+    await wal.record({
+      ...refusal(id),
+      body: withCommitments(body, committed),
+      side: committed.side,
+    })
+  }
+  await wal.close()
+  await ship(url, path)
+  const erase = (...words: string[]) => governor(['audit', 'erase', ...words, '--config', config])
+  const [writer] = await runSql<{ id: string }>(
+    url,
+    "SELECT encode(writer_id, 'hex') AS id FROM governor.writers",
+  )
+  const place = `writer ${writer!.id} epoch 1`
+  const before = await erase('--subject', 'a%2Fc/ann', '--url', url)
+  t.equal(before.code, 1, before.out)
+  t.match(before.out, /^Nothing was erased: PostgreSQL holds no personal values/)
+  t.ok(before.out.includes(`\n${place}: 2 entries, 0 recorded as erased\nNot all of them`))
+  t.match(await erase('--subject', 'a%2Fc/ann'), { code: 0 })
+  await ship(url, path)
+  const after = await erase('--subject', 'a%2Fc/ann', '--url', url)
+  t.equal(after.code, 0, after.out)
+  t.ok(after.out.includes(`${place}: 2 entries, 2 recorded as erased\nAll of them`))
+  const byKey = await erase('--subject', 'a%2Fc/key1', '--url', url)
+  t.match(byKey, { code: 1, out: /: 1 entries, 0 recorded as erased/ }, 'who has no user')
+  const none = await erase('--request', 'unknown', '--url', url)
+  t.match(none, { code: 1, out: /^Nothing to erase: no entry in PostgreSQL commits/ })
+  t.match(await erase('--url', url), { code: 2, out: /name --subject/ })
+  t.match(await erase('--request', 'x', '--url'), { code: 2, out: /^There is no database/ })
 })
