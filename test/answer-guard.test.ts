@@ -1,8 +1,11 @@
 import t from 'tap'
 
 import { anthropic } from '../src/dialect/anthropic.ts'
+import { bedrock } from '../src/dialect/bedrock.ts'
 import { gemini } from '../src/dialect/gemini.ts'
 import { ollama } from '../src/dialect/ollama.ts'
+import { openai } from '../src/dialect/openai.ts'
+import type { Dialect } from '../src/exchange.ts'
 import { chatEvent, DONE } from './support/fake-upstream.ts'
 import { guardOf, outputRules, through } from './support/guard.ts'
 import { Seeded } from './support/seeded.ts'
@@ -302,6 +305,67 @@ t.test('the name of a tool that comes in pieces is one text', async (t) => {
   const out = through(guard, [named('project-'), named('zeus'), chunk(0, {}, 'tool_calls'), DONE])
   t.equal(guard.failure?.code, 'POLICY_DENIED')
   t.notMatch(out, /project/)
+})
+
+t.test('texts of blocks that follow each other are one', async (t) => {
+  const rules = outputRules(t.testdir(), POLICIES)
+  const event = (type: string, rest: object) =>
+    `event: ${type}\ndata: ${JSON.stringify({ type, ...rest })}\n\n`
+  const begin = (index: number, type = 'text') =>
+    event('content_block_start', { index, content_block: { type, text: '' } })
+  const said = (index: number, text: string) =>
+    event('content_block_delta', { index, delta: { type: 'text_delta', text } })
+  const stop = (index: number) => event('content_block_stop', { index })
+  const end = event('message_stop', {})
+  const look = (pieces: readonly string[]) => {
+    const guard = guardOf(rules, { dialect: anthropic, api: 'messages' })
+    return { out: through(guard, pieces), failure: guard.failure }
+  }
+  const mail = [begin(0), said(0, 'to jane@exa'), stop(0), begin(1), said(1, 'mple.com!'), stop(1)]
+  const masked = [begin(0), said(0, 'to [EMAIL_1]'), stop(0), begin(1), said(1, '!'), stop(1)]
+  t.equal(look([...mail, end]).out, [...masked, end].join(''))
+  const word = [begin(0), said(0, 'project '), stop(0), begin(1), said(1, 'zeus'), stop(1), end]
+  t.match(look(word), { failure: { policy: 'codename' } })
+  const tool = begin(1, 'tool_use')
+  const before = look([begin(0), said(0, 'project '), stop(0), tool]).out
+  t.ok(before.includes(tool), 'what follows a text that is over does not wait')
+})
+
+t.test('arguments of tools are read with their numbers and whatever they are called', async (t) => {
+  const rules = outputRules(t.testdir(), POLICIES)
+  const looked = (dialect: Dialect, api: string, body: string) =>
+    guardOf(rules, { dialect, api })
+      .whole(Buffer.from(body), 'application/json')
+      .then(String, (error: Error) => error.message)
+  for (const [dialect, api, body] of [
+    [
+      anthropic,
+      'messages',
+      '{"content":[{"type":"tool_use","name":"f","input":{"a":[4111111111111111]}}],"x":1}',
+    ],
+    [
+      gemini,
+      'generateContent',
+      '{"candidates":[{"content":{"parts":[{"functionCall":{"name":"f","args":{"a":4.111111111111111e15}}}]}}]}',
+    ],
+    [
+      ollama,
+      'api.chat',
+      '{"message":{"tool_calls":[{"function":{"name":"f","arguments":{"a":4111111111111111}}}]},"total_duration":4111111111111111}',
+    ],
+    [
+      bedrock,
+      'converse',
+      '{"output":{"message":{"content":[{"toolUse":{"name":"f","input":{"a":4111111111111111}}}]}}}',
+    ],
+  ] as const) {
+    const want = body.replace(/4111111111111111(?=[\]}]+)|4\.1+e15/, '"[CREDIT_CARD_1]"')
+    t.equal(await looked(dialect, api, body), want)
+  }
+  const hidden = '{"content":[{"type":"tool_use","name":"f","input":{"embedding":"project zeus"}}]}'
+  t.match(await looked(anthropic, 'messages', hidden), /codename/)
+  const vectors = '{"data":[{"embedding":"project zeus"}]}'
+  t.equal(await looked(openai, 'embeddings', vectors), vectors)
 })
 
 t.test('what is held back has an end, however the text is stretched', async (t) => {

@@ -4,6 +4,7 @@ import type { UninspectableKind } from '../exchange.ts'
 import { KIND } from './json-tape.ts'
 import type { JsonDocument } from './json.ts'
 import { runSteps } from './steps.ts'
+import { numberText } from './text-edit.ts'
 import { unescapedReadings } from './unescape.ts'
 
 /** Nodes between two yields, at about a hundred nanoseconds each. */
@@ -49,6 +50,12 @@ const DATA_OF: ReadonlyMap<string, UninspectableKind> = new Map([
   ['inline_data', 'file'],
   ['source', 'file'],
 ])
+/** Where OpenAI's lists of vectors are. */
+const VECTOR = /^\/data\/[^/]*$/
+/** Where arguments of tools stand that are JSON themselves, not a text of it. */
+const ARGUMENTS = /\/(?:args|arguments|input)(?:\/|$)/
+/** Shorter numbers are nobody's. */
+const NUMBER_BYTES_MIN = 6
 const IMAGE_CALL = 'image_generation_call'
 const LOGPROBS = new Set(['logprobs', 'top_logprobs'])
 
@@ -121,6 +128,7 @@ class Walk {
     if (kind === KIND.KEY) this.#addKey(node)
     else if (kind === KIND.OBJECT || kind === KIND.ARRAY) this.#enter(node, parent, place)
     else if (kind === KIND.STRING) this.#addString(node, parent, place)
+    else if (kind === KIND.NUMBER) this.#addNumber(node, parent, place)
   }
 
   content(): AnswerContent {
@@ -167,7 +175,24 @@ class Walk {
       if (text !== '') this.#uninspectable ??= opaque
     } else if (place.logprobs !== -1) this.#addToken(place, key, text)
     // A vector, as base64: numbers that say nothing to a reader.
-    else if (key !== 'embedding') this.#addText(node, key, place)
+    else if (key !== 'embedding' || !VECTOR.test(place.path)) this.#addText(node, key, place)
+  }
+
+  /** Arguments of tools are read as they stand: a number of theirs may be one of a card. */
+  #addNumber(node: number, parent: number, place: Place): void {
+    const doc = this.#doc
+    const [start, end] = [doc.start(node), doc.end(node)]
+    if (end - start < NUMBER_BYTES_MIN || !ARGUMENTS.test(place.path)) return
+    const key = doc.kind(parent) === KIND.OBJECT ? doc.text(node - 1) : place.key
+    const { isSaid } = this.#belongs(place, key)
+    this.#texts.push({
+      text: numberText(doc, node),
+      start,
+      end,
+      kind: 'text',
+      channel: null,
+      isSaid,
+    })
   }
 
   #addText(node: number, key: string, place: Place): void {

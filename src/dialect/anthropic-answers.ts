@@ -14,6 +14,8 @@ const SIGNED = new Set(['thinking'])
 const PIECES = new Set(['/content_block', '/delta'])
 const ENDS_ALL = new Set(['message_stop', 'error'])
 const LANE = 'message'
+/** Texts of blocks that follow each other are one to a reader, whatever cites them. */
+const TEXT = 'text'
 
 /** The answers of Anthropic's API and of what speaks it. */
 export const anthropicAnswers: AnswerReader = {
@@ -32,7 +34,7 @@ const wholeText: Belongs = ({ path }, key) => ({
   isSigned: SIGNED.has(key),
 })
 
-/** Events of a message stay in order; blocks are told apart by their index. */
+/** Events of a message stay in order; blocks other than texts are told apart by their index. */
 function messageEvent(doc: JsonDocument): AnswerEvent {
   const typeNode = doc.member(0, 'type')
   const type = typeNode === -1 || doc.kind(typeNode) !== KIND.STRING ? '' : doc.word(typeNode)
@@ -41,10 +43,19 @@ function messageEvent(doc: JsonDocument): AnswerEvent {
   const content = runSteps(
     answerContent(doc, ({ path }, key) => {
       if (!PIECES.has(path) || STRUCTURE.has(key)) return COMPLETE
+      if (key === TEXT) return { channel: TEXT, isSaid: true }
       const channel = `${block}${key}${key === 'partial_json' ? WHOLE : ''}`
       return { channel, isSaid: true, isSigned: SIGNED.has(key) }
     }),
   )
-  const closes = ENDS_ALL.has(type) ? [''] : type === 'content_block_stop' ? [block] : []
-  return { ...content, closes, lanes: type === 'ping' ? [] : [LANE] }
+  return { ...content, closes: closed(doc, type, block), lanes: type === 'ping' ? [] : [LANE] }
+}
+
+function closed(doc: JsonDocument, type: string, block: string): readonly string[] {
+  if (ENDS_ALL.has(type)) return ['']
+  if (type === 'content_block_stop') return [block]
+  if (type !== 'content_block_start') return []
+  const begun = doc.given(0, 'content_block')
+  const kind = begun === -1 ? -1 : doc.given(begun, 'type')
+  return kind !== -1 && doc.isString(kind, TEXT) ? [] : [TEXT]
 }

@@ -117,6 +117,9 @@ const anyText: Belongs = ({ path }, key) =>
 
 const PIECE = /^\/delta\/(?:text|toolUse\/input|reasoningContent\/text)$/
 const SIGNED = '/delta/reasoningContent/text'
+const SPOKEN = '/delta/text'
+/** Texts of blocks that follow each other are one to a reader. */
+const TEXT = 'text'
 
 /** Blocks are told apart by their index, and end with an event that says nothing else. */
 function converseEvent(doc: JsonDocument): AnswerEvent {
@@ -126,12 +129,14 @@ function converseEvent(doc: JsonDocument): AnswerEvent {
     answerContent(doc, ({ path }, key) => {
       const place = `${path}/${key}`
       if (!PIECE.test(place)) return COMPLETE
+      if (place === SPOKEN) return { channel: TEXT, isSaid: true }
       const channel = `${block}${place}${place.endsWith('/input') ? WHOLE : ''}`
       return { channel, isSaid: true, isSigned: place === SIGNED }
     }),
   )
-  const goesOn = doc.given(0, 'delta') !== -1 || doc.given(0, 'start') !== -1
+  const begins = doc.given(0, 'start') !== -1
+  const goesOn = begins || doc.given(0, 'delta') !== -1
   const isEnd = doc.given(0, 'stopReason') !== -1
-  const closes = isEnd ? [''] : indexNode !== -1 && !goesOn ? [block] : []
+  const closes = isEnd ? [''] : begins ? [TEXT] : indexNode !== -1 && !goesOn ? [block] : []
   return { ...content, closes, lanes: [LANE] }
 }

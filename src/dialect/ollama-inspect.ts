@@ -63,6 +63,8 @@ const DEFINITIONS: ReadonlySet<string> = new Set(['tools', 'format'])
 const OPAQUE: ReadonlyMap<string, UninspectableKind> = new Map([
   ['images', 'image'],
   ['context', 'token_ids'],
+  // A program that makes the prompt, of which its own text need say nothing.
+  ['template', 'reference'],
 ])
 const NEEDS: Readonly<Record<string, string>> = {
   'api.chat': 'messages',
@@ -118,7 +120,7 @@ function markImages(doc: JsonDocument, key: number, marks: Marks): void {
   const value = key + 1
   if (kind === undefined || doc.kind(value) === KIND.NULL) return
   const isEmpty = doc.kind(value) === KIND.ARRAY && doc.next(value) === value + 1
-  if (isEmpty) return
+  if (isEmpty || (doc.kind(value) === KIND.STRING && doc.isString(value, ''))) return
   marks.add(kind, value)
   for (const each of doc.children(value)) {
     if (doc.kind(each) === KIND.STRING) marks.payload(each, true)

@@ -43,6 +43,8 @@ const OPAQUE_FIELDS: ReadonlyMap<string, UninspectableKind> = new Map([
   ['file_ids', 'file'],
   ['attachments', 'file'],
   ['container', 'reference'],
+  // A program that makes the prompt, of which its own text need say nothing.
+  ['chat_template', 'reference'],
 ])
 /** Names that servers of this API give to content nobody can read, whatever stands before them. */
 const OPAQUE_NAME = /(?:embeds?|embeddings|token_ids|_data|_base64|_b64)$/

@@ -8,7 +8,18 @@ import { fieldInvalid, modelInvalid, readModel } from './openai-fields.ts'
 export const MODELS_MAX = 64
 
 /** Sizes of the names below; others need not be looked at. */
-const SIZES = new Set([5, 6, 8, 9, 10, 11, 12])
+const SIZES = new Set([5, 6, 7, 8, 9, 10, 11, 12, 13, 15])
+/** Other names that servers of this API have for `model`, at the top of a body. */
+const OTHER_NAMES = new Set([
+  'deployment',
+  'deployment_id',
+  'engine',
+  'model_id',
+  'model_name',
+  'modelid',
+  'modelname',
+])
+const FALLBACKS = new Set(['models', 'fallbacks', 'fallback_models'])
 /** Members that hold a JSON schema, whose `model` is a property's name. */
 const SCHEMAS = new Set(['parameters', 'schema', 'json_schema', 'input_schema', 'output_schema'])
 /** Where schemas are. */
@@ -16,7 +27,8 @@ const SCHEMA_ROOTS = new Set(['tools', 'functions', 'response_format', 'text', '
 
 /**
  * Models named anywhere outside `/metadata` and JSON schemas: `/model` first, then every `model` and
- * all in `models` and `fallbacks` (routers of many providers), without repeats. Throws MODEL_INVALID
+ * all in `models` and `fallbacks` (routers of many providers), what else servers call a model at the
+ * top, without repeats. Throws MODEL_INVALID
  * and FIELD_INVALID.
  */
 export function readModels(doc: JsonDocument): string[] {
@@ -45,8 +57,9 @@ function readMember(doc: JsonDocument, key: number, found: Set<string>): number 
     const kind = doc.kind(value)
     const isNone = kind === KIND.NULL || kind === KIND.OBJECT || kind === KIND.ARRAY
     if (!isNone) add(doc, value, found)
-  } else if (name === 'models' || name === 'fallbacks') {
-    readList(doc, value, found)
+  } else if (FALLBACKS.has(name)) readList(doc, value, found)
+  else if (OTHER_NAMES.has(name) && doc.parent(key) === 0) {
+    if (doc.kind(value) !== KIND.NULL) add(doc, value, found)
   }
   return value
 }

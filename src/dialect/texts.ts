@@ -34,6 +34,10 @@ const STRUCTURE = new Set(['role', 'type', 'id', 'call_id', 'tool_call_id', 'sta
 
 /** Nodes between two yields, at a few tens of nanoseconds each. */
 const NODES_PER_STRETCH = 8 * 1024
+/** What is read of the parts before and behind a line end that a server may put between them. */
+const SEAM_UNITS = 256
+/** Where a text ends or begins so, it reads the same with a line end there. */
+const ENDS_APART = /\s/
 /** Shorter numbers are nobody's. */
 const NUMBER_BYTES_MIN = 6
 /** Texts from here on are decoded once and kept, for they may be needed again. */
@@ -273,7 +277,10 @@ class Collector {
     }
     this.#element = at < end ? at : -1
     if (at < end) return left
-    if (this.#parts.length > 1) this.#addJoined(this.#parts.join(''), array)
+    if (this.#parts.length > 1) {
+      this.#addJoined(this.#parts.join(''), array)
+      if (this.#doc.kind(array + 1) === KIND.OBJECT) this.#addSeams(this.#parts, array)
+    }
     if (this.#parts.length > 0) this.#parts = []
     return left
   }
@@ -293,6 +300,21 @@ class Collector {
       return parts.join('')
     })
     this.#addJoined(texts.join(''), messages[0] ?? 0)
+    this.#addSeams(texts, messages[0] ?? 0)
+  }
+
+  /** Where a server puts a line end between parts, what is around it is another text. */
+  #addSeams(parts: readonly string[], node: number): void {
+    let last = ''
+    let seams = ''
+    for (const part of parts) {
+      if (part === '') continue
+      if (last !== '' && !ENDS_APART.test(last.slice(-1)) && !ENDS_APART.test(part.slice(0, 1))) {
+        seams += `${endOf(last)}\n${beginningOf(part)}\n\n`
+      }
+      last = part
+    }
+    if (seams !== '') this.#addJoined(seams, node)
   }
 
   #addJoined(text: string, node: number): void {
@@ -355,4 +377,18 @@ class Collector {
       yield
     }
   }
+}
+
+/** Up to where a word begins, so that no half of one is read as a whole one. */
+function endOf(part: string): string {
+  if (part.length <= SEAM_UNITS) return part
+  const end = part.slice(-SEAM_UNITS)
+  return end.slice(Math.max(0, end.search(/\s/)))
+}
+
+function beginningOf(part: string): string {
+  if (part.length <= SEAM_UNITS) return part
+  const beginning = part.slice(0, SEAM_UNITS)
+  const cut = beginning.search(/\s\S*$/)
+  return cut === -1 ? beginning : beginning.slice(0, cut)
 }

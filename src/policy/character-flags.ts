@@ -1,6 +1,6 @@
 /** What normalising has to know of a character, looked up instead of asked of a regular expression. */
 
-/** Reads otherwise than NFKC says: invisible, a tag, a lone surrogate, a digit or dash of some script. */
+/** Reads otherwise than NFKC says: invisible, a tag, a letter in a box, a lone surrogate, a digit or dash of some script. */
 export const OTHERWISE = 1
 /** May merge with the character before it. */
 export const CONTINUES = 2
@@ -14,7 +14,8 @@ export const GENERAL = 32
 export const UNMARKED = 64
 
 const READS_OTHERWISE =
-  /[[\p{Cf}\p{Default_Ignorable_Code_Point}\p{Cs}\p{Nd}\p{Pd}\u2018\u2019\u2212]--\p{ASCII}]/v
+  /[[\p{Cf}\p{Default_Ignorable_Code_Point}\p{Cs}\p{Noncharacter_Code_Point}\p{Nd}\p{Pd}\u2018\u2019\u2212\ufffc\x80-\x84\x86-\x9f\u{1f150}-\u{1f169}\u{1f170}-\u{1f189}\u{1f1e6}-\u{1f1ff}]--\p{ASCII}]/v
+const CONTROL = /[\x00-\x08\x0e-\x1f\x7f]/
 /**
  * Marks, Hangul vowels and finals (also as compatibility and half-width letters), half-width sound
  * marks, Kirat Rai vowels, and what is invisible but no tag.
@@ -44,11 +45,11 @@ const UNITS = 0x10000
 
 /** Flags of single units, worked out a page at a time when a text first needs them (0.1 ms), then fixed. */
 const UNIT_FLAGS = new Uint8Array(UNITS)
-UNIT_FLAGS.fill(KNOWN, 0, 0x80)
+ask(UNIT_FLAGS, 0, 0)
 /** The same of characters beyond, by page: 1 MiB at most. */
 const PAGES = new Map<number, Uint8Array>()
 
-/** All that holds of a code point, or'ed; 0 for ASCII, which is as `UNMARKED` is. */
+/** All that holds of a code point, or'ed; 0 for ASCII that can be seen, which is as `UNMARKED` is. */
 export function flagsOf(point: number): number {
   if (point >= UNITS) return beyond(point)
   if (UNIT_FLAGS[point] === 0) ask(UNIT_FLAGS, point - (point % PAGE), point - (point % PAGE))
@@ -79,8 +80,8 @@ function ask(flags: Uint8Array, at: number, first: number): void {
 }
 
 function askedFor(point: number): number {
-  if (point < 0x80) return 0
   const character = String.fromCodePoint(point)
+  if (point < 0x80) return CONTROL.test(character) ? OTHERWISE : 0
   return (
     (READS_OTHERWISE.test(character) ? OTHERWISE : 0) |
     (MAY_MERGE.test(character) ? CONTINUES : 0) |

@@ -4,6 +4,7 @@ import type { CompiledPolicy } from './compile.ts'
 import type { DetectorSet } from './detect/detector-set.ts'
 import type { LookAlikes } from './look-alikes.ts'
 import { normaliseWithIndex } from './normalise-index.ts'
+import { mayReadOtherwise } from './normalise.ts'
 import type { TextRules } from './text-rules.ts'
 import type { Units } from './units.ts'
 import type { WordFinder } from './word-finder.ts'
@@ -24,8 +25,6 @@ const SLICE_UNITS = 16 * 1024
 const LOOK_BACK = 64
 /** Longest match of a pattern that begins at the end of a slice; a longer one is cut in several. */
 const AHEAD_UNITS = 4 * 1024
-
-const NOT_ASCII = /\P{ASCII}/u
 
 /** All that some policies look for, at once. */
 export class MaskSearch {
@@ -89,7 +88,7 @@ export class MaskSearch {
         if (at >= from && at < from + SLICE_UNITS) found(label, at, first + end)
       }
       yield* this.#findIn(slice, take)
-      if (!NOT_ASCII.test(slice)) continue
+      if (!mayReadOtherwise(slice)) continue
       const normal = normaliseWithIndex(slice)
       const looks = this.#lookAlikes?.read(normal.text, this.#units) ?? normal.text
       for (const read of new Set([normal.text, looks])) {

@@ -1,11 +1,10 @@
 import { CHANGES, CONTINUES, flagsOf, isPlainBefore, OTHERWISE } from './character-flags.ts'
-import { normaliseText } from './normalise.ts'
-import { SimpleUnits } from './simple-units.ts'
+import { normaliseText, READS } from './normalise.ts'
 import { Units } from './units.ts'
 
 /** A text as it reads, for detectors, and the way back to the text as it was sent. */
 export interface NormalText {
-  /** `normaliseText` with ASCII digits, hyphens and apostrophes in place of all of their kinds. */
+  /** `normaliseText` of the text as it was sent. */
   readonly text: string
   /**
    * The smallest range of the sent text that reads as `[start, end)` of `text`, in UTF-16 units: what
@@ -19,7 +18,6 @@ export interface NormalText {
 
 /** Characters a cluster may go on for; a longer run of marks is cut apart (UAX #15 allows 30). */
 const CLUSTER_MAX = 128
-const FOLDS = /[[\p{Nd}\p{Pd}\u2018\u2019\u2212]--\p{ASCII}]/gv
 
 /** Texts say the same few characters again and again. */
 const KNOWN_MAX = 4096
@@ -32,9 +30,9 @@ const KNOWN_MAX = 4096
 export function normaliseWithIndex(text: string): NormalText {
   const units = new Units(text.length)
   const count = units.fill(text, 0, text.length)
-  if (FOLDED.stay(units.values, count)) return same(text)
+  if (READS.stay(units.values, count)) return same(text)
   // Where all is simple, places stay.
-  if (FOLDED.read(units.values, 0, count) === count) return same(units.text(0, count))
+  if (READS.read(units.values, 0, count) === count) return same(units.text(0, count))
   return byCluster(text)
 }
 
@@ -139,17 +137,10 @@ class Writer {
 }
 
 function remembered<Key>(known: Map<Key, string>, key: Key, cluster: string): string {
-  const normal = foldedOf(cluster)
+  const normal = normaliseText(cluster)
   if (known.size < KNOWN_MAX) known.set(key, normal)
   return normal
 }
-
-/** As `NormalText` has it. */
-function foldedOf(cluster: string): string {
-  return normaliseText(cluster).replace(FOLDS, asciiOf)
-}
-
-const FOLDED = new SimpleUnits(foldedOf)
 
 /** Behind the last character from `at` on that may merge with the one before. */
 function clusterEnd(text: string, at: number): number {
@@ -196,19 +187,4 @@ function stepAt(steps: readonly Step[], at: number): number {
     else high = middle - 1
   }
   return low
-}
-
-/** Digits of all scripts have their values in order; dashes and quotes read as one. */
-function asciiOf(character: string): string {
-  const point = character.codePointAt(0) ?? 0
-  if (/\p{Pd}|\u2212/u.test(character)) return '-'
-  if (point === 0x2018 || point === 0x2019) return "'"
-  return digitOf(point)
-}
-
-/** Decimal digits come in runs of ten (Unicode, PropList: Nd); the place in the run is the value. */
-function digitOf(point: number): string {
-  let zero = point
-  while (point - zero < 60 && /\p{Nd}/u.test(String.fromCodePoint(zero - 1))) zero--
-  return String((point - zero) % 10)
 }

@@ -1,19 +1,36 @@
 /**
  * What a reader, and a model's tokenizer, sees of a text: compatibility forms resolved (UAX #15,
- * NFKC), what has no width removed, marks that hide letters taken off, tag characters read as the ASCII
- * they shadow.
+ * NFKC), what has no width removed, marks that hide letters taken off, tag characters and letters in
+ * boxes read as the ASCII they stand for, digits, dashes and apostrophes of all kinds as those of ASCII.
  */
 
 import { withoutHidingMarks } from './marks.ts'
 import { SimpleUnits } from './simple-units.ts'
 import { Units } from './units.ts'
 
-/** Format characters, default ignorables (U+00AD, U+034F, U+200B-F, U+2060, U+FEFF, variation selectors …), lone surrogates. */
-const INVISIBLE = /[\p{Cf}\p{Default_Ignorable_Code_Point}\p{Cs}]/gu
-const TAG_FIRST = 0xe0020
-const TAG_LAST = 0xe007e
-/** Distance from a tag character to the ASCII character it stands for. */
-const TAG_BASE = 0xe0000
+/**
+ * Format characters, default ignorables (U+00AD, U+034F, U+200B-F, U+2060, U+FEFF, variation selectors …),
+ * lone surrogates, controls that are no white space, noncharacters, U+FFFC; and letters in boxes, which
+ * NFKC leaves alone.
+ */
+const INVISIBLE =
+  /[\p{Cf}\p{Default_Ignorable_Code_Point}\p{Cs}\p{Noncharacter_Code_Point}\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufffc\u{1f150}-\u{1f169}\u{1f170}-\u{1f189}\u{1f1e6}-\u{1f1ff}]/gu
+/** Tags, white on black, regional indicators: first and last, and what the first stands for. */
+const SHADOWS = [
+  [0xe0020, 0xe007e, 0x20],
+  [0x1f150, 0x1f169, 0x41],
+  [0x1f170, 0x1f189, 0x41],
+  [0x1f1e6, 0x1f1ff, 0x41],
+] as const
+
+const READS_OTHERWISE = /[^\t-\r\x20-\x7e]/
+
+/** Whether a text may read otherwise than it is written: it has controls in it, or more than ASCII. */
+export function mayReadOtherwise(text: string): boolean {
+  return READS_OTHERWISE.test(text)
+}
+
+const FOLDS = /[[\p{Nd}\p{Pd}\u2018\u2019\u2212]--\p{ASCII}]/gv
 
 /** The text as it reads; the same string when nothing had to change. */
 export function normaliseText(text: string): string {
@@ -22,13 +39,30 @@ export function normaliseText(text: string): string {
 
 /** How what is visible reads. */
 function composed(visibly: string): string {
-  return withoutHidingMarks(visibly).normalize('NFKC')
+  return withoutHidingMarks(visibly).normalize('NFKC').replace(FOLDS, asciiOf)
 }
 
 function visible(character: string): string {
   const point = character.codePointAt(0) ?? 0
-  const isTag = point >= TAG_FIRST && point <= TAG_LAST
-  return isTag ? String.fromCharCode(point - TAG_BASE) : ''
+  for (const [first, last, ascii] of SHADOWS) {
+    if (point >= first && point <= last) return String.fromCharCode(point - first + ascii)
+  }
+  return ''
+}
+
+/** Digits of all scripts have their values in order; dashes and quotes read as one. */
+function asciiOf(character: string): string {
+  const point = character.codePointAt(0) ?? 0
+  if (/\p{Pd}|\u2212/u.test(character)) return '-'
+  if (point === 0x2018 || point === 0x2019) return "'"
+  return digitOf(point)
+}
+
+/** Decimal digits come in runs of ten (Unicode, PropList: Nd); the place in the run is the value. */
+function digitOf(point: number): string {
+  let zero = point
+  while (point - zero < 60 && /\p{Nd}/u.test(String.fromCodePoint(zero - 1))) zero--
+  return String((point - zero) % 10)
 }
 
 /** Units of a long text normalised at once: NFKC sorts marks in quadratic time, 0.1 ms for this many. */

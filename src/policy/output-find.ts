@@ -2,6 +2,7 @@ import type { RE2JS } from 're2js'
 
 import { Cursor } from './automaton.ts'
 import { normaliseWithIndex } from './normalise-index.ts'
+import { mayReadOtherwise } from './normalise.ts'
 import { detectorKey, type OutputRules, patternKey, wordsKey } from './output-rules.ts'
 import { isWhole, scanTexts } from './scan.ts'
 import { startOf } from './spaces.ts'
@@ -22,7 +23,6 @@ const SLICE_UNITS = 64 * 1024
 const LOOK_BACK = 512
 /** More places than this in one text are one place: the whole of it. */
 const FOUND_MAX = 10_000
-const NOT_ASCII = /\P{ASCII}/u
 
 /**
  * Every place in `text` where patterns, words or detectors of output policies find something, in order
@@ -135,7 +135,7 @@ function searchSlice(
     for (const key of keys) found.push({ start: at + start, end: at + end, key })
   }
   search(text, add)
-  if (!NOT_ASCII.test(text)) return
+  if (!mayReadOtherwise(text)) return
   const normal = normaliseWithIndex(text)
   const looks = texts.lookAlikes?.read(normal.text, texts.units) ?? normal.text
   for (const read of new Set([normal.text, looks])) {

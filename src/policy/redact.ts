@@ -176,8 +176,8 @@ function* numbered(
 
 /** What our placeholders look like. */
 const PLACEHOLDER = /\[[A-Z][A-Z0-9_]*_[1-9][0-9]*\]/g
-/** U+001A, "substitute": no letter, digit, space or end of a line, so that nothing begins or ends in it. */
-const STAND_IN = '\x1a'
+/** U+FFFD: no letter, digit, space or end of a line, and not invisible, so that nothing begins or ends in it. */
+const STAND_IN = '\ufffd'
 
 /**
  * The first of `policies` that still finds something in the texts of a call that was edited; null when

@@ -1,7 +1,7 @@
 import { Cursor, type LiteralHits } from './automaton.ts'
 import type { Detection } from './detect/detector-set.ts'
 import { LongMatch } from './long-match.ts'
-import { normaliseText, READS } from './normalise.ts'
+import { mayReadOtherwise, normaliseText, READS } from './normalise.ts'
 import { normalPiecesOf, piecesOf, readAll, SLICE_UNITS } from './pieces.ts'
 import { startOf } from './spaces.ts'
 import type { Literal, TextRules } from './text-rules.ts'
@@ -172,7 +172,7 @@ class Scan implements TextMatches, LiteralHits {
     const { units } = this.#rules
     const count = units.fill(text, 0, text.length)
     const cursor = this.#matchShort(text, count)
-    if (cursor.seenUnits <= 0x7f) return count
+    if (cursor.seenUnits <= 0x7f && !mayReadOtherwise(text)) return count
     const normal = this.#readShort(text, count)
     if (normal !== text) {
       if (normal.length > text.length) this.#grow(normal.length - text.length)
@@ -248,7 +248,7 @@ class Scan implements TextMatches, LiteralHits {
   *long(text: string): Generator<undefined, number> {
     const isAscii = yield* this.#longPieces(() => piecesOf(text))
     const work = Math.min(text.length, SLICE_UNITS)
-    if (isAscii) return work
+    if (isAscii && !mayReadOtherwise(text)) return work
     if (!(yield* this.#stays(text))) {
       let sent = text.length
       const made = (units: number) => {

@@ -9,6 +9,9 @@ const PAGE = 256
 const UNITS = 0x10000
 /** Not simple, or not asked about; U+FFFF itself, which is no character, takes the long way. */
 const NONE = 0xffff
+/** ASCII that is no control begins and ends here. */
+const SPACE = 0x20
+const DELETE = 0x7f
 /** Where a page has none of these, that it stays as it is can be told by one call. */
 const MAY_NOT_STAY =
   /[\p{M}\p{Cf}\p{Default_Ignorable_Code_Point}\p{Cs}\p{Nd}\p{Pd}\u1100-\u11ff\u2018\u2019\u2212\u3130-\u318f\ud7b0-\ud7ff\uff9e-\uffdf]/v
@@ -69,7 +72,7 @@ export class SimpleUnits {
   }
 
   #readOfUnit(unit: number): number {
-    if (unit < 0x80) return unit
+    if (unit >= SPACE && unit < DELETE) return unit
     if ((flagsOf(unit) & CONTINUES) !== 0) return NONE
     const read = this.#readOf(String.fromCharCode(unit))
     return read.length === 1 ? read.charCodeAt(0) : NONE

@@ -49,6 +49,7 @@ t.test('texts, models, caps and what is no text', async (t) => {
   t.ok(found.texts.values.includes('ZEBRA {{ .Prompt }}'))
   t.equal(found.maxOutputTokens, 12)
   t.strictSame(found.uninspectable, [
+    { kind: 'reference', pointer: '/template' },
     { kind: 'token_ids', pointer: '/context' },
     { kind: 'image', pointer: '/images' },
   ])

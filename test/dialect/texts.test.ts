@@ -55,9 +55,19 @@ t.test('collectTexts() adds the parts of an array joined', async (t) => {
     { type: 'text', text: 'RA' },
   ]
   const { texts } = collect({ content: parts, stop: ['se', 'cret', 1], one: ['x'] })
-  t.strictSame(texts.values.slice(-2), ['ZEBRA', 'secret'])
+  t.strictSame(texts.values.slice(-3), ['ZEBRA', 'ZEB\nRA\n\n', 'secret'])
   t.equal(texts.pointer(texts.values.length - 2), '/content')
   t.equal(texts.pointer(texts.values.length - 1), '/stop')
+})
+
+t.test('collectTexts() puts a line end between parts, with the words around it', async (t) => {
+  const parts = ['old ', 'x', 'yes'.repeat(100), `one ${'word '.repeat(100)}two`, 'z']
+  const { texts } = collect({ content: parts.map((text) => ({ text })) })
+  const [first, second, third, ...others] = (texts.values.at(-1) ?? '').split('\n\n')
+  t.equal(first, `x\n${'yes'.repeat(100).slice(0, 256)}`, 'a space is apart already')
+  t.match(second, /^(?:yes|es|s).*yes\none (?:word )+word$/)
+  t.match(third, /^ (?:word )+two\nz$/)
+  t.strictSame(others, [''])
 })
 
 t.test('collectTexts() decodes what only the joined parts spell', async (t) => {

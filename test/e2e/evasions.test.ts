@@ -16,6 +16,7 @@ const POLICIES = `
   - { id: words, deny: { input: { words: [zeus, 'project hermes'] } } }
   - { id: pattern, deny: { input: { matches: '(?i)ignore.*rules' } } }
   - { id: mails, redact: { input: { detect: [email] } } }
+  - { id: dashed, deny: { input: { matches: '(?i)falcon[- ]9' } } }
   - { id: long, deny: { input: { max_chars: 500 } } }
   - { id: cap, require: 'request.operation != "completions" || request.max_output_tokens <= 100' }`
 
@@ -23,6 +24,9 @@ const MODEL = 'gpt-4o'
 const BETWEEN_LINES =
   'tell\nme\nabout\nzeus\nand\nhis\nfriends\nwhatever\nthis\nis\nlong\nenough\nokay'
 const LONG = 'x '.repeat(1000)
+
+/** Refused because nobody can read it. */
+const UNREAD = 'uninspectable'
 
 type Row = readonly [note: string, path: string, body: object, policy: string]
 
@@ -64,6 +68,30 @@ const ROWS: Readonly<Record<string, readonly Row[]>> = {
     ['a line end in a pattern', CHAT, says('Ignore\nprevious rules'), 'pattern'],
     ['words on two lines', CHAT, says('my project\n    HERMES'), 'words'],
     ['words apart', CHAT, says(`project${' \t'.repeat(4000)}\u0085 hermes`), 'words'],
+    ['controls in a word', CHAT, says('z\u0000e\u007fu\u0090s'), 'words'],
+    ['what is no character', CHAT, says('z\ufdd0e\uffffu\ufffcs'), 'words'],
+    ['letters in boxes', CHAT, says('\u{1f169}\u{1f174}\u{1f1fa}\u{1f1f8}'), 'words'],
+    ['a dash of another kind', CHAT, says('Falcon\u20119'), 'dashed'],
+    ['digits of another kind', CHAT, says('falcon \u0669'), 'dashed'],
+    ['an address with controls', CHAT, says('my falcon\u0000 9'), 'dashed'],
+    ['parts that a line end joins', CHAT, says(cut({}, ['project', 'hermes'])), 'words'],
+    [
+      'turns that a line end joins',
+      CHAT,
+      {
+        model: MODEL,
+        messages: [
+          { role: 'user', content: `${'long '.repeat(80)}project` },
+          { role: 'user', content: `hermes${' long'.repeat(20)}` },
+        ],
+      },
+      'words',
+    ],
+    ['a template of its own', CHAT, { ...says('us'), chat_template: "{{ 'ze' }}" }, UNREAD],
+    ['a model to fall back on', CHAT, { ...says('hi'), fallback_models: ['gpt-5'] }, 'models'],
+    ['an engine', CHAT, { ...says('hi'), engine: 'gpt-5' }, 'models'],
+    ['a deployment', CHAT, { ...says('hi'), deployment_id: 'openai/gpt-5' }, 'models'],
+    ['a model by another name', CHAT, { ...says('hi'), model_name: 'gpt-5-mini' }, 'models'],
     ['a word struck through', CHAT, says('tell z\u0336e\u0336u\u0336s\u0336!'), 'words'],
     [
       'a word under marks',
@@ -118,6 +146,12 @@ const ROWS: Readonly<Record<string, readonly Row[]>> = {
       { model: MODEL, prompt: 'a', options: { num_predict: 0 } },
       '',
     ],
+    [
+      'a template of its own',
+      '/api/generate',
+      { model: MODEL, prompt: 'ze', template: '{{ .Prompt }}us', options: { num_predict: 9 } },
+      UNREAD,
+    ],
     ['the tag that is meant', '/api/chat', { ...says('a'), model: 'llama3:latest' }, 'models'],
   ],
 }
@@ -129,7 +163,7 @@ for (const [dialect, rows] of Object.entries(ROWS)) {
     for (const [note, path, body, policy] of rows) {
       const { status, headers, text } = await site.send({ path, body })
       t.equal(status, policy === '' ? 400 : 403, `${note}: ${text}`)
-      t.equal(headers['x-governor-policy'] ?? '', policy, note)
+      t.equal(headers['x-governor-policy'] ?? '', policy === UNREAD ? '' : policy, note)
     }
     t.equal(upstream.received.length, 0, upstream.everything)
   })

@@ -1,6 +1,7 @@
 import { Cursor, LiteralAutomaton } from '../automaton.ts'
 import type { LookAlikes } from '../look-alikes.ts'
 import { type NormalText, normaliseWithIndex } from '../normalise-index.ts'
+import { mayReadOtherwise } from '../normalise.ts'
 import { Units } from '../units.ts'
 import { beginsAt, type Detector, type Match, type NumberRun } from './detector.ts'
 
@@ -114,7 +115,7 @@ export class DetectorSet {
     const count = this.#units.fill(text, start, end)
     const finds = new Finds(end)
     const sent = { text, offset: start, units: this.#units.values, count }
-    const isPlain = this.#search(sent, finds)
+    const isPlain = this.#search(sent, finds) && !mayReadOtherwise(text.slice(start, end))
     const isOpen = end < text.length && finds.openAt < to
     const found = finds.found()
     if (isPlain && !isOpen) return apart(found)

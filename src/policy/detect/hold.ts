@@ -1,6 +1,7 @@
 import { Cursor, LiteralAutomaton } from '../automaton.ts'
 import type { LookAlikes } from '../look-alikes.ts'
 import { normaliseWithIndex } from '../normalise-index.ts'
+import { mayReadOtherwise } from '../normalise.ts'
 import { Units } from '../units.ts'
 import type { Detector } from './detector.ts'
 
@@ -8,7 +9,6 @@ import type { Detector } from './detector.ts'
 const MARGIN_UNITS = 48
 /** And what a word or a pattern may: one character, which may be two units. */
 const BOUNDARY_UNITS = 2
-const NOT_ASCII = /\P{ASCII}/u
 /** Memory to read texts in as they look. */
 const LOOK_UNITS = 4096
 
@@ -57,7 +57,7 @@ export class Hold {
    * there is none. Counted in what a reader sees, so that invisible characters hold nothing open.
    */
   from(text: string): number {
-    if (!NOT_ASCII.test(text)) return this.#from(text)
+    if (!mayReadOtherwise(text)) return this.#from(text)
     const normal = normaliseWithIndex(text)
     const at = Math.min(this.#from(normal.text), this.#fromLooks(normal.text))
     return at >= normal.text.length ? text.length : normal.original(at, at + 1).start
