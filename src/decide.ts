@@ -15,6 +15,9 @@ import { askFor } from './external-detectors.ts'
 import type { HttpExchange } from './http/exchange.ts'
 import type { CompiledPolicy } from './policy/compile.ts'
 import { evaluate } from './policy/evaluate.ts'
+import type { ExternalAnswer } from './policy/external/external-detector.ts'
+import type { Span } from './policy/external/wire.ts'
+import type { ServicePlaces } from './policy/mask-search.ts'
 import { type Cut, findLeftOver, planRedaction } from './policy/redact.ts'
 import { combineSettings, settle } from './policy/settle.ts'
 import { inTurns } from './turns.ts'
@@ -33,8 +36,12 @@ export function decide(
   trail: Trail,
   exchange: Pick<HttpExchange, 'whilePresent'>,
 ): Decision | Promise<Decision> {
+  const services = new Map<string, ReadonlyMap<string, readonly Span[]>>()
+  const ask = world.detectors.size > 0 ? askFor(world.detectors, facts, exchange) : null
   const decided = evaluate(world.policies, {
-    ...(world.detectors.size > 0 && { ask: askFor(world.detectors, facts, exchange) }),
+    ...(ask !== null && {
+      ask: (ids) => ask(ids).then((answers) => remembered(answers, services)),
+    }),
     principal: trail.principal!,
     route: trail.route!,
     facts,
@@ -45,13 +52,29 @@ export function decide(
   // A described call has no bytes to change.
   if (!world.policies.changes || facts.texts.edit === undefined) return decided
   return decided instanceof Promise
-    ? decided.then((decision) => changed(world, decision, trail))
-    : changed(world, decided, trail)
+    ? decided.then((decision) => changed(world, decision, trail, services))
+    : changed(world, decided, trail, services)
 }
 
-function changed(world: World, decision: Decision, trail: Trail): Decision | Promise<Decision> {
+function changed(
+  world: World,
+  decision: Decision,
+  trail: Trail,
+  services: ServicePlaces,
+): Decision | Promise<Decision> {
   if (decision.effect === 'deny' || !decision.policies.some(isChange)) return decision
-  return new Change(world, decision, trail).run()
+  return new Change(world, decision, trail, services).run()
+}
+
+/** Keeps where services found something, for what is masked. */
+function remembered(
+  answers: ReadonlyMap<string, ExternalAnswer>,
+  places: Map<string, ReadonlyMap<string, readonly Span[]>>,
+): ReadonlyMap<string, ExternalAnswer> {
+  for (const [id, answer] of answers) {
+    if ('found' in answer && answer.places !== undefined) places.set(id, answer.places)
+  }
+  return answers
 }
 
 /** How a body is read, the first time and again; of JSON, which is nearly all, nothing is made. */
@@ -67,9 +90,11 @@ function isChange({ result }: PolicyResult): boolean {
 class Change {
   readonly #world: World
   readonly #trail: Trail
+  readonly #services: ServicePlaces
   #decision: Decision
 
-  constructor(world: World, decision: Decision, trail: Trail) {
+  constructor(world: World, decision: Decision, trail: Trail, services: ServicePlaces) {
+    this.#services = services
     this.#world = world
     this.#trail = trail
     this.#decision = decision
@@ -145,7 +170,9 @@ class Change {
     const refuse = (what: string, left: CompiledPolicy | null = null) => {
       return { decision: this.#refuse(left ?? policies[0], what), left }
     }
-    const plan = await soon(planRedaction(compiled, policies, { texts, cut }))
+    const plan = await soon(
+      planRedaction(compiled, policies, { texts, cut, services: this.#services }),
+    )
     if (plan === null) return refuse('too much of it')
     const edited = await soon(texts.edit!(plan.edits))
     if (edited.refused !== undefined) return refuse(`it is in ${edited.refused}`)

@@ -307,10 +307,12 @@ t.test('the name of a tool that comes in pieces is one text', async (t) => {
   t.notMatch(out, /project/)
 })
 
+function event(type: string, rest: object): string {
+  return `event: ${type}\ndata: ${JSON.stringify({ type, ...rest })}\n\n`
+}
+
 t.test('texts of blocks that follow each other are one', async (t) => {
   const rules = outputRules(t.testdir(), POLICIES)
-  const event = (type: string, rest: object) =>
-    `event: ${type}\ndata: ${JSON.stringify({ type, ...rest })}\n\n`
   const begin = (index: number, type = 'text') =>
     event('content_block_start', { index, content_block: { type, text: '' } })
   const said = (index: number, text: string) =>

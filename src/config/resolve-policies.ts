@@ -110,7 +110,7 @@ function resolveRedact(own: PolicyValue['redact'], scope: Scope, at: Path): Sele
   const here = [...at, 'input']
   const resolved =
     input && resolveSearch({ ...input, max_chars: null, max_tokens: null }, scope, here)
-  const service = resolved?.detect?.find((id) => scope.services.includes(id))
+  const service = resolved?.detect?.find((id) => scope.placeless.includes(id))
   const counts = `${quote(service ?? '')} says whether something is there, not where: deny it instead`
   scope.report.check([...here, 'detect'], service === undefined, counts)
   return { ...resolveSelectors({}, scope, at), input: resolved }

@@ -19,6 +19,8 @@ export interface Scope {
   readonly detectors: readonly string[]
   /** Those of them that are asked over HTTP. */
   readonly services: readonly string[]
+  /** Those of them that do not say where they found something. */
+  readonly placeless: readonly string[]
   /** Their patterns by id, of those that compile. */
   readonly patterns: ReadonlyMap<string, string>
   readonly report: Report

@@ -122,6 +122,9 @@ function scopeOf(value: FileValue, { upstreams, operations, report, options }: R
     services: value.detectors
       .filter(({ presidio, openai_moderation: moderation }) => (presidio ?? moderation) !== null)
       .map(({ id }) => id),
+    placeless: value.detectors
+      .filter(({ openai_moderation: moderation }) => moderation !== null)
+      .map(({ id }) => id),
     patterns: new Map(
       value.detectors.flatMap(({ id, matches }): [string, string][] =>
         matches !== null && patternProblem(matches) === null ? [[id, matches]] : [],

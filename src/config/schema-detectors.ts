@@ -93,7 +93,7 @@ const detector = map('detectors', {
       min_score: defaulted(fraction(), '0.5', 'Findings below it do not count.'),
       ...service,
     }),
-    'A Presidio analyzer: finds personal data.',
+    'A Presidio analyzer: finds personal data, and says where, so that `redact` can mask it.',
   ),
   openai_moderation: optional(
     map('detectors.openai_moderation', {

@@ -57,11 +57,15 @@ function readMember(doc: JsonDocument, key: number, found: Set<string>): number 
     const kind = doc.kind(value)
     const isNone = kind === KIND.NULL || kind === KIND.OBJECT || kind === KIND.ARRAY
     if (!isNone) add(doc, value, found)
-  } else if (FALLBACKS.has(name)) readList(doc, value, found)
-  else if (OTHER_NAMES.has(name) && doc.parent(key) === 0) {
-    if (doc.kind(value) !== KIND.NULL) add(doc, value, found)
-  }
+  } else readOther(doc, key, name, found)
   return value
+}
+
+function readOther(doc: JsonDocument, key: number, name: string, found: Set<string>): void {
+  if (FALLBACKS.has(name)) readList(doc, key + 1, found)
+  else if (OTHER_NAMES.has(name) && doc.parent(key) === 0 && doc.kind(key + 1) !== KIND.NULL) {
+    add(doc, key + 1, found)
+  }
 }
 
 function rootName(doc: JsonDocument, key: number): string {

@@ -14,8 +14,8 @@ export const GENERAL = 32
 export const UNMARKED = 64
 
 const READS_OTHERWISE =
-  /[[\p{Cf}\p{Default_Ignorable_Code_Point}\p{Cs}\p{Noncharacter_Code_Point}\p{Nd}\p{Pd}\u2018\u2019\u2212\ufffc\x80-\x84\x86-\x9f\u{1f150}-\u{1f169}\u{1f170}-\u{1f189}\u{1f1e6}-\u{1f1ff}]--\p{ASCII}]/v
-const CONTROL = /[\x00-\x08\x0e-\x1f\x7f]/
+  /[[\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\p{Cs}\p{Noncharacter_Code_Point}\p{Nd}\p{Pd}\u2018\u2019\u2212\ufffc\u{1f150}-\u{1f169}\u{1f170}-\u{1f189}\u{1f1e6}-\u{1f1ff}]--[\p{ASCII}\x85]]/v
+const CONTROL = /[\p{Cc}--[\t-\r\x85]]/v
 /**
  * Marks, Hangul vowels and finals (also as compatibility and half-width letters), half-width sound
  * marks, Kirat Rai vowels, and what is invisible but no tag.

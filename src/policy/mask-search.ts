@@ -17,6 +17,8 @@ export interface Place {
   readonly label: string
   readonly start: number
   readonly end: number
+  /** A service found it, which nobody asks again about what is left. */
+  readonly isTold?: true
 }
 
 /** Units searched between two breaths: matching with places takes about 0.4 µs a unit. */
@@ -26,16 +28,26 @@ const LOOK_BACK = 64
 /** Longest match of a pattern that begins at the end of a slice; a longer one is cut in several. */
 const AHEAD_UNITS = 4 * 1024
 
+/** What services found, by id and by the text as it reads. */
+export type ServicePlaces = ReadonlyMap<string, ReadonlyMap<string, readonly Place[]>>
+
+const NO_PLACES: ServicePlaces = new Map()
+
 /** All that some policies look for, at once. */
 export class MaskSearch {
   readonly #detectorSet: DetectorSet | null
   readonly #detects = new Map<string, string>()
   readonly #patterns = new Map<RE2JS, string>()
   readonly #words: WordFinder[] = []
+  readonly #services: ReadonlyMap<string, readonly Place[]>[] = []
   readonly #lookAlikes: LookAlikes | null
   readonly #units: Units
 
-  constructor(rules: TextRules, policies: readonly CompiledPolicy[]) {
+  constructor(
+    rules: TextRules,
+    policies: readonly CompiledPolicy[],
+    services: ServicePlaces = NO_PLACES,
+  ) {
     this.#lookAlikes = rules.lookAlikes
     this.#units = rules.units
     const addPattern = (index: number | null, label: string) => {
@@ -44,7 +56,12 @@ export class MaskSearch {
     }
     for (const { own, wordFinder } of policies) {
       const uses = (own.detect ?? []).flatMap((index) => rules.detectors[index] ?? [])
-      for (const { id, pattern } of uses) {
+      for (const { id, pattern, isExternal } of uses) {
+        if (isExternal === true) {
+          const places = services.get(id)
+          if (places !== undefined) this.#services.push(places)
+          continue
+        }
         const label = id.toUpperCase().replaceAll('-', '_')
         if (pattern === null) this.#detects.set(id, label)
         else addPattern(pattern, label)
@@ -70,10 +87,22 @@ export class MaskSearch {
       })
       while (search.next().done !== true && places.length <= placesMax) yield
     }
+    if (this.#services.length > 0) this.#findServices(text, places, placesMax)
     if (this.#patterns.size + this.#words.length > 0 && places.length <= placesMax) {
       yield* this.#findSlices(text, take)
     }
     return places.length > placesMax ? null : places
+  }
+
+  /** Services were asked about texts as they read. */
+  #findServices(text: string, into: Place[], placesMax: number): void {
+    const normal = normaliseWithIndex(text)
+    for (const places of this.#services) {
+      for (const { label, start, end } of places.get(normal.text) ?? []) {
+        if (into.length > placesMax) return
+        into.push({ label, ...normal.original(start, end), isTold: true })
+      }
+    }
   }
 
   *#findSlices(

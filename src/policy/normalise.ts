@@ -14,7 +14,7 @@ import { Units } from './units.ts'
  * NFKC leaves alone.
  */
 const INVISIBLE =
-  /[\p{Cf}\p{Default_Ignorable_Code_Point}\p{Cs}\p{Noncharacter_Code_Point}\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufffc\u{1f150}-\u{1f169}\u{1f170}-\u{1f189}\u{1f1e6}-\u{1f1ff}]/gu
+  /[[\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\p{Cs}\p{Noncharacter_Code_Point}\ufffc\u{1f150}-\u{1f169}\u{1f170}-\u{1f189}\u{1f1e6}-\u{1f1ff}]--[\t-\r\x85]]/gv
 /** Tags, white on black, regional indicators: first and last, and what the first stands for. */
 const SHADOWS = [
   [0xe0020, 0xe007e, 0x20],

@@ -1,6 +1,6 @@
 import type { TextEdit, Texts } from '../exchange.ts'
 import type { CompiledPolicies, CompiledPolicy } from './compile.ts'
-import { MaskSearch, type Place } from './mask-search.ts'
+import { MaskSearch, type Place, type ServicePlaces } from './mask-search.ts'
 import { normaliseText } from './normalise.ts'
 import { scanTexts, type TextMatches, TextsTooLarge } from './scan.ts'
 
@@ -44,13 +44,20 @@ interface SentPlace extends Place {
  */
 export type Cut = 'inner' | 'whole'
 
+export interface RedactionOptions {
+  readonly texts: Texts
+  readonly cut: Cut
+  /** What services found in them. */
+  readonly services?: ServicePlaces | undefined
+}
+
 /** Finds everything that `policies` mask in `texts`; null when it is too much for one call. */
 export function* planRedaction(
   { texts: rules }: CompiledPolicies,
   policies: readonly CompiledPolicy[],
-  { texts, cut }: { readonly texts: Texts; readonly cut: Cut },
+  { texts, cut, services }: RedactionOptions,
 ): Generator<undefined, Redaction | null> {
-  const places = yield* placesIn(texts, new MaskSearch(rules, policies))
+  const places = yield* placesIn(texts, new MaskSearch(rules, policies, services))
   if (places === null) return null
   places.sort((a, b) => a.index - b.index || a.start - b.start)
   yield
@@ -70,6 +77,7 @@ export function* planRedaction(
 /** All places in the order of the texts, as they were sent; null when they are too many. */
 function* placesIn(texts: Texts, search: MaskSearch): Generator<undefined, SentPlace[] | null> {
   const places: SentPlace[] = []
+  const lost: string[] = []
   const pace = new Pace(TEXTS_PER_BREATH)
   const placePace = new Pace(PLACES_PER_BREATH)
   for (const [reading, text] of texts.values.entries()) {
@@ -81,11 +89,18 @@ function* placesIn(texts: Texts, search: MaskSearch): Generator<undefined, SentP
       const { label, start, end } = joined(cluster)
       const range = { index: reading, start, end }
       const sent = texts.sent === undefined ? range : texts.sent(range)
-      if (sent !== null) places.push({ label, ...sent, reads: text.slice(start, end), reading })
+      const reads = text.slice(start, end)
+      if (sent !== null) places.push({ label, ...sent, reads, reading })
+      else if (cluster.some(({ isTold }) => isTold)) lost.push(reads)
       if (placePace.isDue()) yield
     }
   }
-  return places
+  return lost.every((reads) => isAmong(places, reads)) ? places : null
+}
+
+/** Whether what was found in texts that were joined was also found in one of them, or some of it was. */
+function isAmong(places: readonly SentPlace[], reads: string): boolean {
+  return places.some((place) => place.reads.includes(reads) || reads.includes(place.reads))
 }
 
 /** Says after each `count` of small steps that it is time to breathe. */

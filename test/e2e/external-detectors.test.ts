@@ -1,6 +1,6 @@
 import t from 'tap'
 
-import { findJane, moderate, OPEN, started, told } from '../support/detector-services.ts'
+import { findJane, moderate, OPEN, presidio, started, told } from '../support/detector-services.ts'
 import { FakeUpstream } from '../support/fake-upstream.ts'
 import { startGovernor, UPSTREAM_KEY } from '../support/start-governor.ts'
 
@@ -47,6 +47,56 @@ t.test('findings belong to the text they begin in, whatever characters come befo
   t.same((await told(site, 'plain')).status, 200)
   t.same((await told(site, 'Jane Doe')).status, 403)
   t.same(service.received.length, 1, 'all three are known')
+})
+
+function body(content: unknown) {
+  return { model: 'gpt-4o', messages: [{ role: 'user', content }] }
+}
+
+t.test('what a Presidio analyzer finds is masked where it stands', async (t) => {
+  const upstream = await FakeUpstream.start(t)
+  const service = await FakeUpstream.start(t, findJane)
+  const site = await startGovernor(t, {
+    upstream: upstream.url,
+    policies: `${OPEN}\n  - { id: person, redact: { input: { detect: [email, presidio] } } }`,
+    detectors: presidio(service.url),
+  })
+  const going = async (content: unknown) => {
+    const { status, headers } = await site.send({ body: body(content) })
+    const said = JSON.parse(upstream.last?.body.toString() ?? '{}') as ReturnType<typeof body>
+    return [status, headers['x-governor-changed'] ?? '', said.messages[0]?.content]
+  }
+  const mail = 'jane@example.com'
+  for (const [content, want] of [
+    [`😀 Jane\u200b Doe (${mail}), Jane Doe`, '😀 [PERSON_1] ([EMAIL_1]), [PERSON_1]'],
+    [mail, '[EMAIL_1]'],
+    ['J\u0336ane Doe\u0336!', '[PERSON_1]!'],
+    [`😀 Jane\u200b Doe (${mail}), Jane Doe`, '😀 [PERSON_1] ([EMAIL_1]), [PERSON_1]'],
+    ['{"who":"Jane\\u0020Doe"}', '{"who":"[PERSON_1]"}'],
+  ] as const) {
+    t.strictSame(await going(content), [200, 'redacted', want])
+  }
+  t.strictSame(await going('nobody'), [200, '', 'nobody'])
+  const parts = [
+    { type: 'text', text: 'I am Jane Doe' },
+    { type: 'text', text: 'and you?' },
+  ]
+  t.strictSame(await going(parts), [
+    200,
+    'redacted',
+    [{ type: 'text', text: 'I am [PERSON_1]' }, parts[1]],
+  ])
+  const apart = [
+    { type: 'text', text: 'I am Jane D' },
+    { type: 'text', text: 'oe' },
+  ]
+  t.strictSame((await going(apart))[0], 403, 'what is spread over parts cannot be masked')
+  const key = { ...body('hi'), metadata: { 'Jane Doe': 'x' } }
+  t.equal((await site.send({ body: key })).status, 403, 'nor what is a name of a field')
+  service.behaviour = (_received, response) => void response.writeHead(500).end()
+  t.equal((await site.send({ body: body('somebody else') })).status, 403, 'nor what nobody told')
+  const sent = upstream.everything
+  t.notMatch(sent, /Jane|example\.com/)
 })
 
 t.test('OpenAI’s moderation decides by what it flags, or by thresholds', async (t) => {

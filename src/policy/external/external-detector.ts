@@ -3,11 +3,15 @@ import type { Facts } from '../../exchange.ts'
 import { normaliseText } from '../normalise.ts'
 import { NotAnAnswer } from './not-an-answer.ts'
 import { VerdictCache } from './verdict-cache.ts'
-import { type Wire, wireOf } from './wire.ts'
+import { type Findings, type Span, type Wire, wireOf } from './wire.ts'
 
 /** What a detector said of all texts of a call. */
 export type ExternalAnswer =
-  | { readonly found: number }
+  | {
+      readonly found: number
+      /** Where, by the text as it reads; texts of which nobody says so are not in it. */
+      readonly places?: ReadonlyMap<string, readonly Span[]>
+    }
   /** It could not be asked; `failed` says why in words, for the entry. */
   | { readonly failed: string; readonly onError: 'allow' | 'deny' }
 
@@ -56,7 +60,7 @@ export class ExternalDetector {
   }
 
   /**
-   * Counts findings in texts as they read; only those that are not remembered are sent, in one question.
+   * Findings in texts as they read; only those that are not remembered are sent, in one question.
    * Rejects with the reason of `signal` when that is aborted; everything else that goes wrong is an answer.
    */
   async ask(texts: readonly string[], signal: AbortSignal): Promise<ExternalAnswer> {
@@ -67,36 +71,48 @@ export class ExternalDetector {
       return this.#failed(`${id}: the texts are longer than its max_chars`)
     }
     let found = 0
+    const places = new Map<string, readonly Span[]>()
+    const take = (text: string, { count, spans }: Findings): void => {
+      found += count
+      if (spans.length > 0) places.set(text, spans)
+    }
     const missing: string[] = []
     for (const text of texts) {
       const known = this.#cache.get(text)
       this.#ports.onCache(known === null ? 'miss' : 'hit')
       if (known === null) missing.push(text)
-      else found += known
+      else take(text, known)
     }
-    if (missing.length === 0) return { found }
+    if (missing.length === 0) return { found, places }
     try {
-      found += await this.#question(missing, signal)
+      await this.#question(missing, signal, take)
       this.#ports.onAsked(id, 'ok')
-      return { found }
+      return { found, places }
     } catch (error) {
       if (signal.aborted) throw error
       return this.#fault(error)
     }
   }
 
-  async #question(missing: readonly string[], signal: AbortSignal): Promise<number> {
+  async #question(
+    missing: readonly string[],
+    signal: AbortSignal,
+    take: (text: string, findings: Findings) => void,
+  ): Promise<void> {
     const groups = grouped(missing, this.#wire.textsMax ?? missing.length)
     const sent = groups.map((group) => group.join('\n'))
     const answer = await this.#ports.post(this.#wire.path, this.#wire.question(sent), signal)
     const findings = this.#wire.findings(parsed(answer), sent)
-    for (const [index, group] of groups.entries()) this.#remember(group, findings[index] ?? 0)
-    return findings.reduce((sum, count) => sum + count, 0)
+    for (const [index, group] of groups.entries()) {
+      const each = findings[index] ?? NOTHING
+      this.#remember(group, each)
+      take(group[0] ?? '', each)
+    }
   }
 
   /** Of a group in which something was found nobody knows in which text. */
-  #remember(group: readonly string[], findings: number): void {
-    if (group.length > 1 && findings > 0) return
+  #remember(group: readonly string[], findings: Findings): void {
+    if (group.length > 1 && findings.count > 0) return
     for (const text of group) this.#cache.set(text, findings)
   }
 
@@ -119,6 +135,8 @@ export class ExternalDetector {
 function parsed(json: string): unknown {
   return JSON.parse(json)
 }
+
+const NOTHING: Findings = { count: 0, spans: [] }
 
 /** At most `max` groups of neighbours, about as many texts in each. */
 function grouped(texts: readonly string[], max: number): readonly (readonly string[])[] {

@@ -1,6 +1,6 @@
 import type { ModerationQuestion } from '../../config/snapshot.ts'
 import { listOf, NotAnAnswer, numberOf, objectOf } from './not-an-answer.ts'
-import type { Wire } from './wire.ts'
+import type { Findings, Wire } from './wire.ts'
 
 const TEXTS_MAX = 32
 
@@ -18,12 +18,16 @@ export function moderation({ model, thresholds }: ModerationQuestion): Wire {
       if (results.length !== texts.length) throw new NotAnAnswer('a result is missing')
       return results.map((each) => {
         const { flagged, category_scores: scores } = objectOf(each)
-        if (thresholds !== null) return exceeds(objectOf(scores), thresholds) ? 1 : 0
+        if (thresholds !== null) return found(exceeds(objectOf(scores), thresholds))
         if (typeof flagged !== 'boolean') throw new NotAnAnswer('flagged is missing')
-        return flagged ? 1 : 0
+        return found(flagged)
       })
     },
   }
+}
+
+function found(isFound: boolean): Findings {
+  return { count: isFound ? 1 : 0, spans: [] }
 }
 
 /** A category the service does not know would never be found: that is an error, not a no. */

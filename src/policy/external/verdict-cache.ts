@@ -1,13 +1,18 @@
 import { hash, randomBytes } from 'node:crypto'
 
+import type { Findings } from './wire.ts'
+
 /** Keyed by this process: what is kept names no text to anybody who reads its memory later. */
 const PROCESS_KEY = randomBytes(32).toString('base64')
+
+/** What is found in a text in more places is asked for again. */
+const SPANS_MAX = 256
 
 /** Remembers the verdicts of the texts asked for last, at most `textsMax`; never the texts. */
 export class VerdictCache {
   readonly #textsMax: number
   /** In order of last use. */
-  readonly #known = new Map<string, number>()
+  readonly #known = new Map<string, Findings>()
 
   constructor(textsMax: number) {
     this.#textsMax = textsMax
@@ -18,7 +23,7 @@ export class VerdictCache {
   }
 
   /** Findings in a text; null when it is not remembered. */
-  get(text: string): number | null {
+  get(text: string): Findings | null {
     if (this.#textsMax === 0) return null
     const key = keyOf(text)
     const found = this.#known.get(key)
@@ -28,8 +33,8 @@ export class VerdictCache {
     return found
   }
 
-  set(text: string, findings: number): void {
-    if (this.#textsMax === 0) return
+  set(text: string, findings: Findings): void {
+    if (this.#textsMax === 0 || findings.spans.length > SPANS_MAX) return
     const key = keyOf(text)
     this.#known.delete(key)
     this.#known.set(key, findings)

@@ -2,6 +2,20 @@ import type { ExternalDetectorConfig } from '../../config/snapshot.ts'
 import { moderation } from './moderation.ts'
 import { presidio } from './presidio.ts'
 
+/** Where something is in a text, UTF-16 units, and what the service calls it. */
+export interface Span {
+  readonly label: string
+  readonly start: number
+  readonly end: number
+}
+
+/** What a service found in one text. */
+export interface Findings {
+  readonly count: number
+  /** Empty where the service does not say where. */
+  readonly spans: readonly Span[]
+}
+
 /** How one kind of service is asked. Pure. */
 export interface Wire {
   /** Put behind the address of the configuration. */
@@ -10,8 +24,8 @@ export interface Wire {
   readonly textsMax: number | null
   /** JSON of the question. */
   question(texts: readonly string[]): string
-  /** How many findings each text has. Throws NotAnAnswer. */
-  findings(answer: unknown, texts: readonly string[]): readonly number[]
+  /** What each text has. Throws NotAnAnswer. */
+  findings(answer: unknown, texts: readonly string[]): readonly Findings[]
 }
 
 /** The wire format of a detector. */
