@@ -11,6 +11,7 @@ export interface ParsedBody {
   readonly request_id?: unknown
   readonly forward?: unknown
   readonly writer_id?: unknown
+  readonly role?: unknown
   readonly epoch?: unknown
   readonly previous?: unknown
   readonly continues?: unknown

@@ -5,7 +5,7 @@ import { type Command, Option } from 'commander'
 
 import { count, duration, some } from './arguments.ts'
 import { addCopyCommands } from './audit-copy-commands.ts'
-import type { EraseGiven, QueryGiven, TailGiven, VerifyGiven } from './audit-given.ts'
+import type { EraseGiven, PruneGiven, QueryGiven, TailGiven, VerifyGiven } from './audit-given.ts'
 import {
   type CommandContext,
   type LoadedSnapshot,
@@ -201,9 +201,19 @@ function addPrune(audit: Command, context: CommandContext): void {
   withConfigOption(audit.command('prune'))
     .description('remove entries older than audit.retention that a signed checkpoint covers')
     .option('--older-than <duration>', 'instead of audit.retention, such as 180d', duration)
-    .action(async (given: { config: string; olderThan?: number }) => {
+    .option('--url [url]', 'whole months of PostgreSQL: audit.ship.postgres, or this one')
+    .action(async (given: PruneGiven) => {
+      const { config: file, olderThan: olderThanMs = null, url: named } = given
+      if (named !== undefined) {
+        const { auditPrunePostgres } = await import('./audit-prune-postgres.ts')
+        const { databaseUrl } = await import('./audit-postgres.ts')
+        await withConfig(context, file, ({ snapshot }) => {
+          const url = databaseUrl(named, snapshot)
+          return auditPrunePostgres({ snapshot, version, olderThanMs, url, write })
+        })
+        return
+      }
       const { auditPrune } = await import('./audit-prune.ts')
-      const { config: file, olderThan: olderThanMs = null } = given
       await withConfig(context, file, async ({ snapshot }) =>
         auditPrune({ snapshot, version, olderThanMs, write }),
       )

@@ -48,3 +48,11 @@ export interface EraseGiven {
   /** True is the database of `audit.ship`. */
   url?: string | true
 }
+
+/** `governor audit prune`. */
+export interface PruneGiven {
+  config: string
+  olderThan?: number
+  /** True is the database of `audit.ship`. */
+  url?: string | true
+}

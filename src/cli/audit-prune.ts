@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 
 import { aboutLog } from '../audit/file.ts'
 import { publishedRoot } from '../audit/fleet-publish.ts'
-import { isRootSigned } from '../audit/fleet-root.ts'
+import { type FleetRoot, isRootSigned } from '../audit/fleet-root.ts'
 import { escapeText } from '../audit/format.ts'
 import { originOf } from '../audit/note.ts'
 import { postgresMessage } from '../audit/postgres.ts'
@@ -35,7 +35,7 @@ export async function auditPrune(options: PruneOptions): Promise<number> {
   const { path, retentionMs, checkpoints } = snapshot.audit
   const keptMs = olderThanMs ?? retentionMs
   if (keptMs === null) {
-    write('Nothing was removed: set audit.retention, or give --older-than\n')
+    write(NO_RETENTION)
     return 2
   }
   const published = checkpoints.file !== null && existsSync(checkpoints.file)
@@ -66,10 +66,23 @@ export async function auditPrune(options: PruneOptions): Promise<number> {
   }
 }
 
+/** Said where nobody says how old is old. */
+export const NO_RETENTION = 'Nothing was removed: set audit.retention, or give --older-than\n'
+
 /** With `audit.root`, only what a root that was published, and is signed, covers may go. */
-async function askPublished({ audit }: Snapshot): Promise<UpTo | undefined> {
+async function askPublished(snapshot: Snapshot): Promise<UpTo | undefined> {
+  const root = await publishedRootOf(snapshot)
+  if (root === null) return undefined
+  return (writer, epoch) => root.leaves.get(originOf(writer, epoch))?.size ?? 0
+}
+
+/**
+ * The root of `audit.root`, signed by a key that is known; null where the configuration names no place.
+ * Rejects with an Error that says so when there is none, or nobody known signed it.
+ */
+export async function publishedRootOf({ audit }: Snapshot): Promise<FleetRoot | null> {
   const { root: place, path } = audit
-  if (place.file === null && place.url === null) return undefined
+  if (place.file === null && place.url === null) return null
   const root = await publishedRoot(place)
   if (root === null) {
     throw new Error(
@@ -82,7 +95,7 @@ async function askPublished({ audit }: Snapshot): Promise<UpTo | undefined> {
       `Nothing was removed: the published root is signed by no key of ${list} (audit.root)`,
     )
   }
-  return (writer, epoch) => root.leaves.get(originOf(writer, epoch))?.size ?? 0
+  return root
 }
 
 /** With `audit.ship`, only what has arrived there may go. */

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -5,13 +6,27 @@ import { join } from 'node:path'
 
 import t from 'tap'
 
+import { appendOnce } from '../../src/audit/append-once.ts'
 import { EXPORT_FORMATS } from '../../src/audit/export.ts'
+import { signRoot } from '../../src/audit/fleet-root.ts'
+import { migrate } from '../../src/audit/migrate.ts'
+import { parseNote } from '../../src/audit/note.ts'
 import { commitPersonal, withCommitments } from '../../src/audit/personal.ts'
+import { openPool } from '../../src/audit/postgres.ts'
+import { planPrune, removeMonths } from '../../src/audit/prune-postgres.ts'
+import { retentionBody } from '../../src/audit/retention.ts'
+import { Signer } from '../../src/audit/signing-key.ts'
+import { verifyPostgres } from '../../src/audit/verify-postgres.ts'
+import { own, Writer } from '../../src/audit/writer.ts'
 import { auditExportPostgres } from '../../src/cli/audit-postgres.ts'
+import { auditPrunePostgres } from '../../src/cli/audit-prune-postgres.ts'
+import { auditPublish } from '../../src/cli/audit-publish.ts'
+import { monotonicMs, wallMs } from '../../src/clock.ts'
+import { loadConfig } from '../../src/load-config.ts'
 import { openWal, refusal } from '../audit/support/log.ts'
 import { emptyDatabase, record, ship, twoPods } from '../audit/support/shipped.ts'
 import { governor } from '../support/cli.ts'
-import { runSql } from '../support/postgres.ts'
+import { freshDatabase, runSql } from '../support/postgres.ts'
 import { configText } from '../support/start-governor.ts'
 
 // Each test runs a dozen commands in processes of their own.
@@ -358,4 +373,165 @@ t.test('erase --url says where values lie, and whether they are recorded as eras
   t.match(none, { code: 1, out: /^Nothing to erase: no entry in PostgreSQL commits/ })
   t.match(await erase('--url', url), { code: 2, out: /name --subject/ })
   t.match(await erase('--request', 'x', '--url'), { code: 2, out: /^There is no database/ })
+})
+
+const DAY_MS = 86_400_000
+
+/** The middle of the month so many before this one. */
+function monthsAgo(months: number): number {
+  const now = new Date(wallMs())
+  return Date.UTC(now.getUTCFullYear(), now.getUTCMonth() - months, 15)
+}
+
+function monthName(ms: number): string {
+  return new Date(ms).toISOString().slice(0, 7)
+}
+
+/** A sidecar's log of three months, with a checkpoint after each, and a few entries behind the last. */
+function logOfMonths(path: string): void {
+  const writer = new Writer({
+    path,
+    epoch: 1,
+    writerId: randomBytes(16),
+    role: 'run',
+    version: 'test',
+    busyMs: 1000,
+    pageBytesMax: 0,
+    recover: false,
+    continues: null,
+    openCalls: [],
+    signer: Signer.open(path, wallMs()),
+  })
+  const append = (entries: number, atMs: number) => {
+    writer.begin()
+    for (let entry = 0; entry < entries; entry++) {
+      const { kind, requestId, body } = refusal(`${path}-${atMs}-${entry}`.slice(-100))
+      writer.append(own(kind, requestId, atMs * 1000, body))
+    }
+    writer.commit()
+  }
+  append(30, monthsAgo(3))
+  writer.prepareCheckpoint(monotonicMs() + DAY_MS)
+  append(20, monthsAgo(3))
+  append(40, monthsAgo(2))
+  writer.prepareCheckpoint(monotonicMs() + 2 * DAY_MS)
+  append(5, monthsAgo(2))
+  append(5, wallMs())
+  writer.prepareCheckpoint(monotonicMs() + 3 * DAY_MS)
+  append(1, wallMs())
+  writer.abandon()
+}
+
+/** What a command in this process did. */
+async function said(act: (write: (text: string) => void) => Promise<number>) {
+  let out = ''
+  const code = await act((text) => (out += text))
+  return { code, out }
+}
+
+/** A root that covers every entry. */
+const everything = () => Number.MAX_SAFE_INTEGER - 1
+
+t.test('prune --url drops the months that the root covers, and verify explains it', async (t) => {
+  const directory = t.testdir({ one: {}, two: {}, ops: {} })
+  const url = await freshDatabase(t)
+  await migrate(url, monthsAgo(2))
+  const root = join(directory, 'root')
+  const config = join(directory, 'governance.yaml')
+  const audit = `{ path: ops/audit.db, retention: 40d, root: { file: root } }`
+  writeFileSync(config, configText({ audit }))
+  const paths = ['one', 'two'].map((name) => join(directory, name, 'audit.db'))
+  for (const path of paths) {
+    logOfMonths(path)
+    await ship(url, path)
+  }
+  const loaded = loadConfig(config, { forRun: false })
+  if (!loaded.ok) throw new Error('Expected a good configuration')
+  const { snapshot } = loaded
+  const keyFile = join(directory, 'ops/audit.db.key')
+  const prune = () =>
+    said((write) =>
+      auditPrunePostgres({ snapshot, version: 'test', olderThanMs: null, url, write }),
+    )
+  const publish = () =>
+    said((write) => auditPublish({ url, place: snapshot.audit.root, keyFile, write }))
+  const count = async () => {
+    const sql = 'SELECT count(*)::int AS n FROM governor.entries'
+    return (await runSql<{ n: number }>(url, sql))[0]!.n
+  }
+  const before = await count()
+  t.match(await prune(), {
+    code: 2,
+    out: /no root is published \(audit\.root\)/,
+  })
+  const signer = Signer.open(join(directory, 'ops/audit.db'), wallMs())
+  const [early] = await runSql<{ body: Buffer }>(
+    url,
+    "SELECT body FROM governor.entries WHERE kind = 'checkpoint' ORDER BY writer_id, seq LIMIT 1",
+  )
+  const { note } = JSON.parse(early!.body.toString()) as { note: string }
+  writeFileSync(root, signRoot([parseNote(note)!], signer))
+  const outdated = await prune()
+  const [oldest, next] = [monthsAgo(3), monthsAgo(2)].map(monthName)
+  t.equal(outdated.code, 0, outdated.out)
+  t.ok(outdated.out.startsWith(`${oldest} stays, and what came after it: the published root does`))
+  t.match(
+    outdated.out,
+    /\nNothing to remove: no month that the published root covers is old enough\n/,
+  )
+
+  t.match(await publish(), { code: 0 })
+  const pruned = await governor(['audit', 'prune', '--url', url, '--config', config])
+  // 30 + 20 + 40 of each; the five behind the second month's checkpoint stay.
+  t.strictSame(pruned, {
+    code: 0,
+    out: `Removed 180 entries of 2 chains: ${oldest}, ${next}.\n`,
+    err: '',
+  })
+  // What recorded it: writer.open, retention, writer.close, checkpoint.
+  t.equal(await count(), before - 180 + 4)
+  const [left] = await runSql(
+    url,
+    `SELECT to_regclass('governor.entries_${oldest!.replace('-', '_')}')::text AS oldest,
+       (SELECT count(*)::int FROM governor.entries_default WHERE kind = 'decision') AS tails`,
+  )
+  t.strictSame(left, { oldest: null, tails: 10 })
+  const keys = join(directory, 'keys.json')
+  const lists = [...paths, join(directory, 'ops/audit.db')].map(
+    (path) => JSON.parse(readFileSync(`${path}.keys.json`, 'utf8')) as { keys: unknown[] },
+  )
+  writeFileSync(keys, JSON.stringify({ ...lists[0], keys: lists.flatMap((list) => list.keys) }))
+  const verified = await verifyPostgres(url, { strict: true, root, keys })
+  t.strictSame([verified.exitCode, verified.problems], [0, []])
+  t.match(await publish(), { code: 0 }, 'what was published still stands')
+  t.match(await prune(), { code: 0, out: /^Nothing to remove/ })
+  for (const path of paths) await ship(url, path)
+
+  await runSql(url, "DELETE FROM governor.entries WHERE kind = 'retention'")
+  const { exitCode, problems } = await verifyPostgres(url, { strict: false })
+  t.equal(exitCode, 1)
+  t.match(problems, [{ what: /^Missing before it: entries 2 to/ }])
+})
+
+t.test('a prune --url that was stopped in the middle verifies, and goes on', async (t) => {
+  const directory = t.testdir({ one: {} })
+  const url = await freshDatabase(t)
+  await migrate(url, monthsAgo(2))
+  const path = join(directory, 'one/audit.db')
+  logOfMonths(path)
+  await ship(url, path)
+  const pool = openPool(url)
+  t.teardown(() => pool.end())
+  const plan = await planPrune(pool, wallMs() - 40 * DAY_MS, everything)
+  t.equal(plan.months.length, 2)
+  appendOnce(path, 'test', [{ kind: 'retention', body: retentionBody(plan.pruned, 0, wallMs()) }])
+  await ship(url, path)
+  const holds = async () => (await verifyPostgres(url, { strict: false })).problems
+  t.strictSame(await holds(), [], 'before anything went')
+  t.equal(await removeMonths(pool, { ...plan, months: plan.months.slice(0, 1) }), 50)
+  t.strictSame(await holds(), [], 'after one of two months')
+  const rest = await planPrune(pool, wallMs() - 40 * DAY_MS, everything)
+  t.strictSame(rest.pruned, plan.pruned)
+  t.equal(await removeMonths(pool, rest), 40)
+  t.strictSame(await holds(), [])
 })
