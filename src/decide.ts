@@ -78,8 +78,13 @@ function remembered(
 }
 
 /** How a body is read, the first time and again; of JSON, which is nearly all, nothing is made. */
-export function readingOf({ boundary }: Body, maximums: Reading): Reading {
-  return boundary === undefined ? maximums : { jsonDepth: maximums.jsonDepth, boundary }
+export function readingOf(
+  { boundary, spooled }: Pick<Body, 'boundary' | 'spooled'>,
+  maximums: Reading,
+): Reading {
+  if (boundary === undefined) return maximums
+  const { jsonDepth } = maximums
+  return { jsonDepth, boundary, ...(spooled !== undefined && { holes: spooled.holes }) }
 }
 
 function isChange({ result }: PolicyResult): boolean {

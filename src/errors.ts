@@ -30,6 +30,7 @@ export const ERRORS = {
   LIMITS_UNAVAILABLE: spec(503, 'governor', 'The shared store of limits cannot be reached'),
   PRICE_UNKNOWN: spec(403, 'client', 'A limit on cost cannot be kept: the model has no price'),
   BODY_TOO_LARGE: spec(413, 'client', 'The request body is too large'),
+  SPOOL_UNAVAILABLE: spec(503, 'governor', 'A large form cannot be kept until it is sent'),
   BODY_TIMEOUT: spec(408, 'client', 'The request body did not arrive in time'),
   BODY_INVALID: spec(400, 'client', 'The request body is not accepted'),
   CONTENT_TYPE_UNSUPPORTED: spec(415, 'client', 'The content type is not accepted on this path'),

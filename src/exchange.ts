@@ -1,5 +1,6 @@
 import type { AnswerReader, AnswerVerdict, KeptContent } from './answer.ts'
 import type { Fallback } from './attempt.ts'
+import type { Body, Reading } from './body.ts'
 import { monotonicMs } from './clock.ts'
 import type { GovernorError } from './errors.ts'
 import type { CallCounts, Lease, Spent } from './lease.ts'
@@ -11,6 +12,7 @@ import type { Splice, Texts } from './texts.ts'
 import { NOTHING_UNUSUAL, type Unusual } from './unusual.ts'
 
 export type { Fallback } from './attempt.ts'
+export type { Body, Hole, Reading, Spooled, SpooledForm } from './body.ts'
 export { DETECTORS } from './detector-names.ts'
 export type { CallCounts, Instant, Lease, LimitKind, LimitState, Spent } from './lease.ts'
 export { isOperation, OPERATIONS, type Operation, type OwnOperation } from './operations.ts'
@@ -79,26 +81,6 @@ export interface Principal {
   readonly upstreams?: readonly string[]
   /** Socket address of the caller; IPv6 as its /64. */
   readonly ip: string
-}
-
-/** A request body after decoding, exactly the bytes that are inspected. */
-export interface Body {
-  readonly bytes: Buffer
-  /** True when a content encoding was removed. */
-  readonly decoded: boolean
-  /** Bytes as they came over the wire, before decoding. */
-  readonly receivedBytes: number
-  /** SHA-256, hex, of the bytes as they came over the wire. */
-  readonly receivedSha256: string
-  /** What sets the parts of a multipart/form-data body apart; absent where the body is JSON. */
-  readonly boundary?: string
-}
-
-/** How a body is to be read. */
-export interface Reading {
-  readonly jsonDepth: number
-  /** As in `Body`. */
-  readonly boundary?: string
 }
 
 export const UNINSPECTABLE_KINDS = [

@@ -8,6 +8,7 @@ import type { HttpExchange } from './http/exchange.ts'
 import { forwardable } from './http/headers.ts'
 import type { Metrics } from './metrics.ts'
 import type { Permit } from './pipeline.ts'
+import { sentForm } from './spooled-form.ts'
 import type { Answer } from './upstream/call.ts'
 import { UpstreamCare } from './upstream/care.ts'
 import { wasUnsent } from './upstream/fault.ts'
@@ -142,10 +143,14 @@ export class Forwarding {
     }
     trail.forwarded = true
     trail.tries += 1
+    const form = sentForm(permit.bytes, trail.body)
+    const headers = this.#headers(call, upstream)
+    if (form !== null) headers.push('content-length', String(form.bytes))
     return forward(permit, {
       pool: upstream.pool,
       method,
-      headers: this.#headers(call, upstream),
+      headers,
+      stream: form?.stream ?? null,
       firstByteMs: upstream.firstByteMs,
       idleMs: upstream.idleMs,
       faults: this.#shared.metrics.upstreamErrors,

@@ -14,9 +14,10 @@ type Delay = ReturnType<typeof monitorEventLoopDelay>
 
 /** Sets what is looked up, not counted, before the metrics are read; resets `delay`, in ns. */
 export function setGauges(shared: Shared, { upstreams }: World, delay: Delay): void {
-  const { metrics, active, inFlight, limits, recorder } = shared
+  const { metrics, active, inFlight, spool, limits, recorder } = shared
   metrics.inflightRequests.set(active.size)
   metrics.inflightBytes.set(inFlight.bytes)
+  metrics.spooledBytes.set(spool.bytes)
   metrics.limitStoreMode.reset()
   metrics.limitStoreMode.set({ mode: limits.mode }, 1)
   setUpstreams(shared, upstreams)

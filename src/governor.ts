@@ -19,6 +19,7 @@ import { isCheck } from './http/check.ts'
 import type { HttpExchange } from './http/exchange.ts'
 import { type Mount, opensSession, opensTunnel } from './http/match.ts'
 import { createProxyServer, listen } from './http/server.ts'
+import { Spool } from './http/spool.ts'
 import { renewTls } from './http/tls.ts'
 import { openKeyStore } from './key-admin.ts'
 import { openKeySource } from './key-source.ts'
@@ -112,7 +113,8 @@ export class Governor {
     const inFlight = { bytes: 0 }
     const usual = new UsualUse()
     const active = new ActiveCalls()
-    const held = { inFlight, active, draining: false }
+    const spool = new Spool(snapshot.audit.path)
+    const held = { inFlight, spool, active, draining: false }
     const shared = { ring, usual, limits, recorder, metrics, log, ...kept, ...held }
     const governor = new Governor(shared, store, snapshot)
     try {

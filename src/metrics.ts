@@ -120,6 +120,7 @@ function stateMetrics(make: Maker) {
     ]),
     inflightRequests: make.gauge('inflight_requests', 'Requests being handled'),
     inflightBytes: make.gauge('inflight_bytes', 'Bytes of request bodies held'),
+    spooledBytes: make.gauge('spooled_bytes', 'Bytes of large forms on disk'),
     streamsOpen: make.gauge('streams_open', 'Event streams being relayed'),
     commitSeconds: make.histogram(
       ['audit_commit_duration_seconds', 'One durable commit of the audit log'],

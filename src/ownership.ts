@@ -1,8 +1,9 @@
 import { monotonicMs, wallMs } from './clock.ts'
 import type { OwnershipConfig } from './config/snapshot.ts'
+import { readingOf } from './decide.ts'
 import { findReferences, mayRefer, NO_REFERENCES } from './dialect/references.ts'
 import { GovernorError } from './errors.ts'
-import type { Body, Decision, Facts, Reading, Trail, Uninspectable } from './exchange.ts'
+import type { Body, Decision, Facts, Trail, Uninspectable } from './exchange.ts'
 import type { HttpExchange } from './http/exchange.ts'
 import type { KnownTenants } from './known-tenants.ts'
 import type { OwnedCall, References } from './owned.ts'
@@ -72,7 +73,7 @@ type Decide = (
 ) => Decision | Promise<Decision>
 
 /** How a body is read. */
-type BodyReading = Pick<Body, 'bytes' | 'boundary'>
+type BodyReading = Pick<Body, 'bytes' | 'boundary' | 'spooled'>
 
 /**
  * Says whose each id of a call is. What the caller's own tenant created here counts as inspected; an id in
@@ -235,10 +236,9 @@ function unavailable(cause: unknown, detail?: string): GovernorError {
 }
 
 async function referencesOf(body: BodyReading, jsonDepth: number): Promise<References> {
-  const { bytes, boundary } = body
-  const reading: Reading = boundary === undefined ? { jsonDepth } : { jsonDepth, boundary }
-  if (!mayRefer(bytes, reading)) return NO_REFERENCES
-  const steps = findReferences(bytes, reading)
+  const reading = readingOf(body, { jsonDepth })
+  if (!mayRefer(body.bytes, reading)) return NO_REFERENCES
+  const steps = findReferences(body.bytes, reading)
   const { done, value } = steps.next()
   return done === true ? value : inTurns(steps)
 }

@@ -1,4 +1,4 @@
-import { hash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 
 import { answerGuard } from './answer-policies.ts'
@@ -9,6 +9,7 @@ import type { UsualUse } from './auth/usual.ts'
 import { besideCandidate } from './candidate.ts'
 import { monotonicMs, wallMs } from './clock.ts'
 import { decide, readingOf } from './decide.ts'
+import { skeletonOf } from './dialect/form-skeleton.ts'
 import { inspectCall, UnknownMeter } from './dialect/unknown.ts'
 import { GovernorError } from './errors.ts'
 import {
@@ -22,13 +23,14 @@ import {
 import { nextPass } from './fall-back.ts'
 import { Forwarding, mayReach, type PermittedCall, subjectOf } from './forwarding.ts'
 import type { ActiveCalls } from './http/active-calls.ts'
-import { type InFlight, readBody, release } from './http/body.ts'
+import { type FormPlace, type InFlight, readBody, release } from './http/body.ts'
 import type { HttpExchange } from './http/exchange.ts'
 import { checkHead, limitAddress } from './http/headers.ts'
 import { match, type Mount } from './http/match.ts'
 import { dialectFor, type RequestHead } from './http/place.ts'
 import { relay } from './http/relay.ts'
 import { respond } from './http/respond.ts'
+import type { Spool } from './http/spool.ts'
 import { identify, noteSpent } from './identify.ts'
 import type { KnownTenants } from './known-tenants.ts'
 import { admit } from './limit/admit.ts'
@@ -47,6 +49,7 @@ import { ownedAnswer } from './ownership-answers.ts'
 import { chargeOnce, laterForecast } from './ownership-charges.ts'
 import { type Ownership, ownershipOf } from './ownership.ts'
 import type { Stages } from './pipeline.ts'
+import { hashForm, noteForwarded } from './spooled-form.ts'
 import { estimateTokens, isUnweighed, weigh } from './token-estimate.ts'
 import { inTurns } from './turns.ts'
 import type { Answer } from './upstream/call.ts'
@@ -67,6 +70,8 @@ export interface Shared {
   readonly metrics: Metrics
   readonly log: Log
   readonly inFlight: InFlight
+  /** Where large forms are kept until they are sent. */
+  readonly spool: Spool
   /** Requests under way, so that `maximums.streams` and the drain know. */
   readonly active: ActiveCalls
   draining: boolean
@@ -103,6 +108,7 @@ function checkingStages(...[world, shared, ownership]: Parts): Omit<GovernorStag
           : decided(facts, trail, exchange)
   const mounts = mountsOf(world)
   const parts = { world, shared }
+  const forms = formsOf(maximums, shared.spool)
   return {
     begin: (exchange) => {
       const trail = new Trail(randomUUID(), wallMs(), monotonicMs())
@@ -137,6 +143,7 @@ function checkingStages(...[world, shared, ownership]: Parts): Omit<GovernorStag
         inFlight: shared.inFlight,
         holder: keyId === '' ? tenant : keyId,
         active: shared.active,
+        forms,
       })
     },
     inspect: (body, route) => inspectCall(route, body.bytes, readingOf(body, maximums)),
@@ -169,7 +176,8 @@ function callingStages(...[world, shared, ownership]: Parts): Pick<GovernorStage
     shared.recorder.settle(trail, incoming.socket.remoteAddress)
   }
   return {
-    rewrite: ({ bytes, decoded, receivedSha256 }, trail) => {
+    rewrite: (body, trail) => {
+      const { bytes, decoded } = body
       const asks = usesAsk(trail)
       const changes = trail.decision?.changes
       if (decoded) trail.changed.push('decoded')
@@ -181,11 +189,10 @@ function callingStages(...[world, shared, ownership]: Parts): Pick<GovernorStage
       const edited = changes?.bytes ?? bytes
       const outgoing = asks ? applySplices(edited, [trail.going.askUsage!]) : edited
       if (keeps) trail.kept = new Kept(outgoing)
-      const same = trail.changed.length === 0
-      trail.forwardedSha256 = same ? receivedSha256 : hash('sha256', outgoing)
+      noteForwarded(trail, body, outgoing)
       return outgoing
     },
-    record: (trail) => shared.recorder.record(trail, world.snapshot.audit.required),
+    record: (trail) => recordOf(trail, shared, audit.required),
     forward: (permit, exchange, trail) => forward({ permit, exchange, trail }),
     fallback: async (exchange, former) => {
       const trail = await nextPass(world, former)
@@ -225,6 +232,16 @@ function callingStages(...[world, shared, ownership]: Parts): Pick<GovernorStage
       close(trail, exchange)
     },
   }
+}
+
+function recordOf(trail: Trail, { recorder }: Shared, required: boolean): Promise<void> {
+  if (trail.body?.spooled === undefined) return recorder.record(trail, required)
+  return hashForm(trail).then(() => recorder.record(trail, required))
+}
+
+function formsOf(maximums: World['snapshot']['maximums'], spool: Spool): FormPlace {
+  const { uploadBytes: bytesMax, spooledBytes: allBytesMax } = maximums
+  return { spool, bytesMax, allBytesMax, cut: skeletonOf }
 }
 
 /** Takes what we sent as our credential out of the answer. */

@@ -38,6 +38,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   texts: [],
   unusual: [],
   'token-estimate': ['exchange'],
+  body: [],
   answer: ['exchange'],
   owned: ['exchange'],
   'socket-events': ['exchange', 'errors'],
@@ -45,6 +46,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   exchange: [
     'answer',
     'attempt',
+    'body',
     'errors',
     'clock',
     'operations',

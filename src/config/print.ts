@@ -108,6 +108,8 @@ function ceilings({ maximums, timeouts }: Snapshot) {
     maximums: {
       body: formatSize(maximums.bodyBytes),
       decoded: formatSize(maximums.decodedBytes),
+      upload: formatSize(maximums.uploadBytes),
+      spooled: formatSize(maximums.spooledBytes),
       in_flight: formatSize(maximums.inFlightBytes),
       json_depth: maximums.jsonDepth,
       streams: maximums.streams,

@@ -207,6 +207,7 @@ function figuresOf({ maximums, timeouts }: FileValue): Pick<Snapshot, 'maximums'
     maximums: {
       bodyBytes: maximums.body,
       decodedBytes: maximums.decoded,
+      ...formMaximums(maximums),
       inFlightBytes: maximums.in_flight,
       jsonDepth: maximums.json_depth,
       streams: maximums.streams,
@@ -254,6 +255,14 @@ function checkListeners({ listen, auth }: FileValue, report: Report): void {
   )
 }
 
+const MIB = 1024 * 1024
+
+/** What is not said is no less than what is. */
+function formMaximums({ body, upload, spooled }: FileValue['maximums']) {
+  const uploadBytes = upload ?? Math.max(64 * MIB, body)
+  return { uploadBytes, spooledBytes: spooled ?? Math.max(256 * MIB, 2 * uploadBytes) }
+}
+
 /** While a compressed body is decoded, both its forms are held. */
 function checkMaximums({ maximums }: FileValue, report: Report): void {
   const { body, decoded, in_flight: inFlight } = maximums
@@ -262,6 +271,9 @@ function checkMaximums({ maximums }: FileValue, report: Report): void {
     `${formatSize(body + decoded)}, maximums.body (${formatSize(body)}) and ` +
     `maximums.decoded (${formatSize(decoded)}) together`
   report.check(['maximums', 'in_flight'], inFlight >= body + decoded, message)
+  const { uploadBytes, spooledBytes } = formMaximums(maximums)
+  const uploads = `One key may use half of it, so that it has to be twice \`maximums.upload\` at least (${formatSize(2 * uploadBytes)})`
+  report.check(['maximums', 'spooled'], spooledBytes >= 2 * uploadBytes, uploads)
 }
 
 /** The key store is not an audit log: each would refuse, or ruin, the other's file. */

@@ -328,6 +328,14 @@ export const FILE = map('governance.yaml', {
     map('maximums', {
       body: defaulted(size('1KiB', '256MiB'), '16MiB', 'A request body as received.'),
       decoded: defaulted(size('1KiB', '512MiB'), '32MiB', 'A request body after decoding.'),
+      upload: optional(
+        size('1KiB', '16GiB'),
+        'A form with files as received; one above 1 MiB is [kept on disk](#forms-and-files). 64MiB when absent, or `body` where that is more.',
+      ),
+      spooled: optional(
+        size('2KiB', '1TiB'),
+        'All forms on disk at once, half of it for one key; at least twice `upload`. 256MiB when absent, or that.',
+      ),
       in_flight: defaulted(
         size('1KiB', '16GiB'),
         '64MiB',

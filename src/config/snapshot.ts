@@ -134,6 +134,9 @@ export interface Snapshot {
   readonly maximums: {
     readonly bodyBytes: number
     readonly decodedBytes: number
+    /** A form with files, which is kept on disk where it is large, and all of those together. */
+    readonly uploadBytes: number
+    readonly spooledBytes: number
     readonly inFlightBytes: number
     readonly jsonDepth: number
     readonly streams: number

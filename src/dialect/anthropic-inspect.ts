@@ -65,13 +65,10 @@ const RUN_BY_CALLER = /^(?:bash|text_editor|computer|memory)_\d{8}$/
 const FILE: FormShape = { files: { file: 'file' }, needs: ['file'] }
 
 /** Facts of one request. Throws BODY_INVALID, FIELD_INVALID, MODEL_INVALID. */
-export async function inspect(
-  route: Route,
-  body: Buffer,
-  { jsonDepth, boundary }: Reading,
-): Promise<Facts> {
+export async function inspect(route: Route, body: Buffer, reading: Reading): Promise<Facts> {
+  const { boundary, jsonDepth } = reading
   const { api, body: form } = route.endpoint
-  if (boundary !== undefined) return inspectForm(FILE, route, body, { jsonDepth, boundary })
+  if (boundary !== undefined) return inspectForm(FILE, route, body, { ...reading, boundary })
   if (form === 'none') return inspectPath(route, body)
   return inspectBody(body, jsonDepth, (doc) => new Look(doc).found(api))
 }

@@ -54,12 +54,20 @@ const LINES_OF: Readonly<Record<string, 'requests' | 'examples'>> = {
   evals: 'examples',
 }
 
+/** How a form is read. */
+export type FormReading = Reading & { readonly boundary: string }
+
+/** Whether files of a purpose are read line by line. */
+export function readsLines(purpose: string): boolean {
+  return Object.hasOwn(LINES_OF, purpose)
+}
+
 /** Facts of one form. Throws BODY_INVALID, FIELD_INVALID, MODEL_INVALID. */
 export async function inspectForm(
   shape: FormShape,
   route: Route,
   body: Buffer,
-  reading: Required<Reading>,
+  reading: FormReading,
 ): Promise<Facts> {
   const steps = new Form(shape, body, reading).facts(route.pathModel !== null)
   return body.length > STRETCH_BYTES ? inTurns(steps) : runSteps(steps)
@@ -76,20 +84,20 @@ const NO_LINES: Pick<Lines, 'models' | 'tools' | 'maxOutputTokens' | 'inputChars
 class Form {
   readonly #shape: FormShape
   readonly #bytes: Buffer
-  readonly #reading: Required<Reading>
+  readonly #reading: FormReading
   readonly #fields = new Map<string, string>()
   readonly #pieces: Piece[] = []
   readonly #uninspectable: { kind: UninspectableKind; pointer: string }[] = []
   #lines: Lines | null = null
 
-  constructor(shape: FormShape, bytes: Buffer, reading: Required<Reading>) {
+  constructor(shape: FormShape, bytes: Buffer, reading: FormReading) {
     this.#shape = shape
     this.#bytes = bytes
     this.#reading = reading
   }
 
   *facts(isNamed: boolean): Generator<void, Facts> {
-    const parts = parseForm(this.#bytes, this.#reading.boundary)
+    const parts = parseForm(this.#bytes, this.#reading.boundary, this.#reading.holes)
     this.#checkNames(parts)
     for (const part of parts) if (part.filename === null) this.#readField(part)
     for (const part of parts) yield* this.#addPart(part)
@@ -182,7 +190,7 @@ class Form {
 
   #linesOf(): 'requests' | 'examples' | undefined {
     const purpose = this.#text('purpose')
-    return Object.hasOwn(LINES_OF, purpose) ? LINES_OF[purpose] : undefined
+    return readsLines(purpose) ? LINES_OF[purpose] : undefined
   }
 
   #plain(text: string, at: string): void {

@@ -5,6 +5,7 @@
 import { isUtf8 } from 'node:buffer'
 
 import { GovernorError } from '../errors.ts'
+import type { Hole } from '../exchange.ts'
 
 /** One part; its content is the bytes from `start` up to `end`. */
 export interface Part {
@@ -19,8 +20,10 @@ export interface Part {
 
 /** The most parts of one form. */
 export const PARTS_MAX = 128
-const HEADER_BYTES_MAX = 2048
+/** The most bytes of the headers of one part. */
+export const HEADER_BYTES_MAX = 2048
 
+const NO_HOLES: readonly Hole[] = []
 const CRLF = '\r\n'
 const HEADER = /^([A-Za-z-]{1,64}): ?(\P{Cc}*)$/u
 const DISPOSITION = /^form-data; ?name="([^"\\]{1,128})"(?:; ?filename="([^"\\]{0,255})")?$/i
@@ -36,10 +39,15 @@ const TYPE = new RegExp(
  * The parts of `bytes` in their order. Throws BODY_INVALID for: anything before the first or after the
  * last boundary, a boundary that is not a line of its own between CRLFs, headers other than those of a
  * form, nested parts, transfer encodings, other charsets, escaped or extended names, more than
- * `PARTS_MAX` parts.
+ * `PARTS_MAX` parts. The content of a part in `holes` is elsewhere and counts as there.
  */
-export function parseForm(bytes: Buffer, boundary: string): Part[] {
+export function parseForm(
+  bytes: Buffer,
+  boundary: string,
+  holes: readonly Hole[] = NO_HOLES,
+): Part[] {
   const delimiter = Buffer.from(`--${boundary}`, 'latin1')
+  const left = new Map(holes.map(({ part, bytes: holeBytes }) => [part, holeBytes]))
   const parts: Part[] = []
   let at = 0
   if (bytes.indexOf(delimiter) !== 0) throw invalid('it does not begin with its boundary')
@@ -58,11 +66,12 @@ export function parseForm(bytes: Buffer, boundary: string): Part[] {
     at = bytes.indexOf(delimiter, start)
     if (at === -1) throw invalid('the last boundary is missing')
     const end = at - 2
+    const contentBytes = end - start + (left.get(parts.length) ?? 0)
     // RFC 2046 §5.1.1: the CRLF before a boundary belongs to the boundary.
     if (end < start || bytes.toString('latin1', end, at) !== CRLF) {
       throw invalid('a boundary is not a line of its own')
     }
-    parts.push({ ...readHead(head.subarray(2, headBytes), end - start), start, end })
+    parts.push({ ...readHead(head.subarray(2, headBytes), contentBytes), start, end })
   }
 }
 

@@ -47,7 +47,7 @@ export const openai: Dialect = {
 
 /** By what the body is; an endpoint takes only what its line of the table says. */
 function inspectEither(route: Route, body: Buffer, reading: Reading): Promise<Facts> {
-  const { boundary, jsonDepth } = reading
+  const { boundary } = reading
   if (boundary === undefined) return inspect(route, body, reading)
-  return inspectForm(FORMS[route.endpoint.api]!, route, body, { jsonDepth, boundary })
+  return inspectForm(FORMS[route.endpoint.api]!, route, body, { ...reading, boundary })
 }

@@ -5,6 +5,7 @@
 import { GovernorError } from '../errors.ts'
 import type { Reading } from '../exchange.ts'
 import type { Reference, References } from '../owned.ts'
+import type { FormReading } from './form.ts'
 import { foldKey } from './json-fold.ts'
 import { KIND } from './json-tape.ts'
 import { type JsonDocument, readJson } from './json.ts'
@@ -105,16 +106,16 @@ export function* findReferences(body: Buffer, reading: Reading): Generator<void,
   const finder = new Finder()
   const { boundary, jsonDepth } = reading
   if (boundary === undefined) finder.read(yield* readJson(body, jsonDepth), '')
-  else yield* readForm(finder, body, { boundary, jsonDepth })
+  else yield* readForm(finder, body, { ...reading, boundary })
   return finder
 }
 
 function* readForm(
   finder: Finder,
   body: Buffer,
-  { boundary, jsonDepth }: Required<Reading>,
+  { boundary, jsonDepth, holes }: FormReading,
 ): Generator<void, void> {
-  const parts = parseForm(body, boundary)
+  const parts = parseForm(body, boundary, holes)
   const textOf = ({ start, end }: Part) => body.toString('utf8', start, end)
   const purpose = parts.find(({ name, filename }) => name === 'purpose' && filename === null)
   const hasLines = purpose !== undefined && LINES.has(textOf(purpose))

@@ -1,9 +1,11 @@
 import { hash } from 'node:crypto'
 
 import { GovernorError } from '../errors.ts'
-import type { Body, Endpoint } from '../exchange.ts'
+import type { Body, Endpoint, Spooled, SpooledForm } from '../exchange.ts'
 import { decode, type Encoding, enlarged, tooLarge } from './decode.ts'
 import type { HttpExchange, Interruptible } from './exchange.ts'
+import type { Spool } from './spool.ts'
+import { spoolBody, SPOOLING_BYTES } from './spooling.ts'
 
 export interface BodyMaximums {
   readonly bodyBytes: number
@@ -47,12 +49,31 @@ export interface ReadOptions {
   readonly holder: string
   /** Every exchange that may hold bytes of a body. */
   readonly active: Iterable<HttpExchange>
+  /** Where large forms are kept; absent: in memory, as all bodies. */
+  readonly forms?: FormPlace
 }
+
+/** Where large forms are kept until they are sent. */
+export interface FormPlace {
+  readonly spool: Spool
+  /** The most of one, and of all together. */
+  readonly bytesMax: number
+  readonly allBytesMax: number
+  /** What is looked at of a form on disk. */
+  readonly cut: (
+    file: Spooled,
+    options: { boundary: string; bytesMax: number; hold: (bytes: number) => void },
+  ) => Promise<{ readonly bytes: Buffer; readonly spooled: SpooledForm }>
+}
+
+/** Shorter forms are held in memory. */
+const SPOOLED_BYTES_MIN = 1024 * 1024
 
 /**
  * Reads the whole body, checks its type and removes its encoding. What it held stays counted until
  * `release`. Throws CONTENT_TYPE_UNSUPPORTED, ENCODING_UNSUPPORTED (415), BODY_TOO_LARGE (413),
- * BODY_TIMEOUT (408), BODY_INVALID, ENCODING_INVALID (400), OVERLOADED (503), CLIENT_CLOSED.
+ * BODY_TIMEOUT (408), BODY_INVALID, ENCODING_INVALID (400), OVERLOADED, SPOOL_UNAVAILABLE (503),
+ * CLIENT_CLOSED.
  */
 export async function readBody(exchange: HttpExchange, options: ReadOptions): Promise<Body> {
   const { headers } = exchange.incoming
@@ -63,10 +84,23 @@ export async function readBody(exchange: HttpExchange, options: ReadOptions): Pr
     }
     return EMPTY
   }
-  const boundary = checkType(headers, options.endpoint.body)
+  return readTyped(exchange, options, checkType(headers, options.endpoint.body))
+}
+
+/** A body of a type that its endpoint takes; `boundary` is null where that is JSON. */
+async function readTyped(
+  exchange: HttpExchange,
+  options: ReadOptions,
+  boundary: string | null,
+): Promise<Body> {
+  const { headers } = exchange.incoming
+  const declaredBytes = Number(headers['content-length'] ?? 0)
   const encoding = checkEncoding(headers)
-  if (declaredBytes > options.maximums.bodyBytes) throw tooLarge(options.maximums.bodyBytes)
+  const forms = encoding === null && boundary !== null ? formPlace(headers, options) : null
+  const bytesMax = forms?.bytesMax ?? options.maximums.bodyBytes
+  if (declaredBytes > bytesMax) throw tooLarge(bytesMax)
   exchange.holder = options.holder
+  if (forms !== null) return readForm(exchange, options, { boundary: boundary!, forms })
   hold(exchange, options, Math.min(declaredBytes, DECLARED_BYTES_TRUSTED))
   // RFC 9110 §10.1.1: everything headers can tell was decided before the client is told to go on.
   if (exchange.awaitsContinue) exchange.outgoing.writeContinue()
@@ -87,8 +121,39 @@ export async function readBody(exchange: HttpExchange, options: ReadOptions): Pr
   return { bytes, decoded: true, ...told }
 }
 
+/** Null for a form that is short, and says so. */
+function formPlace(
+  headers: HttpExchange['incoming']['headers'],
+  { forms, maximums }: ReadOptions,
+): FormPlace | null {
+  const heldMax = Math.min(SPOOLED_BYTES_MIN, maximums.bodyBytes)
+  const isShort = Number(headers['content-length'] ?? Number.POSITIVE_INFINITY) <= heldMax
+  return isShort ? null : (forms ?? null)
+}
+
+async function readForm(
+  exchange: HttpExchange,
+  options: ReadOptions,
+  { boundary, forms }: { readonly boundary: string; readonly forms: FormPlace },
+): Promise<Body> {
+  const { spool, bytesMax, allBytesMax, cut } = forms
+  hold(exchange, options, SPOOLING_BYTES)
+  const file = (exchange.spooled = await spool.create(options.holder, allBytesMax))
+  if (exchange.awaitsContinue) exchange.outgoing.writeContinue()
+  const { timeoutMs } = options
+  const receivedSha256 = await spoolBody(exchange, { file, bytesMax, timeoutMs })
+  giveBack(exchange, options.inFlight, SPOOLING_BYTES)
+  const { bytes, spooled } = await cut(file, {
+    boundary,
+    bytesMax: options.maximums.bodyBytes,
+    hold: (moreBytes) => hold(exchange, options, moreBytes),
+  })
+  return { bytes, decoded: false, receivedBytes: file.bytes, receivedSha256, boundary, spooled }
+}
+
 /** Gives back what `readBody` held. Safe to call twice. */
 export function release(exchange: HttpExchange, inFlight: InFlight): void {
+  exchange.spooled?.close()
   giveBack(exchange, inFlight, exchange.heldBytes)
 }
 

@@ -25,6 +25,8 @@ export class HttpExchange {
   heldBytes = 0
   /** Whose body that is. */
   holder = ''
+  /** Its body, where that is on disk; closed with the call. */
+  spooled: { close(): void } | null = null
   /** A token that was fetched and sent upstream: it is taken out of the answer. */
   sentToken: string | null = null
   /** Why the rest of this request cannot be read. */

@@ -1,3 +1,5 @@
+import type { Readable } from 'node:stream'
+
 import { Pool } from 'undici'
 
 import { GovernorError } from '../errors.ts'
@@ -98,7 +100,7 @@ export interface OutgoingRequest {
   readonly path: string
   /** Flat name, value pairs. */
   readonly headers: readonly string[]
-  readonly body: Buffer | null
+  readonly body: Buffer | Readable | null
   readonly firstByteMs: number
   readonly idleMs: number
 }
@@ -107,6 +109,8 @@ export interface ForwardOptions {
   readonly pool: UpstreamPool
   readonly method: string
   readonly headers: readonly string[]
+  /** What is sent instead of the permit's bytes, which are a part of it; null: nothing. */
+  readonly stream: Readable | null
   readonly firstByteMs: number
   readonly idleMs: number
   readonly faults: Faults
@@ -133,7 +137,7 @@ export async function forward(permit: Permit, options: ForwardOptions): Promise<
     method: options.method,
     path: permit.route.path,
     headers: options.headers,
-    body: permit.bytes.length === 0 ? null : permit.bytes,
+    body: options.stream ?? (permit.bytes.length === 0 ? null : permit.bytes),
     firstByteMs,
     idleMs: options.idleMs,
   })

@@ -1,9 +1,13 @@
+import { hash } from 'node:crypto'
+import { readdirSync } from 'node:fs'
+
 import OpenAI, { APIError, toFile } from 'openai'
 import t from 'tap'
 
 import { formBody } from '../dialect/samples.ts'
-import { answer, FakeUpstream } from '../support/fake-upstream.ts'
-import { startGovernor } from '../support/start-governor.ts'
+import { answer, type Behaviour, FakeUpstream } from '../support/fake-upstream.ts'
+import { type InProcess, startGovernor } from '../support/start-governor.ts'
+import { until } from '../support/until.ts'
 
 /** Goal: forms pass the same policies as JSON, byte for byte, with the client people use. */
 
@@ -175,4 +179,152 @@ t.test('a client that leaves in the middle of an upload leaves nothing behind', 
   while ((await site.metric('governor_inflight_bytes')) > 0)
     await new Promise((go) => setTimeout(go, 10))
   t.equal(upstream.received.length, 0)
+})
+
+const MULTIPART = { 'content-type': 'multipart/form-data; boundary=sample-boundary' }
+const TRANSCRIBE = '/v1/audio/transcriptions'
+const LARGE = Buffer.alloc(3_000_000, 'RIFF----sample-boundary--\r\n')
+
+/** Far less memory than one large form takes. */
+async function small(t: Parameters<typeof startGovernor>[0], behaviour?: Behaviour) {
+  const upstream = await FakeUpstream.start(t, behaviour ?? answer({ text: 'hello' }))
+  const site = await startGovernor(t, {
+    upstream: upstream.url,
+    policies: POLICIES,
+    defaults: '{ uninspectable: allow }',
+    maximums: '{ body: 256KiB, decoded: 256KiB, in_flight: 2MiB, upload: 4MiB, spooled: 8MiB }',
+    more: 'retry: { attempts: 1, wait_max: 10ms }',
+  })
+  return { upstream, site }
+}
+
+/** Nothing is held, in memory or on disk. */
+async function isClean(site: InProcess): Promise<void> {
+  await until('everything to be given back', async () => {
+    const names = [
+      'governor_inflight_bytes',
+      'governor_spooled_bytes',
+      'governor_inflight_requests',
+    ]
+    const held = await Promise.all(names.map((name) => site.metric(name)))
+    return held.every((each) => each === 0)
+  })
+  const left = readdirSync(site.directory).filter((name) => name.includes('spool'))
+  if (left.length > 0) throw new Error(`left: ${left.join()}`)
+}
+
+t.test(
+  'a form larger than all memory for bodies goes through the disk, as any other',
+  async (t) => {
+    const { upstream, site } = await small(t)
+    // Once a line ends before what looks like the boundary, it is one.
+    const content = Buffer.from(LARGE.toString('latin1').replaceAll('\r\n', '\n'), 'latin1')
+    const parts = (prompt: string, name = 'file') =>
+      formBody({ model: 'whisper-1', prompt }, { name, content })
+    const send = (body: Buffer) => site.send({ path: TRANSCRIBE, headers: MULTIPART, body })
+    const safe = Buffer.from(
+      content.toString('latin1').replaceAll('--sample', '-+sample'),
+      'latin1',
+    )
+    const form = formBody({ model: 'whisper-1', prompt: 'hi' }, { name: 'file', content: safe })
+
+    const passed = await send(form)
+    t.equal(passed.status, 200, passed.text)
+    t.equal(upstream.last?.sha256, hash('sha256', form))
+    t.equal(upstream.last?.headers['content-length'], String(form.length))
+    const [decision] = await site.entriesOf(String(passed.headers['x-governor-request-id']), 2)
+    t.strictSame(decision!.body['received'], { bytes: form.length, sha256: hash('sha256', form) })
+    t.equal(decision!.body['forwarded'], undefined)
+
+    const denied = await send(
+      formBody({ model: 'whisper-1', prompt: 'a zebra' }, { name: 'file', content: safe }),
+    )
+    t.equal(denied.headers['x-governor-policy'], 'no-text')
+    t.equal(
+      (await send(parts('hi'))).headers['x-governor-code'],
+      'BODY_INVALID',
+      'a boundary in it',
+    )
+
+    const masked = await send(
+      formBody({ model: 'm', prompt: 'by jo@example.com' }, { name: 'file', content: safe }),
+    )
+    t.equal(masked.headers['x-governor-changed'], 'redacted')
+    const wanted = formBody({ model: 'm', prompt: 'by [EMAIL_1]' }, { name: 'file', content: safe })
+    t.equal(upstream.last?.sha256, hash('sha256', wanted))
+    const [told] = await site.entriesOf(String(masked.headers['x-governor-request-id']), 2)
+    t.strictSame(told!.body['forwarded'], { sha256: hash('sha256', wanted) })
+
+    const lines = await jsonl(...Array.from({ length: 20_000 }, () => say('a')))
+    const client = new OpenAI({ baseURL: `${site.url}/v1`, apiKey: site.key, maxRetries: 0 })
+    const batch = client.files.create({ file: lines, purpose: 'batch' })
+    await t.rejects(batch, /413/, 'lines are read, and so have to fit')
+    const few = await jsonl(...Array.from({ length: 1500 }, () => say('a')), say('a zebra'))
+    t.equal(await refused(client.files.create({ file: few, purpose: 'batch' })), 'no-text')
+    await isClean(site)
+  },
+)
+
+t.test('a form of unknown length, one that is too long, and one that is sent again', async (t) => {
+  const { upstream, site } = await small(t)
+  const safe = Buffer.alloc(1_500_000, 7)
+  const form = formBody({ model: 'm' }, { name: 'file', content: safe })
+  let isFirst = true
+  upstream.behaviour = (received, response) => {
+    const status = isFirst ? 503 : 200
+    isFirst = false
+    return answer({ text: 'hello' }, { status })(received, response)
+  }
+  const stream = (...chunks: readonly Buffer[]) =>
+    fetch(`${site.url}${TRANSCRIBE}`, {
+      method: 'POST',
+      headers: { ...MULTIPART, authorization: `Bearer ${site.key}` },
+      body: new ReadableStream({
+        start(controller) {
+          for (const chunk of chunks) controller.enqueue(chunk)
+          controller.close()
+        },
+      }),
+      duplex: 'half',
+    })
+  t.equal((await stream(form.subarray(0, 99), form.subarray(99))).status, 200)
+  t.strictSame(
+    upstream.received.map(({ sha256 }) => sha256),
+    [hash('sha256', form), hash('sha256', form)],
+    'tried again, all of it',
+  )
+  const long = formBody({ model: 'm' }, { name: 'file', content: Buffer.alloc(5_000_000) })
+  const declared = await site.send({ path: TRANSCRIBE, headers: MULTIPART, body: long })
+  t.equal(declared.status, 413)
+  const undeclared = await stream(long).catch(() => null)
+  t.ok(undeclared === null || undeclared.status === 413)
+  t.equal(upstream.received.length, 2)
+  await isClean(site)
+})
+
+t.test('an upload that ends early, at either side, leaves nothing on disk', async (t) => {
+  const { upstream, site } = await small(t, (_received, response) => {
+    response.socket?.resetAndDestroy()
+  })
+  const form = formBody({ model: 'm' }, { name: 'file', content: Buffer.alloc(2_000_000) })
+  const failed = await site.send({ path: TRANSCRIBE, headers: MULTIPART, body: form })
+  t.equal(failed.status, 502)
+  await isClean(site)
+  const controller = new AbortController()
+  const cut = fetch(`${site.url}${TRANSCRIBE}`, {
+    method: 'POST',
+    headers: { ...MULTIPART, authorization: `Bearer ${site.key}` },
+    body: new ReadableStream({
+      start: (stream) => stream.enqueue(form.subarray(0, 1_200_000)),
+    }),
+    signal: controller.signal,
+    duplex: 'half',
+  })
+  await until('some of it to be on disk', async () => {
+    return (await site.metric('governor_spooled_bytes')) > 0
+  })
+  controller.abort()
+  await t.rejects(cut)
+  await isClean(site)
+  t.ok(upstream.received.length <= 2)
 })
