@@ -4,9 +4,10 @@ import type { ServerResponse } from 'node:http'
 
 import t from 'tap'
 
+import { writeFrame } from '../../src/dialect/bedrock-frames.ts'
 import { open } from '../support/client.ts'
-import { FakeUpstream, redirect } from '../support/fake-upstream.ts'
-import { startGovernor } from '../support/start-governor.ts'
+import { type Behaviour, FakeUpstream, redirect } from '../support/fake-upstream.ts'
+import { configText, InProcess, startGovernor } from '../support/start-governor.ts'
 import { until } from '../support/until.ts'
 
 t.setTimeout(180_000)
@@ -21,11 +22,13 @@ interface Provider {
   readonly body: object
   readonly type: string
   /** Pieces of one stream, cut where no event ends; the last one is its end. */
-  readonly pieces: readonly string[]
+  readonly pieces: readonly (string | Buffer)[]
   /** What the client reads after the first piece when the provider breaks off. */
   readonly broken: RegExp
   /** A refusal by policy. */
   readonly refused: object
+  /** A failure of the upstream. */
+  readonly failed: object
 }
 
 const messages = [{ role: 'user', content: 'héllo \u{1f600} \\ "q"' }]
@@ -36,7 +39,13 @@ const OPENAI = {
   pieces: [`: hi\n\ndata: ${chunk}\n\nda`, 'ta: {"choices":[]}\r\n\r\n', 'data: [DO', 'NE]\n\n'],
   broken: /\n\ndata: \{"error":\{"message":"The upstream broke off/,
   refused: { error: { type: 'policy_violation', code: 'policy_denied' } },
+  failed: { error: { code: /^upstream_/ } },
 }
+const frame = (type: string, payload: object) =>
+  writeFrame(
+    { ':event-type': type, ':content-type': 'application/json', ':message-type': 'event' },
+    JSON.stringify(payload),
+  )
 const PROVIDERS: Readonly<Record<string, Provider>> = {
   openai: { ...OPENAI, path: '/v1/chat/completions' },
   'azure-openai': {
@@ -54,6 +63,7 @@ const PROVIDERS: Readonly<Record<string, Provider>> = {
     ],
     broken: /\n\nevent: error\ndata: \{"type":"error","error":\{"type":"api_error"/,
     refused: { type: 'error', error: { type: 'permission_error' } },
+    failed: { type: 'error', error: { type: /^(api|timeout)_error$/ } },
   },
   gemini: {
     path: '/v1beta/models/m-1:streamGenerateContent?alt=sse',
@@ -65,6 +75,7 @@ const PROVIDERS: Readonly<Record<string, Provider>> = {
     ],
     broken: /\n\ndata: \{"error":\{"code":502,/,
     refused: { error: { code: 403, status: 'PERMISSION_DENIED' } },
+    failed: { error: { status: /^[A-Z_]+$/ } },
   },
   ollama: {
     path: '/api/chat',
@@ -73,6 +84,23 @@ const PROVIDERS: Readonly<Record<string, Provider>> = {
     pieces: ['{"message":{"content":"a"},"done":false}\n{"mess', 'age":{},"done":true}\n'],
     broken: /\{"error":"The upstream broke off/,
     refused: { error: /Policy denied/ },
+    failed: { error: /upstream/ },
+  },
+  bedrock: {
+    path: '/model/anthropic.claude-3-haiku-20240307-v1:0/converse-stream',
+    body: { messages: [{ role: 'user', content: [{ text: 'hi \u00e9' }] }] },
+    type: 'application/vnd.amazon.eventstream',
+    pieces: [
+      Buffer.concat([
+        frame('messageStart', { role: 'assistant' }),
+        frame('contentBlockDelta', { contentBlockIndex: 0, delta: { text: 'a' } }),
+      ]),
+      frame('messageStop', { stopReason: 'end_turn' }),
+      frame('metadata', { usage: { inputTokens: 1, outputTokens: 1, totalTokens: 2 } }),
+    ],
+    broken: /:exception-type.*"The upstream broke off/s,
+    refused: { message: /Policy denied/ },
+    failed: { message: /upstream/ },
   },
 }
 
@@ -98,7 +126,8 @@ for (const [dialect, provider] of Object.entries(PROVIDERS)) {
       }
       const sent = JSON.stringify(body, null, 1)
       const answer = await site.send({ path, body: sent })
-      t.equal(answer.text, pieces.join(''))
+      const all = Buffer.concat(pieces.map((piece) => Buffer.from(piece)))
+      t.equal(answer.bytes.toString('latin1'), all.toString('latin1'))
       t.equal(answer.headers['content-type'], type)
       t.equal(upstream.last?.body.toString(), sent)
       t.equal(upstream.last?.path, path)
@@ -114,9 +143,10 @@ for (const [dialect, provider] of Object.entries(PROVIDERS)) {
       upstream.behaviour = (_received, response) => {
         begin(response).end(pieces[0])
       }
-      const { text } = await site.send({ path, body })
-      t.ok(text.startsWith(pieces[0]!))
-      t.match(text.slice(pieces[0]!.length), provider.broken)
+      const { bytes } = await site.send({ path, body })
+      const first = Buffer.from(pieces[0]!)
+      t.ok(bytes.subarray(0, first.length).equals(first))
+      t.match(bytes.toString('utf8', first.length), provider.broken)
     })
 
     await t.test(`a client that leaves stops the call`, async (t) => {
@@ -154,3 +184,103 @@ for (const [dialect, provider] of Object.entries(PROVIDERS)) {
     })
   })
 }
+
+/** What an upstream does wrong, and what a client hears of it; null: the error within a stream. */
+const FAULTS: Readonly<
+  Record<
+    string,
+    { readonly behaviour: Behaviour; readonly heard: readonly [number, string] | null }
+  >
+> = {
+  'says nothing': { behaviour: () => {}, heard: [504, 'UPSTREAM_TIMEOUT'] },
+  'falls silent': { behaviour: begin, heard: null },
+  'breaks off': {
+    behaviour: (received, response) => {
+      begin(received, response)
+      setImmediate(() => response.socket?.resetAndDestroy())
+    },
+    heard: null,
+  },
+  'goes away': {
+    behaviour: (_received, response) => void response.socket?.destroy(),
+    heard: [502, 'UPSTREAM_FAILED'],
+  },
+  'speaks something else': {
+    behaviour: (_received, { socket }) => void socket?.end('SSH-2.0-OpenSSH_9.9\r\n'),
+    heard: [502, 'UPSTREAM_FAILED'],
+  },
+  'has headers without end': {
+    behaviour: (_received, { socket }) => {
+      socket?.on('error', () => {})
+      socket?.write(`HTTP/1.1 200 OK\r\nx-long: ${'x'.repeat(200_000)}`)
+    },
+    heard: [502, 'UPSTREAM_FAILED'],
+  },
+  'sends elsewhere': {
+    behaviour: redirect('http://127.0.0.1:1/'),
+    heard: [502, 'UPSTREAM_REDIRECT'],
+  },
+  'answers in an encoding': {
+    behaviour: (_received, response) => {
+      response.writeHead(200, { 'content-encoding': 'br' }).end('x')
+    },
+    heard: [502, 'UPSTREAM_FAILED'],
+  },
+}
+
+/** The beginning of the stream that was asked for. */
+function begin({ path }: { readonly path: string }, response: ServerResponse): void {
+  const { type, pieces } = Object.values(PROVIDERS).find((each) => each.path === path)!
+  response.writeHead(200, { 'content-type': type }).write(pieces[0]!)
+}
+
+t.test(
+  'whatever an upstream does wrong, a client of any provider hears it as its own',
+  async (t) => {
+    const upstream = await FakeUpstream.start(t, (received, response) => {
+      const name = received.headers['user-agent'] ?? ''
+      return FAULTS[name]?.behaviour(received, response)
+    })
+    const own = Object.keys(PROVIDERS).map((dialect) => {
+      const timeouts = '{ first_byte: 1s, idle: 1s }'
+      return `  - { name: ${dialect}, dialect: ${dialect}, url: '${upstream.url}', credential: '\${UPSTREAM_KEY}', timeouts: ${timeouts} }\n`
+    })
+    const text = configText({ policies: POLICIES }).replace(
+      /(upstreams:\n)(?: .*\n)+/,
+      (_all, head: string) => head + own.join(''),
+    )
+    const site = new InProcess(t.testdir(), text)
+    site.key = await site.createKey()
+    await site.open()
+    t.teardown(() => site.governor.stop(0))
+    const calls = Object.entries(PROVIDERS).flatMap(([dialect, provider]) =>
+      Object.entries(FAULTS).map(async ([name, { heard }]) => {
+        const what = `${dialect}: ${name}`
+        const headers = { 'user-agent': name }
+        const path = `/${dialect}${provider.path}`
+        const answer = await site.send({ path, body: provider.body, headers })
+        const id = String(answer.headers['x-governor-request-id'])
+        if (heard === null) {
+          t.equal(answer.status, 200, what)
+          const first = Buffer.from(provider.pieces[0]!)
+          t.match(answer.bytes.toString('utf8', first.length), /upstream (did not|broke)/, what)
+          return {
+            id,
+            what,
+            code: name === 'falls silent' ? 'UPSTREAM_TIMEOUT' : 'UPSTREAM_FAILED',
+          }
+        }
+        const [status, code] = heard
+        t.strictSame([answer.status, answer.headers['x-governor-code']], [status, code], what)
+        t.match(answer.json, provider.failed, what)
+        return { id, what, code }
+      }),
+    )
+    const told = await Promise.all(calls)
+    for (const { id, what, code } of told) {
+      const [, outcome] = await site.entriesOf(id, 2)
+      t.match(outcome?.body, { outcome: 'upstream_failed', code }, what)
+    }
+    t.equal(await site.metric('governor_inflight_requests'), 0)
+  },
+)
