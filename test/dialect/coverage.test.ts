@@ -3,6 +3,7 @@ import { Agent } from 'node:http'
 
 import t from 'tap'
 
+import { writeFrame } from '../../src/dialect/bedrock-frames.ts'
 import type { Row } from '../../src/dialect/table.ts'
 import type { SocketReader } from '../../src/socket-events.ts'
 import { unformatted } from '../config/generated.ts'
@@ -13,6 +14,7 @@ import {
   type FakeSession,
   RealtimeClient,
 } from '../support/fake-realtime.ts'
+import { answer, type Behaviour, FakeUpstream } from '../support/fake-upstream.ts'
 import { type Entry, type InProcess, startGovernor } from '../support/start-governor.ts'
 import { until } from '../support/until.ts'
 import { claimsOf, eventsOf, producesOutput, SOCKETS, TABLES } from './coverage.ts'
@@ -27,6 +29,10 @@ const POLICIES = `
   - { id: everything, allow: { operations: ['*'], models: ['*'] } }
   - { id: no-model, deny: { models: ['denied-*'] } }
   - { id: no-text, deny: { input: { words: [zebra] } } }`
+/** Of calls, which have an upstream beside, and more answers than sessions. */
+const CALL_POLICIES = `${POLICIES}
+  - { id: mask, redact: { input: { detect: [email] } } }
+  - { id: no-answer, for: { upstreams: [said] }, deny: { output: { words: [walrus] } } }`
 const LIMITS = '[{ id: once, per: key, for: { keys: [limited] }, requests: 1/1h }]'
 const PLAIN = { model: 'some-model', text: 'hello' }
 
@@ -38,17 +44,70 @@ interface Call {
   readonly streamed: boolean
   readonly wanted?: typeof PLAIN
   readonly key?: string
+  /** It is for the upstream whose answers are refused. */
+  readonly isSaid?: boolean
+}
+
+/** What a model says that policies on answers refuse, in all the places where dialects have texts. */
+const WALRUS = 'a walrus here'
+const SAID_WHOLE = {
+  id: 'x',
+  object: 'list',
+  text: WALRUS,
+  data: [{ id: 'y', text: WALRUS, content: [{ type: 'text', text: { value: WALRUS } }] }],
+}
+const SAID_EVENT = {
+  type: 'transcript.text.delta',
+  delta: WALRUS,
+  choices: [{ index: 0, delta: { content: WALRUS }, text: WALRUS }],
+}
+const ANTHROPIC_EVENT = {
+  type: 'content_block_delta',
+  index: 0,
+  delta: { type: 'text_delta', text: WALRUS },
+}
+const sse = (event: object) => `event: thing\ndata: ${JSON.stringify(event)}\n\n`
+const FRAME = { ':message-type': 'event', ':event-type': 'contentBlockDelta' }
+/** The same as a stream, by dialect; of those that are not here as of OpenAI. */
+const SAID_STREAMS: Readonly<Record<string, readonly [string, string | Buffer]>> = {
+  openai: ['text/event-stream', sse(SAID_EVENT)],
+  anthropic: ['text/event-stream', sse(ANTHROPIC_EVENT).replace('thing', ANTHROPIC_EVENT.type)],
+  gemini: [
+    'text/event-stream',
+    sse({ ...SAID_EVENT, candidates: [{ content: { parts: [{ text: WALRUS }] } }] }),
+  ],
+  bedrock: [
+    'application/vnd.amazon.eventstream',
+    writeFrame(FRAME, JSON.stringify({ contentBlockIndex: 0, delta: { text: WALRUS } })),
+  ],
+  ollama: [
+    'application/x-ndjson',
+    `${JSON.stringify({ message: { content: WALRUS }, response: WALRUS, done: false })}\n`,
+  ],
+}
+
+/** Says what policies refuse, as a stream to who asks for one. */
+function saying(dialect: string): Behaviour {
+  const [type, stream] = SAID_STREAMS[dialect] ?? SAID_STREAMS['openai']!
+  return (received, response) => {
+    if (received.headers['user-agent'] !== 'streamed') return answer(SAID_WHOLE)(received, response)
+    response.writeHead(200, { 'content-type': type }).end(stream)
+  }
 }
 
 /** A call that passed: what its entries have to say. */
 interface Passed extends Call {
   readonly name: string
   readonly id: string
+  /** The call whose answer was refused. */
+  readonly saidId: string
 }
 
 interface Assert {
   ok(found: unknown, name: string): unknown
   equal(found: unknown, wanted: unknown, name: string): unknown
+  match(found: unknown, wanted: RegExp, name: string): unknown
+  notOk(found: unknown, name: string): unknown
   strictSame(found: unknown, wanted: unknown, name: string): unknown
 }
 
@@ -65,15 +124,15 @@ class Site {
     this.#dialect = dialect
   }
 
-  call({ row, streamed, wanted = PLAIN, key }: Call): Promise<Answered> {
+  call({ row, streamed, wanted = PLAIN, key, isSaid = false }: Call): Promise<Answered> {
     const { body, headers } = sampleCall(row, wanted, streamed)
     const marks = this.#dialect === 'anthropic' ? { 'anthropic-version': '2023-06-01' } : {}
     return this.#site.send({
       method: row.method,
-      path: samplePath(row, wanted.model, streamed),
+      path: `${isSaid ? '/said' : ''}${samplePath(row, wanted.model, streamed)}`,
       agent: this.#agent,
       ...(key !== undefined && { key }),
-      headers: { ...headers, ...marks },
+      headers: { ...headers, ...marks, 'user-agent': streamed ? 'streamed' : 'whole' },
       ...(body !== undefined && { body }),
     })
   }
@@ -88,9 +147,13 @@ const code = ({ status, headers }: Answered) =>
 
 for (const [dialect, rows] of Object.entries(TABLES)) {
   t.test(`every endpoint of ${dialect} is under every control it claims`, async (t) => {
+    const said = await FakeUpstream.start(t, saying(dialect))
     const sections = {
       dialect,
-      policies: POLICIES,
+      upstreams: [
+        `{ name: said, dialect: ${dialect}, url: '${said.url}', credential: '\${UPSTREAM_KEY}', usage: observe }`,
+      ],
+      policies: CALL_POLICIES,
       limits: LIMITS,
       defaults: '{ uninspectable: allow }',
       usage: dialect.endsWith('openai') ? ('ask' as const) : ('observe' as const),
@@ -134,23 +197,38 @@ async function checkCall(t: Assert, calls: Site, call: Call): Promise<Passed> {
     if (isClaimed)
       t.equal(code(await calls.call({ ...call, ...more })), wanted, `${name}: ${control}`)
   }
-  return { ...call, name, id: String(answer.headers['x-governor-request-id']) }
+  if (text) {
+    const wanted = { ...PLAIN, text: 'to jo@example.com now' }
+    const masked = await calls.call({ ...call, wanted })
+    const changed = String(masked.headers['x-governor-changed'])
+    t.match(changed, /\bredacted\b/, `${name}: redaction`)
+    t.notOk(masked.text.includes('jo@example'), `${name}: what is masked is not told`)
+  }
+  const refusal = await calls.call({ ...call, isSaid: true })
+  if (!streamed) t.equal(code(refusal), '403 no-answer', `${name}: output`)
+  t.notOk(refusal.bytes.includes('walrus'), `${name}: output does not arrive`)
+  const [id, saidId] = [answer, refusal].map(({ headers }) =>
+    String(headers['x-governor-request-id']),
+  )
+  return { ...call, name, id: id!, saidId: saidId! }
 }
 
 async function checkEntries(t: Assert, site: InProcess, passed: readonly Passed[]): Promise<void> {
-  const ids = new Set(passed.map(({ id }) => id))
+  const ids = new Set(passed.flatMap(({ id, saidId }) => [id, saidId]))
   const entries = await until('all outcomes', () => {
     const found = site.entries().filter(({ requestId }) => ids.has(requestId))
-    return found.length >= 2 * passed.length ? found : null
+    return found.length >= 4 * passed.length ? found : null
   })
   const byId = Map.groupBy(entries, ({ requestId }: Entry) => requestId)
-  for (const { name, id, row, streamed } of passed) {
+  for (const { name, id, saidId, row, streamed } of passed) {
     const [decision, outcome] = byId.get(id)!.map(({ body }) => body)
     const { operation, api } = row.endpoint
     t.strictSame([decision?.['operation'], decision?.['api']], [operation, api], `${name}: audit`)
     const { usage, usageStreamed } = claimsOf(row)
     const isReported = typeof outcome?.['gen_ai.usage.input_tokens'] === 'number'
     t.strictSame(isReported, streamed ? usageStreamed : usage, `${name}: usage`)
+    const said = JSON.stringify(byId.get(saidId)![1]!.body)
+    t.ok(said.includes('"no-answer"'), `${name}: who refused the answer`)
   }
 }
 
