@@ -2,15 +2,29 @@ import type {
   Body,
   Endpoint,
   Facts,
+  LimitState,
   PolicyResult,
   Principal,
+  Route,
   Spent,
   Trail,
+  Upstream,
   Usage,
   UsedException,
 } from '../exchange.ts'
 import { answerMembers } from './entry-answer.ts'
 import { candidateMember } from './entry-candidate.ts'
+import {
+  Cutter,
+  cutText,
+  member,
+  MODEL_CHARS_MAX,
+  NAME_CHARS_MAX,
+  number,
+  quoted,
+  safe,
+} from './entry-text.ts'
+import { isoTime } from './iso-time.ts'
 import { openaiApiType, otelOperation, otelProvider } from './otel-names.ts'
 
 /**
@@ -21,9 +35,6 @@ import { openaiApiType, otelOperation, otelProvider } from './otel-names.ts'
  * repeat `gen_ai.request.model`, `forwarded` when the bytes passed unchanged.
  */
 
-/** Longest model name kept, in UTF-16 units. */
-const MODEL_CHARS_MAX = 256
-const NAME_CHARS_MAX = 128
 const WHY_CHARS_MAX = 160
 const MODELS_MAX = 8
 const TOOLS_MAX = 16
@@ -51,7 +62,7 @@ export function decisionBody(trail: Trail, context: DecisionContext): string {
   const cut = new Cutter()
   const decision = trail.checked ?? trail.decision
   return (
-    `{"kind":"decision","time":"${new Date(trail.occurredAtMs).toISOString()}"` +
+    `{"kind":"decision","time":"${isoTime(trail.occurredAtMs)}"` +
     member('request_id', trail.requestId) +
     member('session', trail.session) +
     member('origin', trail.owned?.origin) +
@@ -97,7 +108,7 @@ function bytesOf(trail: Trail): string {
 export function outcomeBody(trail: Trail, endedAtMs: number, nowMs: number): string {
   const { usage, firstByteMs, startedMs } = trail
   return (
-    `{"kind":"outcome","time":"${new Date(endedAtMs).toISOString()}"` +
+    `{"kind":"outcome","time":"${isoTime(endedAtMs)}"` +
     member('request_id', trail.requestId) +
     member('outcome', trail.ending) +
     member('code', trail.refusal?.code) +
@@ -199,69 +210,8 @@ export function adminBody(
   })
 }
 
-/** Cuts what clients chose, and remembers which lists were longer than their maximum. */
-class Cutter {
-  readonly names: string[] = []
-
-  list<Item, Cut>(
-    name: string,
-    items: readonly Item[],
-    max: number,
-    cut: (item: Item) => Cut,
-  ): Cut[] | undefined {
-    if (items.length === 0) return undefined
-    if (items.length <= max) return items.map(cut)
-    this.names.push(name)
-    return items.slice(0, max).map(cut)
-  }
-
-  map(
-    name: string,
-    values: Readonly<Record<string, string>>,
-    max: number,
-  ): Record<string, string> | undefined {
-    const pairs = this.list(name, Object.entries(values), max, ([key, value]) => [
-      cutText(key, NAME_CHARS_MAX),
-      cutText(value, NAME_CHARS_MAX),
-    ])
-    return pairs && (Object.fromEntries(pairs) as Record<string, string>)
-  }
-}
-
-/** No lone surrogate and no NUL: PostgreSQL's jsonb takes neither, and one would stop the shipping. */
-function cutText(value: string, charsMax: number): string {
-  const short = value.length <= charsMax ? value : value.slice(0, charsMax)
-  const whole = short.isWellFormed() ? short : short.toWellFormed()
-  return whole.includes('\0') ? whole.replaceAll('\0', '\u2400') : whole
-}
-
-function safe(value: string | null | undefined, charsMax: number): string | undefined {
-  return value === null || value === undefined ? undefined : cutText(value, charsMax)
-}
-
 function micros(ms: number): number {
   return Math.max(0, Math.round(ms * 1000))
-}
-
-/** Nearly all strings are plain ASCII: those need no escaping, which is most of `JSON.stringify`. */
-const PLAIN = /^[ !#-[\]-~]*$/
-
-function quoted(value: string, charsMax: number): string {
-  if (value.length <= charsMax && PLAIN.test(value)) return `"${value}"`
-  return JSON.stringify(cutText(value, charsMax))
-}
-
-/** `,"name":"value"`, or nothing when there is no value. */
-function member(
-  name: string,
-  value: string | null | undefined,
-  charsMax = MODEL_CHARS_MAX,
-): string {
-  return value === null || value === undefined ? '' : `,"${name}":${quoted(value, charsMax)}`
-}
-
-function number(name: string, value: number | null): string {
-  return value === null ? '' : `,"${name}":${value}`
 }
 
 interface Fragment {
@@ -277,31 +227,48 @@ function principalOf({ principal, unusual: odd }: Trail, cut: Cutter): string {
   let fragment = principals.get(principal)
   if (fragment === undefined) {
     const own = new Cutter()
-    const name = (value: string) => cutText(value, NAME_CHARS_MAX)
     const said = JSON.stringify({
-      tenant: name(principal.tenant),
-      key_id: principal.keyId === '' ? undefined : name(principal.keyId),
-      key_name: principal.keyName === '' ? undefined : name(principal.keyName),
-      user: principal.user === '' ? undefined : name(principal.user),
-      roles: own.list('roles', principal.roles, ROLES_MAX, name),
+      tenant: nameOf(principal.tenant),
+      key_id: principal.keyId === '' ? undefined : nameOf(principal.keyId),
+      key_name: principal.keyName === '' ? undefined : nameOf(principal.keyName),
+      user: principal.user === '' ? undefined : nameOf(principal.user),
+      roles: own.list('roles', principal.roles, ROLES_MAX, nameOf),
       labels: own.map('labels', principal.labels, LABELS_MAX),
       via: principal.via,
     })
     fragment = { text: `,${said.slice(1, -1)}`, truncated: own.names }
     principals.set(principal, fragment)
   }
-  cut.names.push(...fragment.truncated)
+  if (fragment.truncated.length > 0) cut.names.push(...fragment.truncated)
   return odd.length === 0 ? fragment.text : `${fragment.text},"unusual":${JSON.stringify(odd)}`
 }
 
-function requestOf({ route, upstream, facts }: Trail): string {
+/** Where calls go and what they are there, by upstream and endpoint. */
+const places = new WeakMap<Upstream, WeakMap<Endpoint, string>>()
+
+function placeOf(route: Route | null, upstream: Upstream | null): string {
+  if (route === null || upstream === null) return placeFragment(route, upstream)
+  let known = places.get(upstream)
+  if (known === undefined) places.set(upstream, (known = new WeakMap()))
+  let fragment = known.get(route.endpoint)
+  if (fragment === undefined) {
+    fragment = placeFragment(route, upstream)
+    known.set(route.endpoint, fragment)
+  }
+  return fragment
+}
+
+function placeFragment(route: Route | null, upstream: Upstream | null): string {
   const provider = upstream?.dialect ?? route?.dialect.name
   const said = route === null ? '' : endpointOf(route.endpoint, provider)
-  const named = member('upstream', upstream?.name)
-  if (facts === null) return said + named
+  return said + member('upstream', upstream?.name)
+}
+
+function requestOf({ route, upstream, facts }: Trail): string {
+  const place = placeOf(route, upstream)
+  if (facts === null) return place
   return (
-    said +
-    named +
+    place +
     (facts.model === '' ? '' : member('gen_ai.request.model', facts.model)) +
     (facts.stream ? ',"gen_ai.request.stream":true' : '') +
     number('gen_ai.request.max_tokens', facts.maxOutputTokens)
@@ -318,14 +285,33 @@ function endpointOf({ operation, api }: Endpoint, provider: string | undefined):
   )
 }
 
+function nameOf(value: string): string {
+  return cutText(value, NAME_CHARS_MAX)
+}
+
+/** A decision that is the same for all calls alike is one frozen object, and so is what is said of it. */
+const decisions = new WeakMap<readonly PolicyResult[], Fragment>()
+
 function policiesOf(policies: readonly PolicyResult[], cut: Cutter): string {
-  const said = cut.list('policies', policies, POLICIES_MAX, (each) => {
+  let fragment = decisions.get(policies)
+  if (fragment === undefined) {
+    fragment = policyFragment(policies)
+    if (Object.isFrozen(policies)) decisions.set(policies, fragment)
+  }
+  if (fragment.truncated.length > 0) cut.names.push(...fragment.truncated)
+  return fragment.text
+}
+
+function policyFragment(policies: readonly PolicyResult[]): Fragment {
+  const own = new Cutter()
+  const said = own.list('policies', policies, POLICIES_MAX, (each) => {
     const { id, mode, result, why, exception } = each
     const name = quoted(id, NAME_CHARS_MAX)
     const by = member('exception', exception, NAME_CHARS_MAX)
     return `{"id":${name},"mode":"${mode}","result":"${result}","why":${quoted(why, WHY_CHARS_MAX)}${by}}`
   })
-  return said === undefined ? '' : `,"policies":[${said.join(',')}]`
+  const text = said === undefined ? '' : `,"policies":[${said.join(',')}]`
+  return { text, truncated: own.names }
 }
 
 function stagesOf({ stages, stagesUs }: Trail): string {
@@ -378,16 +364,24 @@ function detectedOf({ decision, checked }: Trail, cut: Cutter): string {
 }
 
 function limitsOf({ lease, refusal }: Trail, cut: Cutter): string {
-  const charged = cut.list('limits', lease?.states ?? [], LIMITS_MAX, (state) => {
-    const { id, what, bucket, remaining, reserved } = state
-    const held = reserved === undefined ? '' : `,"reserved":${reserved}`
-    const name = quoted(id, NAME_CHARS_MAX)
-    return `{"id":${name},"what":"${what}","bucket":"${bucket}","remaining":${remaining}${held}}`
-  })
+  const states = lease?.states ?? []
   const how = lease?.how ?? refusal?.headers?.['x-governor-ratelimit-store'] ?? 'memory'
   // While a shared store is lost, calls pass that are counted nowhere, or are refused for its sake.
-  if (charged === undefined) return how === 'local_share' ? ',"limits":{"how":"local_share"}' : ''
-  return `,"limits":{"how":"${how}","charged":[${charged.join(',')}]}`
+  if (states.length === 0) return how === 'local_share' ? ',"limits":{"how":"local_share"}' : ''
+  if (states.length > LIMITS_MAX) cut.names.push('limits')
+  return `,"limits":{"how":"${how}","charged":[${chargedOf(states)}]}`
+}
+
+function chargedOf(states: readonly LimitState[]): string {
+  let charged = ''
+  for (let index = 0; index < states.length && index < LIMITS_MAX; index++) {
+    const { id, what, bucket, remaining, reserved } = states[index]!
+    const held = reserved === undefined ? '' : `,"reserved":${reserved}`
+    const name = quoted(id, NAME_CHARS_MAX)
+    if (index > 0) charged += ','
+    charged += `{"id":${name},"what":"${what}","bucket":"${bucket}","remaining":${remaining}${held}}`
+  }
+  return charged
 }
 
 function receivedOf({ receivedBytes, receivedSha256 }: Body): string {

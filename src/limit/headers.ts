@@ -13,21 +13,22 @@ export function ratelimitHeaders({ states, how }: Lease): readonly string[] {
   if (states.length === 0) return how === 'local_share' ? LOST : []
   const headers: string[] = []
   if (how !== 'memory') headers.push('x-governor-ratelimit-store', how)
-  for (const what of ['requests', 'tokens', 'cost'] as const) {
+  for (const { what, limitName, remainingName, resetName } of NAMES) {
     const state = tightestOf(states, what)
     if (state === null) continue
     const { limit, remaining, resetMs } = state
-    headers.push(
-      `x-governor-ratelimit-limit-${what}`,
-      figure(what, limit),
-      `x-governor-ratelimit-remaining-${what}`,
-      figure(what, remaining),
-      `x-governor-ratelimit-reset-${what}`,
-      goDuration(resetMs),
-    )
+    headers.push(limitName, figure(what, limit), remainingName, figure(what, remaining))
+    headers.push(resetName, goDuration(resetMs))
   }
   return headers
 }
+
+const NAMES = (['requests', 'tokens', 'cost'] as const).map((what) => ({
+  what,
+  limitName: `x-governor-ratelimit-limit-${what}`,
+  remainingName: `x-governor-ratelimit-remaining-${what}`,
+  resetName: `x-governor-ratelimit-reset-${what}`,
+}))
 
 function tightestOf(states: readonly LimitState[], what: LimitKind): LimitState | null {
   let tightest: LimitState | null = null

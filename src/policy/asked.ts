@@ -50,6 +50,8 @@ export class Asked {
   readonly applicants: readonly Applicant[]
   readonly readsText: boolean
   readonly detects: boolean
+  /** `applicants` are those of all calls of this caller and kind. */
+  readonly isUsual: boolean
   readonly #call: PolicyCall
   readonly #all: Applicants
   #told: Map<Expression, boolean | string> | null = null
@@ -67,6 +69,7 @@ export class Asked {
       ({ policy }) => policy.for.when === null && policy.own.when === null,
     )
     this.applicants = isPlain ? applicants : applicants.filter((each) => this.#maySay(each))
+    this.isUsual = isPlain && without.length === 0
     this.readsText = this.applicants.some(({ policy }) => policy.readsText)
     this.detects = this.applicants.some(({ policy }) => policy.detects)
   }

@@ -15,8 +15,9 @@ import type { CompiledPolicies, CompiledPolicy, CompiledSelectors } from './comp
 import type { CompiledException } from './exceptions.ts'
 import type { AskExternal } from './external/external-detector.ts'
 import { ExternalMatches, externalFound, skipping } from './external/external-matches.ts'
-import { denies, described, quoted, untold } from './refusal-text.ts'
+import { cannotInspect, denies, described, untold } from './refusal-text.ts'
 import { NOTHING, scanTexts, type TextMatches, TextsTooLarge } from './scan.ts'
+import { keepDecision, usualDecision } from './usual-decision.ts'
 
 /** What a decision is made of. */
 export interface PolicyCall {
@@ -66,7 +67,6 @@ interface Circumstances {
   readonly onError: 'allow' | 'deny'
 }
 
-const TOO_LARGE = 'A policy on text applies and these texts are too large once they are normalised'
 const FAILED: Finding = { result: 'error', why: 'the texts could not be matched' }
 /** Nothing was found in the call itself. Where an exception lifts it, nobody knows what would have been. */
 const ANSWER: Finding = { result: 'redacted', why: 'output', opensAnswer: true }
@@ -87,11 +87,10 @@ export function evaluate(
   call: PolicyCall,
 ): Decision | Promise<Decision> {
   const asked = new Asked(call, compiled.applicants)
-  if (!asked.readsText) return decide(compiled, call, asked, 'unread')
   const { texts } = call.facts
   try {
-    const searches = compiled.texts.prefilter.mayMatch(texts.values, texts.whole)
-    if (!searches && !asked.detects) return concluded(compiled, call, asked, NOTHING)
+    const searches = asked.readsText && compiled.texts.prefilter.mayMatch(texts.values, texts.whole)
+    if (!searches && !asked.detects) return undisturbed(compiled, call, asked)
     const scan = scanTexts(compiled.texts, texts.values, asked.detects, searches)
     const { done, value } = scan.next()
     if (done === true) return concluded(compiled, call, asked, value)
@@ -101,6 +100,20 @@ export function evaluate(
   } catch (error) {
     return decide(compiled, call, asked, failure(error))
   }
+}
+
+/** Decides a call in whose texts nothing is, or that no policy reads. */
+function undisturbed(
+  compiled: CompiledPolicies,
+  call: PolicyCall,
+  asked: Asked,
+): Decision | Promise<Decision> {
+  const usual = usualDecision(asked, call.facts)
+  if (usual !== null) return usual
+  const decision = asked.readsText
+    ? concluded(compiled, call, asked, NOTHING)
+    : decide(compiled, call, asked, 'unread')
+  return keepDecision(asked, call.facts, decision)
 }
 
 /** Ids of policies that look at the answer to such a call, whatever is decided of the call itself. */
@@ -178,7 +191,7 @@ function decide(
     return decision('deny', policy, `Policy "${policy.id}" is not met: ${field}`)
   }
   const isAllowed = tally.allowsUnread && texts !== 'large'
-  const unread = opaque && !isAllowed ? cannotInspect(call, asked, texts) : null
+  const unread = opaque && !isAllowed ? cannotInspect(call, asked, texts === 'large') : null
   if (unread !== null) return decision('deny', null, unread)
   if (allowed !== null) return { ...decision('allow', allowed, ''), message: '' }
   if (defaults.decision === 'allow') return decision('allow', null, '')
@@ -382,18 +395,4 @@ function notFound(
   if (words !== null && texts?.words(words) !== true) return 'input.words'
   if (detect !== null && texts?.detectedAny(detect) !== true) return 'input.detect'
   return null
-}
-
-/** What nobody can read where a policy on text applies, in words; null when no such policy does. */
-function cannotInspect(
-  { facts, wallMs }: PolicyCall,
-  asked: Asked,
-  texts: TextResult,
-): string | null {
-  const guards = (each: Applicant) => each.policy.guardsText && liftedBy(each, wallMs) === null
-  if (!asked.applicants.some(guards)) return null
-  if (texts === 'large') return TOO_LARGE
-  const [first] = facts.uninspectable
-  const what = `${first?.kind ?? 'content'} at ${quoted(first?.pointer ?? '')}`
-  return `A policy on text applies and this content cannot be read: ${what}`
 }

@@ -1,4 +1,7 @@
+import { type Applicant, liftedBy } from './applicants.ts'
+import type { Asked } from './asked.ts'
 import type { CompiledPolicy } from './compile.ts'
+import type { PolicyCall } from './evaluate.ts'
 import type { Subject } from './selectors.ts'
 
 /** What a refused client reads, where the policy has no message of its own. */
@@ -38,6 +41,22 @@ function modelsOf({ models }: Subject): string {
 }
 
 /** Text of a caller in our message: plain ASCII, cut. */
-export function quoted(text: string): string {
+function quoted(text: string): string {
   return text.slice(0, QUOTED_MAX).replace(/[^\x20-\x7e]/g, '?')
+}
+
+const TOO_LARGE = 'A policy on text applies and these texts are too large once they are normalised'
+
+/** What nobody can read where a policy on text applies, in words; null when no such policy does. */
+export function cannotInspect(
+  { facts, wallMs }: PolicyCall,
+  asked: Asked,
+  isLarge: boolean,
+): string | null {
+  const guards = (each: Applicant) => each.policy.guardsText && liftedBy(each, wallMs) === null
+  if (!asked.applicants.some(guards)) return null
+  if (isLarge) return TOO_LARGE
+  const [first] = facts.uninspectable
+  const what = `${first?.kind ?? 'content'} at ${quoted(first?.pointer ?? '')}`
+  return `A policy on text applies and this content cannot be read: ${what}`
 }

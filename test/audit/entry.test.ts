@@ -1,6 +1,7 @@
 import t from 'tap'
 
 import { adminBody, decisionBody, outcomeBody, policyLoadBody } from '../../src/audit/entry.ts'
+import { isoTime } from '../../src/audit/iso-time.ts'
 import { GovernorError } from '../../src/errors.ts'
 import { Trail } from '../../src/exchange.ts'
 import type { Facts, Route } from '../../src/exchange.ts'
@@ -234,4 +235,14 @@ t.test('policyLoadBody() and adminBody() list what they are about', async (t) =>
     action: 'keys.create',
     about: { tenant: 'dev\ufffd' },
   })
+})
+
+t.test('isoTime() writes every millisecond as toISOString() does', async (t) => {
+  const times = [0, 1, 9, 10, 99, 100, 999, 1000, -1, -1000, -62_135_596_800_000, T0, T0 + 59_999]
+  const jumps = Array.from({ length: 500 }, (_, index) => T0 + (index % 7) * 86_399_873 + index)
+  for (const timeMs of [...times, ...jumps]) {
+    if (isoTime(timeMs) !== new Date(timeMs).toISOString()) t.fail(String(timeMs))
+  }
+  t.equal(isoTime(T0), new Date(T0).toISOString())
+  t.throws(() => isoTime(Number.NaN), RangeError)
 })

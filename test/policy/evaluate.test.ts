@@ -45,10 +45,16 @@ for (const file of readdirSync('test/policy/cases').sort()) {
   const cases: readonly Case[] = parse(readFileSync(`test/policy/cases/${file}`, 'utf8'))
   for (const each of cases) {
     void t.test(`evaluate() ${file}: ${each.note}`, async (t) => {
-      const { effect, policy, message, warnings, policies } = await evaluate(
-        compile(each.policies, each),
-        callOf(each.request),
-      )
+      const compiled = compile(each.policies, each)
+      const call = callOf(each.request)
+      const decision = await evaluate(compile(each.policies, each), call)
+      // The same caller may have made such a call before, with nothing in it.
+      const { facts } = callOf({ ...each.request, input: '', input_chars: 0 })
+      await evaluate(compiled, { ...call, facts })
+      const said = JSON.stringify(decision)
+      t.equal(JSON.stringify(await evaluate(compiled, call)), said)
+      t.equal(JSON.stringify(await evaluate(compiled, call)), said)
+      const { effect, policy, message, warnings, policies } = decision
       const results = Object.fromEntries(policies.map(({ id, result }) => [id, result]))
       t.strictSame(
         { effect, policy, message, warnings, results },
@@ -190,3 +196,26 @@ void t.test('evaluate() names a deny of models where there is no model', async (
   const decision = await evaluate(compiled, callOf({ model: null }))
   t.equal(decision.message, 'Policy "stop" denies a call without a model')
 })
+
+void t.test(
+  'evaluate() decides calls alike once, and looks at what makes one of them different',
+  async (t) => {
+    const compiled = compile([
+      { id: 'open', allow: {} },
+      { id: 'codename', deny: { input: { words: ['zeus'] } } },
+      { id: 'short', mode: 'warn', deny: { input: { max_chars: 100 } } },
+    ])
+    const call = callOf({ input: 'hello' })
+    const other = (described: DescribedCall) => ({ ...call, facts: callOf(described).facts })
+    const first = await evaluate(compiled, call)
+    t.equal(await evaluate(compiled, other({ input: 'good morning' })), first)
+    t.equal((await evaluate(compiled, other({ input: 'zeus' }))).policy, 'codename')
+    const long = await evaluate(compiled, other({ input: 'hello', input_chars: 101 }))
+    t.strictSame(long.warnings, ['short'])
+    const image = { kind: 'image', pointer: '/messages/0' } as const
+    t.equal((await evaluate(compiled, other({ uninspectable: [image] }))).effect, 'deny')
+    t.not(await evaluate(compiled, other({ model: 'another', input: 'hello' })), first)
+    t.equal(await evaluate(compiled, call), first)
+    t.throws(() => Object.assign(first, { effect: 'deny' }), TypeError)
+  },
+)
