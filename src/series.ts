@@ -79,36 +79,61 @@ export class Histogram<Label extends string = never> {
   }
 }
 
+/** Counts by the value of one label, or by that and then by those that follow it. */
+type Counts = Map<string, Counts | Count>
+
+interface Count {
+  value: number
+}
+
 /**
  * A counter for the path of a request: prom-client sorts and hashes the labels of every count, which
- * is 0.15 µs and 300 bytes each; here they are looked up as one text. Label values hold no line feed.
+ * is 0.15 µs and 300 bytes each; here they are looked up one after the other, and nothing is made.
  */
 export class Counter<Label extends string = never> {
   readonly name: string
   readonly labelNames: readonly Label[]
   readonly #help: string
-  readonly #counts = new Map<string, number>()
+  readonly #counts: Counts = new Map()
 
   constructor(name: string, help: string, labelNames: readonly Label[]) {
     this.name = name
     this.labelNames = labelNames
     this.#help = help
-    if (labelNames.length === 0) this.#counts.set('', 0)
+    if (labelNames.length === 0) this.#counts.set('', { value: 0 })
   }
 
   inc(labels: Readonly<Record<Label, string>>, by = 1): void {
-    let key = ''
-    for (const name of this.labelNames) key = key === '' ? labels[name] : `${key}\n${labels[name]}`
-    this.#counts.set(key, (this.#counts.get(key) ?? 0) + by)
+    const { labelNames } = this
+    const last = labelNames.length - 1
+    let counts = this.#counts
+    for (let at = 0; at < last; at++) {
+      const text = labels[labelNames[at]!]
+      let next = counts.get(text)
+      if (next === undefined) counts.set(text, (next = new Map()))
+      counts = next as Counts
+    }
+    const text = last === -1 ? '' : labels[labelNames[last]!]
+    const count = counts.get(text) as Count | undefined
+    if (count === undefined) counts.set(text, { value: by })
+    else count.value += by
   }
 
   /** What prom-client's registry asks of a metric. */
   async get(): Promise<Exposed> {
-    const values = [...this.#counts].map(([key, value]): Sample => {
-      const texts = key.split('\n')
-      const labels = Object.fromEntries(this.labelNames.map((name, index) => [name, texts[index]!]))
-      return { metricName: this.name, labels, value }
-    })
+    const values: Sample[] = []
+    const { name: metricName, labelNames } = this
+    const walk = (counts: Counts, texts: readonly string[]): void => {
+      for (const [text, next] of counts) {
+        const all = [...texts, text]
+        if (next instanceof Map) walk(next, all)
+        else {
+          const labels = Object.fromEntries(labelNames.map((name, index) => [name, all[index]!]))
+          values.push({ metricName, labels, value: next.value })
+        }
+      }
+    }
+    walk(this.#counts, [])
     return { name: this.name, help: this.#help, type: 'counter', values }
   }
 }

@@ -202,7 +202,8 @@ function callingStages(...[world, shared, ownership]: Parts): Pick<GovernorStage
     },
     relay: async (received, exchange, trail) => {
       trail.firstByteMs = monotonicMs()
-      const answer = await listed(world, received, trail)
+      const isList = listsModels(trail.route!)
+      const answer = isList ? await listModels(world, received, trail) : received
       const upstream = trail.upstream as RunningUpstream
       await relay(answer, exchange, trail, {
         meter: meterOf(trail),
@@ -217,10 +218,8 @@ function callingStages(...[world, shared, ownership]: Parts): Pick<GovernorStage
     },
     respond: (exchange, trail, error) => {
       if (error.source === 'governor') {
-        shared.log.error(
-          { request_id: trail.requestId, code: error.code, err: error.cause },
-          error.message,
-        )
+        const said = { request_id: trail.requestId, code: error.code, err: error.cause }
+        shared.log.error(said, error.message)
       }
       const dialect = trail.route?.dialect ?? dialectFor(headOf(exchange.incoming), mountsOf(world))
       respond(exchange, trail, error, dialect)
@@ -271,11 +270,6 @@ function ownedForwarding(forwarding: Forwarding, ownership: Ownership | null) {
   return (call: PermittedCall): Promise<Answer | null> => {
     return ownership?.minds(call.trail) === true ? owned(call) : forwarding.run(call)
   }
-}
-
-/** The answer, a list of models cut down to those the caller may use. */
-async function listed(world: World, received: Answer, trail: Trail): Promise<Answer> {
-  return listsModels(trail.route!) ? listModels(world, received, trail) : received
 }
 
 /** Which list the answer is, of those that are cut down to what the caller may see. */

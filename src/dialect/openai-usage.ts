@@ -65,9 +65,9 @@ export function readName(value: unknown): string | null {
   return typeof value === 'string' && value !== '' ? value.slice(0, NAME_CHARS_MAX) : null
 }
 
-/** How chat answers begin; anything else is parsed. */
+/** How chat answers begin, `object` where OpenAI has it or further down; anything else is parsed. */
 const CHAT_HEAD =
-  /^\{\s*"id"\s*:\s*"([\w.:/@-]{1,256})"\s*,\s*"object"\s*:\s*"chat\.completion"\s*,\s*"created"\s*:\s*\d+\s*,\s*"model"\s*:\s*"([\w.:/@-]{1,256})"/
+  /^\{\s*"id"\s*:\s*"([\w.:/@-]{1,256})"\s*,\s*(?:"object"\s*:\s*"chat\.completion"\s*,\s*)?"created"\s*:\s*\d+\s*,\s*"model"\s*:\s*"([\w.:/@-]{1,256})"/
 
 /**
  * Usage of a whole JSON answer (chat completion, response, embeddings), or of the end of one that was

@@ -69,12 +69,16 @@ export async function relay(
 ): Promise<void> {
   trail.upstreamStatus = trail.status = answer.status
   try {
-    if (answer.whole !== null) {
-      await sendWhole(answer, answer.whole, exchange, { trail, options })
-    } else if (options.guard !== null && !isEvents(answer, trail)) {
-      const whole = await collect(answer, exchange, options.answerBytesMax)
-      await sendWhole(answer, whole, exchange, { trail, options })
-    } else await new Stream(answer, exchange, trail, options).run()
+    const { guard } = options
+    if (answer.whole === null && (guard === null || isEvents(answer, trail))) {
+      await new Stream(answer, exchange, trail, options).run()
+    } else {
+      const whole = answer.whole ?? (await collect(answer, exchange, options.answerBytesMax))
+      const read = readWhole(answer, whole, options)
+      if (guard !== null) trail.usage = options.meter.usage
+      const body = guard === null ? read : await guard.whole(read, typeOf(answer))
+      sendWhole(answer, body, exchange, { trail, options })
+    }
   } catch (error) {
     // A bug here must not leave the upstream sending to nobody.
     answer.abort()
@@ -103,20 +107,24 @@ function clean(filter: Filter | null, value: string): string {
   return filter === null ? value : filter.text(value)
 }
 
-async function sendWhole(
+/** A whole answer without our credential, once its usage is known. */
+function readWhole(answer: RelayedAnswer, whole: Buffer, { filter, meter }: RelayOptions): Buffer {
+  const cleaned = answer.status < 400 ? filter?.whole(whole) : filter?.wholeError(whole)
+  const body = cleaned ?? whole
+  meter.whole(body)
+  return body
+}
+
+function typeOf({ headers }: RelayedAnswer): string {
+  return String(headers['content-type'] ?? '')
+}
+
+function sendWhole(
   answer: RelayedAnswer,
-  whole: Buffer,
+  body: Buffer,
   exchange: HttpExchange,
   { trail, options }: { trail: Trail; options: RelayOptions },
-): Promise<void> {
-  const { filter, guard } = options
-  const cleaned = answer.status < 400 ? filter?.whole(whole) : filter?.wholeError(whole)
-  let body = cleaned ?? whole
-  options.meter.whole(body)
-  if (guard !== null) {
-    trail.usage = options.meter.usage
-    body = await guard.whole(body, String(answer.headers['content-type'] ?? ''))
-  }
+): void {
   trail.answerBytes = body.length
   trail.kept?.take(body)
   if (exchange.clientGone) {

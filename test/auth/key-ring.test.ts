@@ -45,6 +45,23 @@ t.test('verify() refuses a wrong secret, an unknown id and an expired key', asyn
   t.equal(await verify(keyId, secret, NOW_MS + 1000), null)
 })
 
+t.test('known() tells of a secret seen before, and of nothing else', async (t) => {
+  const { verify, ring, writer, keyId, secret, looked } = await subject(t, NOW_MS + 1000)
+  t.equal(ring.known(keyId, secret, NOW_MS), null, 'bcrypt has not seen it')
+  t.ok(await verify(keyId, secret, NOW_MS))
+  t.equal(await verify(keyId, `${secret}x`, NOW_MS), null)
+  const before = looked.length
+  t.equal(ring.known(keyId, secret, NOW_MS)?.keyId, keyId)
+  t.strictSame(looked.slice(before), ['key_records:hit', 'verified_secrets:hit'])
+  t.strictSame([...ring.takeUses(10)], [[keyId, NOW_MS]])
+  t.equal(ring.known(keyId, `${secret}x`, NOW_MS), null, 'a wrong one')
+  t.equal(ring.known(generateKey().keyId, secret, NOW_MS), null, 'another key')
+  t.equal(ring.known(keyId, secret, NOW_MS + 1000), null, 'expired')
+  await writer.revoke(keyId, NOW_MS)
+  ring.refresh([], NOW_MS)
+  t.equal(ring.known(keyId, secret, NOW_MS), null, 'revoked')
+})
+
 t.test('refresh() sees a key revoked by another process and forgets it', async (t) => {
   const { verify, ring, writer, keyId, secret } = await subject(t)
   t.ok(await verify(keyId, secret, NOW_MS))
