@@ -24,6 +24,7 @@ export const LINT_RULES = {
   'exception-ending': 'An exception that ends within 30 days',
   'exception-long': 'An exception that lasts longer than a year',
   'no-pattern': 'A name that was meant as something else',
+  'candidate-answers': 'A candidate with policies on answers, which are not asked',
   'require-models': 'A require on models that also refuses operations without a model',
 } as const
 export type LintRule = keyof typeof LINT_RULES
@@ -39,7 +40,20 @@ export function lint(file: FileValue, snapshot: Snapshot, nowMs: number): Advice
     ...lintSets(file),
     ...lintAliases(snapshot),
     ...lintExceptions(snapshot, nowMs),
+    ...lintCandidate(snapshot),
   ]
+}
+
+/** A candidate is asked about calls; what comes back belongs to the file that is live. */
+function lintCandidate({ candidate }: Snapshot): Advice[] {
+  const ids = (candidate?.policies ?? []).flatMap(({ id, output }) =>
+    output === undefined ? [] : [id],
+  )
+  const [first] = ids
+  if (first === undefined) return []
+  const others = ids.length > 1 ? ` and ${ids.length - 1} more` : ''
+  const message = `Decides calls, not answers: "${first}"${others} of its policies is about answers; try it here in shadow`
+  return [{ path: ['candidate'], message, rule: 'candidate-answers' }]
 }
 
 interface Placed {

@@ -55,7 +55,7 @@ export class SimpleUnits {
     const reads = this.#reads
     for (let i = 0; i < count; i++) {
       const unit = units[i] ?? 0
-      if (reads[unit] === unit) continue
+      if (reads[unit] === unit && unit !== NONE) continue
       if (!this.isSimple(unit) || reads[unit] !== unit) return false
     }
     return true

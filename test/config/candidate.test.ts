@@ -1,3 +1,4 @@
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 import t from 'tap'
@@ -29,6 +30,30 @@ t.test('a candidate is loaded whole, beside the file that names it', async (t) =
   t.ok(Object.isFrozen(snapshot?.candidate?.policies))
   t.match(printConfig(snapshot!), `candidate: ${join(directory, 'next.yaml')}`)
   t.equal(load(directory, 'ignore').snapshot?.candidate, null)
+})
+
+t.test('check says that nobody asks what a candidate would make of answers', async (t) => {
+  const output =
+    '{ id: out, deny: { output: { words: [x] } } }, { id: pii, redact: { output: { detect: [email] } } }'
+  const directory = t.testdir({
+    'governance.yaml': LIVE,
+    'next.yaml': NEXT.replace('policies: [{', `policies: [${output}, {`),
+  })
+  const notes = () => {
+    const file = join(directory, 'governance.yaml')
+    const loaded = loadConfig(file, { env: {}, forRun: false })
+    if (!loaded.ok) throw new Error('it does not load')
+    return loaded.notes.filter(({ rule }) => rule === 'candidate-answers')
+  }
+  t.match(notes(), [
+    {
+      line: 4,
+      column: 12,
+      message: /^Decides calls, not answers: "out" and 1 more of its policies/,
+    },
+  ])
+  writeFileSync(join(directory, 'next.yaml'), NEXT)
+  t.strictSame(notes(), [])
 })
 
 t.test('what is wrong with a candidate is said with its own name, line and column', async (t) => {

@@ -70,6 +70,7 @@ const ROWS: Readonly<Record<string, readonly Row[]>> = {
     ['words apart', CHAT, says(`project${' \t'.repeat(4000)}\u0085 hermes`), 'words'],
     ['controls in a word', CHAT, says('z\u0000e\u007fu\u0090s'), 'words'],
     ['what is no character', CHAT, says('z\ufdd0e\uffffu\ufffcs'), 'words'],
+    ['the last of all that are none', CHAT, says('z\uffffeus'), 'words'],
     ['letters in boxes', CHAT, says('\u{1f169}\u{1f174}\u{1f1fa}\u{1f1f8}'), 'words'],
     ['a dash of another kind', CHAT, says('Falcon\u20119'), 'dashed'],
     ['digits of another kind', CHAT, says('falcon \u0669'), 'dashed'],
