@@ -136,6 +136,7 @@ withConfigOption(program.command('replay'))
         json,
         content: given.content ? { version } : null,
         write,
+        writeError,
       }),
     )
   })

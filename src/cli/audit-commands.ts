@@ -37,7 +37,7 @@ function readingOf({ content }: { readonly content: boolean }, { version }: Comm
 }
 
 function addTail(audit: Command, context: CommandContext): void {
-  const { write } = context
+  const { write, writeError } = context
   withConfigOption(audit.command('tail'))
     .description('show the last entries')
     .option('-n, --lines <count>', 'how many', count, 10)
@@ -60,7 +60,7 @@ function addTail(audit: Command, context: CommandContext): void {
       if (named !== undefined) {
         const { auditTailPostgres } = await import('./audit-tail-postgres.ts')
         const { databaseUrl } = await import('./audit-postgres.ts')
-        const asked = { lines, follow, json, write, signal: stop.signal }
+        const asked = { lines, follow, json, write, writeError, signal: stop.signal }
         await withConfig(context, given.config, ({ snapshot }) =>
           auditTailPostgres({ ...asked, url: databaseUrl(named, snapshot) }),
         )
@@ -68,7 +68,7 @@ function addTail(audit: Command, context: CommandContext): void {
       }
       const asked = { lines, follow, json, content: readingOf(given, context) }
       await withConfig(context, given.config, ({ snapshot: { audit: log } }) =>
-        auditTail({ ...asked, path: log.path, write, signal: stop.signal }),
+        auditTail({ ...asked, path: log.path, write, writeError, signal: stop.signal }),
       )
     })
 }
@@ -90,10 +90,10 @@ function addVerify(audit: Command, context: CommandContext): void {
 
 async function verify(given: VerifyGiven, context: CommandContext): Promise<void> {
   const { auditVerify, auditVerifyBundle } = await import('./audit.ts')
-  const { finish, write } = context
+  const { finish, write, writeError } = context
   const { strict, json, keys = null, checkpoints: published = null, root = null, bundle } = given
   const progress = context.progress('verified', 'at the end')
-  const asked = { strict, keys, published, root, json, write, progress }
+  const asked = { strict, keys, published, root, json, write, writeError, progress }
   if (bundle !== undefined) {
     finish(await auditVerifyBundle({ path: bundle, ...asked }))
     return
@@ -116,7 +116,7 @@ async function verify(given: VerifyGiven, context: CommandContext): Promise<void
 }
 
 function addQuery(audit: Command, context: CommandContext): void {
-  const { write } = context
+  const { write, writeError } = context
   withConfigOption(audit.command('query'))
     .description('show the newest decisions that match, oldest first')
     .option('--tenant <tenant>', 'of this tenant')
@@ -145,7 +145,7 @@ function addQuery(audit: Command, context: CommandContext): void {
         const { auditQueryPostgres, databaseUrl } = await import('./audit-postgres.ts')
         const { url: named, json } = given
         await withConfig(context, given.config, ({ snapshot }) => {
-          const asked = { url: databaseUrl(named, snapshot), json, write }
+          const asked = { url: databaseUrl(named, snapshot), json, write, writeError }
           return auditQueryPostgres(asked, { ...filter, sinceUs })
         })
         return
@@ -165,6 +165,7 @@ function addQuery(audit: Command, context: CommandContext): void {
             content: readingOf(given, context),
             progress: context.progress('indexed', 'at the end'),
             write,
+            writeError,
           }),
       )
     })

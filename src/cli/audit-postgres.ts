@@ -30,6 +30,8 @@ interface Asked {
   readonly url: string | null
   readonly json: boolean
   readonly write: (text: string) => void
+  /** Where is said what cannot be done, so that results stay readable by machines; `write` by default. */
+  readonly writeError?: (text: string) => void
 }
 
 /** `audit query --url`: calls of all pods. Exit code 0, also for none; 2 when it cannot be asked. */
@@ -97,17 +99,17 @@ export async function auditExportPostgres(url: string | null, asked: ExportAsked
 
 /** Asks the database, and says what went wrong; exit code 2 then. */
 export async function ask(
-  { url, write }: Pick<Asked, 'url' | 'write'>,
+  { url, write, writeError = write }: Pick<Asked, 'url' | 'write' | 'writeError'>,
   act: () => Promise<number>,
 ): Promise<number> {
   if (url === null) {
-    write(NO_DATABASE)
+    writeError(NO_DATABASE)
     return 2
   }
   try {
     return await act()
   } catch (error) {
-    write(`Cannot ask ${shownUrl(url)}: ${escapeText(postgresMessage(error))}\n`)
+    writeError(`Cannot ask ${shownUrl(url)}: ${escapeText(postgresMessage(error))}\n`)
     return 2
   }
 }

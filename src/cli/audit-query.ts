@@ -14,6 +14,8 @@ export interface QueryOptions {
   readonly content?: { readonly version: string } | null
   /** Takes whole lines, with their line feed. */
   readonly write: (text: string) => void
+  /** Where is said what cannot be done, so that results stay readable by machines; `write` by default. */
+  readonly writeError?: (text: string) => void
   /** Of the index, which the first question makes. */
   readonly progress?: Progress
 }
@@ -21,6 +23,7 @@ export interface QueryOptions {
 /** Shows the newest decisions that match, oldest first. Exit code 0, also for none; 2 without a log. */
 export function auditQuery(options: QueryOptions): number {
   const { path, filter, json, write, content = null, progress = NO_PROGRESS } = options
+  const { writeError = write } = options
   try {
     if (content !== null) {
       recordReading({ path, ...content, command: 'audit query', about: asked(filter) })
@@ -35,7 +38,7 @@ export function auditQuery(options: QueryOptions): number {
     }
     return 0
   } catch (error) {
-    write(`${escapeText(aboutLog(path, error).message)}\n`)
+    writeError(`${escapeText(aboutLog(path, error).message)}\n`)
     return 2
   }
 }

@@ -20,6 +20,8 @@ export interface TailPostgresOptions {
   readonly follow: boolean
   readonly json: boolean
   readonly write: (text: string) => void
+  /** Where is said what cannot be done, so that results stay readable by machines; `write` by default. */
+  readonly writeError?: (text: string) => void
   readonly signal: AbortSignal
 }
 
@@ -31,7 +33,7 @@ export async function auditTailPostgres(options: TailPostgresOptions): Promise<n
   const { url, lines, follow, json, write, signal } = options
   const show = (entries: readonly StoredEntry[]) =>
     write(entries.map((entry) => shown(entry, [], json)).join(''))
-  return ask({ url, write }, async () => {
+  return ask(options, async () => {
     const pool = openPool(url ?? '', QUERY_MS)
     try {
       await checkSchema(pool)

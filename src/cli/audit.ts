@@ -28,6 +28,8 @@ export interface TailOptions {
   readonly json: boolean
   /** Takes whole lines, with their line feed. */
   readonly write: (text: string) => void
+  /** Where is said what cannot be done, so that results stay readable by machines; `write` by default. */
+  readonly writeError?: (text: string) => void
   readonly signal?: AbortSignal
   /** Show prompts and answers, and record that; null does neither. */
   readonly content?: { readonly version: string } | null
@@ -36,6 +38,7 @@ export interface TailOptions {
 /** Shows the last entries, and with `follow` those that come. Exit code 0, or 2 without a log. */
 export async function auditTail(options: TailOptions): Promise<number> {
   const { path, lines, follow, json, write, signal, content = null } = options
+  const { writeError = write } = options
   const show = (entries: readonly StoredEntry[]) => {
     for (const entry of entries) {
       write(shown(entry, content === null ? [] : textsOfEntry(path, entry), json))
@@ -45,7 +48,7 @@ export async function auditTail(options: TailOptions): Promise<number> {
   try {
     reader = LogReader.open(options.path)
   } catch (error) {
-    write(`${escapeText((error as Error).message)}\n`)
+    writeError(`${escapeText((error as Error).message)}\n`)
     return 2
   }
   try {
@@ -55,7 +58,7 @@ export async function auditTail(options: TailOptions): Promise<number> {
     show(last)
     if (follow) await followLog(reader, show, signal)
   } catch (error) {
-    write(`${escapeText(aboutLog(options.path, error).message)}\n`)
+    writeError(`${escapeText(aboutLog(options.path, error).message)}\n`)
     return 2
   } finally {
     reader.close()
@@ -110,6 +113,8 @@ export interface VerifyAsked {
   readonly root?: string | null
   readonly json: boolean
   readonly write: (text: string) => void
+  /** Where is said what cannot be done, so that results stay readable by machines; `write` by default. */
+  readonly writeError?: (text: string) => void
   readonly progress?: Progress
 }
 
@@ -152,7 +157,8 @@ export async function auditVerifyBundle(options: VerifyOptions): Promise<number>
       restored.remove()
     }
   } catch (error) {
-    options.write(`${escapeText((error as Error).message)}\n`)
+    const { write, writeError = write } = options
+    writeError(`${escapeText((error as Error).message)}\n`)
     return 2
   }
 }

@@ -32,6 +32,7 @@ export async function withConfig(
     snapshot: LoadedSnapshot
     version: string
     write: (text: string) => void
+    writeError: (text: string) => void
   }) => Promise<number>,
   candidate: 'load' | 'ignore' = 'ignore',
 ): Promise<void> {
@@ -41,7 +42,7 @@ export async function withConfig(
     finish(2)
     return
   }
-  finish(await act({ snapshot: loaded.snapshot, version, write }))
+  finish(await act({ snapshot: loaded.snapshot, version, write, writeError }))
 }
 
 /** The moment a `--since` names, microseconds since 1970; 0 without one. */

@@ -22,13 +22,16 @@ export interface KeysContext {
   readonly snapshot: Snapshot
   readonly version: string
   readonly write: (text: string) => void
+  /** Where is said what cannot be done, so that results stay readable by machines; `write` by default. */
+  readonly writeError?: (text: string) => void
 }
 
 /** `governor keys create`: prints the key once, alone on the last line. */
 export async function keysCreate(context: KeysContext, spec: KeySpec): Promise<number> {
   const problem = specProblem(spec) ?? upstreamProblem(context.snapshot, spec)
   if (problem !== null) {
-    context.write(`${problem}\n`)
+    const { write, writeError = write } = context
+    writeError(`${problem}\n`)
     return 2
   }
   return withStore(context, async (store) => {
@@ -170,20 +173,20 @@ function noStore({ snapshot, write }: KeysContext, keyId: string): boolean {
 
 /** Opens the store for one command, and says what goes wrong. Exit code of `act`, or 2. */
 export async function withStore(
-  { snapshot, write }: KeysContext,
+  { snapshot, write, writeError = write }: KeysContext,
   act: (store: KeyStore) => Promise<number>,
 ): Promise<number> {
   let store: KeyStore
   try {
     store = await openKeyStore(snapshot)
   } catch (error) {
-    write(`${escapeText((error as Error).message)}\n`)
+    writeError(`${escapeText((error as Error).message)}\n`)
     return 2
   }
   try {
     return await act(store)
   } catch (error) {
-    write(`Nothing was changed: ${escapeText((error as Error).message)}\n`)
+    writeError(`Nothing was changed: ${escapeText((error as Error).message)}\n`)
     return 2
   } finally {
     await store.close()

@@ -21,6 +21,8 @@ export interface ReplayOptions {
   /** Let policies see prompts that were kept, and record that; null does neither. */
   readonly content?: { readonly version: string } | null
   readonly write: (text: string) => void
+  /** Where is said what cannot be done, so that results stay readable by machines; `write` by default. */
+  readonly writeError?: (text: string) => void
 }
 
 /**
@@ -29,9 +31,10 @@ export interface ReplayOptions {
  */
 export async function replay(options: ReplayOptions): Promise<number> {
   const { snapshot, against, sinceMs, json, write, content = null } = options
+  const { writeError = write } = options
   const loaded = loadConfig(against, { forRun: false, candidate: 'ignore' })
   if (!loaded.ok) {
-    write(renderProblems(loaded.problems, 'Nothing was replayed.'))
+    writeError(renderProblems(loaded.problems, 'Nothing was replayed.'))
     return 2
   }
   const candidate = new Candidate(loaded.snapshot, compilePolicies(loaded.snapshot))
@@ -49,7 +52,7 @@ export async function replay(options: ReplayOptions): Promise<number> {
       run.add(recorded, reads ? await recordedTexts(recorded, snapshot) : null)
     }
   } catch (error) {
-    write(`${escapeText((error as Error).message)}\n`)
+    writeError(`${escapeText((error as Error).message)}\n`)
     return 2
   }
   const report = run.report()

@@ -25,6 +25,7 @@ export interface Advice {
 export function advise(snapshot: Snapshot): Advice[] {
   return [
     ...snapshot.upstreams.flatMap(adviseUpstream),
+    ...adviseNames(snapshot),
     ...advisePolicies(snapshot),
     ...adviseStore(snapshot),
     ...adviseAudit(snapshot),
@@ -52,6 +53,16 @@ function adviseUpstream(upstream: Snapshot['upstreams'][number], index: number):
     advice.push({ path: ['upstreams', index, 'url'], message })
   }
   return advice
+}
+
+/** Azure's paths begin like the mount of an upstream that has the most natural name for OpenAI's. */
+function adviseNames({ upstreams }: Snapshot): Advice[] {
+  const index = upstreams.findIndex(({ name, dialect }) => {
+    return name === 'openai' && dialect !== 'azure-openai'
+  })
+  if (index === -1 || !upstreams.some(({ dialect }) => dialect === 'azure-openai')) return []
+  const message = "Azure's /openai/v1/… comes here too, as /<name>/v1/…: take another name"
+  return [{ path: ['upstreams', index, 'name'], message }]
 }
 
 function advisePolicies({ policies, defaults, upstreams }: Snapshot): Advice[] {

@@ -46,17 +46,16 @@ function isTighter(one: LimitState, other: LimitState): boolean {
 }
 
 /**
- * The three headers OpenAI's clients read, under `prefix`; resets as `1s`, `6m0s`, `17ms`. They know
- * none about cost, and of places among the concurrent there is nothing to say.
+ * The three headers OpenAI's clients read, under `prefix`; resets as `1s`, `6m0s`, `17ms`. Limits on cost
+ * (in USD) and on calls at once, which OpenAI does not have, are told alike.
  */
 export function standingHeaders(
   prefix: string,
   { what, limit, remaining, resetMs }: LimitState,
 ): Readonly<Record<string, string>> {
-  if (what !== 'requests' && what !== 'tokens') return {}
   return {
-    [`${prefix}-limit-${what}`]: String(limit),
-    [`${prefix}-remaining-${what}`]: String(remaining),
+    [`${prefix}-limit-${what}`]: figure(what, limit),
+    [`${prefix}-remaining-${what}`]: figure(what, remaining),
     [`${prefix}-reset-${what}`]: goDuration(resetMs),
   }
 }

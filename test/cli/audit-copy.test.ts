@@ -74,7 +74,7 @@ t.test(
     })
 
     writeFileSync(bundle, exported.out.split('\n').slice(0, -20).join('\n') + '\n')
-    t.match(await audit('verify', '--bundle', bundle), { code: 2, out: /it is cut short/ })
+    t.match(await audit('verify', '--bundle', bundle), { code: 2, err: /it is cut short/ })
     const changed = exported.out.replace('"awaits":1', '"awaits":0')
     writeFileSync(bundle, changed)
     t.match(await audit('verify', '--bundle', bundle), { code: 1, out: /differs from its body/ })

@@ -185,6 +185,9 @@ t.test('a whole log is exported through the command line and verified without it
   const lines = await site.cli('audit', 'export')
   t.equal(lines.stdout.trim().split('\n').length, site.entries().length)
 
+  const elsewhere = await site.cli('audit', 'query', '--json', '--url', 'postgres://127.0.0.1:1/x')
+  t.match(elsewhere, { code: 2, stdout: '', stderr: /^Cannot ask/ }, 'no text among JSON')
+
   const exported = await site.cli('audit', 'export', '--all')
   t.equal(exported.code, 0)
   const file = join(site.directory, 'bundle.jsonl')

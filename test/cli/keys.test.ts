@@ -60,8 +60,9 @@ t.test('commands name the file that is no database, and its key', async (t) => {
     for (const command of [['run'], ['keys', 'create', '--tenant=a', '--name=b']]) {
       const ran = await site.cli(...command)
       t.equal(ran.code, 2, `${command.join(' ')} with ${path}`)
-      t.ok(ran.stdout.includes(`${site.auditPath} (audit.path)`), ran.stdout)
-      t.match(ran.stdout, why)
+      const said = ran.stdout + ran.stderr
+      t.ok(said.includes(`${site.auditPath} (audit.path)`), said)
+      t.match(said, why)
     }
   }
 })
@@ -73,7 +74,7 @@ t.test('commands name the key store that is no database', async (t) => {
     const ran = await site.cli(...command)
     t.equal(ran.code, 2, command.join(' '))
     t.match(
-      ran.stdout,
+      ran.stdout + ran.stderr,
       `Cannot use the key store ${site.keysPath} (auth.keys.path): file is not a database\n`,
     )
   }
@@ -89,7 +90,7 @@ t.test('a key store of a newer version is left alone, and the way out said', asy
     const ran = await site.cli(...command)
     t.equal(ran.code, 2, command.join(' '))
     t.match(
-      ran.stdout,
+      ran.stdout + ran.stderr,
       `Cannot open ${site.keysPath}: it was written by a newer Governor (schema 9, this one knows 2). Use that version, or another auth.keys.path\n`,
     )
   }
@@ -141,7 +142,7 @@ t.test('keys create refuses an upstream that there is not', async (t) => {
   const site = new Site(t.testdir(), configText())
   const made = await site.cli('keys', 'create', '--tenant=a', '--name=b', '--upstream=down')
   t.strictSame(
-    [made.code, made.stdout],
-    [2, 'Cannot take --upstream "down": the configuration has up\n'],
+    [made.code, made.stdout, made.stderr],
+    [2, '', 'Cannot take --upstream "down": the configuration has up\n'],
   )
 })

@@ -151,11 +151,11 @@ t.test('replay exits 2 without a log, without a candidate, and when called wrong
   const cwd = t.testdir({ 'governance.yaml': text, 'next.yaml': text, 'bad.yaml': 'version: 2\n' })
   t.match(await governor(['replay', '--against', 'next.yaml'], cwd), {
     code: 2,
-    out: /There is no audit log at /,
+    err: /There is no audit log at /,
   })
   t.match(await governor(['replay', '--against', 'bad.yaml'], cwd), {
     code: 2,
-    out: /bad\.yaml:1:10 {2}version {2}Expected 1, found 2\n.*\n?2 problems\. Nothing was replayed\./,
+    err: /bad\.yaml:1:10 {2}version {2}Expected 1, found 2\n.*\n?2 problems\. Nothing was replayed\./,
   })
   t.equal((await governor(['replay'], cwd)).code, 2)
   t.equal((await governor(['replay', '--against', 'next.yaml', '--since', '7'], cwd)).code, 2)

@@ -224,6 +224,23 @@ limits: [{ id: a, per: key, concurrent: 1 }]
   ])
 })
 
+t.test('loadConfig() advises against a name by which calls to Azure are mistaken', async (t) => {
+  const file = (name: string) =>
+    load(
+      `version: 1
+upstreams:
+  - { name: azure, dialect: azure-openai, url: "echo:" }
+  - { name: ${name}, dialect: openai, url: "echo:" }
+policies: [{ id: a, allow: { operations: [chat] } }]
+`,
+      {},
+    )
+  t.strictSame(lines(file('openai')), [
+    "4:13 upstreams[1].name Azure's /openai/v1/… comes here too, as /<name>/v1/…: take another name",
+  ])
+  t.strictSame(lines(file('main')), [])
+})
+
 t.test('loadConfig() advises against a log in memory', async (t) => {
   const tmpfs = 0x01021994
   if (!existsSync('/dev/shm') || statfsSync('/dev/shm').type !== tmpfs) return t.pass('no tmpfs')

@@ -148,7 +148,7 @@ t.test('what could not be shipped before the end is said, and shipped by hand la
   t.match(child.stderr, /Not shipped before the end/)
   const silent = await site.cli('audit', 'verify', '--url')
   t.equal(silent.code, 2)
-  t.match(silent.stdout, /^Cannot ask postgres:\/\/127\.0\.0\.1:\d+\/postgres: /)
+  t.match(silent.stderr, /^Cannot ask postgres:\/\/127\.0\.0\.1:\d+\/postgres: /)
   const away = await site.cli('audit', 'ship')
   t.equal(away.code, 2)
   t.match(away.stdout, /^Cannot ship .*audit\.db to postgres:\/\/127/)

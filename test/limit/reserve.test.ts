@@ -72,7 +72,13 @@ void t.test('reserve() refuses one too many at once', async (t) => {
       code: 'LIMIT_EXCEEDED',
       status: 429,
       message: 'A limit is reached: limit "in-flight": 1 at once',
-      headers: { 'retry-after': '1', 'retry-after-ms': '1000' },
+      headers: {
+        'x-ratelimit-limit-concurrent': '1',
+        'x-ratelimit-remaining-concurrent': '0',
+        'x-ratelimit-reset-concurrent': '1s',
+        'retry-after': '1',
+        'retry-after-ms': '1000',
+      },
     },
   )
 })
