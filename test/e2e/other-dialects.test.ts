@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs'
+
 import { AzureOpenAI, PermissionDeniedError } from 'openai'
 import t from 'tap'
 
@@ -204,6 +206,18 @@ t.test('among several upstreams a path is that of whom it belongs to', async (t)
     t.match(headers['x-request-id'], /./)
     const ollama = await site.send({ path: '/api/chat', body: { ...call('hi'), stream: false } })
     t.match(ollama.headers['x-request-id'], /./)
+  })
+
+  await t.test('the reference names every member of the entries they left', async (t) => {
+    const reference = readFileSync(new URL('../../config/README.md', import.meta.url), 'utf8')
+    const described = reference.split(/^## /m).find((part) => part.startsWith('Entries of the'))
+    const calls = site.entries().filter(({ kind }) => kind === 'decision' || kind === 'outcome')
+    t.ok(calls.length > 0)
+    const members = new Set(calls.flatMap(({ body }) => Object.keys(body)))
+    members.delete('kind')
+    for (const name of members) {
+      t.match(described, `\`${name.replace(/^gen_ai\.usage\..*/, 'gen_ai.usage.*')}\``)
+    }
   })
 
   await t.test(
