@@ -2,6 +2,18 @@ import { readFileSync, writeFileSync } from 'node:fs'
 
 const STARTER = new URL('../../config/starter.yaml', import.meta.url)
 
+/** What the system says, in words; errno(3). */
+const REASONS: Readonly<Record<string, string>> = {
+  EEXIST: 'it exists already; --force replaces it',
+  ENOENT: 'there is no such directory',
+  ENOTDIR: 'there is no such directory',
+  EISDIR: 'it is a directory',
+  EACCES: 'no permission',
+  EPERM: 'no permission',
+  EROFS: 'the disk is read-only',
+  ENOSPC: 'the disk is full',
+}
+
 /** The arguments of `governor init`, and where its output goes. */
 export interface InitOptions {
   /** Where to write; must not exist unless `force`. */
@@ -16,9 +28,7 @@ export function init({ file, force, write }: InitOptions): number {
     writeFileSync(file, readFileSync(STARTER), { flag: force ? 'w' : 'wx' })
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown reason'
-    const why =
-      code === 'EEXIST' ? 'it exists already; --force replaces it' : `the system says ${code}`
-    write(`Cannot write ${file}: ${why}\n`)
+    write(`Cannot write ${file}: ${REASONS[code] ?? `the system says ${code}`}\n`)
     return 2
   }
   write(`Wrote ${file}. Next: governor check, then governor run --dev\n`)

@@ -36,5 +36,12 @@ t.test('init() replaces a file only when told to', async (t) => {
 
 t.test('init() says why it cannot write', async (t) => {
   const file = join(t.testdir({}), 'none', 'governance.yaml')
-  t.strictSame(run(file), { code: 2, output: `Cannot write ${file}: the system says ENOENT\n` })
+  t.strictSame(run(file), {
+    code: 2,
+    output: `Cannot write ${file}: there is no such directory\n`,
+  })
+  t.strictSame(run('/dev/full', true), {
+    code: 2,
+    output: 'Cannot write /dev/full: the disk is full\n',
+  })
 })
