@@ -31,6 +31,15 @@ t.test('readPriceTable() reads every row of config/prices.json', async (t) => {
     batchInputPico: 1_250_000,
     batchOutputPico: 5_000_000,
   })
+  const book = new PriceBook({ unknown: 'deny', models: {} }, models, {})
+  for (const name of [
+    'claude-sonnet-4-5-20250929',
+    'claude-sonnet-4-20250514',
+    'o4-mini',
+    'gpt-5',
+  ]) {
+    t.ok(book.of(name), `${name} is still asked for, and a limit on cost refuses what has no price`)
+  }
   for (const [name, row] of Object.entries(models)) {
     t.equal(name, name.toLowerCase())
     t.ok(Object.values(row).every((value) => Number.isSafeInteger(value)))
