@@ -232,7 +232,7 @@ function bodyOf(bytes: Buffer): Buffer | null {
 function bodyAfter(head: string, rest: Buffer): { body: Buffer; rest: Buffer } | null {
   const status = Number(head.split(' ')[1])
   if (status === 100) return rest.length === 0 ? null : { body: Buffer.alloc(0), rest }
-  if (head.includes('transfer-encoding: chunked')) return unchunked(rest)
+  if (head.includes('\ntransfer-encoding: chunked')) return unchunked(rest)
   const length = Number(/\ncontent-length: (\d+)/.exec(head)?.[1] ?? 0)
   if (rest.length < length && status !== 405) return null
   return { body: rest.subarray(0, length), rest: rest.subarray(length) }

@@ -2,6 +2,7 @@ import { hash } from 'node:crypto'
 
 import t from 'tap'
 
+import { writeFrame } from '../../src/dialect/bedrock-frames.ts'
 import { Random, randomTree } from '../dialect/random.ts'
 import { FakeUpstream } from '../support/fake-upstream.ts'
 import { startGovernor } from '../support/start-governor.ts'
@@ -20,10 +21,10 @@ interface Provider {
   readonly body: (stream: boolean) => object
   readonly type: string
   /** One event of a stream that says `data`, before its line ends. */
-  readonly event: (data: string) => string
+  readonly event: (data: string) => string | Buffer
   /** What ends a stream. */
-  readonly end: string
-  /** Line ends that its event streams may have. */
+  readonly end: string | Buffer
+  /** Line ends that its event streams may have; none where they are frames. */
   readonly lineEnds: readonly string[]
 }
 
@@ -37,6 +38,12 @@ const CHAT: Omit<Provider, 'paths'> = {
   lineEnds: LINE_ENDS,
 }
 const DEPLOYMENT = '/openai/deployments/m-1/chat/completions?api-version=2024-10-21'
+
+const frame = (type: string, payload: string) =>
+  writeFrame(
+    { ':event-type': type, ':content-type': 'application/json', ':message-type': 'event' },
+    payload,
+  )
 
 const PROVIDERS: Readonly<Record<string, Readonly<Record<string, Provider>>>> = {
   openai: {
@@ -88,6 +95,19 @@ const PROVIDERS: Readonly<Record<string, Readonly<Record<string, Provider>>>> = 
       lineEnds: ['\n'],
     },
   },
+  bedrock: {
+    converse: {
+      paths: ['/model/m-1/converse', '/model/m-1/converse-stream'],
+      body: () => ({ messages: [{ role: 'user', content: [{ text: 'hé \u{1f600}' }] }] }),
+      type: 'application/vnd.amazon.eventstream',
+      event: (data) => frame('contentBlockDelta', data),
+      end: Buffer.concat([
+        frame('messageStop', '{ "stopReason":"end_turn"}'),
+        frame('metadata', '{"usage":{}}'),
+      ]),
+      lineEnds: [],
+    },
+  },
 }
 
 /** A call, as the audit has to have it. */
@@ -116,24 +136,25 @@ function written(value: object, random: Random): string {
   return random.pick(['', ' ', '\n']) + odd + members + random.pick(['}', ' }', '}\n'])
 }
 
-function cut(text: string, random: Random): Buffer[] {
-  const bytes = Buffer.from(text)
+function cut(bytes: Buffer, random: Random): Buffer[] {
   const cuts = Array.from({ length: random.below(9) }, () => random.below(bytes.length))
   const places = [0, ...cuts.toSorted((one, other) => one - other), bytes.length]
   return places.slice(1).map((end, index) => bytes.subarray(places[index], end))
 }
 
-function streamText({ event, end, lineEnds }: Provider, random: Random): string {
+function streamBytes({ event, end, lineEnds }: Provider, random: Random): Buffer {
   const events = Array.from({ length: 1 + random.below(8) }, () =>
     event(JSON.stringify({ odd: randomTree(random, 2) })),
   )
   const isSse = lineEnds.length > 1
-  return [...events, ...(isSse ? [': comment', 'id: 1\nretry: 5\ndata: x'] : []), end]
+  if (lineEnds.length === 0) return Buffer.concat([...events, end].map((each) => Buffer.from(each)))
+  const text = [...events, ...(isSse ? [': comment', 'id: 1\nretry: 5\ndata: x'] : []), end]
     .map((each) => {
       const line = random.pick(lineEnds)
-      return each.replaceAll('\n', line) + line.repeat(isSse ? 2 : 1)
+      return String(each).replaceAll('\n', line) + line.repeat(isSse ? 2 : 1)
     })
     .join('')
+  return Buffer.from(text)
 }
 
 for (const [dialect, endpoints] of Object.entries(PROVIDERS)) {
@@ -153,8 +174,8 @@ for (const [dialect, endpoints] of Object.entries(PROVIDERS)) {
         const extra = { odd_things: randomTree(random, 2) }
         const body = written({ ...provider.body(stream), ...extra }, random)
         const said = stream
-          ? streamText(provider, random)
-          : written({ id: 'x', ...extra, more: randomTree(random, 3) }, random)
+          ? streamBytes(provider, random)
+          : Buffer.from(written({ id: 'x', ...extra, more: randomTree(random, 3) }, random))
         upstream.behaviour = async (_received, response) => {
           const type = stream ? provider.type : 'application/json'
           response.writeHead(200, { 'content-type': type })
@@ -174,7 +195,7 @@ for (const [dialect, endpoints] of Object.entries(PROVIDERS)) {
         t.equal(upstream.last?.sha256, sent.sha256, `${what}, the request`)
         t.equal(upstream.last?.path, path)
         const id = String(answer.headers['x-governor-request-id'])
-        calls.push({ id, what, sent, answerBytes: Buffer.byteLength(said) })
+        calls.push({ id, what, sent, answerBytes: said.length })
       }
     }
     // Outcomes are written in order, so that the last one is there when all are.
@@ -188,3 +209,40 @@ for (const [dialect, endpoints] of Object.entries(PROVIDERS)) {
     }
   })
 }
+
+t.test('where usage is asked for, that and its answer are all that is changed', async (t) => {
+  const upstream = await FakeUpstream.start(t)
+  const site = await startGovernor(t, {
+    policies: POLICIES,
+    usage: 'ask',
+    upstream: upstream.url,
+  })
+  const random = new Random(7)
+  const { openai: endpoints = {} } = PROVIDERS
+  for (const name of ['chat completions', 'completions']) {
+    const provider = endpoints[name]!
+    for (let round = 0; round < ROUNDS; round++) {
+      const body = written({ ...provider.body(true), odd_things: randomTree(random, 2) }, random)
+      const said = streamBytes(provider, random).toString()
+      const usage = `data: {"id":"u","choices":[], "usage":{"prompt_tokens":3}}\n\n`
+      // Before the mark that ends the stream, as OpenAI has it; line ends are those of the stream.
+      const at = said.lastIndexOf('data: [DONE]')
+      const pieces = cut(Buffer.from(said.slice(0, at) + usage + said.slice(at)), random)
+      upstream.behaviour = async (_received, response) => {
+        response.writeHead(200, { 'content-type': provider.type })
+        for (const piece of pieces) {
+          response.write(piece)
+          await new Promise((resolve) => setImmediate(resolve))
+        }
+        response.end()
+      }
+      const answer = await site.send({ path: provider.paths[1], body })
+      const what = `${name} ${round}`
+      t.equal(answer.headers['x-governor-changed'], 'usage', what)
+      t.equal(answer.text, said, `${what}, the answer`)
+      const sent = upstream.last!.body.toString()
+      const asked = /\s*,?\s*"stream_options":\{"include_usage":true\},?/.exec(sent)
+      t.equal(sent.replace(asked?.[0] ?? '', ''), body, `${what}, the request`)
+    }
+  }
+})
