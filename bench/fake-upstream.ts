@@ -43,6 +43,14 @@ const CHUNK = frame(
   [{ index: 0, delta: { content: ' harbour' }, logprobs: null, finish_reason: null }],
   null,
 )
+/** Where a chunk says when it was written: the clock of the machine, µs, the same in every process. */
+const [BEFORE_STAMP = '', AFTER_STAMP = ''] = CHUNK.split(HEAD.id)
+
+function stamped(): string {
+  const nowUs = process.hrtime.bigint() / 1000n
+  return `${BEFORE_STAMP}t${String(nowUs).padStart(16, '0')}${AFTER_STAMP}`
+}
+
 const LAST = frame([{ index: 0, delta: {}, logprobs: null, finish_reason: 'stop' }], null)
 const USED = frame([], USAGE)
 const DONE = 'data: [DONE]\n\n'
@@ -54,7 +62,7 @@ async function stream(response: ServerResponse, asksUsage: boolean): Promise<voi
   for (let sent = 0; sent < chunks && !response.destroyed; sent++) {
     // Against the start, not the last chunk: late timers must not add up.
     await pause(Math.max(0, startedMs + sent * paceMs - performance.now()))
-    response.write(CHUNK)
+    response.write(stamped())
   }
   response.end(LAST + (asksUsage ? USED : '') + DONE)
 }

@@ -5,7 +5,7 @@ import { type Level, type Overhead, TARGETS } from './overhead.ts'
 import type { Policies } from './policies.ts'
 import type { SharedLimits } from './redis.ts'
 import { SESSION_TARGETS, type Sessions } from './sessions.ts'
-import { type ManyStreams, STREAM_TARGETS, type Streams } from './streams.ts'
+import { bytesPerStream, type ManyStreams, STREAM_TARGETS, type Streams } from './streams.ts'
 import type { Verdict } from './verdicts.ts'
 
 /** All a run found, as it lies in results/. */
@@ -164,6 +164,9 @@ function streamLines({ few, many }: Streams): string[] {
         'p99 ms',
         'worst gap p50 ms',
         'worst of all ms',
+        'delay p50 ms',
+        'p99 ms',
+        'gap error p99 ms',
       ],
       ...STREAM_TARGETS.map((target) => {
         const figures = few.targets[target]
@@ -173,6 +176,9 @@ function streamLines({ few, many }: Streams): string[] {
           figures.firstByteP99Ms.toFixed(2),
           figures.worstGapP50Ms.toFixed(1),
           figures.worstGapMaxMs.toFixed(1),
+          figures.delayP50Ms.toFixed(2),
+          figures.delayP99Ms.toFixed(2),
+          figures.gapErrorP99Ms.toFixed(2),
         ]
       }),
     ]),
@@ -186,6 +192,7 @@ function streamLines({ few, many }: Streams): string[] {
         'first byte p99 ms',
         'worst gap ms',
         'CPU',
+        'KiB a stream',
         `RSS ${many.earlyMs / 1000} s → ${many.lateMs / 1000} s`,
       ],
       manyRow('bare', many.bare),
@@ -240,6 +247,7 @@ function manyRow(name: string, figures: ManyStreams): Row {
     figures.firstByteP99Ms.toFixed(1),
     figures.worstGapMaxMs.toFixed(0),
     `${(figures.cpuShare * 100).toFixed(0)} %`,
+    (bytesPerStream(figures) / 1024).toFixed(1),
     `${mib(figures.rssEarlyBytes)} → ${mib(figures.rssLateBytes)}`,
   ]
 }

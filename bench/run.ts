@@ -51,7 +51,7 @@ const OVERHEAD_QUICK = {
   sliceMs: 100,
   warmUpCalls: 200,
 }
-const STREAMS = { warmUps: 20, rounds: 6, few: 10, many: 1000, earlyMs: 15_000, lateMs: 60_000 }
+const STREAMS = { warmUps: 20, rounds: 6, few: 10, many: 5000, earlyMs: 15_000, lateMs: 60_000 }
 const STREAMS_QUICK = { warmUps: 2, rounds: 1, few: 5, many: 50, earlyMs: 600, lateMs: 1000 }
 
 const SESSIONS = { idle: 1000, busy: 100, responses: 2, events: 100, paceMs: 20, rounds: 5 }

@@ -27,6 +27,11 @@ export interface StreamResult {
   /** The longest silence within each stream: the median stream's and the worst stream's. */
   readonly worstGapP50Ms: number
   readonly worstGapMaxMs: number
+  /** From the provider's write of a chunk to its read here, over all chunks of all streams. */
+  readonly delayP50Ms: number
+  readonly delayP99Ms: number
+  /** By how much the time between two chunks was another one here than at the provider. */
+  readonly gapErrorP99Ms: number
 }
 
 interface Watched {
@@ -36,23 +41,36 @@ interface Watched {
   readonly worstGapMs: number
 }
 
+/** Of all chunks of one question, ms. */
+interface Delays {
+  readonly all: number[]
+  readonly gapErrors: number[]
+}
+
+/** What the provider writes into each chunk: when. */
+const STAMP = /"id":"t(\d{16})"/g
+
 const agent = new Agent({ keepAlive: true, maxSockets: Infinity })
 const DONE = 'data: [DONE]\n\n'
 
 answers('streams', async (question): Promise<StreamResult> => {
   const load = question as StreamLoad
   const running: Promise<Watched>[] = []
+  const delays: Delays = { all: [], gapErrors: [] }
   const startedMs = performance.now()
   for (let index = 0; index < load.streams; index++) {
     const dueMs = startedMs + (index * load.rampMs) / load.streams
     if (dueMs > performance.now()) await pause(dueMs - performance.now())
-    running.push(watch(load))
+    running.push(watch(load, delays))
   }
   const watched = await Promise.all(running)
   const sorted = (figure: (one: Watched) => number): number[] =>
     watched.map(figure).sort((one, other) => one - other)
   const firstBytes = sorted(({ firstByteMs }) => firstByteMs)
   const gaps = sorted(({ worstGapMs }) => worstGapMs)
+  const [all, gapErrors] = [delays.all, delays.gapErrors].map((each) =>
+    each.sort((one, other) => one - other),
+  ) as [number[], number[]]
   const failures = watched.filter(({ failure }) => failure !== null)
   return {
     streams: watched.length,
@@ -63,14 +81,18 @@ answers('streams', async (question): Promise<StreamResult> => {
     firstByteP99Ms: percentile(firstBytes, 99),
     worstGapP50Ms: percentile(gaps, 50),
     worstGapMaxMs: percentile(gaps, 100),
+    delayP50Ms: percentile(all, 50),
+    delayP99Ms: percentile(all, 99),
+    gapErrorP99Ms: percentile(gapErrors, 99),
   }
 })
 
-function watch({ url, headers, body }: StreamLoad): Promise<Watched> {
+function watch({ url, headers, body }: StreamLoad, delays: Delays): Promise<Watched> {
   return new Promise((resolve) => {
     const startedMs = performance.now()
     let [firstByteMs, lastMs, worstGapMs, events] = [0, 0, 0, 0]
     let tail = ''
+    let lastDelayMs = Number.NaN
     const done = (failure: string | null): void =>
       resolve({ failure, events, firstByteMs, worstGapMs })
     const outgoing = request(url, { method: 'POST', agent, headers }, (incoming) => {
@@ -80,6 +102,14 @@ function watch({ url, headers, body }: StreamLoad): Promise<Watched> {
         else worstGapMs = Math.max(worstGapMs, nowMs - lastMs)
         lastMs = nowMs
         events++
+        const nowUs = Number(process.hrtime.bigint() / 1000n)
+        for (const [, stamp] of text.matchAll(STAMP)) {
+          const delayMs = (nowUs - Number(stamp)) / 1000
+          delays.all.push(delayMs)
+          // The gap here less the one there is the delay of this chunk less that of the one before.
+          if (!Number.isNaN(lastDelayMs)) delays.gapErrors.push(Math.abs(delayMs - lastDelayMs))
+          lastDelayMs = delayMs
+        }
         tail = (tail + text).slice(-DONE.length)
       })
       incoming.on('end', () => {

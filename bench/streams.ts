@@ -12,16 +12,29 @@ export const STREAM_TARGETS = ['direct', 'bare', 'governor'] as const
 export type StreamTarget = (typeof STREAM_TARGETS)[number]
 export type StreamFigures = Pick<
   StreamResult,
-  'firstByteP50Ms' | 'firstByteP99Ms' | 'worstGapP50Ms' | 'worstGapMaxMs'
+  | 'firstByteP50Ms'
+  | 'firstByteP99Ms'
+  | 'worstGapP50Ms'
+  | 'worstGapMaxMs'
+  | 'delayP50Ms'
+  | 'delayP99Ms'
+  | 'gapErrorP99Ms'
 >
 
 /** Many streams at once through one proxy. */
 export interface ManyStreams extends StreamResult {
   /** Event loop delay of the proxy while all streams were open, its timer's 1 ms included. */
   readonly delay: Delay
+  /** Before the first of them. */
+  readonly rssIdleBytes: number
   readonly rssEarlyBytes: number
   readonly rssLateBytes: number
   readonly cpuShare: number
+}
+
+/** Resident memory that one of many streams adds. */
+export function bytesPerStream({ rssEarlyBytes, rssIdleBytes, streams }: ManyStreams): number {
+  return (rssEarlyBytes - rssIdleBytes) / streams
 }
 
 export interface Streams {
@@ -55,7 +68,7 @@ export interface StreamsPlan {
 }
 
 const FEW_PACE = { chunks: 40, paceMs: 25 }
-const MANY_PACE_MS = 250
+const MANY_PACE_MS = 1250
 /** New connections are no part of what is measured, so they come slowly: 250 a second. */
 const RAMP_MS_PER_STREAM = 4
 
@@ -100,6 +113,7 @@ class Bench {
     // Long enough that the first stream is still open when RSS is read for the last time.
     const lastsMs = rampMs + lateMs + 1000
     await this.pace(Math.ceil(lastsMs / MANY_PACE_MS), MANY_PACE_MS)
+    const idle = await child.ask<Usage>('usage')
     const running = this.run(target, many, rampMs)
     await pause(rampMs + 500)
     await child.ask('delay-start')
@@ -112,6 +126,7 @@ class Bench {
     return {
       ...(await running),
       delay: { p50Ms: delay.p50Ms, p99Ms: delay.p99Ms, maxMs: delay.maxMs },
+      rssIdleBytes: idle.rssBytes,
       rssEarlyBytes: early.rssBytes,
       rssLateBytes: late.rssBytes,
       cpuShare: (late.cpuUs - before.cpuUs) / 1000 / (lateMs - 500),
@@ -170,6 +185,9 @@ async function measureFew(bench: Bench, plan: StreamsPlan): Promise<Streams['few
       firstByteP50Ms: over('firstByteP50Ms'),
       firstByteP99Ms: over('firstByteP99Ms'),
       worstGapP50Ms: over('worstGapP50Ms'),
+      delayP50Ms: over('delayP50Ms'),
+      delayP99Ms: over('delayP99Ms'),
+      gapErrorP99Ms: over('gapErrorP99Ms'),
       worstGapMaxMs: Math.max(...results[target].map(({ worstGapMaxMs }) => worstGapMaxMs)),
     }
   }

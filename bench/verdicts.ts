@@ -4,7 +4,7 @@ import type { Level, Overhead } from './overhead.ts'
 import type { Policies } from './policies.ts'
 import type { SharedLimits } from './redis.ts'
 import type { Sessions } from './sessions.ts'
-import type { Streams } from './streams.ts'
+import { bytesPerStream, type Streams } from './streams.ts'
 
 /** The promises a run is held against. */
 
@@ -23,6 +23,9 @@ const FSYNCS_MAX = 1.5
 const ADDED_MS_MAX = 0.6
 const RSS_MIB_MAX = 180
 const DELAY_RATIO_MAX = 3
+const STREAM_ADDED_MS_MAX = 0.3
+const STREAM_P99_RATIO_MAX = 2
+const STREAM_MEMORY_RATIO_MAX = 1.3
 const RSS_GROWTH_MAX = 1.1
 const MIB = 2 ** 20
 const SESSION_MEMORY_RATIO_MAX = 1.5
@@ -85,13 +88,45 @@ function judgeCpu({ cpuRatio, controlRatio }: Level): Verdict[] {
   ]
 }
 
-export function judgeStreams({ many }: Streams): Verdict[] {
+function kibOf(bytes: number): string {
+  return (bytes / 1024).toFixed(1)
+}
+
+/** From the provider's write to the client's read, beside the bare forwarder in the same run. */
+function judgeDelays({ streams, targets: { bare, governor } }: Streams['few']): Verdict[] {
+  const beside = (figure: 'delayP50Ms' | 'delayP99Ms' | 'gapErrorP99Ms') =>
+    `${governor[figure].toFixed(2)} ms beside ${bare[figure].toFixed(2)} ms`
+  return [
+    {
+      what: `delay of a chunk p50, ${streams} streams`,
+      measured: beside('delayP50Ms'),
+      target: `≤ the bare forwarder’s + ${STREAM_ADDED_MS_MAX} ms`,
+      passed: governor.delayP50Ms <= bare.delayP50Ms + STREAM_ADDED_MS_MAX,
+    },
+    ...(['delayP99Ms', 'gapErrorP99Ms'] as const).map((figure) => ({
+      what: `${figure === 'delayP99Ms' ? 'delay of a chunk' : 'error of a gap'} p99`,
+      measured: beside(figure),
+      target: `≤ ${STREAM_P99_RATIO_MAX} × the bare forwarder’s`,
+      passed: governor[figure] <= bare[figure] * STREAM_P99_RATIO_MAX,
+    })),
+  ]
+}
+
+export function judgeStreams({ few, many }: Streams): Verdict[] {
   const { bare, governor } = many
   const delayRatio = governor.delay.p99Ms / bare.delay.p99Ms
   const growth = governor.rssLateBytes / governor.rssEarlyBytes
+  const [bareBytes, bytes] = [bytesPerStream(bare), bytesPerStream(governor)]
   const why = governor.failure === null ? '' : ` (${governor.failure})`
   const delays = `${governor.delay.p99Ms.toFixed(2)} ms ÷ ${bare.delay.p99Ms.toFixed(2)} ms`
   return [
+    ...judgeDelays(few),
+    {
+      what: `memory a stream, ${many.streams} streams`,
+      measured: `${kibOf(bytes)} KiB ÷ ${kibOf(bareBytes)} KiB = ${(bytes / bareBytes).toFixed(2)}`,
+      target: `≤ ${STREAM_MEMORY_RATIO_MAX} × the bare forwarder’s`,
+      passed: bytes <= bareBytes * STREAM_MEMORY_RATIO_MAX,
+    },
     {
       what: `${many.streams} streams without an error`,
       measured: `${governor.failed} failed${why}`,

@@ -15,7 +15,8 @@ import { ProxyConnector, type ProxyPlace } from './proxy-connector.ts'
 
 /** Shorter than the 60 s after which common load balancers drop an idle connection. */
 const KEEP_ALIVE_MS = 55_000
-const CONNECTIONS_MAX = 4096
+/** As `maximums.streams` at its most, which is what bounds them: a call over it would wait unseen. */
+const CONNECTIONS_MAX = 100_000
 
 export interface PoolOptions {
   readonly name: string
