@@ -14,12 +14,13 @@ type Delay = ReturnType<typeof monitorEventLoopDelay>
 
 /** Sets what is looked up, not counted, before the metrics are read; resets `delay`, in ns. */
 export function setGauges(shared: Shared, { upstreams }: World, delay: Delay): void {
-  const { metrics, active, inFlight, spool, limits, recorder } = shared
+  const { metrics, active, inFlight, spool, limits, recorder, owners } = shared
   metrics.inflightRequests.set(active.size)
   metrics.inflightBytes.set(inFlight.bytes)
   metrics.spooledBytes.set(spool.bytes)
   metrics.limitStoreMode.reset()
   metrics.limitStoreMode.set({ mode: limits.mode }, 1)
+  metrics.ownershipRecords.set(owners?.records ?? 0)
   setUpstreams(shared, upstreams)
   for (const [quantile, percent] of QUANTILES) {
     metrics.eventLoopDelay.set({ quantile }, delay.percentile(percent) / 1e9)

@@ -103,7 +103,7 @@ export class Governor {
     const store = await openKeySource(snapshot, log)
     const ring = new KeyRing(store, (cache, result) => metrics.cacheRequests.inc({ cache, result }))
     const recorder = await Recorder.open({ snapshot, metrics, log, version })
-    const owners = await openOwners(snapshot, log).catch(async (error: unknown) => {
+    const owners = await openOwners(snapshot, { log, metrics }).catch(async (error: unknown) => {
       await recorder.close(0)
       throw error
     })

@@ -148,6 +148,16 @@ function stateMetrics(make: Maker) {
       'cache',
       'result',
     ]),
+    ownershipRecords: make.gauge('ownership_records', 'Things that tenants are known to own'),
+    ownershipLookups: make.counter(
+      'ownership_lookups_total',
+      'Ids that were looked for: somebody’s (hit) or nobody’s (miss)',
+      ['result'],
+    ),
+    ownershipExpired: make.counter(
+      'ownership_expired_total',
+      'Records removed because they had expired',
+    ),
     keysAgeSeconds: make.gauge(
       'keys_age_seconds',
       'Since the copy of the keys was compared with PostgreSQL; 0 elsewhere',

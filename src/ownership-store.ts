@@ -1,6 +1,7 @@
 import type { Snapshot } from './config/snapshot.ts'
 import type { Log } from './log.ts'
-import { AWAY, type OwnerStore } from './owner/store.ts'
+import type { Metrics } from './metrics.ts'
+import { AWAY, type OwnerCount, type OwnerStore } from './owner/store.ts'
 
 /**
  * Opens the store of who owns what providers keep; null where nobody asked for one. Rejects with an Error
@@ -9,11 +10,15 @@ import { AWAY, type OwnerStore } from './owner/store.ts'
  */
 export async function openOwners(
   { ownership, timeouts }: Snapshot,
-  log: Log,
+  { log, metrics }: { readonly log: Log; readonly metrics: Metrics },
 ): Promise<OwnerStore | null> {
   if (ownership.store === 'off') return null
   const { recordsMax, expiresMs } = ownership
-  const bounds = { recordsMax, expiresMs, timeoutMs: timeouts.commitMs }
+  const count = (what: OwnerCount, by: number): void => {
+    if (what === 'expired') metrics.ownershipExpired.inc({}, by)
+    else metrics.ownershipLookups.inc({ result: what }, by)
+  }
+  const bounds = { recordsMax, expiresMs, timeoutMs: timeouts.commitMs, count }
   // Neither is loaded by the many that run without.
   if (ownership.store === 'embedded') {
     const { EmbeddedOwners } = await import('./owner/embedded.ts')

@@ -260,7 +260,8 @@ class Looked implements OwnedCall {
     this.#path = route!.ids ?? []
     this.#query = isUnknown(trail) ? route!.path.split('/') : namedIn(route!.path)
     const said = [...references.named, ...references.carried].map(({ id }) => id)
-    this.ids = [...new Set([...this.#path, ...this.#query, ...said])]
+    // What cannot be an id is nobody's; a store could choke on it.
+    this.ids = [...new Set([...this.#path, ...this.#query, ...said])].filter((id) => ID.test(id))
   }
 
   get origin(): string | null {

@@ -4,9 +4,10 @@ import { Worker } from 'node:worker_threads'
 import { every, wallMs } from '../clock.ts'
 import type { OwnerAnswer } from './embedded-worker.ts'
 import { Shares } from './shares.ts'
-import { OwnerReader, type OwnerResult, type OwnerWork, type TenantCount } from './sqlite.ts'
+import { OwnerReader, type OwnerResult, type OwnerWork, type Swept } from './sqlite.ts'
 import {
   AWAY,
+  counted,
   FULL,
   type Owned,
   type OwnerBounds,
@@ -64,13 +65,18 @@ export class EmbeddedOwners implements OwnerStore {
     return store
   }
 
+  get records(): number {
+    return this.#shares.total
+  }
+
   fault(tenant: string): string | null {
     if (this.#failure !== null) return AWAY
     return this.#shares.isFull(tenant) ? FULL : null
   }
 
   async find(ids: readonly string[]): Promise<ReadonlyMap<string, Owned>> {
-    return this.#reader.find(ids, wallMs() - this.#bounds.expiresMs)
+    const found = this.#reader.find(ids, wallMs() - this.#bounds.expiresMs)
+    return counted(found, ids, this.#bounds)
   }
 
   async claim(claims: readonly Owned[], nowMs: number): Promise<readonly string[]> {
@@ -98,8 +104,10 @@ export class EmbeddedOwners implements OwnerStore {
   async sweep(): Promise<void> {
     const beforeMs = wallMs() - this.#bounds.expiresMs
     try {
-      const counts = await this.#do({ kind: 'sweep', beforeMs, rowsMax: SWEPT_MAX })
-      this.#shares.recount(counts as readonly TenantCount[])
+      const work = this.#do({ kind: 'sweep', beforeMs, rowsMax: SWEPT_MAX })
+      const { removed, left } = (await work) as Swept
+      this.#shares.recount(left)
+      if (removed > 0) this.#bounds.count('expired', removed)
       this.#failure = null
     } catch (error) {
       this.#failure ??= String(error)

@@ -4,6 +4,7 @@ import { every, monotonicMs } from '../clock.ts'
 import { Shares } from './shares.ts'
 import {
   AWAY,
+  counted,
   FULL,
   type Owned,
   type OwnerBounds,
@@ -52,6 +53,10 @@ export class PostgresOwners implements OwnerStore {
     return store
   }
 
+  get records(): number {
+    return this.#shares.total
+  }
+
   fault(tenant: string): string | null {
     if (this.#isAway) return AWAY
     if (!this.#shares.isFull(tenant)) return null
@@ -65,12 +70,12 @@ export class PostgresOwners implements OwnerStore {
         WHERE id = ANY($1::text[]) AND created_at > now() - $2 * interval '1 ms'`,
       [ids, this.#bounds.expiresMs],
     )
-    return new Map(
-      rows.map(({ id, tenant, origin, models, awaited }) => {
-        const named = JSON.parse(models) as string[]
-        return [id, { id, tenant, origin, models: named, isAwaited: awaited }]
-      }),
-    )
+    const found = new Map<string, Owned>()
+    for (const { id, tenant, origin, models, awaited } of rows) {
+      const named = JSON.parse(models) as string[]
+      found.set(id, { id, tenant, origin, models: named, isAwaited: awaited })
+    }
+    return counted(found, ids, this.#bounds)
   }
 
   async claim(claims: readonly Owned[]): Promise<readonly string[]> {
@@ -106,7 +111,9 @@ export class PostgresOwners implements OwnerStore {
   }
 
   async forget(id: string, tenant: string): Promise<void> {
-    await this.#query('DELETE FROM governor.owned WHERE id = $1 AND tenant = $2', [id, tenant])
+    const text = 'DELETE FROM governor.owned WHERE id = $1 AND tenant = $2 RETURNING 1'
+    const removed = await this.#query(text, [id, tenant])
+    if (removed.length > 0) this.#shares.remove([tenant])
   }
 
   async close(): Promise<void> {
@@ -116,11 +123,14 @@ export class PostgresOwners implements OwnerStore {
 
   async sweep(): Promise<void> {
     try {
-      await this.#query(
+      const removed = await this.#query<{ readonly tenant: string }>(
         `DELETE FROM governor.owned WHERE id IN (SELECT id FROM governor.owned
-          WHERE created_at <= now() - $1 * interval '1 ms' LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+          WHERE created_at <= now() - $1 * interval '1 ms' LIMIT $2 FOR UPDATE SKIP LOCKED)
+          RETURNING tenant`,
         [this.#bounds.expiresMs, SWEPT_MAX],
       )
+      if (removed.length > 0) this.#bounds.count('expired', removed.length)
+      this.#shares.remove(removed.map(({ tenant }) => tenant))
       const dueMs = this.#wasFull ? SWEEP_MS : COUNT_MS
       if (monotonicMs() - this.#countedAtMs < dueMs) return
       this.#wasFull = false

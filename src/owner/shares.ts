@@ -28,6 +28,20 @@ export class Shares {
     this.#total += tenants.length
   }
 
+  remove(tenants: readonly string[]): void {
+    for (const tenant of tenants) {
+      const count = this.#counts.get(tenant) ?? 0
+      if (count === 0) continue
+      this.#counts.set(tenant, count - 1)
+      this.#total -= 1
+    }
+  }
+
+  /** Records of all tenants together. */
+  get total(): number {
+    return this.#total
+  }
+
   /** Whether `tenant` has all that it may have. */
   isFull(tenant: string): boolean {
     const free = this.#recordsMax - this.#total

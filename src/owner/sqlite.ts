@@ -97,8 +97,14 @@ export type OwnerWork =
 /** How many records a tenant has. */
 export type TenantCount = readonly [tenant: string, count: number]
 
-/** What came of it: ids of others, whether it was the first, nothing, how many are left. */
-export type OwnerResult = readonly string[] | boolean | null | readonly TenantCount[]
+/** What a sweep removed, and what is left. */
+export interface Swept {
+  readonly removed: number
+  readonly left: readonly TenantCount[]
+}
+
+/** What came of it: ids of others, whether it was the first, nothing, what was swept. */
+export type OwnerResult = readonly string[] | boolean | null | Swept
 
 /** Writes records. */
 export class OwnerWriter {
@@ -140,11 +146,12 @@ export class OwnerWriter {
     return others
   }
 
-  #sweep(beforeMs: number, rowsMax: number): TenantCount[] {
+  #sweep(beforeMs: number, rowsMax: number): Swept {
     const old = 'SELECT id FROM owned WHERE created_at_ms <= ? LIMIT ?'
-    this.#db.prepare(`DELETE FROM owned WHERE id IN (${old})`).run(beforeMs, rowsMax)
+    const remove = this.#db.prepare(`DELETE FROM owned WHERE id IN (${old})`)
+    const removed = remove.run(beforeMs, rowsMax).changes
     const counts = 'SELECT tenant, count(*) FROM owned GROUP BY tenant'
-    return this.#db.prepare<[], TenantCount>(counts).raw().all()
+    return { removed, left: this.#db.prepare<[], TenantCount>(counts).raw().all() }
   }
 
   close(): void {

@@ -31,10 +31,14 @@ export interface OwnerStore {
   forget(id: string, tenant: string): Promise<void>
   /** Why `tenant` can create nothing now, in words for a client; null when all is well. */
   fault(tenant: string): string | null
+  /** Records of all tenants, as they were last counted and have been written since. */
+  readonly records: number
   /** Removes what has expired and finds out anew whether there is a fault. Never rejects. */
   sweep(): Promise<void>
   close(): Promise<void>
 }
+
+export type OwnerCount = 'hit' | 'miss' | 'expired'
 
 /** The bounds of a store. */
 export interface OwnerBounds {
@@ -44,6 +48,8 @@ export interface OwnerBounds {
   readonly expiresMs: number
   /** The longest wait for an answer of the store. */
   readonly timeoutMs: number
+  /** Is told of ids that were looked for and were somebody's or nobody's, and of records that went. */
+  count(what: OwnerCount, by: number): void
 }
 
 /** Models remembered of a call. */
@@ -57,6 +63,17 @@ export const AWAY = 'the store of owners cannot be reached'
 export const SWEEP_MS = 60_000
 /** Expired records removed in one go. */
 export const SWEPT_MAX = 10_000
+
+/** The same records; `count` hears how many of `ids` they are. */
+export function counted(
+  found: Map<string, Owned>,
+  ids: readonly string[],
+  { count }: Pick<OwnerBounds, 'count'>,
+): ReadonlyMap<string, Owned> {
+  if (found.size > 0) count('hit', found.size)
+  if (found.size < ids.length) count('miss', ids.length - found.size)
+  return found
+}
 
 /** Settles as `work`, or rejects after `timeoutMs`. */
 export async function within<Result>(timeoutMs: number, work: Promise<Result>): Promise<Result> {

@@ -36,12 +36,43 @@ const NAMES: readonly ((id: string) => object)[] = [
   (id) => ({ tools: [{ type: 'file_search', vector_store_ids: ['vs_own', id] }] }),
   (id) => ({ tools: [{ type: 'code_interpreter', container: { type: 'auto', file_ids: [id] } }] }),
   (id) => ({ tool_resources: { code_interpreter: { file_ids: [id] } } }),
+  (id) => ({ tool_resources: { file_search: { vector_stores: [{ file_ids: [id] }] } } }),
+  (id) => ({ container: { id, skills: [] } }),
+  (id) => ({ messages: [{ role: 'assistant', audio: { id } }] }),
   (id) => ({ 'file\u005fid': id }),
   (id) => ({ extra: { deep: [[{ source: { type: 'file', file_id: id } }]] } }),
   (id) => ({ extra: [{ type: 'item_reference', id }] }),
   (id) => ({ extra: { attachments: [{ file_id: id, tools: [{ type: 'file_search' }] }] } }),
   (id) => ({ data_source: { source: { type: 'file_id', id } } }),
 ]
+
+const REQUEST = { custom_id: 'a', method: 'POST', url: '/v1/responses' }
+const ASKED = { model: 'gpt-4o', input: 'hi' }
+const FIRST = { batch: { ...REQUEST, body: ASKED }, 'fine-tune': {}, evals: { item: {} } }
+/** The second lines of files that are requests or examples, for whoever reads them later. */
+const LINES: readonly (readonly [keyof typeof FIRST, (id: string) => object])[] = [
+  ['batch', (id) => ({ ...REQUEST, body: { ...ASKED, previous_response_id: id } })],
+  ['batch', (id) => ({ ...REQUEST, body: { ...ASKED, extra: [{ file_id: id }] } })],
+  ['fine-tune', (id) => ({ messages: [{ content: [{ file: { file_id: id } }] }] })],
+  ['evals', (id) => ({ item: { 'container\u005fid': id } })],
+]
+
+/** Uploads of files of which a line names `id`. */
+function uploads(id: string): Sent[] {
+  const disposition = 'Content-Disposition: form-data; name='
+  const headers = { 'content-type': 'multipart/form-data; boundary=b' }
+  return LINES.flatMap(([purpose, line]) => {
+    const lines = [FIRST[purpose], line(id)].map((each) => JSON.stringify(each)).join('\n')
+    const body =
+      `--b\r\n${disposition}"purpose"\r\n\r\n${purpose}\r\n` +
+      `--b\r\n${disposition}"file"; filename="a.jsonl"\r\n\r\n${lines}\r\n--b--\r\n`
+    return ['/up/v1/files', '/azure-openai/openai/v1/files'].map((path) => ({
+      path,
+      body,
+      headers,
+    }))
+  })
+}
 
 async function twoSidecars(t: Tap) {
   const url = await freshDatabase(t)
@@ -129,6 +160,7 @@ t.test('no id of one tenant is usable by another', async (t) => {
       }
     }
   }
+  for (const sent of uploads(mine)) isRefused(await globex.send(sent), JSON.stringify(sent))
   t.ok(refused > 1500 && refused > 10 * malformed, `${refused} calls, ${malformed} malformed`)
   t.equal(upstream.received.length, before, 'the provider saw none of them')
 })

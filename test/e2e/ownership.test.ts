@@ -10,7 +10,7 @@ import { chat } from '../support/client.ts'
 import { FakeAccount } from '../support/fake-account.ts'
 import { FakeRealtime, RealtimeClient } from '../support/fake-realtime.ts'
 import { answer, FakeUpstream, stream } from '../support/fake-upstream.ts'
-import { runSql, startPostgres } from '../support/postgres.ts'
+import { freshDatabase, runSql, startPostgres } from '../support/postgres.ts'
 import { configText, InProcess, startGovernor } from '../support/start-governor.ts'
 import { until } from '../support/until.ts'
 
@@ -54,6 +54,9 @@ t.test('a response is read and deleted by its own tenant alone', async (t) => {
   t.equal(upstream.received.length, before, 'the provider was not asked')
   const own = await site.send({ method: 'GET', path })
   t.equal(own.status, 200)
+  t.equal(await site.metric('governor_ownership_records'), 1)
+  t.equal(await site.metric('governor_ownership_lookups_total', 'result="hit"'), 3)
+  t.equal(await site.metric('governor_ownership_lookups_total', 'result="miss"'), 2)
   const id = String(own.headers['x-governor-request-id'])
   const [entry] = await site.entriesOf(id, 2)
   t.equal(entry!.body['origin'], made.headers['x-governor-request-id'])
@@ -116,6 +119,28 @@ t.test(
     }
   },
 )
+
+t.test('an id that can be none is refused, and wedges nothing', async (t) => {
+  const url = await freshDatabase(t)
+  await migrate(url, Date.UTC(2026, 10, 1))
+  const upstream = await FakeUpstream.start(t, new FakeAccount().behaviour)
+  const ownership = '{ store: postgres, postgres_file: url }'
+  const sections = { upstream: upstream.url, policies: '[{ id: all, allow: {} }]', ownership }
+  const site = new InProcess(t.testdir({ url }), configText(sections))
+  site.key = await site.createKey()
+  await site.open()
+  t.teardown(() => site.governor.stop(0))
+  const ask = (previous_response_id: string) =>
+    site.send({
+      path: '/v1/responses',
+      body: { model: 'gpt-4o', input: 'hi', previous_response_id },
+    })
+  for (const id of ['\0', 'resp_\0', '../resp', 'x'.repeat(5000), '\u202e', "'; --"]) {
+    const { status, headers } = await ask(id)
+    t.strictSame([status, headers['x-governor-code']], [404, 'STORED_UNKNOWN'], JSON.stringify(id))
+  }
+  t.equal((await ask('resp_nobody')).status, 200, 'the store is asked as before')
+})
 
 t.test('what nobody knows cannot be asked about a thing of another tenant', async (t) => {
   const account = new FakeAccount()
@@ -229,6 +254,11 @@ t.test('what a session answers is its tenant’s before the client hears of it',
       const both = [await names(site.key, reference), await names(other, reference)]
       t.strictSame(both, [true, false], JSON.stringify(reference))
     }
+    const named = { ...begin, event_id: 'mine', metadata: {}, extra: { file_id: file } }
+    const thief = await RealtimeClient.open(site.url, other, path)
+    thief.send(named)
+    t.match(await thief.hears('error'), { error: { code: 'stored_unknown' } }, 'as in a call')
+    thief.socket.close()
     const stranger = await RealtimeClient.open(site.url, other, path)
     stranger.send(begin)
     t.match(await stranger.hears('error'), { error: { code: 'upstream_failed' } }, 'a repeated id')
@@ -425,7 +455,7 @@ t.test('a store that is gone refuses with 503 what needs it, and nothing else', 
     `INSERT INTO governor.owned (id, tenant, origin, models, awaited)
       SELECT 'o' || n, 'one', '', '[]', false FROM generate_series(1, 800) AS n`,
   )
-  const bounds = { recordsMax: 1_000, expiresMs: 3_600_000, timeoutMs: 10_000 }
+  const bounds = { recordsMax: 1_000, expiresMs: 3_600_000, timeoutMs: 10_000, count() {} }
   const store = await PostgresOwners.open(openPool(postgres.url, 10_000), bounds)
   t.teardown(() => store.close())
   t.match([store.fault('one'), store.fault('two')], [/full/, null], 'counted by tenant there, too')
@@ -438,7 +468,7 @@ t.test('a tenant that fills the store leaves room for others', async (t) => {
   const ownership = '{ store: embedded, path: owners.db, records_max: 1000 }'
   const sections = { upstream: upstream.url, policies: POLICIES, ownership }
   const site = new InProcess(directory, configText(sections))
-  const bounds = { recordsMax: 1_000, expiresMs: 3_600_000, timeoutMs: 10_000 }
+  const bounds = { recordsMax: 1_000, expiresMs: 3_600_000, timeoutMs: 10_000, count() {} }
   const owners = await EmbeddedOwners.open(join(directory, 'owners.db'), bounds)
   const claims = Array.from({ length: 790 }, (_, n) => {
     return { id: `o${n}`, tenant: 'acme', origin: '', models: [], isAwaited: false }

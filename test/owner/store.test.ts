@@ -1,0 +1,169 @@
+import { chmodSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+import Database from 'better-sqlite3'
+import { Pool } from 'pg'
+import t from 'tap'
+
+import { migrate } from '../../src/audit/migrate.ts'
+import { EmbeddedOwners } from '../../src/owner/embedded.ts'
+import { PostgresOwners } from '../../src/owner/postgres.ts'
+import { FULL, type Owned, type OwnerBounds, type OwnerStore } from '../../src/owner/store.ts'
+import { freshDatabase, runSql } from '../support/postgres.ts'
+
+/** Goal: both stores keep the same promises. Method: one list of them, run on real files and PostgreSQL. */
+
+t.setTimeout(120_000)
+
+const DAY_MS = 86_400_000
+const NOW_MS = Date.now()
+
+type Tap = Parameters<typeof freshDatabase>[0] & { testdir(): string }
+
+class Counts {
+  hit = 0
+  miss = 0
+  expired = 0
+  readonly bounds: OwnerBounds
+
+  constructor(recordsMax = 1000) {
+    const count: OwnerBounds['count'] = (what, by) => {
+      this[what] += by
+    }
+    this.bounds = { recordsMax, expiresMs: DAY_MS, timeoutMs: 10_000, count }
+  }
+}
+
+interface Kind {
+  /** Opens the store once more, as another process does. */
+  open(counts: Counts): Promise<OwnerStore>
+  /** Makes a record older than it is. */
+  age(id: string): Promise<void>
+}
+
+const KINDS: Readonly<Record<string, (t: Tap) => Promise<Kind>>> = {
+  embedded: async (t) => {
+    const path = join(t.testdir(), 'below', 'owned.db')
+    return {
+      open: (counts) => EmbeddedOwners.open(path, counts.bounds),
+      age: async (id) => {
+        const db = new Database(path)
+        db.prepare('UPDATE owned SET created_at_ms = created_at_ms - ? WHERE id = ?').run(
+          2 * DAY_MS,
+          id,
+        )
+        db.close()
+      },
+    }
+  },
+  postgres: async (t) => {
+    const url = await freshDatabase(t)
+    await migrate(url, Date.UTC(2026, 10, 1))
+    return {
+      open: (counts) => PostgresOwners.open(new Pool({ connectionString: url }), counts.bounds),
+      age: async (id) => {
+        await runSql(
+          url,
+          `UPDATE governor.owned SET created_at = created_at - interval '2 days' WHERE id = '${id}'`,
+        )
+      },
+    }
+  },
+}
+
+function owned(id: string, tenant = 'acme', more: Partial<Owned> = {}): Owned {
+  return { id, tenant, origin: `origin of ${id}`, models: ['gpt-4o'], isAwaited: false, ...more }
+}
+
+function claim(by: OwnerStore, tenant: string, ids: readonly string[]) {
+  const claims = ids.map((id) => owned(id, tenant, { isAwaited: true }))
+  return by.claim(claims, NOW_MS)
+}
+
+for (const [name, make] of Object.entries(KINDS)) {
+  t.test(`${name}: what is claimed is kept as it was given, once, for one tenant`, async (t) => {
+    const kind = await make(t)
+    const counts = new Counts()
+    const [store, other] = [await kind.open(counts), await kind.open(new Counts())]
+    t.teardown(() => Promise.all([store.close(), other.close()]))
+    const first = owned('resp_1', 'ac"me\'; --', { models: ['a', 'ü'], isAwaited: true })
+    t.strictSame(await store.claim([first, owned('file-1')], NOW_MS), [])
+    t.strictSame([...(await other.find(['resp_1'])).values()], [first])
+    t.strictSame(await other.claim([owned('resp_1', 'globex'), owned('x')], NOW_MS), ['resp_1'])
+    t.strictSame(await other.claim([{ ...first, origin: 'later' }], NOW_MS), [])
+    t.strictSame((await store.find(['resp_1'])).get('resp_1'), first, 'it stays what it was')
+    t.strictSame((await store.find(['x'])).get('x'), owned('x'), 'the rest of the batch is kept')
+    const strange = ["' OR '1'='1", 'RESP_1', 'resp_', 'resp_1 ', '%', 'ä'.repeat(900)]
+    t.equal((await store.find(strange)).size, 0)
+    t.strictSame([counts.hit, counts.miss], [2, strange.length])
+  })
+
+  t.test(`${name}: of two that claim at once one wins, and it is charged once`, async (t) => {
+    const kind = await make(t)
+    const [store, other] = [await kind.open(new Counts()), await kind.open(new Counts())]
+    t.teardown(() => Promise.all([store.close(), other.close()]))
+    const ids = Array.from({ length: 50 }, (_, index) => `resp_${index}`)
+    const lost = await Promise.all([
+      claim(store, 'acme', ids),
+      claim(other, 'globex', ids.toReversed()),
+    ])
+    const found = await store.find(ids)
+    for (const id of ids) {
+      const isAcmes = found.get(id)?.tenant === 'acme'
+      t.strictSame([lost[0].includes(id), lost[1].includes(id)], [!isAcmes, isAcmes], id)
+    }
+    const firsts = await Promise.all([store, other, store].map((each) => each.settle('resp_0')))
+    t.equal(firsts.filter((isFirst) => isFirst).length, 1)
+    t.equal((await store.find(['resp_0'])).get('resp_0')?.isAwaited, false)
+    t.equal(await store.settle('nobodys'), false)
+  })
+
+  t.test(
+    `${name}: only its tenant forgets a thing, and what has expired is nobody's`,
+    async (t) => {
+      const kind = await make(t)
+      const counts = new Counts()
+      const store = await kind.open(counts)
+      t.teardown(() => store.close())
+      await store.claim([owned('a'), owned('b'), owned('c')], NOW_MS)
+      await store.forget('a', 'globex')
+      t.ok((await store.find(['a'])).has('a'))
+      await store.forget('a', 'acme')
+      await kind.age('b')
+      t.strictSame([...(await store.find(['a', 'b', 'c'])).keys()], ['c'])
+      t.equal(counts.expired, 0)
+      await store.sweep()
+      t.equal(counts.expired, 1)
+      t.strictSame(await store.claim([owned('b', 'globex')], NOW_MS), [], 'it can be made anew')
+    },
+  )
+
+  t.test(`${name}: a full store says so until there is room`, async (t) => {
+    const kind = await make(t)
+    const store = await kind.open(new Counts(2))
+    t.teardown(() => store.close())
+    t.equal(store.fault('acme'), null)
+    await store.claim([owned('a'), owned('b', 'globex')], NOW_MS)
+    t.strictSame([store.fault('acme'), store.fault('globex'), store.records], [FULL, FULL, 2])
+    await kind.age('a')
+    await store.sweep()
+    t.strictSame([store.fault('acme'), store.records], [null, 1])
+    await store.forget('b', 'globex')
+    await store.sweep()
+    t.strictSame([store.fault('globex'), store.records], [null, 0])
+  })
+}
+
+t.test('embedded: a file that is none, or of a newer Governor, is named', async (t) => {
+  const directory = t.testdir()
+  const path = join(directory, 'owned.db')
+  const { bounds } = new Counts()
+  writeFileSync(path, 'this is no database, and long enough not to be taken for an empty one')
+  await t.rejects(EmbeddedOwners.open(path, bounds), { message: /owned\.db \(ownership\.path\)/ })
+  const newer = join(directory, 'newer.db')
+  const db = new Database(newer)
+  db.pragma('user_version = 99')
+  db.close()
+  chmodSync(newer, 0o600)
+  await t.rejects(EmbeddedOwners.open(newer, bounds), { message: /newer Governor/ })
+})
