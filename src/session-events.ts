@@ -8,6 +8,8 @@ import { inTurns } from './turns.ts'
 /** Parsed at once, in 2 ms where it is brackets and nothing else; pieces of audio are half as long. */
 const SHORT_BYTES = 256 * 1024
 const DEPTH_MAX = 128
+/** What was answered is told once more as a whole at its end, with the chances of each of its tokens. */
+const MAXIMUMS = { members: 1_000_000, values: 2_000_000 }
 /** Of a long message: what stands deeper, or behind as many others, is nothing a session looks for. */
 const SKETCH_DEPTH_MAX = 10
 const SKETCH_CHILDREN_MAX = 4096
@@ -27,7 +29,7 @@ export function parseEvent(bytes: Buffer): Json | null | Promise<Json | null> {
 }
 
 function* sketch(bytes: Buffer): Generator<void, Json> {
-  const doc = yield* readJson(bytes, DEPTH_MAX)
+  const doc = yield* readJson(bytes, DEPTH_MAX, MAXIMUMS)
   return yield* new Sketch(doc).object(0, 0)
 }
 

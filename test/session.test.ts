@@ -355,7 +355,7 @@ t.test(
 t.test('a long message is read in turns, and says what a short one does', async (t) => {
   const output = Array.from({ length: 3000 }, (_, index) => ({
     id: `msg_${index}`,
-    content: [{ text: 'x'.repeat(5000), logprobs: [[1.5, { bytes: [1, 2, 3] }]] }],
+    content: [{ text: 'x'.repeat(50), logprobs: Array.from({ length: 40 }, () => ({ a: 1 })) }],
   }))
   const usage = { input_tokens: 7, output_tokens: 9, input_token_details: { cached_tokens: 2 } }
   const event = { type: 'response.done', response: { id: 'resp_1', output, usage } }

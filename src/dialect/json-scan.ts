@@ -24,6 +24,14 @@ export const MEMBERS_MAX = 100_000
 /** Values of a body: members, elements and the body itself. */
 export const VALUES_MAX = 500_000
 
+/** The most a text may hold, where that is not what a body may. */
+export interface JsonMaximums {
+  readonly members: number
+  readonly values: number
+}
+
+const OF_BODIES: JsonMaximums = { members: MEMBERS_MAX, values: VALUES_MAX }
+
 /** What the grammar expects next. */
 const ROOT = 0
 const VALUE = 1
@@ -56,6 +64,7 @@ export class JsonScanner {
   readonly #bytes: Buffer
   readonly #depthMax: number
   readonly #latin1: string | null
+  readonly #maximums: JsonMaximums
   readonly #keys: KeyLedger
   #at = 0
   #state: State = ROOT
@@ -75,11 +84,13 @@ export class JsonScanner {
   constructor(
     bytes: Buffer,
     depthMax: number,
-    short?: { readonly latin1: string; readonly cells: Int32Array },
+    short?: { readonly latin1: string; readonly cells: Int32Array } | null,
+    maximums = OF_BODIES,
   ) {
     this.#bytes = bytes
     this.#depthMax = depthMax
     this.#latin1 = short?.latin1 ?? null
+    this.#maximums = maximums
     this.tape = new Tape(bytes.length, short?.cells)
     this.#keys = new KeyLedger(bytes, this.tape)
   }
@@ -149,8 +160,9 @@ export class JsonScanner {
 
   #readKey(byte: number): void {
     if (byte === 0x22) {
-      if (++this.#members > MEMBERS_MAX) {
-        throw bodyInvalid(this.#at, `more than ${MEMBERS_MAX} object members`)
+      const { members } = this.#maximums
+      if (++this.#members > members) {
+        throw bodyInvalid(this.#at, `more than ${members} object members`)
       }
       return this.#beginString(KIND.KEY)
     }
@@ -196,7 +208,8 @@ export class JsonScanner {
   }
 
   #addValue(kind: number, start: number, end: number): number {
-    if (++this.#values > VALUES_MAX) throw bodyInvalid(start, `more than ${VALUES_MAX} values`)
+    const { values } = this.#maximums
+    if (++this.#values > values) throw bodyInvalid(start, `more than ${values} values`)
     const parent = this.#container
     const node = this.tape.add(kind, start, end, parent)
     const { cells } = this.tape

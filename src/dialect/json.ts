@@ -2,7 +2,7 @@
 import { isAscii, isUtf8 } from 'node:buffer'
 
 import { GovernorError } from '../errors.ts'
-import { JsonScanner } from './json-scan.ts'
+import { type JsonMaximums, JsonScanner } from './json-scan.ts'
 import { escapeBytes } from './json-string.ts'
 import {
   decodeToken,
@@ -33,9 +33,13 @@ const INTEGER = /^(?:0|[1-9][0-9]{0,15})$/
  * for what parsers read differently (duplicate keys, lone surrogates), for a text that is not one
  * object, and for one deeper than `depthMax` or larger than the maximums of the scanner.
  */
-export function* readJson(bytes: Buffer, depthMax: number): Generator<void, JsonDocument> {
+export function* readJson(
+  bytes: Buffer,
+  depthMax: number,
+  maximums?: JsonMaximums,
+): Generator<void, JsonDocument> {
   checkEncoding(bytes)
-  const scanner = new JsonScanner(bytes, depthMax)
+  const scanner = new JsonScanner(bytes, depthMax, null, maximums)
   while (!scanner.step(STRETCH_BYTES)) yield
   return new JsonDocument(bytes, scanner.tape, bytes.toString('latin1'))
 }
