@@ -55,7 +55,12 @@ function begunAtZero<Label extends string>(
 /** A fresh set with its own registry, so that several Governors fit in one process. */
 export function createMetrics() {
   const make = new Maker()
-  return { registry: make.registry, ...callMetrics(make), ...stateMetrics(make) }
+  return {
+    registry: make.registry,
+    ...callMetrics(make),
+    ...stateMetrics(make),
+    ...ownershipMetrics(make),
+  }
 }
 
 function callMetrics(make: Maker) {
@@ -148,16 +153,6 @@ function stateMetrics(make: Maker) {
       'cache',
       'result',
     ]),
-    ownershipRecords: make.gauge('ownership_records', 'Things that tenants are known to own'),
-    ownershipLookups: make.counter(
-      'ownership_lookups_total',
-      'Ids that were looked for: somebody’s (hit) or nobody’s (miss)',
-      ['result'],
-    ),
-    ownershipExpired: make.counter(
-      'ownership_expired_total',
-      'Records removed because they had expired',
-    ),
     keysAgeSeconds: make.gauge(
       'keys_age_seconds',
       'Since the copy of the keys was compared with PostgreSQL; 0 elsewhere',
@@ -190,6 +185,21 @@ function stateMetrics(make: Maker) {
       'event_loop_delay_seconds',
       'Event loop delay since the last scrape',
       ['quantile'],
+    ),
+  }
+}
+
+function ownershipMetrics(make: Maker) {
+  return {
+    ownershipRecords: make.gauge('ownership_records', 'Things that tenants are known to own'),
+    ownershipLookups: make.counter(
+      'ownership_lookups_total',
+      'Ids that were looked for: somebody’s (hit) or nobody’s (miss)',
+      ['result'],
+    ),
+    ownershipExpired: make.counter(
+      'ownership_expired_total',
+      'Records removed because they had expired',
     ),
   }
 }
