@@ -27,23 +27,34 @@ export class Inbox<Message> {
   }
 
   push(message: Message): void {
-    this.#waiting.push(message)
-    if (!this.#isBusy) void this.#work()
+    if (this.#isBusy) return void this.#waiting.push(message)
+    this.#isBusy = true
+    const work = this.#begin(message)
+    if (work === undefined && this.#waiting.length === 0) this.#isBusy = false
+    else void this.#finish(work)
   }
 
-  async #work(): Promise<void> {
-    this.#isBusy = true
+  /** Most messages are done with at once, and take no promise. */
+  #begin(message: Message): void | Promise<void> {
+    try {
+      return this.#take(message)
+    } catch (error) {
+      this.#fail(error)
+    }
+  }
+
+  /** What `work` is, and then all that waits. */
+  async #finish(first: void | Promise<void>): Promise<void> {
     let isPaused = false
-    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
-      try {
-        const work = this.#take(next)
-        if (work === undefined) continue
+    for (let work = first, isOver = false; !isOver;) {
+      if (work !== undefined) {
         if (!isPaused) this.#source.pause()
         isPaused = true
-        await work
-      } catch (error) {
-        this.#fail(error)
+        await work.catch((error: unknown) => this.#fail(error))
       }
+      const next = this.#waiting.shift()
+      isOver = next === undefined
+      if (next !== undefined) work = this.#begin(next)
     }
     this.#isBusy = false
     if (isPaused) this.#source.resume()
