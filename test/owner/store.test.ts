@@ -2,10 +2,10 @@ import { chmodSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 import Database from 'better-sqlite3'
-import { Pool } from 'pg'
 import t from 'tap'
 
 import { migrate } from '../../src/audit/migrate.ts'
+import { openPool } from '../../src/audit/postgres.ts'
 import { EmbeddedOwners } from '../../src/owner/embedded.ts'
 import { PostgresOwners } from '../../src/owner/postgres.ts'
 import { FULL, type Owned, type OwnerBounds, type OwnerStore } from '../../src/owner/store.ts'
@@ -60,7 +60,7 @@ const KINDS: Readonly<Record<string, (t: Tap) => Promise<Kind>>> = {
     const url = await freshDatabase(t)
     await migrate(url, Date.UTC(2026, 10, 1))
     return {
-      open: (counts) => PostgresOwners.open(new Pool({ connectionString: url }), counts.bounds),
+      open: (counts) => PostgresOwners.open(openPool(url, 10_000), counts.bounds),
       age: async (id) => {
         await runSql(
           url,
