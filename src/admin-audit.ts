@@ -2,6 +2,7 @@ import type { AdminCall, AdminHandler } from './admin-call.ts'
 import type { AuditAnswer, AuditQuestion } from './admin-questions.ts'
 import { PAGE_ENTRIES } from './admin-routes-audit.ts'
 import type { CallPlace } from './audit/call-index.ts'
+import type { RemotePlace } from './audit/postgres-rows.ts'
 import { wallMs } from './clock.ts'
 import type { Snapshot } from './config/snapshot.ts'
 import { parseDuration } from './config/units.ts'
@@ -24,6 +25,14 @@ export function auditHandlers(parts: AuditParts): Record<string, AdminHandler> {
 async function page(call: AdminCall, { snapshot, ask }: AuditParts): Promise<object> {
   const { asked } = call
   const limit = typeof asked['limit'] === 'number' ? asked['limit'] : PAGE_ENTRIES
+  const after = textOf(call, 'after')
+  const isRemote = asked['source'] === 'postgres'
+  if (after !== null && /\.[0-9a-f]{32}$/.test(after) !== isRemote) {
+    throw new GovernorError('FIELD_INVALID', {
+      detail: '"after": expected the `next` of a page of the same source',
+      param: 'after',
+    })
+  }
   const filter = {
     tenant: call.tenant(),
     key: textOf(call, 'key'),
@@ -32,16 +41,32 @@ async function page(call: AdminCall, { snapshot, ask }: AuditParts): Promise<obj
     policy: textOf(call, 'policy'),
     sinceUs: sinceUsOf(call),
     limit,
-    before: placeOf(textOf(call, 'after')),
   }
-  const answer = await ask({ kind: 'query', path: snapshot().audit.path, filter })
-  if (answer.kind !== 'query') throw unread(answer)
-  const { lines, next } = answer
+  const { audit } = snapshot()
+  const answer = await ask(
+    isRemote
+      ? {
+          kind: 'remote',
+          url: remoteUrl(audit),
+          filter: { ...filter, before: remotePlaceOf(after) },
+        }
+      : { kind: 'query', path: audit.path, filter: { ...filter, before: placeOf(after) } },
+  )
+  if (answer.kind !== 'query' && answer.kind !== 'remote') throw unread(answer)
   return {
     // They come newest last, as the command line shows them.
-    entries: lines.toReversed().map((line) => JSON.parse(line) as object),
-    next: next === null ? null : placeText(next),
+    entries: answer.lines.toReversed().map((line) => JSON.parse(line) as object),
+    next: answer.next === null ? null : placeText(answer.next),
   }
+}
+
+/** The database that entries are shipped to. Throws FIELD_INVALID where there is none. */
+function remoteUrl({ ship }: Snapshot['audit']): string {
+  if (ship?.kind === 'postgres') return ship.url
+  throw new GovernorError('FIELD_INVALID', {
+    detail: '"source": entries are shipped to no PostgreSQL (audit.ship.postgres)',
+    param: 'source',
+  })
 }
 
 async function explain(call: AdminCall, { snapshot, ask }: AuditParts): Promise<object> {
@@ -71,9 +96,18 @@ function sinceUsOf(call: AdminCall): number {
   return parsed.ok ? Math.max(0, (wallMs() - parsed.value) * 1000) : 0
 }
 
-/** `at.epoch.id`: where a page ended. */
-function placeText({ at, epoch, id }: CallPlace): string {
-  return `${at}.${epoch}.${id}`
+/** `at.epoch.id`, of PostgreSQL `at.epoch.seq.writer`: where a page ended. */
+function placeText(place: CallPlace | RemotePlace): string {
+  const { at, epoch } = place
+  return 'id' in place
+    ? `${at}.${epoch}.${place.id}`
+    : `${at}.${epoch}.${place.seq}.${place.writer}`
+}
+
+function remotePlaceOf(text: string | null): RemotePlace | null {
+  if (text === null) return null
+  const [at = '', epoch = '', seq = '', writer = ''] = text.split('.')
+  return { at: Number(at), epoch: Number(epoch), seq: Number(seq), writer }
 }
 
 function placeOf(text: string | null): CallPlace | null {
@@ -83,6 +117,14 @@ function placeOf(text: string | null): CallPlace | null {
 }
 
 function unread(answer: AuditAnswer): GovernorError {
+  if (answer.kind === 'away') {
+    return new GovernorError('AUDIT_UNREADABLE', {
+      detail: 'PostgreSQL cannot be asked',
+      ...(answer.isForbidden && { hint: 'The user of audit.ship.postgres needs governor_reader' }),
+      headers: { 'retry-after': '1' },
+      cause: new Error(answer.message),
+    })
+  }
   const message = answer.kind === 'failed' ? answer.message : 'another answer than was asked for'
   return new GovernorError('INTERNAL', { cause: new Error(message) })
 }

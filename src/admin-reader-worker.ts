@@ -1,6 +1,6 @@
 import { parentPort } from 'node:worker_threads'
 
-import type { AuditAnswer, AuditQuestion } from './admin-questions.ts'
+import type { AuditAnswer, AuditQuestion, RemoteQuestion } from './admin-questions.ts'
 import { CallIndex } from './audit/call-index.ts'
 import { entryAsJson } from './audit/format.ts'
 import { explainRecordedCall } from './explain-recorded.ts'
@@ -8,17 +8,42 @@ import { explainRecordedCall } from './explain-recorded.ts'
 /** The thread that reads the audit for the admin API: a log may be a gigabyte. */
 
 const port = parentPort
-port?.on('message', (question: AuditQuestion) => port?.postMessage(answered(question)))
+port?.on('message', async (question: AuditQuestion) => {
+  const message = await answered(question)
+  port?.postMessage(message)
+})
 
-function answered(question: AuditQuestion): AuditAnswer {
+/** Of PostgreSQL: `insufficient_privilege`. */
+const FORBIDDEN = '42501'
+/** Less than the thread is waited for, so that it is the database that is late, and not the thread. */
+const REMOTE_MS = 20_000
+
+async function answered(question: AuditQuestion): Promise<AuditAnswer> {
   try {
-    return answer(question)
+    return question.kind === 'remote' ? await remoteAnswer(question) : answer(question)
   } catch (error) {
     return { kind: 'failed', message: (error as Error).message }
   }
 }
 
-function answer(question: AuditQuestion): AuditAnswer {
+async function remoteAnswer({ url, filter }: RemoteQuestion): Promise<AuditAnswer> {
+  // The client of PostgreSQL is loaded by those who ask it.
+  const { checkSchema, closePool, openPool, postgresMessage } = await import('./audit/postgres.ts')
+  const { pageOfCalls } = await import('./audit/postgres-rows.ts')
+  const pool = openPool(url, REMOTE_MS)
+  try {
+    await checkSchema(pool)
+    const { entries, next } = await pageOfCalls(pool, filter)
+    return { kind: 'remote', lines: entries.map((entry) => entryAsJson(entry)), next }
+  } catch (error) {
+    const isForbidden = (error as { readonly code?: unknown }).code === FORBIDDEN
+    return { kind: 'away', message: postgresMessage(error), isForbidden }
+  } finally {
+    await closePool(pool)
+  }
+}
+
+function answer(question: Exclude<AuditQuestion, RemoteQuestion>): AuditAnswer {
   if (question.kind === 'explain') {
     const { snapshot, requestId, tenant } = question
     const found = explainRecordedCall(snapshot, requestId, tenant)

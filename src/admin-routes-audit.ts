@@ -56,6 +56,12 @@ const AUDIT: AdminRoute = {
       pattern: '^[0-9]{1,9}(ms|s|m|h|d)$',
       description: 'only of that long, such as 7d',
     },
+    source: {
+      type: 'string',
+      enum: ['local', 'postgres'],
+      description:
+        'the log of this sidecar, also when absent; or the database of audit.ship, which has those of all sidecars as far as they were shipped',
+    },
     limit: {
       type: 'integer',
       minimum: 1,
@@ -64,7 +70,7 @@ const AUDIT: AdminRoute = {
     },
     after: {
       type: 'string',
-      pattern: '^[0-9]{1,17}\\.[0-9]{1,10}\\.[0-9]{1,16}$',
+      pattern: '^[0-9]{1,17}\\.[0-9]{1,10}\\.[0-9]{1,16}(\\.[0-9a-f]{32})?$',
       description: 'the `next` of the page before',
     },
   },
@@ -76,7 +82,7 @@ const AUDIT: AdminRoute = {
     next: orNull({ type: 'string', description: 'ask again with `after`; null: that was all' }),
   }),
   example: { entries: [ENTRY_SHOWN], next: '1795270123301000.1.42' },
-  refuses: [],
+  refuses: ['AUDIT_UNREADABLE'],
 }
 
 const ROW = closed({

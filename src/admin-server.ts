@@ -23,6 +23,8 @@ export interface DeskParts {
 export class AdminDesk {
   readonly api: AdminApi
   readonly #reader = new AuditReader()
+  /** Apart, so that a database that is slow keeps nobody waiting who asks about the log. */
+  readonly #remoteReader = new AuditReader()
   readonly #start: Snapshot
   #store: Promise<KeyStore> | null = null
   #reload: (() => Promise<Reloaded>) | null = null
@@ -42,7 +44,13 @@ export class AdminDesk {
           changed: keysChanged,
         }),
         ...configHandlers({ snapshot, limits, keys, reload: () => this.#reload }),
-        ...auditHandlers({ snapshot, ask: (question) => this.#reader.ask(question) }),
+        ...auditHandlers({
+          snapshot,
+          ask: (question) => {
+            const reader = question.kind === 'remote' ? this.#remoteReader : this.#reader
+            return reader.ask(question)
+          },
+        }),
       },
     })
   }
@@ -53,7 +61,7 @@ export class AdminDesk {
   }
 
   async close(): Promise<void> {
-    await this.#reader.close()
+    await Promise.all([this.#reader.close(), this.#remoteReader.close()])
     const store = await this.#store?.catch(() => null)
     await store?.close()
   }

@@ -45,6 +45,7 @@ export const ERRORS = {
   OWNERSHIP_UNAVAILABLE: spec(503, 'governor', 'Who owns what is stored cannot be told'),
   POLICY_DENIED: spec(403, 'client', 'Policy denied this request'),
   AUDIT_UNAVAILABLE: spec(503, 'governor', 'The audit log cannot be written'),
+  AUDIT_UNREADABLE: spec(503, 'governor', 'The audit log cannot be read'),
   CLIENT_CLOSED: spec(499, 'client', 'The client went away'),
   UPSTREAM_UNREACHABLE: spec(502, 'upstream', 'The upstream cannot be reached'),
   UPSTREAM_FAILED: spec(502, 'upstream', 'The upstream broke off'),

@@ -54,6 +54,8 @@ const ALL = `
   WHERE (writer_id, epoch, seq) > ($1::bytea, $2::integer, $3::bigint)
   ORDER BY writer_id, epoch, seq LIMIT $4`
 
+/** Two calls of one moment by their place, so that pages neither repeat nor leave out one. */
+const NEWEST_FIRST = 'ORDER BY occurred_at DESC, seq DESC, writer_id DESC, epoch DESC'
 const CALL = `writer_id, epoch, seq, ${US}, convert_to(kind, 'UTF8') AS kind,
     convert_to(request_id, 'UTF8') AS request_id, awaits, hash, body`
 const CALLS = `
@@ -79,11 +81,36 @@ const DEAD_SINCE = `
     AND (writer_id, epoch, seq) > ($2::bytea, $3::integer, $4::bigint)
   ORDER BY writer_id, epoch, seq LIMIT $5`
 
+/** Where a call stands among those of all writers: by its time, then by its place in its chain. */
+export interface RemotePlace {
+  /** Microseconds since 1970. */
+  readonly at: number
+  readonly seq: number
+  /** Hex. */
+  readonly writer: string
+  readonly epoch: number
+}
+
+/** As `CallFilter`, with the place where the page before ended. */
+export type RemoteFilter = Omit<CallFilter, 'before'> & { readonly before?: RemotePlace | null }
+
 /** The newest calls that match, oldest first. Rejects with the server's error. */
 export async function findCalls(pool: Pool, filter: CallFilter): Promise<StoredEntry[]> {
+  return (await pageOfCalls(pool, { ...filter, before: null })).entries
+}
+
+/** The same, and where the page before ends; null where there is none. Rejects with the server's error. */
+export async function pageOfCalls(
+  pool: Pool,
+  filter: RemoteFilter,
+): Promise<{ readonly entries: StoredEntry[]; readonly next: RemotePlace | null }> {
   const { sql, values } = callQuestion(filter)
   const { rows } = await pool.query<Found>(sql, values)
-  return rows.toReversed().map(toEntry)
+  const entries = rows.toReversed().map(toEntry)
+  const [oldest] = entries
+  if (oldest === undefined || entries.length < filter.limit) return { entries, next: null }
+  const { occurredAtUs: at, seq, writer, epoch } = oldest
+  return { entries, next: { at, seq, writer, epoch } }
 }
 
 /**
@@ -133,11 +160,11 @@ export function toEntry(row: Found): StoredEntry {
  * What `findCalls` asks: a filter that does not matter is not in it, so that indexes serve the rest. A key
  * is asked for by its id and by its name apart: an OR of the two would be sorted, however many there are.
  */
-export function callQuestion(filter: CallFilter): {
+export function callQuestion(filter: RemoteFilter): {
   readonly sql: string
   readonly values: unknown[]
 } {
-  const { tenant, key, model, decision, policy, sinceUs, limit } = filter
+  const { tenant, key, model, decision, policy, sinceUs, limit, before = null } = filter
   const values: unknown[] = [sinceUs]
   let sql = CALLS
   for (const [column, value] of Object.entries({ tenant, model, decision, policy })) {
@@ -145,7 +172,15 @@ export function callQuestion(filter: CallFilter): {
     values.push(value)
     sql += ` AND ${column} = $${values.length}`
   }
-  const newest = `ORDER BY occurred_at DESC, seq DESC LIMIT $${values.push(limit)}`
+  if (before !== null) {
+    const at =
+      values.push(before.at, before.seq, Buffer.from(before.writer, 'hex'), before.epoch) - 3
+    const time = `timestamptz 'epoch' + $${at}::bigint * interval '1 microsecond'`
+    // The first comparison is what indexes serve.
+    sql += ` AND occurred_at <= ${time} AND (occurred_at, seq, writer_id, epoch) <
+      (${time}, $${at + 1}::bigint, $${at + 2}::bytea, $${at + 3}::integer)`
+  }
+  const newest = `${NEWEST_FIRST} LIMIT $${values.push(limit)}`
   if (key === null) return { sql: `SELECT ${CALL} FROM (${sql} ${newest}) AS every`, values }
   const name = `$${values.push(key)}`
   const byId = `${sql} AND key_id = ${name} ${newest}`

@@ -1,6 +1,12 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+
 import t, { type Test } from 'tap'
 
+import { migrate } from '../../src/audit/migrate.ts'
 import { type Answered, chat, send } from '../support/client.ts'
+import { ownDirectory } from '../support/own-directory.ts'
+import { freshDatabase, runSql } from '../support/postgres.ts'
 import {
   configText,
   type InProcess,
@@ -234,6 +240,69 @@ t.test('admin API: the audit is read page by page, and a call is explained', asy
   t.equal(unknown.status, 404)
 })
 
+t.test(
+  'admin API: PostgreSQL is asked about all sidecars, and of the own tenant alone',
+  async (t) => {
+    const url = await freshDatabase(t)
+    await migrate(url, Date.now())
+    await runSql(
+      url,
+      `INSERT INTO governor.entries (writer_id, epoch, seq, occurred_at, kind, request_id, awaits, hash,
+       body, tenant, model, decision)
+     SELECT decode(repeat('0' || n % 3, 16), 'hex'), 1, n / 3, date_trunc('hour', now()) - n / 6 * interval '1 s',
+       'decision', 'r' || n, true, '\\x00', convert_to('{"request_id":"r' || n || '"}', 'UTF8'),
+       CASE WHEN n % 2 = 0 THEN 'acme' ELSE 'globex' END, 'gpt-' || n % 5, 'allow'
+     FROM generate_series(0, 59) AS n`,
+    )
+    const file = join(ownDirectory(t), 'url')
+    writeFileSync(file, url)
+    const { ask, admin, fleet } = await desk(t, {
+      audit: `{ path: audit.db, ship: { postgres_file: '${file}' } }`,
+    })
+    const idsOf = async (key: string, query: string) => {
+      const ids: unknown[] = []
+      let path = `/audit?source=postgres${query}`
+      for (;;) {
+        const { json, status, text } = await ask(key, 'GET', path)
+        t.equal(status, 200, text)
+        const { entries, next } = json as unknown as {
+          entries: { entry: Record<string, unknown> }[]
+          next: string | null
+        }
+        ids.push(...entries.map(({ entry }) => entry['request_id']))
+        if (next === null) return ids
+        path = `/audit?source=postgres${query}&after=${next}`
+      }
+    }
+    const numbers = Array.from({ length: 60 }, (_, n) => n)
+    const [all, even] = [numbers, numbers.filter((n) => n % 2 === 0)].map((each) =>
+      each.map((n) => `r${n}`),
+    )
+    for (const limit of ['', '&limit=7']) {
+      t.strictSame(new Set(await idsOf(fleet, limit)), new Set(all))
+      t.equal((await idsOf(fleet, limit)).length, 60, 'each once')
+      t.strictSame(new Set(await idsOf(admin, limit)), new Set(even), 'of its own tenant')
+    }
+    t.strictSame(await idsOf(admin, '&model=gpt-0&limit=1'), [
+      'r0',
+      'r10',
+      'r20',
+      'r30',
+      'r40',
+      'r50',
+    ])
+    t.equal((await ask(admin, 'GET', '/audit?source=postgres&tenant=globex')).status, 403)
+    t.strictSame((await ask(admin, 'GET', '/audit')).json['entries'], [], 'the own log is another')
+    const mixed = await ask(admin, 'GET', `/audit?after=1.1.1.${'0'.repeat(32)}`)
+    t.equal(mixed.headers['x-governor-code'], 'FIELD_INVALID')
+    await runSql(url, 'ALTER SCHEMA governor RENAME TO gone')
+    const away = await ask(admin, 'GET', '/audit?source=postgres')
+    t.strictSame([away.status, away.headers['x-governor-code']], [503, 'AUDIT_UNREADABLE'])
+    t.notMatch(away.text, /postgres:\/\/|relation/, 'nothing of the database')
+    t.equal((await ask(admin, 'GET', '/audit')).status, 200, 'the log is still there')
+  },
+)
+
 t.test('admin API: what is asked in a wrong way is refused by one shape of error', async (t) => {
   const { site, ask, admin } = await desk(t)
   const raw = (more: object) => {
@@ -247,6 +316,8 @@ t.test('admin API: what is asked in a wrong way is refused by one shape of error
     [() => ask(admin, 'OPTIONS', '/keys'), 405, 'METHOD_NOT_ALLOWED'],
     [() => ask(admin, 'GET', '/keys/not-a-key'), 400, 'FIELD_INVALID'],
     [() => ask(admin, 'GET', '/keys?limit=0'), 400, 'FIELD_INVALID'],
+    [() => ask(admin, 'GET', '/audit?source=mars'), 400, 'FIELD_INVALID'],
+    [() => ask(admin, 'GET', '/audit?source=postgres'), 400, 'FIELD_INVALID'],
     [() => ask(admin, 'GET', '/keys?limit=501'), 400, 'FIELD_INVALID'],
     [() => ask(admin, 'GET', '/keys?limit=1&limit=2'), 400, 'QUERY_UNKNOWN'],
     [() => ask(admin, 'GET', '/keys?__proto__=1'), 400, 'QUERY_UNKNOWN'],
