@@ -8,9 +8,8 @@ import { explainRecordedCall } from './explain-recorded.ts'
 /** The thread that reads the audit for the admin API: a log may be a gigabyte. */
 
 const port = parentPort
-port?.on('message', async (question: AuditQuestion) => {
-  const message = await answered(question)
-  port?.postMessage(message)
+port?.on('message', (question: AuditQuestion) => {
+  void answered(question).then((told) => port?.postMessage(told))
 })
 
 /** Of PostgreSQL: `insufficient_privilege`. */
