@@ -1,4 +1,5 @@
 import type { AuditCost } from './audit.ts'
+import type { Floods } from './floods.ts'
 import type { Authenticating } from './keys.ts'
 import { type Machine } from './machine.ts'
 import { type Level, type Overhead, TARGETS } from './overhead.ts'
@@ -20,6 +21,7 @@ export interface Results {
   readonly audit: AuditCost | null
   readonly redis: SharedLimits | null
   readonly keys: readonly Authenticating[] | null
+  readonly floods: Floods | null
   readonly verdicts: readonly Verdict[]
 }
 
@@ -28,8 +30,7 @@ const MIB = 2 ** 20
 
 /** Results as Markdown, readable in a terminal as it is. */
 export function reportText(results: Results): string {
-  const { machine, quick, overhead, streams, sessions, policies, audit, redis, keys, verdicts } =
-    results
+  const { machine, quick, verdicts, ...parts } = results
   const { cpu, cores, memoryGib, kernel, node, commit, date, pinning, fileSystem } = machine
   const lines = [
     ...(quick ? ['**A quick run: the figures mean nothing.**', ''] : []),
@@ -47,6 +48,21 @@ export function reportText(results: Results): string {
       ]),
     ]),
   ]
+  lines.push(...partLines(parts))
+  return `${lines.join('\n')}\n`
+}
+
+function partLines({
+  overhead,
+  streams,
+  sessions,
+  policies,
+  audit,
+  redis,
+  keys,
+  floods,
+}: Omit<Results, 'machine' | 'quick' | 'verdicts'>): string[] {
+  const lines: string[] = []
   if (overhead !== null) lines.push('', ...overheadLines(overhead))
   if (streams !== null) lines.push('', ...streamLines(streams))
   if (sessions !== null) lines.push('', ...sessionLines(sessions))
@@ -54,7 +70,20 @@ export function reportText(results: Results): string {
   if (audit !== null) lines.push('', ...auditLines(audit))
   if (redis !== null) lines.push('', ...redisLines(redis))
   if (keys !== null) lines.push('', ...keyLines(keys))
-  return `${lines.join('\n')}\n`
+  if (floods !== null) lines.push('', ...floodLines(floods))
+  return lines
+}
+
+function floodLines({ perSecond, quietP50Ms, quietP99Ms, floods }: Floods): string[] {
+  const quiet = ['quiet', quietP50Ms.toFixed(2), quietP99Ms.toFixed(2), '–', '–']
+  return table([
+    [`guesses, ${perSecond}/s`, 'caller p50 ms', 'p99 ms', '÷ quiet', 'answers to guesses'],
+    quiet,
+    ...floods.map(({ name, p50Ms, p99Ms, ratio, statuses }) => {
+      const answers = Object.entries(statuses).map(([status, count]) => `${status}: ${count}`)
+      return [name, p50Ms.toFixed(2), p99Ms.toFixed(2), ratio.toFixed(2), answers.join(', ')]
+    }),
+  ])
 }
 
 function rate(perSecond: number): string {

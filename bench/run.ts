@@ -3,6 +3,7 @@ import process, { argv, stderr, stdout } from 'node:process'
 import { parseArgs } from 'node:util'
 
 import { type AuditCost, measureAudit } from './audit.ts'
+import { measureFloods, type Floods } from './floods.ts'
 import { type Authenticating, measureKeys } from './keys.ts'
 import { describeMachine } from './machine.ts'
 import { measureOverhead, type Overhead } from './overhead.ts'
@@ -14,6 +15,7 @@ import { measureStreams, type Streams } from './streams.ts'
 import { removeDirectory, workDirectory } from './targets.ts'
 import {
   judgeAudit,
+  judgeFloods,
   judgeKeys,
   judgeOverhead,
   judgePolicies,
@@ -25,7 +27,7 @@ import type { Verdict } from './verdicts.ts'
 
 /** The command line of the bench. Exit codes: 0 done, whatever the figures; 2 it could not be done. */
 
-const USAGE = `npm run bench -- [--quick] [--only overhead|streams|sessions|policies|audit|redis|keys] [--record]
+const USAGE = `npm run bench -- [--quick] [--only overhead|streams|sessions|policies|audit|redis|keys|floods] [--record]
   --quick   short slices, a few seconds: shows that the bench works, not how fast anything is
   --only    one part of it
   --record  keep the results: a file in bench/results/ and the table in bench/README.md
@@ -85,7 +87,19 @@ const REDIS_QUICK = { connections: 32, rounds: 1, sliceMs: 100, warmUpCalls: 200
 const KEYS = { rounds: 7, calls: 200_000, sizes: [10, 100_000] }
 const KEYS_QUICK = { rounds: 1, calls: 2000, sizes: [10, 1000] }
 
-const PARTS = ['overhead', 'streams', 'sessions', 'policies', 'audit', 'redis', 'keys'] as const
+const FLOODS = { rounds: 7, sliceMs: 3000, perSecond: 300, warmUpCalls: 10_000 }
+const FLOODS_QUICK = { rounds: 1, sliceMs: 500, perSecond: 100, warmUpCalls: 200 }
+
+const PARTS = [
+  'overhead',
+  'streams',
+  'sessions',
+  'policies',
+  'audit',
+  'redis',
+  'keys',
+  'floods',
+] as const
 type Part = (typeof PARTS)[number]
 
 interface Options {
@@ -122,7 +136,7 @@ async function measure(options: Options): Promise<Results> {
   let policies: Policies | null = null
   let audit: AuditCost | null = null
   let redis: SharedLimits | null = null
-  let keys: readonly Authenticating[] | null
+  let authenticating: Authentication
   const plan = <Plan>(whole: Plan, short: Plan): Plan => (quick ? short : whole)
   const isAsked = (part: Part) => only === null || only === part
   try {
@@ -144,20 +158,34 @@ async function measure(options: Options): Promise<Results> {
     if (isAsked('redis')) {
       redis = await measureRedis({ ...plan(REDIS, REDIS_QUICK), directory, say })
     }
-    keys = isAsked('keys') ? await keysOf(options, directory) : null
+    authenticating = await authenticationOf(options, directory)
   } finally {
     removeDirectory(directory)
   }
-  const parts = { overhead, streams, sessions, policies, audit, redis, keys }
+  const parts = { overhead, streams, sessions, policies, audit, redis, ...authenticating }
   return { machine, quick, ...parts, verdicts: judge(parts) }
 }
 
-function keysOf({ quick }: Options, directory: string) {
-  return measureKeys({ ...(quick ? KEYS_QUICK : KEYS), directory, say })
+interface Authentication {
+  readonly keys: readonly Authenticating[] | null
+  readonly floods: Floods | null
+}
+
+async function authenticationOf(
+  { quick, only }: Options,
+  directory: string,
+): Promise<Authentication> {
+  const isAsked = (part: Part) => only === null || only === part
+  const keys = { ...(quick ? KEYS_QUICK : KEYS), directory, say }
+  const floods = { ...(quick ? FLOODS_QUICK : FLOODS), directory, say }
+  return {
+    keys: isAsked('keys') ? await measureKeys(keys) : null,
+    floods: isAsked('floods') ? await measureFloods(floods) : null,
+  }
 }
 
 function judge(parts: Pick<Results, Part>): Verdict[] {
-  const { overhead, streams, sessions, policies, audit, redis, keys } = parts
+  const { overhead, streams, sessions, policies, audit, redis, keys, floods } = parts
   return [
     ...(overhead === null ? [] : judgeOverhead(overhead)),
     ...(streams === null ? [] : judgeStreams(streams)),
@@ -166,6 +194,7 @@ function judge(parts: Pick<Results, Part>): Verdict[] {
     ...(audit === null ? [] : judgeAudit(audit)),
     ...(redis === null ? [] : judgeRedis(redis)),
     ...(keys === null ? [] : judgeKeys(keys)),
+    ...(floods === null ? [] : judgeFloods(floods)),
   ]
 }
 

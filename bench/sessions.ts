@@ -62,7 +62,9 @@ export async function measureSessions(plan: SessionsPlan): Promise<Sessions> {
     const upstream = keep(await startUpstream('session-upstream'))
     const load = keep(await startLoad('session'))
     const bare = keep(await startBare('relay', upstream, ['--expose-gc']))
-    const { child, key } = await startGovernor(upstream, plan.directory, ['--expose-gc'])
+    const { child, key } = await startGovernor(upstream, plan.directory, {
+      nodeFlags: ['--expose-gc'],
+    })
     const targets = { direct: upstream, bare, governor: keep(child) }
     const bytes = { direct: 0, bare: 0, governor: 0 }
     const results: Record<keyof typeof targets, BusyResult[]> = {

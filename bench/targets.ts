@@ -35,6 +35,10 @@ export function startLoad(kind: 'call' | 'stream' | 'session'): Promise<Child> {
   return Child.start({ name: `${kind} load`, command: [script(`${kind}-load`)], core: 'load' })
 }
 
+export function startFlood(): Promise<Child> {
+  return Child.start({ name: 'flood', command: [script('key-flood')], core: 'load' })
+}
+
 export function startBare(
   kind: 'forwarder' | 'streamer' | 'relay',
   upstream: Child,

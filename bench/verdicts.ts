@@ -1,4 +1,5 @@
 import type { AuditCost } from './audit.ts'
+import type { Floods } from './floods.ts'
 import type { Authenticating } from './keys.ts'
 import type { Level, Overhead } from './overhead.ts'
 import type { Policies } from './policies.ts'
@@ -40,6 +41,8 @@ const AUDIT_RATIO_MIN = 0.5
 const WAIT_SYNCS_MAX = 4
 const REDIS_RATIO_MAX = 1.35
 const AUTHENTICATION_RATIO_MAX = 10
+/** Of a caller with a good key, p99 while others guess ÷ quiet. */
+const FLOODED_RATIO_MAX = 2
 /** From few keys to many, what the processor's caches cost included. */
 const KEYS_GROWTH_MAX = 2
 /** What a collector may leave lying about longer when there is more to do. */
@@ -276,4 +279,13 @@ export function judgeKeys(sizes: readonly Authenticating[]): Verdict[] {
     passed: growth <= KEYS_GROWTH_MAX,
   }
   return [...verdicts, flat]
+}
+
+export function judgeFloods({ perSecond, quietP99Ms, floods }: Floods): Verdict[] {
+  return floods.map(({ name, p99Ms, ratio }) => ({
+    what: `p99 of a good key while ${perSecond}/s guess: ${name}`,
+    measured: `${p99Ms.toFixed(2)} ms, ${ratio.toFixed(2)} ×`,
+    target: `≤ ${FLOODED_RATIO_MAX} × ${quietP99Ms.toFixed(2)} ms (quiet)`,
+    passed: ratio <= FLOODED_RATIO_MAX,
+  }))
 }

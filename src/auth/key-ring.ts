@@ -1,3 +1,5 @@
+import { availableParallelism } from 'node:os'
+
 import bcrypt from 'bcrypt'
 
 import { monotonicMs } from '../clock.ts'
@@ -30,8 +32,11 @@ interface Unseen {
 const RECORDS_MAX = 10_000
 /** Keys whose last use waits to be kept; they are taken every few seconds. */
 const USES_MAX = 10_000
-/** Four bcrypt at once hold libuv's four threads, DNS and files with them; two leave them free. */
-const BCRYPT_AT_ONCE_MAX = 2
+/**
+ * Four bcrypt at once hold libuv's four threads, DNS and files with them; two leave them free. Where there is
+ * one core for all of them, two are done no sooner than one after the other, and calls get a third of it.
+ */
+const BCRYPT_AT_ONCE_MAX = availableParallelism() > 1 ? 2 : 1
 /** Of one key from one address. */
 const WAITING_PER_PAIR_MAX = 8
 const WAITING_MAX = 64
