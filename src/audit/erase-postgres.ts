@@ -23,6 +23,9 @@ export interface HeldBy {
 /** A tenant may have millions of calls, whose bodies are read there. */
 const STATEMENT_MS = 10 * 60_000
 
+/** Of a tenant and a user in an entry. */
+const NAME_CHARS_MAX = 128
+
 const PERSONAL = `
   SELECT DISTINCT encode(writer_id, 'hex') AS writer_id, epoch, seq FROM governor.entries
   WHERE convert_from(body, 'UTF8')::jsonb ? 'personal' AND request_id <> ''`
@@ -71,12 +74,13 @@ async function committing(client: PoolClient, target: EraseTarget): Promise<Plac
   return (await client.query<Place>(OF_SUBJECT, namesOf(target.subject))).rows
 }
 
-/** The tenant, and its user or key id, of what `subjectOf` made of them. */
+/** The tenant, and its user or key id, of what `subjectOf` made of them; as long as entries keep names. */
 function namesOf(subject: string): [tenant: string, who: string] {
   const slash = subject.indexOf('/')
   const tenant = slash === -1 ? subject : subject.slice(0, slash)
   const who = slash === -1 ? '' : subject.slice(slash + 1)
-  return [tenant.replaceAll(/%2F/gi, '/').replaceAll('%25', '%'), who]
+  const decoded = tenant.replaceAll('%2F', '/').replaceAll('%25', '%')
+  return [decoded.slice(0, NAME_CHARS_MAX), who.slice(0, NAME_CHARS_MAX)]
 }
 
 async function erasedIn(client: PoolClient): Promise<ReadonlySet<string>> {

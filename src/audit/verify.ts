@@ -316,7 +316,7 @@ class Verification {
     }
     const isSigned = this.#isSigned(chain)
     if (chain.attested || (chain.closed && isSigned)) return true
-    this.note(chain.file, `End not attested${upTo(chain)}`, chain)
+    this.note(chain.file, `end not attested${upTo(chain)}`, chain)
     return false
   }
 

@@ -35,6 +35,7 @@ export function auditExport({ path, ...asked }: ExportAsked & { readonly path: s
         lines.add(line(entry))
         progress.add(1)
       })
+      if (isFirst) lines.add(head)
     }
     lines.flush()
     progress.end()

@@ -87,6 +87,7 @@ export async function auditExportPostgres(url: string | null, asked: ExportAsked
             lines.add(line(entry))
             progress.add(1)
           }
+          if (isFirst) lines.add(head)
         }
       })
       return 0

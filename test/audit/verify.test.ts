@@ -170,7 +170,7 @@ t.test('verifyLog() reports open calls and an end nobody attests', async (t) => 
   await wal.record(refusal('r2'))
   const live = verifyLog(path, { strict: false })
   t.strictSame([live.exitCode, live.openCalls], [0, 1])
-  t.match(live.notes, [{ seq: 3, what: 'End not attested' }])
+  t.match(live.notes, [{ seq: 3, what: 'end not attested' }])
   t.equal(verifyLog(path, { strict: true }).exitCode, 2)
   await wal.close()
   t.equal(verifyLog(path, { strict: true }).exitCode, 0)

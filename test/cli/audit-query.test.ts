@@ -163,6 +163,9 @@ t.test('auditExport() writes CSV in which nothing is a formula', async (t) => {
   t.match(out, /,"'\+1",/)
   t.match(out, /,"'\\u0009@x",/)
   t.match(out, /,"a,""b""",/)
+  out = ''
+  t.equal(auditExport({ ...asked, sinceUs: 2 ** 52, format: 'csv' }), 0)
+  t.equal(out, `${lines[0]}\r\n`, 'of no entries it has its first line')
   t.equal(auditExport({ ...asked, path: `${path}x`, format: 'jsonl' }), 2)
 })
 
