@@ -8,7 +8,7 @@ import t from 'tap'
 import { epochFiles } from '../../src/audit/file.ts'
 import { verifyLog } from '../../src/audit/verify.ts'
 import { faultMatrix } from '../campaign/faults.ts'
-import { cannotTrace } from '../support/strace.ts'
+import { cannotTrace, TRACED_ENV } from '../support/strace.ts'
 import { openWal, rows } from './support/log.ts'
 
 /**
@@ -42,6 +42,7 @@ for (const { name, inject, ends } of FAULTS) {
     const trace = ['-f', '-qq', '-o', '/dev/null', '-e', `inject=${inject}`]
     const child = spawn('strace', [...trace, process.execPath, CHILD, path, 'k'], {
       stdio: ['ignore', 'pipe', 2],
+      env: TRACED_ENV,
       // strace and what it traces are one group, to be killed as one.
       detached: true,
     })

@@ -3,7 +3,7 @@ import { hash } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { env, execPath } from 'node:process'
+import { execPath } from 'node:process'
 
 import Database from 'better-sqlite3'
 
@@ -13,6 +13,7 @@ import { send } from '../support/client.ts'
 import { answer, FakeUpstream } from '../support/fake-upstream.ts'
 import { Seeded } from '../support/seeded.ts'
 import { ChildGovernor, configText, type Entry, ROOT, Site } from '../support/start-governor.ts'
+import { TRACED_ENV } from '../support/strace.ts'
 import { until } from '../support/until.ts'
 import { type AnswerSeen, audit, type CrashReport, type UpstreamSaw } from './crash-audit.ts'
 
@@ -308,7 +309,7 @@ class Matrix {
     const args = ['-f', '-qq', ...rules, ...inject, '-o', file, execPath, ...governor]
     const child = spawn('strace', args, {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...env, UPSTREAM_KEY: 'sk-upstream-0123456789abcdefghijklmnop' },
+      env: { ...TRACED_ENV, UPSTREAM_KEY: 'sk-upstream-0123456789abcdefghijklmnop' },
       detached: true,
     })
     let said = ''

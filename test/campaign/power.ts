@@ -11,6 +11,7 @@ import { verifyLog } from '../../src/audit/verify.ts'
 import { wallMs } from '../../src/clock.ts'
 import { rows } from '../audit/support/log.ts'
 import { Seeded } from '../support/seeded.ts'
+import { TRACED_ENV } from '../support/strace.ts'
 import { type Loss, LOSSES, PowerDisk } from './power-disk.ts'
 import { type DiskEvent, readTrace, TRACE_ARGS } from './power-trace.ts'
 
@@ -112,7 +113,7 @@ async function record(options: PowerOptions, random: Seeded): Promise<DiskEvent[
         String(records),
         end,
       ],
-      { stdio: ['ignore', 'ignore', 'inherit'], timeout: 60_000 },
+      { stdio: ['ignore', 'ignore', 'inherit'], timeout: 60_000, env: TRACED_ENV },
     )
     if (error !== undefined) throw error
     for await (const event of readTrace(trace)) events.push(event)

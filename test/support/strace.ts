@@ -1,8 +1,12 @@
 import { spawnSync } from 'node:child_process'
+import { env } from 'node:process'
 
 import { aptInstall, CAN_INSTALL } from './apt.ts'
 
 /** strace for tests that see, or spoil, the system calls of a process. */
+
+/** What a traced process gets: it writes nothing that is not the product's, so no compile cache. */
+export const TRACED_ENV = { ...env, NODE_DISABLE_COMPILE_CACHE: '1' }
 
 const WAYS =
   'Cannot trace system calls: this needs Linux, strace and the right to trace, or root on Debian, ' +
