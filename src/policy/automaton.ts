@@ -1,4 +1,5 @@
 import { foldUnit } from './fold.ts'
+import { mayReadOtherwise } from './normalise.ts'
 import { isSpace, SPACE } from './spaces.ts'
 
 /** Cells of the transition table, 64 MiB: some 200,000 words. */
@@ -14,9 +15,18 @@ export interface LiteralHits {
 export class Cursor {
   at = 0
   row = 0
-  /** OR of all code units read: above 127 when the text is not plain ASCII. */
-  seenUnits = 0
+  /** OR of what the table has for all code units read. */
+  seen = 0
+
+  /** Whether all of it is ASCII and no control but white space, which nothing reads otherwise. */
+  get isPlain(): boolean {
+    return (this.seen & ODD) === 0
+  }
 }
+
+/** Set beside the column of a unit that may read otherwise; there are fewer columns than that. */
+const ODD = 0x8000
+const COLUMN = ODD - 1
 
 export interface LiteralOptions {
   /** A space of a literal stands for any white space, however long; literals have single ones. */
@@ -41,7 +51,8 @@ export class LiteralAutomaton {
     const columns = columnsOf(literals)
     for (let unit = 0; unit < 0x10000; unit++) {
       const letter = looseSpaces && isSpace(unit) ? SPACE : foldUnit(unit)
-      this.#columnOf[unit] = columns.get(letter) ?? 0
+      const isOdd = mayReadOtherwise(String.fromCharCode(unit))
+      this.#columnOf[unit] = (columns.get(letter) ?? 0) | (isOdd ? ODD : 0)
     }
     const trie = trieOf(literals, columns, looseSpaces)
     this.#table = trie.table
@@ -55,12 +66,12 @@ export class LiteralAutomaton {
   scan(text: string, end: number, cursor: Cursor, hits: LiteralHits): void {
     const columnOf = this.#columnOf
     const table = this.#table
-    let seen = cursor.seenUnits
+    let seen = cursor.seen
     let row = cursor.row
     for (let i = cursor.at; i < end; i++) {
-      const unit = text.charCodeAt(i)
-      seen |= unit
-      row = table[row + (columnOf[unit] ?? 0)] ?? 0
+      const column = columnOf[text.charCodeAt(i)] ?? 0
+      seen |= column
+      row = table[row + (column & COLUMN)] ?? 0
       if (row < 0) {
         row = ~row
         for (const index of this.#ends.get(row) ?? []) hits.hit(index, i + 1)
@@ -68,7 +79,7 @@ export class LiteralAutomaton {
     }
     cursor.at = end
     cursor.row = row
-    cursor.seenUnits = seen
+    cursor.seen = seen
   }
 
   /** The same of `count` units that follow each other from the cursor on. */
@@ -76,12 +87,12 @@ export class LiteralAutomaton {
     const columnOf = this.#columnOf
     const table = this.#table
     const base = cursor.at
-    let seen = cursor.seenUnits
+    let seen = cursor.seen
     let row = cursor.row
     for (let i = 0; i < count; i++) {
-      const unit = units[i] ?? 0
-      seen |= unit
-      row = table[row + (columnOf[unit] ?? 0)] ?? 0
+      const column = columnOf[units[i] ?? 0] ?? 0
+      seen |= column
+      row = table[row + (column & COLUMN)] ?? 0
       if (row < 0) {
         row = ~row
         for (const index of this.#ends.get(row) ?? []) hits.hit(index, base + i + 1)
@@ -89,7 +100,7 @@ export class LiteralAutomaton {
     }
     cursor.at = base + count
     cursor.row = row
-    cursor.seenUnits = seen
+    cursor.seen = seen
   }
 }
 

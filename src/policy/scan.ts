@@ -1,7 +1,7 @@
 import { Cursor, type LiteralHits } from './automaton.ts'
 import type { Detection } from './detect/detector-set.ts'
 import { LongMatch } from './long-match.ts'
-import { mayReadOtherwise, normaliseText, READS } from './normalise.ts'
+import { normaliseText, READS } from './normalise.ts'
 import { normalPiecesOf, piecesOf, readAll, SLICE_UNITS } from './pieces.ts'
 import { startOf } from './spaces.ts'
 import type { Literal, TextRules } from './text-rules.ts'
@@ -172,7 +172,7 @@ class Scan implements TextMatches, LiteralHits {
     const { units } = this.#rules
     const count = units.fill(text, 0, text.length)
     const cursor = this.#matchShort(text, count)
-    if (cursor.seenUnits <= 0x7f && !mayReadOtherwise(text)) return count
+    if (cursor.isPlain) return count
     const normal = this.#readShort(text, count)
     if (normal !== text) {
       if (normal.length > text.length) this.#grow(normal.length - text.length)
@@ -246,9 +246,9 @@ class Scan implements TextMatches, LiteralHits {
    * is never held as a whole: it is made once for the literals and again where patterns can match.
    */
   *long(text: string): Generator<undefined, number> {
-    const isAscii = yield* this.#longPieces(() => piecesOf(text))
+    const isPlain = yield* this.#longPieces(() => piecesOf(text))
     const work = Math.min(text.length, SLICE_UNITS)
-    if (isAscii && !mayReadOtherwise(text)) return work
+    if (isPlain) return work
     if (!(yield* this.#stays(text))) {
       let sent = text.length
       const made = (units: number) => {
@@ -283,9 +283,9 @@ class Scan implements TextMatches, LiteralHits {
     return true
   }
 
-  /** Says whether the text was plain ASCII. */
+  /** Says whether the text was plain, so that it reads as it is written. */
   *#longPieces(pieces: () => Generator<undefined | string, void>): Generator<undefined, boolean> {
-    const seenUnits = yield* this.#longLiterals(pieces())
+    const isPlain = yield* this.#longLiterals(pieces())
     const runs = this.#candidateRuns()
     if (runs.length > 0) {
       const { units } = this.#rules
@@ -296,11 +296,11 @@ class Scan implements TextMatches, LiteralHits {
       )
       for (const { run, id } of runs) if (run.end() && id !== null) this.#patterns[id] = 1
     }
-    return seenUnits <= 0x7f
+    return isPlain
   }
 
   /** Runs the automaton over pieces; each is seen with the end of what came before it. */
-  *#longLiterals(pieces: Generator<undefined | string, void>): Generator<undefined, number> {
+  *#longLiterals(pieces: Generator<undefined | string, void>): Generator<undefined, boolean> {
     const { always } = this.#rules
     const run = always === null ? null : new LongMatch(always, this.#foundAlways)
     const cursor = this.#begin('')
@@ -319,7 +319,7 @@ class Scan implements TextMatches, LiteralHits {
     this.#scanTo(this.#text.length, cursor)
     run?.end()
     this.#text = ''
-    return cursor.seenUnits
+    return cursor.isPlain
   }
 
   #scanTo(end: number, cursor: Cursor): void {

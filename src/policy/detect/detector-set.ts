@@ -1,7 +1,6 @@
 import { Cursor, LiteralAutomaton } from '../automaton.ts'
 import type { LookAlikes } from '../look-alikes.ts'
 import { type NormalText, normaliseWithIndex } from '../normalise-index.ts'
-import { mayReadOtherwise } from '../normalise.ts'
 import { Units } from '../units.ts'
 import { beginsAt, type Detector, type Match, type NumberRun } from './detector.ts'
 
@@ -115,7 +114,7 @@ export class DetectorSet {
     const count = this.#units.fill(text, start, end)
     const finds = new Finds(end)
     const sent = { text, offset: start, units: this.#units.values, count }
-    const isPlain = this.#search(sent, finds) && !mayReadOtherwise(text.slice(start, end))
+    const isPlain = this.#search(sent, finds)
     const isOpen = end < text.length && finds.openAt < to
     const found = finds.found()
     if (isPlain && !isOpen) return apart(found)
@@ -156,7 +155,7 @@ export class DetectorSet {
     return finds
   }
 
-  /** Looks for everything in a part of a text; says whether it is plain ASCII. */
+  /** Looks for everything in a part of a text; says whether it reads as it is written. */
   #search(part: Part, finds: Finds): boolean {
     const { text, offset, units, count } = part
     const take: Take = (detector, match) => finds.take(detector, match)
@@ -175,7 +174,7 @@ export class DetectorSet {
     if (this.#numbers.length > 0) this.#findNumbers(part, take)
     if (this.#tokens.length > 0) this.#findTokens(part, take)
     if (this.#words.length > 0) this.#findWords(part, take)
-    return cursor.seenUnits < 0x80
+    return cursor.isPlain
   }
 
   /** Calls number detectors for every run of digit groups. */
