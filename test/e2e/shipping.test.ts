@@ -90,7 +90,7 @@ t.test('with PostgreSQL away calls pass, and it gets every entry once it is ther
   t.strictSame([made.code, made.stderr], [0, ''])
   t.match(
     made.stdout,
-    /^postgres:\/\/127\.0\.0\.1:\d+\/postgres went from schema 0 to 2, 14 new monthly/,
+    /^postgres:\/\/127\.0\.0\.1:\d+\/postgres went from schema 0 to 3, 14 new monthly/,
   )
 
   t.equal(await child.kill('SIGTERM'), 0)
