@@ -28,6 +28,7 @@ import { powerCampaign } from './power.ts'
  */
 const TIMES: Readonly<Record<string, string>> = {
   crash: '200',
+  faults: String(Number.MAX_SAFE_INTEGER),
   fuzz: '50000',
   limits: '1000000',
   mutate: '10000',
