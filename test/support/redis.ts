@@ -68,7 +68,7 @@ export class RedisServer {
   async open(): Promise<void> {
     const fixed = ['--port', String(this.port), '--save', '', '--dir', tmpdir()]
     this.#process = spawn(redisServer(), [...this.args, ...fixed], { stdio: 'ignore' })
-    await until('Redis to answer', () => this.#answers(), 20_000)
+    await until('Redis to answer', () => this.#answers(), 60_000)
   }
 
   /** Where a store finds it. */
