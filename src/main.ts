@@ -155,9 +155,10 @@ addAuditCommands(program, context)
 program
   .command('demo')
   .description('send allowed, denied, limited and streamed calls, show what happened, verify')
-  .action(async () => {
+  .option('--config <file>', 'as every command has it; the demo brings its own and reads none')
+  .action(async ({ config }: { config?: string }) => {
     const { demo } = await import('./cli/demo.ts')
-    finish(await demo({ version, write }))
+    finish(await demo({ version, write, notRead: config }))
   })
 
 withConfigOption(program.command('migrate'))

@@ -32,7 +32,7 @@ import { openaiApiType, otelOperation, otelProvider } from './otel-names.ts'
  * has one, and never content, secrets or addresses of people. Clients choose some of the strings,
  * so every one is cut and made well-formed, and every list has an end; `truncated` names those that
  * were longer. Absent members mean "does not apply"; `facts.models` is left out when it would only
- * repeat `gen_ai.request.model`, `forwarded` when the bytes passed unchanged.
+ * repeat `gen_ai.request.model`.
  */
 
 const WHY_CHARS_MAX = 160
@@ -74,7 +74,7 @@ export function decisionBody(trail: Trail, context: DecisionContext): string {
     stagesOf(trail) +
     factsOf(trail, cut) +
     limitsOf(trail, cut) +
-    bytesOf(trail) +
+    bytesOf(trail, context.forward) +
     member('policy_digest', context.policyDigest) +
     (cut.names.length === 0 ? '}' : `,"truncated":${JSON.stringify(cut.names)}}`)
   )
@@ -95,12 +95,12 @@ function verdictOf(trail: Trail, { forward, attempt = 1 }: DecisionContext): str
 }
 
 /** What came and what went on: digests, never content. */
-function bytesOf(trail: Trail): string {
-  const { changed, body } = trail
+function bytesOf(trail: Trail, forward: boolean): string {
+  const { changed, body, forwardedSha256 } = trail
   return (
     (changed.length === 0 ? '' : `,"changed":${JSON.stringify(changed)}`) +
     (body === null ? '' : receivedOf(body)) +
-    forwardedOf(trail)
+    (forward && forwardedSha256 !== null ? `,"forwarded":{"sha256":"${forwardedSha256}"}` : '')
   )
 }
 
@@ -386,9 +386,4 @@ function chargedOf(states: readonly LimitState[]): string {
 
 function receivedOf({ receivedBytes, receivedSha256 }: Body): string {
   return `,"received":{"bytes":${receivedBytes},"sha256":"${receivedSha256}"}`
-}
-
-function forwardedOf({ forwardedSha256, body }: Trail): string {
-  if (forwardedSha256 === null || forwardedSha256 === body?.receivedSha256) return ''
-  return `,"forwarded":{"sha256":"${forwardedSha256}"}`
 }

@@ -11,6 +11,8 @@ import { auditTail, auditVerify } from './audit.ts'
 export interface DemoOptions {
   readonly version: string
   readonly write: (text: string) => void
+  /** A file that was named, to be told that it is not read. */
+  readonly notRead?: string | undefined
 }
 
 const CONFIG = `version: 1
@@ -73,7 +75,9 @@ const STEPS: readonly Step[] = [
  * through it, what they left in the audit, and its verification. Exit code 0 when everything happened
  * as announced, 1 when not, 2 when it could not start.
  */
-export async function demo({ version, write }: DemoOptions): Promise<number> {
+export async function demo({ version, write, notRead }: DemoOptions): Promise<number> {
+  if (notRead !== undefined)
+    write(`${notRead} is not read: the demo brings its own configuration.\n`)
   const directory = mkdtempSync(join(tmpdir(), 'governor-demo-'))
   try {
     const file = join(directory, 'governance.yaml')

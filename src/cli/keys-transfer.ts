@@ -21,7 +21,8 @@ export async function keysImport(context: KeysContext, file: string): Promise<nu
   try {
     text = read(file === '-' ? STANDARD_INPUT : file)
   } catch (error) {
-    context.write(`Cannot read ${escapeText(file)}: ${escapeText((error as Error).message)}\n`)
+    const { write, writeError = write } = context
+    writeError(`Cannot read ${escapeText(file)}: ${escapeText((error as Error).message)}\n`)
     return 2
   }
   return withStore(context, async (store) => {

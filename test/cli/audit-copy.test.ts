@@ -114,7 +114,7 @@ t.test('entries of all pods are exported from PostgreSQL, the oldest first', asy
     t.equal(out.split('\n').length - 1, (all?.n ?? 0) + (format === 'csv' ? 1 : 0), format)
     out = ''
     await auditExportPostgres(url, { ...asked, sinceUs: 2 ** 51 })
-    t.equal(out, '', 'nothing is that new')
+    t.equal(out.split('\n').length - 1, format === 'csv' ? 1 : 0, 'nothing is that new')
   }
   const no = await governor(['audit', 'export', '--url', `${url}x`, '--config', config])
   t.match(no, { code: 2, out: '', err: /Cannot ask postgres:/ })

@@ -56,13 +56,13 @@ t.test('keys import says what it cannot take, and takes none of it', async (t) =
   const site = new Site(t.testdir(), configText())
   const none = await site.cli('keys', 'import', '/nowhere.yaml')
   t.equal(none.code, 2)
-  t.match(none.stdout, 'Cannot read /nowhere.yaml: ENOENT')
+  t.match(none.stderr, 'Cannot read /nowhere.yaml: ENOENT')
   const file = join(site.directory, 'bad.yaml')
   writeFileSync(file, `keys:\n  - { key_id: x, tenant: a, name: b, hash: plain }\n`)
   const bad = await site.cli('keys', 'import', file)
   t.strictSame(
-    [bad.code, bad.stdout],
-    [2, 'Nothing was changed: 2:5 Expected key_id: what stands before the dot in a key\n'],
+    [bad.code, bad.stdout, bad.stderr],
+    [2, '', 'Nothing was changed: 2:5 Expected key_id: what stands before the dot in a key\n'],
   )
   t.match((await site.cli('keys', 'list')).stdout, /^No keys yet/)
 })
