@@ -97,11 +97,11 @@ function verdictOf(trail: Trail, { forward, attempt = 1 }: DecisionContext): str
 /** What came and what went on: digests, never content. */
 function bytesOf(trail: Trail, forward: boolean): string {
   const { changed, body, forwardedSha256 } = trail
-  return (
-    (changed.length === 0 ? '' : `,"changed":${JSON.stringify(changed)}`) +
-    (body === null ? '' : receivedOf(body)) +
-    (forward && forwardedSha256 !== null ? `,"forwarded":{"sha256":"${forwardedSha256}"}` : '')
-  )
+  const went = changed.length === 0 ? '' : `,"changed":${JSON.stringify(changed)}`
+  if (body === null) return went
+  const received = went + receivedOf(body)
+  if (!forward || forwardedSha256 === null) return received
+  return `${received},"forwarded":{"sha256":"${forwardedSha256}"}`
 }
 
 /** JSON of an outcome: how a forwarded call ended, seen from `nowMs` (monotonic). */

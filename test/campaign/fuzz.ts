@@ -155,9 +155,9 @@ class Campaign {
     let bodiless = 0
     for (const { kind, body } of this.#site.entries()) {
       if (kind !== 'decision' || body['forward'] !== true) continue
-      const bytes = body['forwarded'] ?? body['received']
-      if (bytes === undefined || (bytes as { bytes?: number }).bytes === 0) bodiless += 1
-      else recorded.add((bytes as { sha256: string }).sha256)
+      const received = body['received'] as { bytes: number } | undefined
+      if (received === undefined || received.bytes === 0) bodiless += 1
+      else recorded.add((body['forwarded'] as { sha256: string }).sha256)
     }
     for (const sha256 of this.#upstream.bodies) {
       if (!recorded.has(sha256)) this.#problem(`A body was forwarded and not recorded: ${sha256}`)

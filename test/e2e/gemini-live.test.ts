@@ -277,7 +277,7 @@ t.test('a transcript that comes after its turn is looked at as one text with it'
   await until('the last answer', () => turns(live) === 6)
   t.notMatch(JSON.stringify(live.messages), /bird|sings/)
   live.session.close()
-  const outcomes = await bodies(parts.site, 'outcome', 5)
+  const outcomes = await bodies(parts.site, 'outcome', 6)
   t.strictSame(
     outcomes.map(({ outcome }) => outcome),
     ['complete', 'complete', 'complete', 'refused', 'complete', 'complete'],
