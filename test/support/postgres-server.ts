@@ -14,7 +14,6 @@ import {
   symlinkSync,
 } from 'node:fs'
 import { createRequire } from 'node:module'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join, relative } from 'node:path'
 import { arch, env, getuid, platform } from 'node:process'
@@ -215,14 +214,4 @@ function link(copy: string): void {
   for (const program of ['initdb', 'pg_ctl', 'postgres']) {
     chmodSync(join(copy, 'native/bin', program), 0o755)
   }
-}
-
-/** A port nobody listens on. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  return typeof address === 'object' && address !== null ? address.port : 0
 }

@@ -2,7 +2,8 @@ import { env } from 'node:process'
 
 import tap from 'tap'
 
-import { freePort, PostgresServer, runSql } from './postgres-server.ts'
+import { freePort } from './free-port.ts'
+import { PostgresServer, runSql } from './postgres-server.ts'
 
 /**
  * A real PostgreSQL for tests: the one of TEST_DATABASE_URL, else one that is started on a free port.

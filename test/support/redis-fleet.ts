@@ -5,8 +5,9 @@ import { Redis } from 'ioredis'
 
 import type { RedisPlace } from '../../src/config/snapshot.ts'
 import type { Authority } from './certificates.ts'
+import { freePort } from './free-port.ts'
 import { ownDirectory } from './own-directory.ts'
-import { freePort, RedisServer } from './redis.ts'
+import { RedisServer } from './redis.ts'
 import { until } from './until.ts'
 
 /** Several real Redis servers that belong together: a Cluster, or a primary that Sentinels watch. */
@@ -158,13 +159,19 @@ export class RedisCluster {
     return this.primaries[Math.min(2, Math.floor((slot * 3) / SLOTS))]!
   }
 
+  /** Each knows all, and of every slot who has it: a node that may serve some says `ok` before that. */
   async #ready(count: number): Promise<void> {
+    const told = [
+      'cluster_state:ok',
+      `cluster_known_nodes:${count}\r`,
+      `cluster_slots_ok:${SLOTS}\r`,
+    ]
     for (const server of [...this.primaries, ...this.replicas]) {
       await until(
         'the cluster to be whole',
         async () => {
           const info = String(await command(server, 'CLUSTER', 'INFO'))
-          return info.includes('cluster_state:ok') && info.includes(`cluster_known_nodes:${count}`)
+          return told.every((each) => info.includes(each))
         },
         30_000,
       )

@@ -1,12 +1,13 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { env } from 'node:process'
 
 import { Redis } from 'ioredis'
 
 import { aptInstall, CAN_INSTALL } from './apt.ts'
+import { freePort } from './free-port.ts'
 import { until } from './until.ts'
 
 /** A real Redis for tests: of one's own where it is to be killed, paused or emptied. */
@@ -68,7 +69,8 @@ export class RedisServer {
   async open(): Promise<void> {
     const fixed = ['--port', String(this.port), '--save', '', '--dir', tmpdir()]
     this.#process = spawn(redisServer(), [...this.args, ...fixed], { stdio: 'ignore' })
-    await until('Redis to answer', () => this.#answers(), 60_000)
+    await until('Redis to answer', () => this.#hasEnded() || this.#answers(), 60_000)
+    if (this.#hasEnded()) throw new Error(`Redis ended at once: is port ${this.port} taken?`)
   }
 
   /** Where a store finds it. */
@@ -88,9 +90,13 @@ export class RedisServer {
   }
 
   async kill(): Promise<void> {
-    if (this.#process.exitCode !== null || this.#process.signalCode !== null) return
+    if (this.#hasEnded()) return
     this.#process.kill('SIGKILL')
     await once(this.#process, 'exit')
+  }
+
+  #hasEnded(): boolean {
+    return this.#process.exitCode !== null || this.#process.signalCode !== null
   }
 
   /** Any answer will do, be it that a password is missing. */
@@ -114,13 +120,4 @@ export async function redisUrl(t: Test): Promise<string> {
   await client.flushdb()
   client.disconnect()
   return given
-}
-
-/** A port nobody listens on. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  server.close()
-  return port
 }
