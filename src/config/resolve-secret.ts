@@ -28,8 +28,8 @@ export function resolveSecret({ value, file }: SecretValue, context: SecretConte
   const { key, at, report, options, literal } = context
   const here = [...at, key]
   if (value !== null && !literal) {
-    const message = `A literal ${key === 'credential' ? 'credential' : 'secret'} is not accepted: write \${NAME}, or name a file in \`${key}_file\``
-    report.check(here, /(?<!\$)\$\{[A-Za-z_]/.test(report.source.raw(here) ?? ''), message)
+    const raw = report.source.raw(here) ?? ''
+    report.check(here, /(?<!\$)\$\{[A-Za-z_]/.test(raw), literalMessage(key, raw))
   }
   if (file === null) return value
   const fileAt = [...at, `${key}_file`]
@@ -40,4 +40,12 @@ export function resolveSecret({ value, file }: SecretValue, context: SecretConte
   if ('secret' in found) return found.secret
   report.check(fileAt, false, found.wrong)
   return null
+}
+
+/** Somebody who writes a word for nothing has no secret to hide. */
+function literalMessage(key: string, raw: string): string {
+  const what = key === 'credential' ? 'credential' : 'secret'
+  return /^(?:none|no|null|nil|false|off|anonymous)$/i.test(raw.trim())
+    ? `\`${raw.trim()}\` would be sent as the ${what}: leave \`${key}\` out where none is wanted`
+    : `A literal ${what} is not accepted: write \${NAME}, or name a file in \`${key}_file\``
 }

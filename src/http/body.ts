@@ -3,7 +3,8 @@ import { hash } from 'node:crypto'
 import { GovernorError } from '../errors.ts'
 import type { Body, Endpoint, Spooled, SpooledForm } from '../exchange.ts'
 import { decode, type Encoding, enlarged, tooLarge } from './decode.ts'
-import type { HttpExchange, Interruptible } from './exchange.ts'
+import type { HttpExchange } from './exchange.ts'
+import { BodyReading, type Wanted } from './reading.ts'
 import type { Spool } from './spool.ts'
 import { spoolBody, SPOOLING_BYTES } from './spooling.ts'
 
@@ -241,77 +242,47 @@ function collect(
   declaredBytes: number,
 ): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    const collection = new Collection(exchange, options, { resolve, reject, declaredBytes })
-    if (exchange.fault === null) collection.begin()
-    else reject(exchange.fault)
+    new Collection(exchange, { options, declaredBytes }, { resolve, reject }).begin()
   })
 }
 
-interface Wanted {
-  readonly resolve: (body: Buffer) => void
-  readonly reject: (error: unknown) => void
+interface CollectOptions {
+  readonly options: ReadOptions
   readonly declaredBytes: number
 }
 
-/** One body as it arrives. */
-class Collection implements Interruptible {
-  readonly #exchange: HttpExchange
+/** One body on its way into memory. */
+class Collection extends BodyReading<Buffer> {
   readonly #options: ReadOptions
-  readonly #wanted: Wanted
-  #over = false
-  #timer: NodeJS.Timeout | undefined
+  readonly #declaredBytes: number
   #collected: Buffer = NOTHING
   #length = 0
 
-  constructor(exchange: HttpExchange, options: ReadOptions, wanted: Wanted) {
-    this.#exchange = exchange
+  constructor(
+    exchange: HttpExchange,
+    { options, declaredBytes }: CollectOptions,
+    wanted: Wanted<Buffer>,
+  ) {
+    super(exchange, options.timeoutMs, wanted)
     this.#options = options
-    this.#wanted = wanted
+    this.#declaredBytes = declaredBytes
   }
 
-  begin(): void {
-    this.#exchange.incoming
-      .on('data', (chunk: Buffer) => {
-        if (!this.#over) this.#take(chunk)
-      })
-      .on('end', () => {
-        if (!this.#over) this.#end()
-      })
-    this.#timer = setTimeout(timedOut, this.#options.timeoutMs, this)
-    this.#exchange.interruptible = this
-  }
-
-  interrupt(error: GovernorError): void {
-    if (this.#over) return
-    this.#done()
-    this.#wanted.reject(error)
-  }
-
-  #done(): void {
-    this.#over = true
-    clearTimeout(this.#timer)
-    this.#exchange.interruptible = null
-  }
-
-  #end(): void {
-    this.#done()
-    const { resolve } = this.#wanted
+  protected override end(): void {
     const isFull = this.#collected.length === this.#length
-    resolve(isFull ? this.#collected : this.#collected.subarray(0, this.#length))
+    this.finish(isFull ? this.#collected : this.#collected.subarray(0, this.#length))
   }
 
-  #take(chunk: Buffer): void {
+  protected override take(chunk: Buffer): void {
     try {
       this.#put(chunk)
     } catch (error) {
-      this.#exchange.incoming.pause()
-      this.#done()
-      this.#wanted.reject(error)
+      this.refuse(error)
     }
   }
 
   #put(chunk: Buffer): void {
-    const { declaredBytes } = this.#wanted
+    const declaredBytes = this.#declaredBytes
     const { bodyBytes } = this.#options.maximums
     const total = this.#length + chunk.length
     if (total > bodyBytes) throw tooLarge(bodyBytes)
@@ -323,19 +294,15 @@ class Collection implements Interruptible {
         this.#length = total
         return
       }
-      this.#collected = Buffer.allocUnsafe(Math.max(this.#exchange.heldBytes, 1024))
+      this.#collected = Buffer.allocUnsafe(Math.max(this.exchange.heldBytes, 1024))
     }
     if (total > this.#collected.length) {
       const most = declaredBytes === 0 ? bodyBytes : declaredBytes
       const capacity = Math.min(Math.max(total, this.#collected.length * 2), most)
-      hold(this.#exchange, this.#options, capacity - this.#exchange.heldBytes)
+      hold(this.exchange, this.#options, capacity - this.exchange.heldBytes)
       this.#collected = enlarged(this.#collected, this.#length, capacity)
     }
     chunk.copy(this.#collected, this.#length)
     this.#length = total
   }
-}
-
-function timedOut(collection: Collection): void {
-  collection.interrupt(new GovernorError('BODY_TIMEOUT'))
 }

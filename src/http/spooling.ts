@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto'
 
 import { GovernorError } from '../errors.ts'
 import { tooLarge } from './decode.ts'
-import type { HttpExchange, Interruptible } from './exchange.ts'
+import type { HttpExchange } from './exchange.ts'
+import { BodyReading, type Wanted } from './reading.ts'
 import type { SpooledFile } from './spool.ts'
 
 /** This much is collected before it is written. */
@@ -23,77 +24,47 @@ export interface SpoolingOptions {
  */
 export function spoolBody(exchange: HttpExchange, options: SpoolingOptions): Promise<string> {
   return new Promise((resolve, reject) => {
-    const spooling = new Spooling(exchange, options, { resolve, reject })
-    if (exchange.fault === null) spooling.begin()
-    else reject(exchange.fault)
+    new Spooling(exchange, options, { resolve, reject }).begin()
   })
 }
 
-interface Wanted {
-  readonly resolve: (sha256: string) => void
-  readonly reject: (error: unknown) => void
-}
-
 /** One body on its way to disk. */
-class Spooling implements Interruptible {
-  readonly #exchange: HttpExchange
-  readonly #options: SpoolingOptions
-  readonly #wanted: Wanted
+class Spooling extends BodyReading<string> {
+  readonly #file: SpooledFile
+  readonly #bytesMax: number
   readonly #hash = createHash('sha256')
   #chunks: Buffer[] = []
   #chunkBytes = 0
   #length = 0
   #isWriting = false
   #hasEnded = false
-  #over = false
-  #timer: NodeJS.Timeout | undefined
 
-  constructor(exchange: HttpExchange, options: SpoolingOptions, wanted: Wanted) {
-    this.#exchange = exchange
-    this.#options = options
-    this.#wanted = wanted
+  constructor(
+    exchange: HttpExchange,
+    { file, bytesMax, timeoutMs }: SpoolingOptions,
+    wanted: Wanted<string>,
+  ) {
+    super(exchange, timeoutMs, wanted)
+    this.#file = file
+    this.#bytesMax = bytesMax
   }
 
-  begin(): void {
-    this.#exchange.incoming
-      .on('data', (chunk: Buffer) => {
-        if (!this.#over) this.#take(chunk)
-      })
-      .on('end', () => {
-        this.#hasEnded = true
-        if (!this.#over && !this.#isWriting) void this.#write()
-      })
-    this.#timer = setTimeout(
-      () => this.interrupt(new GovernorError('BODY_TIMEOUT')),
-      this.#options.timeoutMs,
-    )
-    this.#exchange.interruptible = this
+  protected override end(): void {
+    this.#hasEnded = true
+    if (!this.#isWriting) void this.#write()
   }
 
-  interrupt(error: GovernorError): void {
-    if (this.#over) return
-    this.#done()
-    this.#wanted.reject(error)
-  }
-
-  #done(): void {
-    this.#over = true
-    clearTimeout(this.#timer)
-    this.#exchange.interruptible = null
-  }
-
-  #take(chunk: Buffer): void {
+  protected override take(chunk: Buffer): void {
     this.#length += chunk.length
-    if (this.#length > this.#options.bytesMax) {
-      this.#exchange.incoming.pause()
-      this.interrupt(tooLarge(this.#options.bytesMax))
+    if (this.#length > this.#bytesMax) {
+      this.refuse(tooLarge(this.#bytesMax))
       return
     }
     this.#hash.update(chunk)
     this.#chunks.push(chunk)
     this.#chunkBytes += chunk.length
     if (this.#chunkBytes < WRITTEN_BYTES) return
-    this.#exchange.incoming.pause()
+    this.exchange.incoming.pause()
     if (!this.#isWriting) void this.#write()
   }
 
@@ -101,21 +72,18 @@ class Spooling implements Interruptible {
   async #write(): Promise<void> {
     this.#isWriting = true
     try {
-      while (this.#chunkBytes > 0 && !this.#over) {
+      while (this.#chunkBytes > 0 && !this.over) {
         const chunks = this.#chunks
         this.#chunks = []
         this.#chunkBytes = 0
-        await this.#options.file.append(chunks)
+        await this.#file.append(chunks)
       }
     } catch (error) {
-      if (!this.#over) this.#exchange.incoming.pause()
-      this.interrupt(GovernorError.from(error))
+      this.refuse(GovernorError.from(error))
     }
     this.#isWriting = false
-    if (this.#over) return
-    if (this.#hasEnded) {
-      this.#done()
-      this.#wanted.resolve(this.#hash.digest('hex'))
-    } else this.#exchange.incoming.resume()
+    if (this.over) return
+    if (this.#hasEnded) this.finish(this.#hash.digest('hex'))
+    else this.exchange.incoming.resume()
   }
 }

@@ -23,7 +23,7 @@ import { powerCampaign } from './power.ts'
  * `npm run campaign faults` makes each system call of the writer fail in turn, or kills it there.
  * `npm run campaign fuzz -- [--times 50000] [--seed 1] [--directory DIR]` sends a sidecar what is nearly
  * HTTP, JSON, forms and event streams, from both sides; it goes on where it was, and keeps what went wrong.
- * With `--target sockets` it is upgrades, frames and events of sessions over WebSocket.
+ * With `--minutes 10` no case begins later. With `--target sockets` it is upgrades, frames and events of sessions over WebSocket.
  * `npm run campaign limits -- [--times 1000000] [--seed 1] [--directory DIR]` lets eight processes hammer one
  * tenant with so many calls through Redis, some killed meanwhile; it goes on where it was.
  */
@@ -41,6 +41,7 @@ const { values, positionals } = parseArgs({
     times: { type: 'string' },
     seed: { type: 'string', default: '1' },
     directory: { type: 'string' },
+    minutes: { type: 'string' },
     target: { type: 'string', default: 'http' },
   },
 })
@@ -48,6 +49,7 @@ const [name] = positionals
 const TARGETS: ReadonlySet<string> = new Set(['http', 'sockets'])
 const times = Number(values.times ?? TIMES[name ?? ''])
 const seed = Number(values.seed)
+const withinMs = Number(values.minutes ?? Number.POSITIVE_INFINITY) * 60_000
 
 function say(line: string): void {
   stdout.write(`${line}\n`)
@@ -59,7 +61,8 @@ function finish(problems: readonly string[], well: string): void {
   process.exitCode = problems.length === 0 ? 0 : 1
 }
 
-const isNumbered = Number.isSafeInteger(times) && times >= 1 && Number.isSafeInteger(seed)
+const isNumbered =
+  Number.isSafeInteger(times) && times >= 1 && Number.isSafeInteger(seed) && withinMs > 0
 const directory = values.directory ?? join(ROOT, `data/campaign/${name}-${seed}`)
 if (name === 'crash' && isNumbered) {
   const postgres = new PostgresServer(await freePort())
@@ -86,7 +89,7 @@ if (name === 'crash' && isNumbered) {
   finish(problems, 'Nothing acknowledged was lost.')
 } else if (name === 'fuzz' && isNumbered && TARGETS.has(values.target)) {
   const campaign = values.target === 'sockets' ? fuzzSockets : fuzzCampaign
-  const { problems, ...figures } = await campaign({ directory, times, seed, say })
+  const { problems, ...figures } = await campaign({ directory, times, seed, withinMs, say })
   say(JSON.stringify(figures))
   finish(problems, 'Nothing fell, hung or slipped through.')
 } else if (name === 'limits' && isNumbered) {
@@ -101,7 +104,7 @@ if (name === 'crash' && isNumbered) {
   finish(problems, 'The audit survived.')
 } else {
   stderr.write(
-    'Usage: npm run campaign crash|fuzz|limits|mutate|power|faults -- [--times N] [--seed 1] [--directory DIR] [--target sockets]\n',
+    'Usage: npm run campaign crash|fuzz|limits|mutate|power|faults -- [--times N] [--minutes N] [--seed 1] [--directory DIR] [--target sockets]\n',
   )
   process.exitCode = 2
 }
