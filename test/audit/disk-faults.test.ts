@@ -34,8 +34,6 @@ const FAULTS: readonly { name: string; inject: string; ends: boolean }[] = [
 
 const ACKNOWLEDGED = 700
 
-t.setTimeout(300_000)
-
 for (const { name, inject, ends } of FAULTS) {
   t.test(`${name}: nothing acknowledged is lost`, { skip }, async (t) => {
     const path = join(t.testdir(), 'audit.db')

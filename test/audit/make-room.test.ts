@@ -16,8 +16,6 @@ import { runSql } from '../support/postgres.ts'
 import { decision, openWal, outcome, rows } from './support/log.ts'
 import { emptyDatabase } from './support/shipped.ts'
 
-t.setTimeout(120_000)
-
 const NOW_MS = Date.UTC(2036, 0, 1)
 const PAD = 'x'.repeat(4000)
 const BYTES_MAX = 2 * 1024 * 1024

@@ -18,8 +18,6 @@ import { decision, openWal, story } from './support/log.ts'
 
 const skip = cannotTrace()
 
-t.setTimeout(180_000)
-
 t.test('after a power loss at any point nothing acknowledged is missing', { skip }, async (t) => {
   const report = await powerCampaign({
     directory: t.testdir(),

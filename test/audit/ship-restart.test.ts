@@ -12,8 +12,6 @@ import { runSql } from '../support/postgres.ts'
 import { until } from '../support/until.ts'
 import { emptyDatabase, record } from './support/shipped.ts'
 
-t.setTimeout(120_000)
-
 const WORKER = new URL('../../src/audit/ship-worker.ts', import.meta.url).href
 
 /** The thread's program, which dies the first two times. */

@@ -19,8 +19,6 @@ import { Seeded } from '../support/seeded.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
 import { decision, openWal, outcome } from './support/log.ts'
 
-t.setTimeout(120_000)
-
 const NOW_MS = Date.UTC(2026, 10, 21)
 
 interface Test {

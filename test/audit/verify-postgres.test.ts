@@ -14,8 +14,6 @@ import { verifyPostgres } from '../../src/audit/verify-postgres.ts'
 import { freshDatabase, runSql } from '../support/postgres.ts'
 import { decision, openWal, outcome } from './support/log.ts'
 
-t.setTimeout(120_000)
-
 const NOW_MS = Date.UTC(2026, 10, 21)
 const PLAIN = { strict: false }
 

@@ -34,8 +34,6 @@ function failure(promise: Promise<void>): Promise<unknown> {
 }
 
 // Processes are started and disks waited for; on a slow machine that takes its time.
-t.setTimeout(180_000)
-
 t.test('record() is in the file when it resolves, and close() ends the chain', async (t) => {
   const path = join(t.testdir(), 'data', 'audit.db')
   const wal = await openWal(path)

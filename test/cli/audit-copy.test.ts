@@ -30,8 +30,6 @@ import { freshDatabase, runSql } from '../support/postgres.ts'
 import { configText } from '../support/start-governor.ts'
 
 // Each test runs a dozen commands in processes of their own.
-t.setTimeout(300_000)
-
 /** A configuration with more about the audit. */
 function configure(directory: string, audit = ''): string {
   const file = join(directory, 'governance.yaml')

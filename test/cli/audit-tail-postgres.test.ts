@@ -5,8 +5,6 @@ import { emptyDatabase, record, ship, twoPods } from '../audit/support/shipped.t
 import { runSql } from '../support/postgres.ts'
 import { until } from '../support/until.ts'
 
-t.setTimeout(120_000)
-
 interface Line {
   readonly writer: string
   readonly epoch: number

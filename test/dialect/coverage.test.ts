@@ -21,8 +21,6 @@ import { claimsOf, eventsOf, producesOutput, SOCKETS, TABLES } from './coverage.
 import { ENDPOINTS, endpointsFile } from './endpoints.ts'
 import { sampleCall, samplePath } from './samples.ts'
 
-t.setTimeout(180_000)
-
 /** Goal: no endpoint of the tables can be reached without every control its line claims. */
 
 const POLICIES = `

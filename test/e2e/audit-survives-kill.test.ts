@@ -6,8 +6,6 @@ import { startPostgres } from '../support/postgres.ts'
 
 /** The short form of `npm run campaign crash`. */
 
-t.setTimeout(180_000)
-
 t.test(
   'ten times kill -9 under load lose nothing that anybody saw, and ship each entry once',
   async (t) => {

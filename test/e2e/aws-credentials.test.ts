@@ -22,8 +22,6 @@ import { until } from '../support/until.ts'
  * environment of the test's own, and real servers for STS and for the endpoint of a container.
  */
 
-t.setTimeout(180_000)
-
 const CONVERSED = {
   output: { message: { role: 'assistant', content: [{ text: 'hello there' }] } },
   stopReason: 'end_turn',

@@ -13,8 +13,6 @@ import { configText, InProcess } from '../support/start-governor.ts'
  * Method: an environment of the test's own, and real servers for Entra ID and the machine's identity.
  */
 
-t.setTimeout(180_000)
-
 const POLICIES = `[{ id: everything, allow: { operations: ['*'], models: ['*'] } }]`
 const TOKEN = 'eyJ0eXAi.the-first-token.sig'
 const GOOD = { token_type: 'Bearer', expires_in: 3599, access_token: TOKEN }

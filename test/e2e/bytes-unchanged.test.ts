@@ -13,8 +13,6 @@ import { startGovernor } from '../support/start-governor.ts'
  * and in the audit.
  */
 
-t.setTimeout(180_000)
-
 interface Provider {
   /** Of a whole answer, and of a streamed one. */
   readonly paths: readonly [string, string]

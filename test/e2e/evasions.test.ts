@@ -3,8 +3,6 @@ import t from 'tap'
 import { answer, FakeUpstream } from '../support/fake-upstream.ts'
 import { startGovernor } from '../support/start-governor.ts'
 
-t.setTimeout(180_000)
-
 /**
  * Goal: what a policy forbids reaches no provider, however it is written, cut up or named. Method: each
  * row is a call that a plausible provider reads as what is forbidden; it is refused and nothing is sent.

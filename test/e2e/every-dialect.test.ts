@@ -10,8 +10,6 @@ import { type Behaviour, FakeUpstream, redirect } from '../support/fake-upstream
 import { configText, InProcess, startGovernor } from '../support/start-governor.ts'
 import { until } from '../support/until.ts'
 
-t.setTimeout(180_000)
-
 /**
  * Goal: whatever the provider, a streamed call passes byte for byte, is heard as it comes, ends with the
  * provider's own error when it breaks, and stops at the provider when its client leaves.

@@ -7,8 +7,6 @@ import { fuzzSockets } from '../campaign/fuzz-sockets.ts'
  * hang or slip through. `npm run campaign fuzz -- --target sockets` is the long form.
  */
 
-t.setTimeout(180_000)
-
 t.test('a slice of the fuzz of sockets', async (t) => {
   const directory = t.testdir()
   const { problems, cases, answered, forwarded } = await fuzzSockets({

@@ -7,8 +7,6 @@ import { fuzzCampaign } from '../campaign/fuzz.ts'
  * nothing fall, hang or slip through. `npm run campaign fuzz` is the long form.
  */
 
-t.setTimeout(180_000)
-
 t.test('a slice of the fuzz campaign', async (t) => {
   const directory = t.testdir()
   const first = await fuzzCampaign({ directory, seed: 7, times: 128 })

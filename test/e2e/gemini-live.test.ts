@@ -16,8 +16,6 @@ import { until } from '../support/until.ts'
  * Google's sends its messages as binary ones.
  */
 
-t.setTimeout(180_000)
-
 const MODEL = 'gemini-live-2.5-flash-preview'
 const PATH = '/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent'
 const POLICIES = `

@@ -26,8 +26,6 @@ async function manyKeys(site: InProcess): Promise<string[]> {
   return keys
 }
 
-t.setTimeout(300_000)
-
 t.test('of calls with a thousand keys 95 % and more find what they need in a cache', async (t) => {
   const site = await startGovernor(t, { maximums: '{ streams: 4000 }' })
   const keys = await manyKeys(site)

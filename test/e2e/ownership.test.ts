@@ -19,8 +19,6 @@ import { until } from '../support/until.ts'
  * Method: an account that shows everything to everybody, and two tenants with keys.
  */
 
-t.setTimeout(180_000)
-
 const POLICIES = `
   - { id: all, allow: {} }
   - { id: codename, deny: { input: { matches: 'zeus' } } }`

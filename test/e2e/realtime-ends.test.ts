@@ -20,8 +20,6 @@ import { until } from '../support/until.ts'
  * Method: a provider that a test drives by hand.
  */
 
-t.setTimeout(180_000)
-
 const POLICIES = `
   - { id: sessions, allow: { operations: [realtime], uninspectable: [audio] } }
   - { id: codename, deny: { input: { words: [zeus] } } }

@@ -14,8 +14,6 @@ import { until } from '../support/until.ts'
  * WebSocket client and a real provider of sessions, with Governor between them.
  */
 
-t.setTimeout(180_000)
-
 const POLICIES = `
   - { id: sessions, allow: { operations: [realtime], models: ['gpt-realtime*'] } }
   - { id: codename, deny: { input: { matches: '(?i)project[- ]zeus' } }, message: This stays inside }

@@ -23,8 +23,6 @@ import { until } from '../support/until.ts'
  * Method: OpenAI's own client and a bare one, a provider that a test drives by hand.
  */
 
-t.setTimeout(180_000)
-
 const PATH = '/v1/responses'
 const POLICIES = `
   - { id: answers, allow: { operations: [chat], models: ['gpt-5*'] } }

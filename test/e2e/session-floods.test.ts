@@ -10,8 +10,6 @@ import { until } from '../support/until.ts'
  * Method: clients that begin messages, send and do not read, or say nothing at all.
  */
 
-t.setTimeout(180_000)
-
 const POLICIES = `
   - { id: all, allow: { operations: [chat, realtime], models: ['gpt-*'] } }
   - { id: codename, deny: { input: { words: [zeus] } } }`

@@ -47,8 +47,6 @@ const CLIENTS: Readonly<Record<string, readonly [string, (site: InProcess) => ob
   ],
 }
 
-t.setTimeout(180_000)
-
 for (const [client, [dialect, settings]] of Object.entries(CLIENTS)) {
   t.test(`${client}: set up by its environment alone`, async (t) => {
     const site = await startGovernor(t, { dialect, policies: POLICIES })

@@ -21,8 +21,6 @@ import { TcpProxy } from '../support/tcp-proxy.ts'
 import { until as untilWithin } from '../support/until.ts'
 
 // Each starts servers and sidecars; on a busy machine that takes longer than 30 s together.
-t.setTimeout(300_000)
-
 const CHAT = { model: 'gpt-4o', messages: [{ role: 'user', content: 'hello' }] }
 const SHIP = 'path: audit.db, ship: { postgres_file: database-url }'
 

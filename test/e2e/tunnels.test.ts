@@ -18,8 +18,6 @@ import { until } from '../support/until.ts'
  * often, where to and with which credential is decided as ever. Method: the real `ws` on both sides.
  */
 
-t.setTimeout(180_000)
-
 const POLICIES = `
   - { id: voices, allow: { operations: [realtime], models: ['*'], uninspectable: [tunnel] } }
   - { id: answers, allow: { operations: [chat] } }

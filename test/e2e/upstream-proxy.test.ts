@@ -20,8 +20,6 @@ import { until } from '../support/until.ts'
  * other's credential. Method: a real CONNECT proxy that writes down each byte.
  */
 
-t.setTimeout(180_000)
-
 const CREDENTIAL = 'governor:p:ssword-0123456789'
 const BASIC = `Basic ${Buffer.from(CREDENTIAL).toString('base64')}`
 

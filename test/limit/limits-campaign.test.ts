@@ -5,8 +5,6 @@ import { limitsCampaign } from '../campaign/limits.ts'
 
 /** The short form of `npm run campaign limits`. */
 
-t.setTimeout(300_000)
-
 t.test('eight processes, 20,000 calls: no ceiling is passed, and all places return', async (t) => {
   const options = { directory: t.testdir(), calls: 20_000, seed: 20_261_121, callsOfRound: 5_000 }
   const report = await limitsCampaign(options)

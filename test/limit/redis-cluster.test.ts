@@ -12,8 +12,6 @@ import { ask, HOUR_MS, passing, storeAt } from './redis-stores.ts'
  * is away is a loss for those alone whose keys it has. Method: three real nodes.
  */
 
-t.setTimeout(120_000)
-
 /** The node that counts a tenant. */
 function nodeOf(cluster: RedisCluster, tenant: string) {
   return cluster.nodeOf(`{${hash('sha256', tenant).slice(0, 16)}}`)

@@ -10,7 +10,6 @@ import { ask, HOUR_MS, passing, remainingOf, storeAt } from './redis-stores.ts'
  * Method: real Sentinels, and a primary that dies, or only hangs and comes back.
  */
 
-t.setTimeout(120_000)
 t.jobs = 3
 
 for (const signal of ['SIGKILL', 'SIGSTOP'] as const) {

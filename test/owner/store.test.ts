@@ -13,8 +13,6 @@ import { freshDatabase, runSql } from '../support/postgres.ts'
 
 /** Goal: both stores keep the same promises. Method: one list of them, run on real files and PostgreSQL. */
 
-t.setTimeout(120_000)
-
 const DAY_MS = 86_400_000
 const NOW_MS = Date.now()
 

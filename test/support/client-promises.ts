@@ -110,7 +110,6 @@ interface Running {
 
 /** Runs the client against a Governor and a scripted provider, promise by promise. */
 export async function promises(t: Test, client: ClientCase): Promise<void> {
-  t.setTimeout(180_000)
   const { wire } = client
   const upstream = await FakeUpstream.start(t)
   const sections = { dialect: wire.dialect, policies: POLICIES, limits: LIMITS }
