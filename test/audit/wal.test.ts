@@ -116,6 +116,20 @@ t.test('open() asks the disk for FULL and owns its checkpoints', async (t) => {
   db.close()
 })
 
+t.test('entries move on in small steps, so that no commit waits for a long one', async (t) => {
+  const path = join(t.testdir(), 'audit.db')
+  const wal = await openWal(path)
+  const pad = 'x'.repeat(2000)
+  for (let batch = 0; batch < 100; batch++) {
+    const ids = Array.from({ length: 20 }, (_, index) => `r${batch}-${index}`)
+    await Promise.all(ids.map((id) => wal.record(decision(id, pad))))
+  }
+  const [file, log] = ['', '-wal'].map((suffix) => statSync(path + suffix).size)
+  t.ok(file! > 3 * 2 ** 20, `${file} bytes are in the file already`)
+  t.ok(log! < 2 ** 20, `${log} bytes is the longest the write-ahead log was`)
+  await wal.close()
+})
+
 t.test('open() refuses a newer schema and a file that is no database', async (t) => {
   const dir = t.testdir({
     'text.db': 'this is not a database, it is a text of some length '.repeat(9),
