@@ -175,17 +175,24 @@ export class Recorder {
   async record(trail: Trail, required = true): Promise<void> {
     const { refusal, principal } = trail
     trail.decisionQueued = true
+    const why = this.#unrecordable(required)
+    if (why !== null) throw unavailable(why)
     if (refusal !== null) {
       const how = this.#fold.refusal(principal?.keyId ?? '', refusal.code, wallMs())
       if (how === 'folded') return
     }
     const forward = refusal === null && trail.checked === null
-    if (this.unacknowledged) throw unavailable('PostgreSQL does not take entries (audit.ack)')
     const entry = decisionEntry(trail, forward)
     if (required) await this.#wal.record(entry)
     else if (!(await this.#unrecorded.record(trail, entry))) return
     if (this.#shippedWithinMs > 0) await this.#shipped(trail, forward)
     trail.recorded = true
+  }
+
+  /** Why no call gets another answer now, not even one that would only be counted; null while they do. */
+  #unrecordable(required: boolean): string | null {
+    if (this.unacknowledged) return 'PostgreSQL does not take entries (audit.ack)'
+    return required ? this.#wal.refuses : null
   }
 
   /** With `ack: postgres`: waits until the entry is there too. Rejects with AUDIT_UNAVAILABLE. */

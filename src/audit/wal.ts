@@ -4,10 +4,8 @@ import { Worker } from 'node:worker_threads'
 import { monotonicMs, wallMs } from '../clock.ts'
 import {
   BATCH,
-  BODY_CHARS_MAX,
   CLOSE,
   COMMIT_MS,
-  COUNT,
   DURABLE_EPOCH,
   DURABLE_SEQ,
   ENDED,
@@ -15,13 +13,11 @@ import {
   FILE_BYTES,
   HEALTHY,
   newMemory,
-  charsOf,
-  putEntry,
-  REQUEST_ID_CHARS_MAX,
   shareMemory,
   STATE,
 } from './batch.ts'
 import type { Shared, TextEntry } from './batch.ts'
+import { WaitingEntries } from './waiting.ts'
 import { hasWaiter, unavailable } from './wal-types.ts'
 import type { Waiting, WalOptions, WalStats } from './wal-types.ts'
 import type { WorkerAnswer, WorkerOptions } from './wal-worker.ts'
@@ -29,9 +25,6 @@ import { lostOutcomeBody } from './writer-body.ts'
 
 export type { WalOptions, WalStats } from './wal-types.ts'
 
-/** Entries that wait while the log does not answer; at 2 KiB each, 32 MiB. */
-const WAITING_ENTRIES_MAX = 16_384
-const WAITING_CHARS_MAX = 32 * 1024 * 1024
 /** An entry nobody waits for is durable at latest after this and one commit. */
 const QUEUE_MS = 100
 /** How long the thread waits for a command that writes to the same file. */
@@ -50,8 +43,7 @@ export class Wal {
   readonly #worker: Worker
   readonly #shared: Shared
   #recovered = 0
-  #waiting: Waiting[] = []
-  #waitingChars = 0
+  readonly #waiting = new WaitingEntries()
   #inFlight: Waiting[] = []
   #alive = true
   #stuck = false
@@ -112,6 +104,13 @@ export class Wal {
     return this.#alive && !this.#stuck && this.#shared.control[HEALTHY] === 1
   }
 
+  /** Why no decision is taken now: a fixed text; null while they are. */
+  get refuses(): string | null {
+    if (!this.#alive || this.#closing !== null) return 'it is closed'
+    if (!this.healthy) return 'its disk does not take entries'
+    return this.#fileBytes >= this.#options.localBytesMax ? 'it has reached audit.local_max' : null
+  }
+
   /** Where this process's chain is durable up to: everything recorded until now is at or before it. */
   get place(): { readonly epoch: number; readonly seq: number } {
     const { figures } = this.#shared
@@ -135,11 +134,14 @@ export class Wal {
    * by an outcome `not_forwarded`, made here.
    */
   record(entry: TextEntry): Promise<void> {
-    const why = this.#refusal(entry)
-    if (why !== null) return Promise.reject(unavailable(why))
+    const { refuses } = this
+    if (refuses !== null) return Promise.reject(unavailable(refuses))
+    if (!this.#waiting.fits(entry)) {
+      return Promise.reject(unavailable('too much waits for its disk'))
+    }
     return new Promise((resolve, reject) => {
       const deadlineMs = monotonicMs() + this.#options.commitMs
-      this.#push({ entry, resolve, reject, deadlineMs, expired: false })
+      this.#waiting.push({ entry, resolve, reject, deadlineMs, expired: false })
       this.#sendSoon()
       this.#watch()
     })
@@ -150,11 +152,11 @@ export class Wal {
    * tried again while the log fails. Never throws; what does not fit is counted in `lostTotal`.
    */
   queue(entry: TextEntry): void {
-    if (!this.#fits(entry)) {
+    if (!this.#alive || !this.#waiting.fits(entry)) {
       this.#lostTotal++
       return
     }
-    this.#push({ entry, resolve: null, reject: null, deadlineMs: Infinity, expired: false })
+    this.#waiting.push({ entry, resolve: null, reject: null, deadlineMs: Infinity, expired: false })
     this.#flushLater(QUEUE_MS)
   }
 
@@ -205,28 +207,6 @@ export class Wal {
     })
   }
 
-  #refusal(entry: TextEntry): string | null {
-    if (!this.#alive || this.#closing !== null) return 'it is closed'
-    if (!this.healthy) return 'its disk does not take entries'
-    if (this.#fileBytes >= this.#options.localBytesMax) return 'it has reached audit.local_max'
-    return this.#fits(entry) ? null : 'too much waits for its disk'
-  }
-
-  #fits(entry: TextEntry): boolean {
-    return (
-      this.#alive &&
-      charsOf(entry) <= BODY_CHARS_MAX &&
-      entry.requestId.length <= REQUEST_ID_CHARS_MAX &&
-      this.#waiting.length < WAITING_ENTRIES_MAX &&
-      this.#waitingChars + charsOf(entry) <= WAITING_CHARS_MAX
-    )
-  }
-
-  #push(waiting: Waiting): void {
-    this.#waiting.push(waiting)
-    this.#waitingChars += charsOf(waiting.entry)
-  }
-
   /**
    * Starts a commit: at once where calls come one by one, else at the end of this turn of the event
    * loop, so that requests which were read in one turn become one batch instead of one and a rest.
@@ -244,22 +224,7 @@ export class Wal {
   /** Starts a commit of what waits, unless one is running: its end starts the next. */
   #send(): void {
     if (this.#inFlight.length > 0 || this.#waiting.length === 0 || !this.#alive) return
-    let count = 0
-    let at = 0
-    for (const { entry } of this.#waiting) {
-      const next = putEntry(this.#shared, count, at, entry)
-      if (next === -1) break
-      at = next
-      count++
-      this.#waitingChars -= charsOf(entry)
-    }
-    if (count === this.#waiting.length) {
-      this.#inFlight = this.#waiting
-      this.#waiting = []
-    } else {
-      this.#inFlight = this.#waiting.splice(0, count)
-    }
-    this.#shared.control[COUNT] = count
+    this.#inFlight = this.#waiting.fill(this.#shared)
     const { control } = this.#shared
     // A message would cost a clone, an event and a turn of the loop, 60 to 100 µs of waiting at c=1.
     const ended = Atomics.waitAsync(control, ENDED, control[ENDED] ?? 0)
@@ -288,7 +253,7 @@ export class Wal {
     }
     this.#hadCompany = calls > 1
     this.#options.onCommit?.(this.#shared.figures[COMMIT_MS] ?? 0, batch.length)
-    if (this.#waiting.some(hasWaiter)) this.#sendSoon()
+    if (this.#waiting.areAwaited) this.#sendSoon()
     else this.#settle()
   }
 
@@ -310,14 +275,7 @@ export class Wal {
     const batch = this.#inFlight
     this.#inFlight = []
     this.#stuck = false
-    const error = unavailable('its disk does not take entries', message)
-    const kept: Waiting[] = []
-    for (const waiting of [...batch, ...this.#waiting]) {
-      if (waiting.reject === null) kept.push(waiting)
-      else waiting.reject(error)
-    }
-    this.#waiting = kept
-    this.#waitingChars = kept.reduce((sum, { entry }) => sum + charsOf(entry), 0)
+    this.#waiting.refuse(batch, unavailable('its disk does not take entries', message))
     this.#settle(RETRY_MS)
   }
 
@@ -344,7 +302,7 @@ export class Wal {
     this.#deadlineTimer ??= setTimeout(() => {
       this.#deadlineTimer = null
       this.#expire(monotonicMs())
-      if (this.#inFlight.some(hasWaiter) || this.#waiting.some(hasWaiter)) this.#watch()
+      if (this.#inFlight.some(hasWaiter) || this.#waiting.areAwaited) this.#watch()
     }, stepMs)
   }
 
@@ -358,13 +316,7 @@ export class Wal {
       waiting.expired = true
       waiting.reject?.(error)
     }
-    // What was never handed to the disk cannot land, so nothing has to be said about it later.
-    this.#waiting = this.#waiting.filter((waiting) => {
-      if (!late(waiting)) return true
-      this.#waitingChars -= charsOf(waiting.entry)
-      waiting.reject?.(error)
-      return false
-    })
+    this.#waiting.expire(late, error)
   }
 
   async #end(): Promise<void> {
@@ -387,12 +339,11 @@ export class Wal {
     if (!this.#alive) return
     this.#alive = false
     for (const timer of [this.#flushTimer, this.#deadlineTimer]) clearTimeout(timer ?? undefined)
-    for (const { reject } of [...this.#inFlight, ...this.#waiting]) {
+    for (const { reject } of [...this.#inFlight, ...this.#waiting.clear()]) {
       if (reject === null) this.#lostTotal++
       else reject(unavailable('it is closed', error.message))
     }
     this.#inFlight = []
-    this.#waiting = []
     for (const resolve of this.#idle.splice(0)) resolve()
     if (this.#closing === null) this.#options.onDeath?.(error)
   }

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import t from 'tap'
 
 import { decision, openWal } from '../audit/support/log.ts'
-import { chat } from '../support/client.ts'
+import { chat, send } from '../support/client.ts'
 import { FakeUpstream } from '../support/fake-upstream.ts'
 import {
   configText,
@@ -50,6 +50,12 @@ async function refusesEverything(site: InProcess, upstream: FakeUpstream): Promi
     t.match(answer.headers, { 'x-governor-code': 'AUDIT_UNAVAILABLE', 'retry-after': '1' })
     t.match(answer.json.error, { type: 'server_error', code: 'audit_unavailable' })
   }
+  // Refusals beyond twenty a second are folded, and a count in memory is no record either.
+  const denied = { body: chat('denied', { model: 'gpt-5' }) }
+  const flood = await Promise.all(Array.from({ length: 30 }, () => site.send(denied)))
+  t.strictSame([...new Set(flood.map(({ status }) => status))], [503])
+  const stranger = await send(site.url, denied)
+  t.equal(stranger.status, 401, 'nobody is known for it, so nothing would have been recorded')
   t.equal(upstream.received.length, before, 'nothing without a record')
   t.equal((await site.admin('/livez')).status, 200)
 }
