@@ -508,7 +508,8 @@ t.test('prune --url drops the months that the root covers, and verify explains i
   await runSql(url, "DELETE FROM governor.entries WHERE kind = 'retention'")
   const { exitCode, problems } = await verifyPostgres(url, { strict: false })
   t.equal(exitCode, 1)
-  t.match(problems, [{ what: /^Missing before it: entries 2 to/ }])
+  // Writers are named at random, and the problems are in the order of their names.
+  t.ok(problems.some(({ what }) => what.startsWith('Missing before it: entries 2 to')))
 })
 
 t.test('a prune --url that was stopped in the middle verifies, and goes on', async (t) => {
