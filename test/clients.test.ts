@@ -10,7 +10,7 @@ const page = readFileSync(join(config, 'clients.md'), 'utf8')
 const rows = [...page.matchAll(/^\| `([^`]+)` +\|.*\]\((\.\.\/test\/[^)]+)\) +\|$/gm)].map(
   ([, name = '', link = '']) => ({ name, link }),
 )
-const CLIENT = /openai|anthropic|genai|mistral|cohere|ollama|bedrock|langchain\/openai/
+const CLIENT = /openai|anthropic|genai|ai-sdk\/|mistral|cohere|ollama|bedrock/
 
 t.test('config/clients.md names every client that is installed', async (t) => {
   const packageFile = readFileSync(join(config, '..', 'package.json'), 'utf8')

@@ -9,7 +9,7 @@ import { pid } from 'node:process'
 
 import { GovernorError } from '../errors.ts'
 
-/** What a disk has to have left after a file: the audit log is on it, too. */
+/** What a disk keeps whatever is written: the audit log is on it, too. */
 const DISK_BYTES_LEFT = 64 * 1024 * 1024
 /** The part of all that one caller may have on disk. */
 const SHARE_OF_ONE = 1 / 2
@@ -18,16 +18,21 @@ const SHARE_OF_ONE = 1 / 2
 export class Spool {
   readonly #directory: string
   readonly #prefix: string
+  readonly #leftBytes: number
   readonly #heldBytes = new Map<string, number>()
   #bytes = 0
   #count = 0
 
-  /** `beside` is a file whose directory may be written. Removes what a crash left there with a name. */
-  constructor(beside: string) {
+  /**
+   * `beside` is a file whose directory may be written. Removes what a crash left there with a name.
+   * Nothing is written that would leave the disk less than `leftBytes`.
+   */
+  constructor(beside: string, leftBytes = DISK_BYTES_LEFT) {
+    this.#leftBytes = leftBytes
     this.#prefix = `${basename(beside)}.spool-`
     this.#directory = dirname(beside)
     for (const name of namesIn(this.#directory)) {
-      if (name.startsWith(this.#prefix)) rmSync(join(this.#directory, name), { force: true })
+      if (name.startsWith(this.#prefix)) removeLeft(join(this.#directory, name))
     }
   }
 
@@ -41,17 +46,25 @@ export class Spool {
     this.#count += 1
     const path = join(this.#directory, `${this.#prefix}${pid}-${this.#count}`)
     try {
-      const { bavail, bsize } = await statfs(this.#directory)
-      if (bavail * bsize < DISK_BYTES_LEFT) throw new Error('the disk is nearly full')
+      await this.#checkRoom(0)
       const handle = await open(path, 'wx+', 0o600)
       await unlink(path).catch(async (error: unknown) => {
         await handle.close()
         throw error
       })
-      return new SpooledFile(handle, (bytes) => this.#hold(holder, bytes, bytesMax))
+      return new SpooledFile(handle, {
+        hold: (bytes) => this.#hold(holder, bytes, bytesMax),
+        checkRoom: (bytes) => this.#checkRoom(bytes),
+      })
     } catch (cause) {
       throw new GovernorError('SPOOL_UNAVAILABLE', { cause })
     }
+  }
+
+  /** Others fill the disk, too, while a form arrives. */
+  async #checkRoom(bytes: number): Promise<void> {
+    const { bavail, bsize } = await statfs(this.#directory)
+    if (bavail * bsize < this.#leftBytes + bytes) throw new Error('the disk is nearly full')
   }
 
   /** Counts more bytes, or fewer, of one caller. Throws OVERLOADED. */
@@ -70,17 +83,23 @@ export class Spool {
   }
 }
 
+/** What a file asks of its spool; both throw where it does not get it. */
+interface Room {
+  readonly hold: (bytes: number) => void
+  readonly checkRoom: (bytes: number) => Promise<void>
+}
+
 /** One file without a name. Not for several writers at once. */
 export class SpooledFile {
   readonly #handle: FileHandle
-  readonly #hold: (bytes: number) => void
+  readonly #room: Room
   #bytes = 0
   #heldBytes = 0
   #isClosed = false
 
-  constructor(handle: FileHandle, hold: (bytes: number) => void) {
+  constructor(handle: FileHandle, room: Room) {
     this.#handle = handle
-    this.#hold = hold
+    this.#room = room
   }
 
   /** Its length. */
@@ -88,14 +107,18 @@ export class SpooledFile {
     return this.#bytes
   }
 
-  /** Throws OVERLOADED before, SPOOL_UNAVAILABLE where the disk does not take them. */
+  /**
+   * Throws OVERLOADED before, and SPOOL_UNAVAILABLE where the disk does not take them; the file is given
+   * back then, so that the refusal can be recorded on that disk.
+   */
   async append(chunks: readonly Buffer[]): Promise<void> {
     const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
-    this.#hold(bytes)
+    this.#room.hold(bytes)
     this.#heldBytes += bytes
     // It may have been closed meanwhile, and what it held given back.
     if (this.#isClosed) this.#release()
     try {
+      await this.#room.checkRoom(bytes)
       // Where several writes are needed for all of it, `writev` says so; `write` of one buffer, too.
       const whole = Buffer.concat(chunks, bytes)
       for (let at = 0; at < bytes;) {
@@ -104,6 +127,7 @@ export class SpooledFile {
         this.#bytes += bytesWritten
       }
     } catch (cause) {
+      await this.#end()
       throw new GovernorError('SPOOL_UNAVAILABLE', { cause })
     }
   }
@@ -125,14 +149,18 @@ export class SpooledFile {
 
   /** Gives it back, after what is being read or written. Safe to call twice; never throws. */
   close(): void {
+    void this.#end()
+  }
+
+  async #end(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#release()
-    this.#handle.close().catch(() => {})
+    await this.#handle.close().catch(() => {})
   }
 
   #release(): void {
-    this.#hold(-this.#heldBytes)
+    this.#room.hold(-this.#heldBytes)
     this.#heldBytes = 0
   }
 }
@@ -142,5 +170,14 @@ function namesIn(directory: string): string[] {
     return readdirSync(directory)
   } catch {
     return []
+  }
+}
+
+/** On a disk that cannot be written it stays: whatever is wrong there is said by those who write. */
+function removeLeft(path: string): void {
+  try {
+    rmSync(path, { force: true })
+  } catch {
+    // See above.
   }
 }

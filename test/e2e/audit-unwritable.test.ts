@@ -1,5 +1,4 @@
-import { spawnSync } from 'node:child_process'
-import { closeSync, mkdtempSync, openSync, rmSync, unlinkSync, writeSync } from 'node:fs'
+import { mkdtempSync, rmSync, unlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -8,6 +7,7 @@ import t from 'tap'
 import { decision, openWal } from '../audit/support/log.ts'
 import { chat, send } from '../support/client.ts'
 import { FakeUpstream } from '../support/fake-upstream.ts'
+import { fill, smallDisk } from '../support/small-disk.ts'
 import {
   configText,
   type InProcess,
@@ -23,10 +23,6 @@ import { until } from '../support/until.ts'
 
 const CALLS_MAX = 5000
 const PAD = 'x'.repeat(60_000)
-
-interface Test {
-  teardown(then: () => unknown): void
-}
 
 /** Calls until one is refused; answers how many passed. */
 async function callUntilRefused(site: InProcess): Promise<number> {
@@ -58,33 +54,6 @@ async function refusesEverything(site: InProcess, upstream: FakeUpstream): Promi
   t.equal(stranger.status, 401, 'nobody is known for it, so nothing would have been recorded')
   t.equal(upstream.received.length, before, 'nothing without a record')
   t.equal((await site.admin('/livez')).status, 200)
-}
-
-/** Writes zeros until there is no room left. */
-function fill(path: string): void {
-  const file = openSync(path, 'w')
-  try {
-    for (const size of [65_536, 4096, 512]) {
-      try {
-        for (;;) writeSync(file, Buffer.alloc(size))
-      } catch {
-        // This size no longer fits.
-      }
-    }
-  } finally {
-    closeSync(file)
-  }
-}
-
-/** A disk of 4 MB; null without the right to mount one. */
-function smallDisk(t: Test): string | null {
-  const directory = mkdtempSync(join(tmpdir(), 'governor-full-'))
-  const { status } = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', directory])
-  t.teardown(() => {
-    if (status === 0) spawnSync('umount', ['-l', directory])
-    rmSync(directory, { recursive: true, force: true })
-  })
-  return status === 0 ? directory : null
 }
 
 t.test('a full disk refuses all calls, and heals', async (t) => {

@@ -1,10 +1,11 @@
 import { createAnthropic } from '@ai-sdk/anthropic'
+import { createGoogle } from '@ai-sdk/google'
 import { createOpenAI } from '@ai-sdk/openai'
 import { generateText, jsonSchema, type LanguageModel, streamText, tool } from 'ai'
 import t from 'tap'
 
 import { type ClientCase, promises, type Wire } from '../support/client-promises.ts'
-import { ANTHROPIC, OPENAI_CHAT, OPENAI_RESPONSES } from '../support/wires.ts'
+import { ANTHROPIC, GEMINI, OPENAI_CHAT, OPENAI_RESPONSES } from '../support/wires.ts'
 
 type Model = Exclude<LanguageModel, string>
 const now = tool({
@@ -82,3 +83,11 @@ for (const [what, prefix] of [
     ),
   )
 }
+t.test('@ai-sdk/google: models', (t) =>
+  promises(
+    t,
+    aiSdk(GEMINI, (base, apiKey) =>
+      createGoogle({ baseURL: `${base}/v1beta`, apiKey })('gemini-2.5-flash'),
+    ),
+  ),
+)

@@ -1,11 +1,14 @@
 import { hash } from 'node:crypto'
-import { readdirSync } from 'node:fs'
+import { readdirSync, rmSync } from 'node:fs'
+import { connect } from 'node:net'
+import { join } from 'node:path'
 
 import OpenAI, { APIError, toFile } from 'openai'
 import t from 'tap'
 
 import { formBody } from '../dialect/samples.ts'
 import { answer, type Behaviour, FakeUpstream } from '../support/fake-upstream.ts'
+import { fill, smallDisk } from '../support/small-disk.ts'
 import { type InProcess, startGovernor } from '../support/start-governor.ts'
 import { until } from '../support/until.ts'
 
@@ -186,7 +189,10 @@ const TRANSCRIBE = '/v1/audio/transcriptions'
 const LARGE = Buffer.alloc(3_000_000, 'RIFF----sample-boundary--\r\n')
 
 /** Far less memory than one large form takes. */
-async function small(t: Parameters<typeof startGovernor>[0], behaviour?: Behaviour) {
+async function small(
+  t: Parameters<typeof startGovernor>[0],
+  { behaviour, audit }: { behaviour?: Behaviour; audit?: string } = {},
+) {
   const upstream = await FakeUpstream.start(t, behaviour ?? answer({ text: 'hello' }))
   const site = await startGovernor(t, {
     upstream: upstream.url,
@@ -194,6 +200,7 @@ async function small(t: Parameters<typeof startGovernor>[0], behaviour?: Behavio
     defaults: '{ uninspectable: allow }',
     maximums: '{ body: 256KiB, decoded: 256KiB, in_flight: 2MiB, upload: 4MiB, spooled: 8MiB }',
     more: 'retry: { attempts: 1, wait_max: 10ms }',
+    ...(audit !== undefined && { audit }),
   })
   return { upstream, site }
 }
@@ -303,8 +310,8 @@ t.test('a form of unknown length, one that is too long, and one that is sent aga
 })
 
 t.test('an upload that ends early, at either side, leaves nothing on disk', async (t) => {
-  const { upstream, site } = await small(t, (_received, response) => {
-    response.socket?.resetAndDestroy()
+  const { upstream, site } = await small(t, {
+    behaviour: (_received, response) => void response.socket?.resetAndDestroy(),
   })
   const form = formBody({ model: 'm' }, { name: 'file', content: Buffer.alloc(2_000_000) })
   const failed = await site.send({ path: TRANSCRIBE, headers: MULTIPART, body: form })
@@ -328,3 +335,54 @@ t.test('an upload that ends early, at either side, leaves nothing on disk', asyn
   await isClean(site)
   t.ok(upstream.received.length <= 2)
 })
+
+t.test(
+  'a disk that fills while a form arrives refuses it, and the log still takes it',
+  async (t) => {
+    // A little more than what forms leave on a disk.
+    const disk = smallDisk(t, '67m')
+    if (disk === null) return t.comment('Nobody here may mount a small disk')
+    const { upstream, site } = await small(t, { audit: `{ path: '${disk}/audit.db' }` })
+    const form = formBody({ model: 'm' }, { name: 'file', content: Buffer.alloc(2_000_000) })
+    const passed = await site.send({ path: TRANSCRIBE, headers: MULTIPART, body: form })
+    t.equal(passed.status, 200, passed.text)
+
+    const socket = connect(Number(new URL(site.url).port), '127.0.0.1')
+    const head = [
+      `POST ${TRANSCRIBE} HTTP/1.1`,
+      'host: localhost',
+      `content-type: ${MULTIPART['content-type']}`,
+      `content-length: ${form.length}`,
+      `authorization: Bearer ${site.key}`,
+    ]
+    socket.write(`${head.join('\r\n')}\r\n\r\n`)
+    socket.write(form.subarray(0, 400_000))
+    await until('some of it to be on disk', async () => {
+      return (await site.metric('governor_spooled_bytes')) > 0
+    })
+    fill(join(disk, 'theirs'), 3_000_000)
+    const heard: Buffer[] = []
+    socket.on('data', (chunk) => heard.push(chunk)).on('error', () => {})
+    socket.write(form.subarray(400_000))
+    const text = () => Buffer.concat(heard).toString()
+    await until('the refusal', () => text().includes('SPOOL_UNAVAILABLE'))
+    t.match(text(), /^HTTP\/1\.1 503 /)
+    socket.destroy()
+    await until('it to be recorded', () =>
+      site.entries().some(({ body }) => body.code === 'SPOOL_UNAVAILABLE'),
+    )
+    t.equal((await site.send({ body: say('hi') })).status, 200, 'other calls go on')
+    const before = upstream.received.length
+    const refusal = await site.send({ path: TRANSCRIBE, headers: MULTIPART, body: form })
+    t.equal(refusal.headers['x-governor-code'], 'SPOOL_UNAVAILABLE')
+    t.equal(upstream.received.length, before)
+
+    rmSync(join(disk, 'theirs'))
+    t.equal((await site.send({ path: TRANSCRIBE, headers: MULTIPART, body: form })).status, 200)
+    await isClean(site)
+    t.strictSame(
+      readdirSync(disk).filter((name) => name.includes('spool')),
+      [],
+    )
+  },
+)
