@@ -5,7 +5,8 @@ import { migrate } from '../src/audit/migrate.ts'
 import { Shipper } from '../src/audit/shipper.ts'
 import { PostgresSink } from '../src/audit/sink-postgres.ts'
 import { wallMs } from '../src/clock.ts'
-import { freePort, PostgresServer } from '../test/support/postgres-server.ts'
+import { freePort } from '../test/support/free-port.ts'
+import { PostgresServer } from '../test/support/postgres-server.ts'
 
 /** Shipping beside bare inserts of the same rows in batches of the same size, into the same server. */
 

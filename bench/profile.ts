@@ -16,8 +16,9 @@ import {
 import { CALL_BODY, callHeaders, PATH } from './work.ts'
 
 /**
- * `node bench/profile.ts [connections] [calls] [bare]`: where the time goes, by function, in the main
- * thread and in the audit thread; with `bare`, in the bare forwarder.
+ * `node bench/profile.ts [connections] [calls] [bare | redis://…]`: where the time goes, by function, in
+ * the main thread and in the audit thread, with limits counted in memory or in that Redis; with `bare`,
+ * in the bare forwarder.
  */
 
 const connections = Number(argv[2] ?? 32)
@@ -36,7 +37,10 @@ try {
   const { child, key } =
     argv[4] === 'bare'
       ? { child: await startBare('forwarder', upstream, flags), key: 'none' }
-      : await startGovernor(upstream, directory, { nodeFlags: flags })
+      : await startGovernor(upstream, directory, {
+          nodeFlags: flags,
+          limitStore: argv[4] ?? 'memory',
+        })
   children.unshift(child)
   const work = { url: child.url + PATH, headers: callHeaders(key), body: CALL_BODY }
   const first: CallLoad = { ...work, connections: 1, calls: 10 }

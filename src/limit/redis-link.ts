@@ -1,11 +1,11 @@
 import { hash } from 'node:crypto'
 
-import { Cluster, type Redis } from 'ioredis'
+import { Cluster } from 'ioredis'
 
 import { monotonicMs } from '../clock.ts'
 import type { RedisPlace } from '../config/snapshot.ts'
 import { openClient, type RedisClient } from './redis-client.ts'
-import { PRESENT, RENEW, RESERVE, SETTLE } from './redis-scripts.ts'
+import { CALLS, PRESENT, RENEW } from './redis-scripts.ts'
 import { Shards } from './redis-shards.ts'
 
 /** The longest a call waits for Redis. */
@@ -22,7 +22,7 @@ const SETTLED_MS = 30_000
 const CLOCK_STEP_MS = 1_000
 const WHY_CHARS_MAX = 200
 
-const SCRIPTS = { RESERVE, SETTLE, RENEW, PRESENT } as const
+const SCRIPTS = { CALLS, RENEW, PRESENT } as const
 export type ScriptName = keyof typeof SCRIPTS
 
 /** What a script is called with. */
@@ -31,6 +31,8 @@ export interface ScriptCall {
   readonly tag: string
   readonly keys: readonly string[]
   readonly args: readonly (string | number)[]
+  /** How many ask for something in it, each of whom fails with it; 1. */
+  readonly askers?: number
 }
 
 export interface LinkOptions {
@@ -64,8 +66,6 @@ export class RedisLink {
   #why = ''
   /** Time of Redis less our monotonic time, at least. */
   #offsetMs = 0
-  /** Held back until the end of the turn, to be written at once. */
-  #corked: Redis['stream'] | null = null
 
   /** Connects by itself. Throws where a URL cannot be used. */
   constructor({ place, onChange, waitMs = COMMAND_MS }: LinkOptions) {
@@ -136,7 +136,6 @@ export class RedisLink {
     if (!this.#usable) throw new Error('Redis is not usable')
     const beganMs = monotonicMs()
     if (this.#shards?.allow(call.tag, beganMs) === false) throw new Error('A node is not usable')
-    this.#cork()
     try {
       const { keys, args } = call
       const answer = await this.#redis.evalsha(this.#shas[name], keys.length, ...keys, ...args)
@@ -176,18 +175,6 @@ export class RedisLink {
     this.#redis.disconnect()
   }
 
-  /** What is written to one node within a turn of the loop leaves in one system call. */
-  #cork(): void {
-    if (this.#corked !== null || this.#redis instanceof Cluster) return
-    const { stream } = this.#redis
-    this.#corked = stream
-    stream.cork()
-    setImmediate(() => {
-      this.#corked = null
-      stream.uncork()
-    })
-  }
-
   /** The message alone: the error of a script or of AUTH also has what was sent. */
   #note(error: unknown): void {
     const all = error instanceof AggregateError ? error.errors : [error]
@@ -201,12 +188,15 @@ export class RedisLink {
     if (!this.#said) this.#say()
   }
 
-  #failed(error: unknown, { tag }: ScriptCall): unknown {
+  #failed(error: unknown, { tag, askers = 1 }: ScriptCall): unknown {
     this.#note(error)
     if (this.#shards !== null) {
-      this.#shards.failed(tag, monotonicMs())
+      for (let each = 0; each < askers; each++) this.#shards.failed(tag, monotonicMs())
       this.#say()
-    } else if (++this.#failures >= FAILURES_MAX) this.#rest()
+      return error
+    }
+    this.#failures += askers
+    if (this.#failures >= FAILURES_MAX) this.#rest()
     return error
   }
 

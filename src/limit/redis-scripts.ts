@@ -3,8 +3,8 @@
  * spend.ts, in integers, by the time of Redis. A script runs alone, so what it checks is still so
  * when it charges.
  *
- * An account is two keys: its state and, for places and reservations, a sorted set of who holds what
- * until when. State is `held|rest`: the sum that is reserved, then `sub,amount,last;…` for a window,
+ * An account is one or two keys: its state and, for places and reservations, a sorted set of who holds
+ * what until when; places have no state. State is `held|rest`: the sum that is reserved, then `sub,amount,last;…` for a window,
  * `start,used` for a calendar period, `level,filled` for a bucket.
  */
 
@@ -128,26 +128,41 @@ local function shorten(account, life)
   for _, member in ipairs(far) do redis.call('ZADD', account.holders, 'XX', text(now + life), member) end
 end
 
-local function open(index, written)
-  local kind, limit, window, burst, p1, p2, p3, p4, need, spent = string.match(written,
-    '^(%a+),(%d+),(%d+),(%d+),(%d+),(%d+),(%d+),(%d+),(%d+),?(%d*)$')
-  local account = {
-    state = KEYS[index * 2 - 1], holders = KEYS[index * 2], kind = kind, limit = tonumber(limit),
-    window = tonumber(window), need = tonumber(need), spent = tonumber(spent), burst = tonumber(burst),
-    periods = {tonumber(p1), tonumber(p2), tonumber(p3), tonumber(p4)}, used = 0, held = 0
-  }
+local function read(plan)
+  local at, rest = string.match(plan, '^(%d+)(.*)$')
+  local accounts, key = {}, tonumber(at)
+  for kind, limit, window, burst, p1, p2, p3, p4 in string.gmatch(rest,
+    ';(%a+),(%d+),(%d+),(%d+),(%d+),(%d+),(%d+),(%d+)') do
+    local account = {
+      kind = kind, limit = tonumber(limit), window = tonumber(window), burst = tonumber(burst),
+      periods = {tonumber(p1), tonumber(p2), tonumber(p3), tonumber(p4)}
+    }
+    if kind ~= 'slots' then
+      account.state = KEYS[key]
+      key = key + 1
+    end
+    if kind == 'slots' or kind == 'spend' then
+      account.holders = KEYS[key]
+      key = key + 1
+    end
+    accounts[#accounts + 1] = account
+  end
+  return accounts
+end
+
+local function open(account)
+  account.used, account.held = 0, 0
   if account.kind == 'slots' then
     redis.call('ZREMRANGEBYSCORE', account.holders, '-inf', now)
     account.used = redis.call('ZCARD', account.holders)
-    return account
+    return
   end
   local held, rest = split(account.state)
   account.held = held
-  if held > 0 then expire(account) end
+  if held > 0 and account.holders then expire(account) end
   if account.kind == 'bucket' then open_bucket(account, rest)
   elseif account.periods[1] > 0 then open_period(account, rest)
   else open_window(account, rest) end
-  return account
 end
 
 local function save(account)
@@ -191,82 +206,93 @@ end
 `
 
 /**
- * Checks all accounts, then charges all; a refusal charges nothing.
+ * Runs any number of calls, one after the other: each reserves or settles. A call that reserves checks
+ * all its accounts, then charges all; a refusal charges nothing. One that settles gives back places and
+ * reservations of a lease and charges what was spent; doing it again changes nothing.
  *
- * KEYS: state and holders of each account. ARGV: lease id, its life (ms), the last moment at which
- * this may still happen (ms, 0 is any), then each account as `kind,limit,window,burst,`, the starts of
- * four calendar periods (0 where there are none) and `need`. Answers `-1,now` when it is too late, else
- * `refused,now,used,held,wait,reset,…`, the last four for each account; `refused` is 0 or 1, and `wait`
- * is 0 for accounts that would let the call pass.
+ * KEYS: those of every plan, `state`, `holders` or both of each account, and the marks of leases that
+ * are to be charged once. ARGV[1]: life of a lease (ms), then the last moment at which anything may be
+ * reserved (ms). ARGV[2]: a line for each plan, the index of its first key and, each after a `;`, its
+ * accounts as `kind,limit,window,burst` and the starts of four calendar periods (0 where there are none).
+ * ARGV[3]: a line for each call, `r`, the index of its plan, the lease id, then what it needs of each
+ * `spend`; or `s`, plan, lease id, when it was granted if the call is to be as if it had never been (ms,
+ * else 0), the index of its mark (0 for none), then for each `spend` what was reserved and what was spent.
+ *
+ * Answers the time, then for each call that reserves `;`, 0, 1 if it is refused, -1 if it was too late
+ * or -2 if what is kept of it is of no use, and for the first two `,used,wait,reset` for each account:
+ * `wait` is 0 for accounts that would let the call pass, -1 when it is not known.
  */
-export const RESERVE = `${COMMON}
-local life = tonumber(ARGV[2])
-if tonumber(ARGV[3]) > 0 and now > tonumber(ARGV[3]) then return '-1,' .. text(now) end
-local accounts, refused, answer = {}, 0, {0, text(now)}
-for index = 1, #KEYS / 2 do
-  local account = open(index, ARGV[3 + index])
-  local wait = 0
+export const CALLS = `${COMMON}
+local life, latest = string.match(ARGV[1], '^(%d+),(%d+)$')
+life, latest = tonumber(life), tonumber(latest)
+local plans = {}
+for plan in string.gmatch(ARGV[2], '[^\\n]+') do plans[#plans + 1] = read(plan) end
+
+local function check(account)
   if account.kind == 'bucket' then
     local missing = account.window - account.level
-    if missing > 0 then wait = math.ceil(missing / account.limit) end
-  elseif account.need > 0 and account.used + account.held + account.need > account.limit then
-    wait = wait_for(account, account.limit - account.need)
-    if wait == 0 then wait = -1 end
-    if account.kind == 'slots' or account.held > 0 then shorten(account, life) end
+    return missing > 0 and math.ceil(missing / account.limit) or 0
   end
-  if wait ~= 0 then refused = 1 end
-  account.wait = wait
-  accounts[index] = account
+  if account.need <= 0 or account.used + account.held + account.need <= account.limit then return 0 end
+  local wait = wait_for(account, account.limit - account.need)
+  if account.kind == 'slots' or account.held > 0 then shorten(account, life) end
+  return wait == 0 and -1 or wait
 end
-for index, account in ipairs(accounts) do
-  if refused == 0 then
-    if account.kind == 'slots' then
-      redis.call('ZADD', account.holders, text(now + life), ARGV[1])
-      redis.call('PEXPIRE', account.holders, ${KEPT_MS})
-      account.used = account.used + 1
-    elseif account.kind == 'spend' then
-      if account.need > 0 then
-        account.held = account.held + account.need
-        redis.call('ZADD', account.holders, text(now + life), ARGV[1] .. ':' .. text(account.need))
-        redis.call('PEXPIRE', account.holders, ${KEPT_MS})
-      end
-      save(account)
-    elseif account.kind == 'bucket' then
-      account.level = math.max(0, account.level - account.window)
-      save(account)
-    else
-      if account.periods[1] > 0 then account.used = account.used + 1 else add(account, 1, now) end
-      save(account)
-    end
+
+local function charge(account, id)
+  if account.kind == 'slots' then
+    redis.call('ZADD', account.holders, text(now + life), id)
+    redis.call('PEXPIRE', account.holders, ${KEPT_MS})
+    account.used = account.used + 1
+    return
   end
-  local reset = 0
+  if account.kind == 'spend' then
+    if account.need > 0 then
+      account.held = account.held + account.need
+      redis.call('ZADD', account.holders, text(now + life), id .. ':' .. text(account.need))
+      redis.call('PEXPIRE', account.holders, ${KEPT_MS})
+    end
+  elseif account.kind == 'bucket' then
+    account.level = math.max(0, account.level - account.window)
+  elseif account.periods[1] > 0 then
+    account.used = account.used + 1
+  else
+    add(account, 1, now)
+  end
+  save(account)
+end
+
+local function reset_of(account)
   if account.kind == 'bucket' then
     local full = account.burst * account.window
     account.used = account.burst - math.floor(account.level / account.window)
-    if account.level < full then
-      reset = math.ceil(math.min(full - account.level, account.window - account.level % account.window) / account.limit)
-    end
-  elseif account.used > 0 then
-    reset = wait_for(account, math.min(account.used, account.limit) - 1)
+    if account.level >= full then return 0 end
+    return math.ceil(math.min(full - account.level, account.window - account.level % account.window) / account.limit)
   end
-  table.insert(answer, text(account.used))
-  table.insert(answer, text(account.held))
-  table.insert(answer, text(account.wait))
-  table.insert(answer, text(reset))
+  if account.used <= 0 then return 0 end
+  return wait_for(account, math.min(account.used, account.limit) - 1)
 end
-answer[1] = refused
-return table.concat(answer, ',')
-`
 
-/**
- * Gives back places and reservations of one lease and charges what was spent; doing it again changes
- * nothing. KEYS: the lease's mark, then state and holders of each account. ARGV: lease id, when it was
- * granted if the call is to be as if it had never been (ms, else 0), then each account as in RESERVE with
- * what was reserved as its `need`, and `,` with what was spent.
- */
-export const SETTLE = `
-local mark = table.remove(KEYS, 1)
-${COMMON}
+local function reserve(accounts, id, numbers)
+  if now > latest then return '-1' end
+  local refused = 0
+  for _, account in ipairs(accounts) do
+    account.need = account.kind == 'spend' and tonumber(numbers()) or 1
+    open(account)
+    account.wait = check(account)
+    if account.wait ~= 0 then refused = 1 end
+  end
+  local answer = {refused}
+  for _, account in ipairs(accounts) do
+    if refused == 0 then charge(account, id) end
+    local reset = reset_of(account)
+    answer[#answer + 1] = text(account.used + account.held)
+    answer[#answer + 1] = text(account.wait)
+    answer[#answer + 1] = text(reset)
+  end
+  return table.concat(answer, ',')
+end
+
 -- Takes one request back out of the tenth of the window, or the period, it was counted in.
 local function take_back(account, at)
   if account.kind == 'bucket' then
@@ -285,28 +311,50 @@ local function take_back(account, at)
   end
 end
 
-local first = redis.call('SET', mark, '1', 'NX', 'PX', 600000)
-local undone = tonumber(ARGV[2])
-for index = 1, #KEYS / 2 do
-  local account = open(index, ARGV[2 + index])
-  if account.kind == 'slots' then
-    redis.call('ZREM', account.holders, ARGV[1])
-  elseif account.kind == 'spend' then
-    local reserved, spent = text(account.need), account.spent
-    if redis.call('ZREM', account.holders, ARGV[1] .. ':' .. reserved) == 1 then
-      account.held = math.max(0, account.held - account.need)
-    end
-    if first and spent > 0 then
-      spent = math.min(spent, 4e15 - account.used)
-      if account.periods[1] > 0 then account.used = account.used + spent else add(account, spent, now) end
-    end
-    save(account)
-  elseif first and undone > 0 then
-    take_back(account, undone)
-    save(account)
+local function settle_spend(account, id, figures)
+  local reserved, spent, first = figures.reserved, figures.spent, figures.first
+  if redis.call('ZREM', account.holders, id .. ':' .. text(reserved)) == 1 then
+    account.held = math.max(0, account.held - reserved)
+  end
+  if first and spent > 0 then
+    spent = math.min(spent, 4e15 - account.used)
+    if account.periods[1] > 0 then account.used = account.used + spent else add(account, spent, now) end
   end
 end
-return 1
+
+local function settle(accounts, id, numbers)
+  local undone, mark = tonumber(numbers()), tonumber(numbers())
+  local first = mark > 0 and redis.call('SET', KEYS[mark], '1', 'NX', 'PX', 600000)
+  for _, account in ipairs(accounts) do
+    if account.kind == 'slots' then
+      redis.call('ZREM', account.holders, id)
+    elseif account.kind == 'spend' then
+      local reserved, spent = tonumber(numbers()), tonumber(numbers())
+      open(account)
+      settle_spend(account, id, {reserved = reserved, spent = spent, first = first})
+      save(account)
+    elseif first and undone > 0 then
+      open(account)
+      take_back(account, undone)
+      save(account)
+    end
+  end
+end
+
+local answers = {text(now)}
+for call in string.gmatch(ARGV[3], '[^\\n]+') do
+  local kind, plan, id, rest = string.match(call, '^(%a),(%d+),([^,]+)(.*)$')
+  local run = kind == 'r' and reserve or settle
+  local ok, said = pcall(run, plans[tonumber(plan)], id, string.gmatch(rest, '%d+'))
+  if not ok then
+    local message = type(said) == 'table' and said.err or tostring(said)
+    -- Somebody else wrote to the keys of one caller: no matter of the others. All else is.
+    if not string.find(message, 'WRONGTYPE', 1, true) then error(said, 0) end
+    said = '-2'
+  end
+  if kind == 'r' then answers[#answers + 1] = said end
+end
+return table.concat(answers, ';')
 `
 
 /**

@@ -1,32 +1,22 @@
-import { randomUUID } from 'node:crypto'
-
 import type { Principal } from '../exchange.ts'
-import type { Tier } from './bucket.ts'
-import type { ScriptCall } from './redis-link.ts'
-import { type Account, accountText, type KeyNames } from './redis-plan.ts'
-import { stateOf } from './redis-states.ts'
+import { bucketDigest, type Tier } from './bucket.ts'
+import type { Answered, Batches, Part } from './redis-batches.ts'
+import { type Account, type Named, planOf, tagOf } from './redis-plan.ts'
 import type { CallerTier, LimitStanding } from './standing.ts'
 
 /** What is needed to ask Redis how limits stand. */
 export interface StandingParts {
-  readonly names: KeyNames
   readonly accounts: ReadonlyMap<Tier, readonly Account[]>
-  readonly wallMs: number
-  readonly leaseMs: number
-  /** Runs the script that reserves. */
-  reserve(call: ScriptCall): Promise<unknown>
+  /** Of a lease that nobody is given. */
+  readonly id: string
+  readonly batches: Batches
 }
 
 /** Accounts of one hash tag, which one script call may ask about. */
 interface Question {
-  readonly tag: string
-  readonly keys: string[]
-  readonly texts: string[]
-  readonly asked: { readonly at: CallerTier; readonly account: Account; readonly digest: string }[]
+  readonly named: Named[]
+  readonly asked: CallerTier[]
 }
-
-/** An account that no call ever fits into: one place of none, asked for by one. */
-const FULL = 'slots,0,1,0,0,0,0,0,1'
 
 /**
  * Asks the script that reserves, for nothing, and with one account more that refuses: a refusal charges
@@ -40,34 +30,37 @@ export async function redisStanding(
 ): Promise<LimitStanding[]> {
   const questions = new Map<string, Question>()
   for (const at of tiers) {
-    const { tag, digest, keys } = parts.names.of(at.tier, principal)
-    let question = questions.get(tag)
-    if (question === undefined) {
-      questions.set(tag, (question = { tag, keys: [], texts: [], asked: [] }))
-    }
-    question.keys.push(...keys)
+    const digest = bucketDigest(at.tier, principal)
+    const tag = tagOf(at.tier, principal, digest)
+    const question = questions.get(tag) ?? { named: [], asked: [] }
+    questions.set(tag, question)
     for (const account of parts.accounts.get(at.tier) ?? []) {
-      question.texts.push(accountText(account, 0, parts.wallMs))
-      question.asked.push({ at, account, digest })
+      question.named.push({ account, digest, tag })
+      question.asked.push(at)
     }
   }
-  const answers = await Promise.all([...questions.values()].map((each) => ask(each, parts)))
+  const all = [...questions.values()].filter(({ asked }) => asked.length > 0)
+  const answers = await Promise.all(all.map((each) => ask(each, parts)))
   return answers.flat()
 }
 
-async function ask(question: Question, parts: StandingParts): Promise<LimitStanding[]> {
-  const { tag, keys, texts, asked } = question
-  const none = `${tag}:none`
-  const answer = (await parts.reserve({
-    tag,
-    keys: [...keys, none, `${none}:h`],
-    args: [randomUUID(), parts.leaseMs, 0, ...texts, FULL],
-  })) as string
-  const figures = answer.split(',').map(Number)
-  return asked.map(({ at, account, digest }, index) => {
-    const from = 2 + index * 4
-    const used = figures[from]! + figures[from + 1]!
-    const state = stateOf(account, { used, reset: figures[from + 3]!, digest })
-    return { override: at.override, someCalls: at.someCalls, state }
+async function ask({ named, asked }: Question, parts: StandingParts): Promise<LimitStanding[]> {
+  const plan = planOf([...named, fullBeside(named[0]!)])
+  const needs = plan.accounts.map(({ kind }) => (kind === 'spend' ? 0 : 1))
+  const part: Part = { id: parts.id, plan, needs }
+  const answer = await new Promise<Answered | null>((resolve) => {
+    parts.batches.reserve(part, resolve)
   })
+  if (answer === null) throw new Error('Redis did not answer')
+  return asked.map(({ override, someCalls }, index) => {
+    return { override, someCalls, state: answer.states[index]! }
+  })
+}
+
+/** An account that no call ever fits into: no place at all. */
+function fullBeside({ account, tag }: Named): Named {
+  const fixed = 'slots,0,1,0'
+  const full: Account = { ...account, kind: 'slots', what: 'concurrent', limit: 0, fixed }
+  const none = { suffix: 'none', calendar: null, periodsText: '0,0,0,0' } as const
+  return { account: { ...full, ...none }, digest: 'none', tag }
 }

@@ -4,7 +4,6 @@ import { every, monotonicMs } from '../clock.ts'
 import type { LimitConfig, RedisPlace } from '../config/snapshot.ts'
 import type { Principal } from '../exchange.ts'
 import type { Instant, Lease, LimitState, Spent } from '../lease.ts'
-import { amountOf } from './account.ts'
 import {
   addTiers,
   compileLimit,
@@ -14,10 +13,11 @@ import {
   type Tier,
 } from './bucket.ts'
 import { MemoryStore } from './memory-store.ts'
-import { RedisLink, type ScriptCall } from './redis-link.ts'
-import { type Account, accountsOf, accountText, asked, KeyNames } from './redis-plan.ts'
+import { type Answered, Batches, type Part, type Settlement } from './redis-batches.ts'
+import { RedisLink } from './redis-link.ts'
+import { type Account, accountsOf, needsOf, Plans } from './redis-plan.ts'
 import { redisStanding } from './redis-standing.ts'
-import { longest, shareOf, type Standing, stateOf } from './redis-states.ts'
+import { shareOf } from './redis-states.ts'
 import { callerTiers, type LimitStanding } from './standing.ts'
 import type { LimitStore, Refusal } from './store.ts'
 
@@ -44,25 +44,12 @@ export interface RedisStoreOptions {
   readonly onChange?: (usable: boolean) => void
 }
 
-/** What one script call is about: all of a call, or in a cluster the part of it that has one tag. */
-interface Part {
-  readonly id: string
-  readonly tag: string
-  readonly accounts: Account[]
-  /** State and holders of each account. */
-  readonly keys: string[]
-  readonly needs: number[]
-  /** Each account as the scripts are told of it. */
-  readonly texts: string[]
-  /** Of each account's bucket. */
-  readonly digests: string[]
-}
-
-/** How a part stands once Redis has answered at its time `atMs`. */
-interface Answered {
+/** What is to be settled once Redis answers again. */
+interface Unsettled {
+  readonly part: Part
+  readonly settlement: Settlement
+  /** When it was first to be, monotonic ms. */
   readonly atMs: number
-  readonly standings: readonly Standing[]
-  readonly refusal: Refusal | null
 }
 
 /**
@@ -78,14 +65,16 @@ export class RedisStore implements LimitStore {
   readonly #sidecarsMin: number
   /** What calls under way hold. */
   readonly #live = new Set<Part>()
-  readonly #unsettled: { readonly call: ScriptCall; readonly atMs: number }[] = []
+  readonly #unsettled: Unsettled[] = []
+  readonly #batches: Batches
   readonly #timers: readonly (() => void)[]
   #configs: readonly LimitConfig[] = []
   #limits: readonly Limit[] = []
   #matches: Matches = () => false
   #spends = false
   #accounts = new Map<Tier, readonly Account[]>()
-  #names = new KeyNames(this.#accounts)
+  #plans: Plans
+  #leases = 0
   /** Ids of limits that refuse while the store is lost. */
   #denying = new Set<string>()
   #sidecars: number
@@ -100,6 +89,8 @@ export class RedisStore implements LimitStore {
         onChange(usable)
       },
     })
+    this.#batches = new Batches(this.#link, leaseMs)
+    this.#plans = new Plans(this.#accounts, this.#link.splits)
     this.#timers = [
       every(leaseMs / 3, () => this.#renew()),
       every(leaseMs / 3, () => this.#link.sweep()),
@@ -141,7 +132,7 @@ export class RedisStore implements LimitStore {
         this.#accounts.set(tier, accountsOf(tier, limits[index]!.timeZone))
       }
     }
-    this.#names = new KeyNames(this.#accounts)
+    this.#plans = new Plans(this.#accounts, this.#link.splits)
     this.#spends = [...this.#accounts.keys()].some(({ spending }) => spending.length > 0)
     const denying = limits.filter(({ onStoreLoss }) => onStoreLoss === 'deny')
     this.#denying = new Set(denying.map(({ id }) => id))
@@ -154,18 +145,23 @@ export class RedisStore implements LimitStore {
     for (const limit of this.#limits) addTiers(tiers, limit, about)
     if (tiers.length === 0) return NO_LEASE
     if (!this.#link.usable) return this.#lost(call, tiers, now)
-    const parts = this.#parts(call, tiers, now)
+    const parts = this.#parts(call, tiers)
     if ('kind' in parts) return parts
-    const [only] = parts
-    if (parts.length === 1) {
-      return this.#ask(only!).then((answer) => {
-        if (answer === null) return this.#lost(call, tiers, now)
-        return answer.refusal ?? this.#granted(parts, answer.standings)
+    if (parts.length === 0) return NO_LEASE
+    if (parts.length > 1) {
+      const asked = parts.map((part) => {
+        return new Promise<Answered | null>((resolve) => this.#batches.reserve(part, resolve))
       })
+      return Promise.all(asked).then(
+        (answers) => this.#together(parts, answers) ?? this.#lost(call, tiers, now),
+      )
     }
-    return Promise.all(parts.map((part) => this.#ask(part))).then(
-      (answers) => this.#together(parts, answers) ?? this.#lost(call, tiers, now),
-    )
+    return new Promise((resolve) => {
+      this.#batches.reserve(parts[0]!, (answer) => {
+        if (answer === null) resolve(this.#lost(call, tiers, now))
+        else resolve(answer.refusal ?? this.#granted(parts, answer.states))
+      })
+    })
   }
 
   /** Only a lost store knows without asking. */
@@ -178,11 +174,9 @@ export class RedisStore implements LimitStore {
     if (!this.#link.usable) return this.#local.standing(principal, now)
     const tiers = callerTiers(this.#limits, principal, this.#matches)
     return redisStanding(tiers, principal, {
-      names: this.#names,
       accounts: this.#accounts,
-      wallMs: now.wallMs,
-      leaseMs: this.#leaseMs,
-      reserve: (call) => this.#link.run('RESERVE', call),
+      id: this.#newId(),
+      batches: this.#batches,
     }).catch(() => this.#local.standing(principal, now))
   }
 
@@ -190,85 +184,50 @@ export class RedisStore implements LimitStore {
   async close(): Promise<void> {
     for (const stopTimer of this.#timers) stopTimer()
     while (this.#link.usable && this.#unsettled.length > 0) this.#resettle()
+    this.#batches.flush()
     await this.#link.close()
   }
 
-  /** Names and figures of every account of a call, by the node that has them. */
-  #parts(call: LimitCall, tiers: readonly Tier[], { wallMs }: Instant): Part[] | Refusal {
-    const id = randomUUID()
+  /** What to ask of each node. */
+  #parts(call: LimitCall, tiers: readonly Tier[]): Part[] | Refusal {
     const parts: Part[] = []
-    for (const tier of tiers) {
-      const names = this.#names.of(tier, call.principal)
-      let part = this.#link.splits ? parts.find(({ tag }) => tag === names.tag) : parts[0]
-      if (part === undefined) {
-        const { tag } = names
-        parts.push((part = { id, tag, accounts: [], keys: [], needs: [], texts: [], digests: [] }))
-      }
-      for (const [index, account] of this.#accounts.get(tier)!.entries()) {
-        if (call.isPart === true && account.kind === 'slots') continue
-        const need = asked(account, call)
-        if (need === null) return { kind: 'unpriced', id: tier.id }
-        part.accounts.push(account)
-        part.needs.push(need)
-        part.texts.push(accountText(account, need, wallMs))
-        part.digests.push(names.digest)
-        part.keys.push(names.keys[index * 2]!, names.keys[index * 2 + 1]!)
-      }
+    const id = this.#newId()
+    for (const plan of this.#plans.of(tiers, call.principal, call.isPart === true)) {
+      const needs = needsOf(plan, call)
+      if (typeof needs === 'string') return { kind: 'unpriced', id: needs }
+      parts.push({ id, plan, needs })
     }
     return parts
   }
 
-  /** Null when it was too late for Redis to do anything, or it said nothing in time. */
-  async #ask(part: Part): Promise<Answered | null> {
-    const { id, tag, keys, texts } = part
-    const args = [id, this.#leaseMs, this.#link.deadlineMs, ...texts]
-    let answer: string
-    try {
-      answer = (await this.#link.run('RESERVE', { tag, keys, args })) as string
-    } catch {
-      return null
-    }
-    const figures = answer.split(',').map(Number)
-    const [refused, atMs = 0] = figures
-    if (refused === -1) {
-      this.#link.late(atMs)
-      return null
-    }
-    this.#link.answered(atMs)
-    const standings = part.accounts.map((account, index) => {
-      const at = 2 + index * 4
-      const used = figures[at]! + figures[at + 1]!
-      const digest = part.digests[index]!
-      const state = stateOf(account, { used, reset: figures[at + 3]!, digest })
-      return { state, wait: figures[at + 2]!, account }
-    })
-    return { atMs, standings, refusal: refused === 1 ? longest(standings) : null }
+  #newId(): string {
+    return `${this.#id}.${(this.#leases++).toString(36)}`
   }
 
   /** All parts or none: where one is refused or lost, the others are taken back. Null when one is lost. */
   #together(parts: readonly Part[], answers: readonly (Answered | null)[]): Lease | Refusal | null {
-    const standings = answers.flatMap((answer) => answer?.standings ?? [])
     const isLost = answers.includes(null)
     if (!isLost && answers.every((answer) => answer?.refusal === null)) {
-      return this.#granted(parts, standings)
+      return this.#granted(
+        parts,
+        answers.flatMap((answer) => answer!.states),
+      )
     }
     for (const [index, answer] of answers.entries()) {
-      if (answer?.refusal === null) this.#undo(parts[index]!, answer.atMs)
+      if (answer?.refusal !== null) continue
+      this.#settleOnce(parts[index]!, { spent: null, undoneMs: answer.atMs }, monotonicMs())
     }
-    return isLost ? null : longest(standings)
+    return isLost ? null : longestOf(answers.map((answer) => answer!.refusal))
   }
 
-  #granted(parts: readonly Part[], standings: readonly Standing[]): Lease {
-    const needs = parts.length === 1 ? parts[0]!.needs : parts.flatMap((part) => part.needs)
-    const states = standings.map(({ state, account: { kind } }, index) =>
-      kind === 'spend' ? { ...state, reserved: needs[index]! } : state,
-    )
-    const holding = parts.filter(holds)
-    if (holding.length === 0) return new RedisLease(states, null)
-    for (const part of holding) this.#live.add(part)
-    return new RedisLease(states, (spent) => {
-      for (const part of holding) this.#settle(part, spent)
-    })
+  #granted(parts: readonly Part[], states: readonly LimitState[]): Lease {
+    let isHeld = false
+    for (const part of parts) {
+      if (!holds(part)) continue
+      isHeld = true
+      this.#live.add(part)
+    }
+    return new RedisLease(states, isHeld ? parts : null, this.#settle)
   }
 
   #lost(call: LimitCall, tiers: readonly Tier[], now: Instant): Lease | Refusal {
@@ -278,32 +237,18 @@ export class RedisStore implements LimitStore {
     return 'kind' in outcome ? { ...outcome, how } : outcome
   }
 
-  #settle(part: Part, spent: Spent | null): void {
-    if (!this.#live.delete(part)) return
-    const { id, tag, accounts, keys, texts } = part
-    const settled: string[] = [`${tag}:lease:${id}`]
-    const args: string[] = [id, '0']
-    for (const [index, { kind, what }] of accounts.entries()) {
-      if (kind !== 'slots' && kind !== 'spend') continue
-      const used = what === 'tokens' || what === 'cost' ? amountOf(what, spent) : 0
-      settled.push(keys[index * 2]!, keys[index * 2 + 1]!)
-      args.push(`${texts[index]!},${used}`)
+  readonly #settle = (parts: readonly Part[], spent: Spent | null): void => {
+    for (const part of parts) {
+      if (this.#live.delete(part)) this.#settleOnce(part, { spent, undoneMs: 0 }, monotonicMs())
     }
-    this.#send({ tag, keys: settled, args }, monotonicMs())
-  }
-
-  /** As if it had never been asked for. */
-  #undo({ id, tag, keys, texts }: Part, atMs: number): void {
-    const args = [id, atMs, ...texts.map((text) => `${text},0`)]
-    this.#send({ tag, keys: [`${tag}:lease:${id}`, ...keys], args }, monotonicMs())
   }
 
   /** Not waited for; what fails is kept, up to a bound, and sent again: it is charged once. */
-  #send(call: ScriptCall, atMs: number): void {
+  #settleOnce(part: Part, settlement: Settlement, atMs: number): void {
     const keep = () => {
-      if (this.#unsettled.length < UNSETTLED_MAX) this.#unsettled.push({ call, atMs })
+      if (this.#unsettled.length < UNSETTLED_MAX) this.#unsettled.push({ part, settlement, atMs })
     }
-    if (this.#link.usable) void this.#link.run('SETTLE', call).catch(keep)
+    if (this.#link.usable) this.#batches.settle(part, settlement, keep)
     else keep()
   }
 
@@ -316,8 +261,8 @@ export class RedisStore implements LimitStore {
   #resettle(): void {
     if (!this.#link.usable || this.#unsettled.length === 0) return
     const since = monotonicMs() - UNSETTLED_MS_MAX
-    for (const { call, atMs } of this.#unsettled.splice(0, RENEWED_MAX)) {
-      if (atMs > since) this.#send(call, atMs)
+    for (const { part, settlement, atMs } of this.#unsettled.splice(0, RENEWED_MAX)) {
+      if (atMs > since) this.#settleOnce(part, settlement, atMs)
     }
   }
 
@@ -325,13 +270,14 @@ export class RedisStore implements LimitStore {
   #renew(): void {
     if (!this.#link.usable) return
     const byTag = new Map<string, { keys: string[]; members: string[] }>()
-    for (const { id, tag, accounts, keys, needs } of this.#live) {
+    for (const { id, needs, plan } of this.#live) {
+      const { tag, accounts, holders } = plan
       let group = byTag.get(tag)
       if (group === undefined) byTag.set(tag, (group = { keys: [], members: [] }))
       for (const [index, { kind }] of accounts.entries()) {
         const need = needs[index]!
         if (kind !== 'slots' && (kind !== 'spend' || need === 0)) continue
-        group.keys.push(keys[index * 2 + 1]!)
+        group.keys.push(holders[index]!)
         group.members.push(kind === 'slots' ? id : `${id}:${need}`)
       }
     }
@@ -364,27 +310,41 @@ export class RedisStore implements LimitStore {
 }
 
 /** Whether there is anything to give back. */
-function holds({ accounts, needs }: Part): boolean {
-  return accounts.some(
-    ({ kind }, index) => kind === 'slots' || (kind === 'spend' && needs[index]! > 0),
-  )
+function holds({ plan, needs }: Part): boolean {
+  if (plan.hasSlots || plan.needs !== null) return plan.hasSlots
+  return plan.accounts.some(({ kind }, index) => kind === 'spend' && needs[index]! > 0)
 }
+
+/** The refusal with the longest wait. */
+function longestOf(refusals: readonly (Refusal | null)[]): Refusal | null {
+  let found: (Refusal & { readonly kind: 'over' }) | null = null
+  for (const refusal of refusals) {
+    if (refusal?.kind !== 'over') continue
+    if (found === null || refusal.waitMs > found.waitMs) found = refusal
+  }
+  return found
+}
+
+type OnSettle = (parts: readonly Part[], spent: Spent | null) => void
 
 /** What one call holds; settled once. */
 class RedisLease implements Lease {
   readonly how = 'redis'
   readonly states: readonly LimitState[]
-  #onSettle: ((spent: Spent | null) => void) | null
+  readonly #onSettle: OnSettle
+  /** Null where there is nothing to give back, or no more. */
+  #parts: readonly Part[] | null
 
-  constructor(states: readonly LimitState[], onSettle: ((spent: Spent | null) => void) | null) {
+  constructor(states: readonly LimitState[], parts: readonly Part[] | null, onSettle: OnSettle) {
     this.states = states
+    this.#parts = parts
     this.#onSettle = onSettle
   }
 
   settle(spent: Spent | null = null): void {
-    const onSettle = this.#onSettle
-    this.#onSettle = null
-    onSettle?.(spent)
+    const parts = this.#parts
+    this.#parts = null
+    if (parts !== null) this.#onSettle(parts, spent)
   }
 }
 

@@ -91,3 +91,44 @@ t.test('places of a sidecar that died are free again', async (t) => {
     await client.zadd(holders, '1', member)
   t.equal(await passing(living, 5), 2)
 })
+
+t.test('what is asked and given back within a turn is one command', async (t) => {
+  const server = await RedisServer.start(t)
+  const limits = [
+    { requests: rate(1_000, HOUR_MS), concurrent: 100 },
+    { tokens: rate(9_000, HOUR_MS) },
+  ]
+  const store = await storeAt(t, server.url, limits)
+  const client = new Redis(server.url)
+  t.teardown(() => client.disconnect())
+  const commands = async () => {
+    const [, calls = ''] =
+      /cmdstat_evalsha:calls=(\d+)/.exec(await client.info('commandstats')) ?? []
+    return Number(calls)
+  }
+  const forecast = { inputTokens: 10, outputTokensMax: 0, price: null, allowsUnpriced: true }
+  const callers = ['one', 'two', 'three'].map((keyId) => ({ ...callBy({ keyId }), forecast }))
+  const askAll = () => Promise.all(callers.map((call) => ask(store, call)))
+  const first = await askAll()
+  await client.config('RESETSTAT')
+  for (const outcome of first) {
+    if ('states' in outcome) outcome.settle({ tokens: 30, costNanoUsd: null, estimated: false })
+  }
+  // Places are free and tokens charged before anybody is asked about who came later in the turn.
+  const states = [{ remaining: 998 }, { remaining: 99 }, { remaining: 8_960 }]
+  t.match(await askAll(), [{ states }, { states }, { states }])
+  t.equal(await commands(), 1)
+})
+
+t.test('more than fits in one command is answered all the same, each by its own', async (t) => {
+  const server = await RedisServer.start(t)
+  const store = await storeAt(t, server.url, [{ per: 'key', requests: rate(10, HOUR_MS) }])
+  const outcomes = await Promise.all(
+    Array.from({ length: 300 }, (_, call) => ask(store, callBy({ keyId: `key-${call % 20}` }))),
+  )
+  const left = outcomes.map((outcome) => ('states' in outcome ? outcome.states[0]!.remaining : -1))
+  t.strictSame(
+    left,
+    outcomes.map((_, call) => Math.max(-1, 9 - Math.floor(call / 20))),
+  )
+})

@@ -142,6 +142,32 @@ t.test(
   },
 )
 
+t.test(
+  'keys of one tenant that somebody else wrote to are a loss for that tenant alone',
+  async (t) => {
+    const server = await RedisServer.start(t)
+    const store = await storeAt(t, server.url, [
+      { per: 'tenant', requests: rate(50, HOUR_MS), concurrent: 50 },
+    ])
+    const client = new Redis(server.url)
+    t.teardown(() => client.disconnect())
+    t.match(await ask(store, callBy({ tenant: 'broken' })), { how: 'redis' })
+    const [state = ''] = (await client.keys('governor:{*')).filter((key) => !key.endsWith(':h'))
+    await client.del(state)
+    await client.lpush(state, 'not ours')
+    for (let round = 0; round < 5; round++) {
+      const tenants = ['one', 'broken', 'other']
+      const outcomes = await Promise.all(tenants.map((tenant) => ask(store, callBy({ tenant }))))
+      t.match(outcomes, [{ how: 'redis' }, { how: 'local_share' }, { how: 'redis' }])
+      for (const outcome of outcomes) if ('states' in outcome) outcome.settle()
+    }
+    t.equal(store.mode, 'redis')
+    t.match(await ask(store, callBy({ tenant: 'one' })), {
+      states: [{ remaining: 44 }, { remaining: 49 }],
+    })
+  },
+)
+
 t.test('a sidecar that never reached Redis starts, and takes its share', async (t) => {
   const store = await storeAt(t, 'redis://127.0.0.1:1', [{ requests: rate(10, HOUR_MS) }], {
     sidecars: 5,
