@@ -240,7 +240,7 @@ t.test(
       return FAULTS[name]?.behaviour(received, response)
     })
     const own = Object.keys(PROVIDERS).map((dialect) => {
-      const timeouts = '{ first_byte: 1s, idle: 1s }'
+      const timeouts = '{ first_byte: 8s, idle: 8s }'
       return `  - { name: ${dialect}, dialect: ${dialect}, url: '${upstream.url}', credential: '\${UPSTREAM_KEY}', timeouts: ${timeouts} }\n`
     })
     const text = configText({ policies: POLICIES }).replace(
