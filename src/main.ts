@@ -55,7 +55,7 @@ withConfigOption(program.command('run'))
     const stopped = new Promise((resolve) => {
       process.once('SIGTERM', resolve).once('SIGINT', resolve)
     })
-    const code = await run({ file, dev, version, write, stopped, onHangup })
+    const code = await run({ file, dev, version, write, writeError, stopped, onHangup })
     finish(code)
   })
 
@@ -66,7 +66,7 @@ program
   .option('--force', 'overwrite what is there', false)
   .action(async ({ config: file, force }: { config: string; force: boolean }) => {
     const { init } = await import('./cli/init.ts')
-    finish(init({ file, force, write }))
+    finish(init({ file, force, write, writeError }))
   })
 
 program
@@ -79,7 +79,7 @@ program
   .action(async (files: string[], given: { config?: string; format: string; print: boolean }) => {
     const { check } = await import('./cli/check.ts')
     const all = given.config === undefined ? files : [given.config, ...files]
-    finish(check({ ...given, files: all, version, env: process.env, write }))
+    finish(check({ ...given, files: all, version, env: process.env, write, writeError }))
   })
 
 program
@@ -93,7 +93,7 @@ program
     const { test } = await import('./cli/test.ts')
     const { config: file, coverageMin = null, junit = null } = given
     const all = file === undefined ? files : [file, ...files]
-    finish(await test({ files: all, coverageMin, junit, env: process.env, write }))
+    finish(await test({ files: all, coverageMin, junit, env: process.env, write, writeError }))
   })
 
 interface TestOptions {
@@ -113,7 +113,7 @@ withConfigOption(program.command('explain'))
     await withConfig(
       context,
       file,
-      ({ snapshot }) => explainCall({ snapshot, file, what, content, write }),
+      ({ snapshot }) => explainCall({ snapshot, file, what, content, write, writeError }),
       'load',
     )
   })
@@ -167,7 +167,7 @@ withConfigOption(program.command('migrate'))
   .action(async ({ config: file, url }: { config: string; url?: string }) => {
     const { runMigrate } = await import('./cli/migrate.ts')
     const nowMs = wallMs()
-    if (url !== undefined) finish(await runMigrate({ url, keysUrl: url, nowMs, write }))
+    if (url !== undefined) finish(await runMigrate({ url, keysUrl: url, nowMs, write, writeError }))
     else {
       await withConfig(context, file, ({ snapshot: { audit: log, auth } }) => {
         return runMigrate({
@@ -175,6 +175,7 @@ withConfigOption(program.command('migrate'))
           keysUrl: auth.keys.postgres?.url || null,
           nowMs,
           write,
+          writeError,
         })
       })
     }

@@ -52,7 +52,7 @@ export function gatherEvidence(
   const add = (each: Checkpoint) => {
     if (each.size > (notes.get(each.origin)?.size ?? 0)) notes.set(each.origin, each)
   }
-  const [checkpoints, rootFile] = [published ?? null, root ?? null]
+  const checkpoints = published ?? null
   if (checkpoints !== null) {
     const known = read(checkpoints, new Map<string, Note>(), () =>
       readPublished(checkpoints, found),
@@ -60,7 +60,8 @@ export function gatherEvidence(
     known.forEach(add)
   }
   const own = new Set(notes.keys())
-  const fleet = rootFile === null ? null : read(rootFile, null, () => readRootFile(rootFile, found))
+  const fleet =
+    typeof root === 'string' ? read(root, null, () => readRootFile(root, found)) : (root ?? null)
   fleet?.leaves.forEach(add)
   return { keys: found, published: notes, own, root: fleet }
 }

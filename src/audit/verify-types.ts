@@ -1,3 +1,5 @@
+import type { FleetRoot } from './fleet-root.ts'
+
 /** Something that does not hold or is worth knowing, and where. */
 export interface Finding {
   readonly file: string
@@ -37,8 +39,8 @@ export interface VerifyOptions {
   readonly keys?: string | null
   /** Checkpoints that were published elsewhere. */
   readonly published?: string | null
-  /** A root over all writers that was published, as a file. */
-  readonly root?: string | null
+  /** A root over all writers that was published: a file, or what was read and is signed by a known key. */
+  readonly root?: string | FleetRoot | null
   /** It was put back from a bundle, which leaves personal values out. */
   readonly isBundle?: boolean
   /** Told of entries as they are read. */

@@ -6,6 +6,7 @@ import { type Command, Option } from 'commander'
 import { count, duration, some } from './arguments.ts'
 import { addCopyCommands } from './audit-copy-commands.ts'
 import type { EraseGiven, PruneGiven, QueryGiven, TailGiven, VerifyGiven } from './audit-given.ts'
+import type { VerifyAsked } from './audit.ts'
 import {
   type CommandContext,
   type LoadedSnapshot,
@@ -82,37 +83,62 @@ function addVerify(audit: Command, context: CommandContext): void {
     .option('--checkpoints <file>', 'hold these published checkpoints against the log')
     .option('--bundle <file>', 'verify what audit export --all wrote; needs no configuration')
     .option('--url [url]', 'verify PostgreSQL: audit.ship.postgres, or this one')
-    .option('--root <file>', 'hold this published root of all writers against it')
+    .option(
+      '--root [file]',
+      'hold the published root of all writers against it: audit.root, or this',
+    )
     .option('--strict', 'an end that nothing attests is not enough evidence', false)
     .option('--json', 'the result as JSON', false)
     .action(async (given: VerifyGiven) => verify(given, context))
 }
 
 async function verify(given: VerifyGiven, context: CommandContext): Promise<void> {
-  const { auditVerify, auditVerifyBundle } = await import('./audit.ts')
   const { finish, write, writeError } = context
   const { strict, json, keys = null, checkpoints: published = null, root = null, bundle } = given
   const progress = context.progress('verified', 'at the end')
-  const asked = { strict, keys, published, root, json, write, writeError, progress }
-  if (bundle !== undefined) {
-    finish(await auditVerifyBundle({ path: bundle, ...asked }))
-    return
-  }
-  const named = given.url
-  if (named === undefined) {
+  const asked = { strict, keys, published, json, write, writeError, progress }
+  if (bundle === undefined) {
     await withConfig(context, given.config, async ({ snapshot }) =>
-      auditVerify({
-        path: snapshot.audit.path,
-        ...asked,
-        published: published ?? publishedOf(snapshot),
-      }),
+      verifyConfigured(snapshot, { ...asked, root }, given.url),
     )
-    return
+  } else if (root === true) {
+    writeError('Name the file of the root: a bundle is verified without a configuration\n')
+    finish(2)
+  } else {
+    const { auditVerifyBundle } = await import('./audit.ts')
+    finish(await auditVerifyBundle({ path: bundle, ...asked, root }))
   }
-  const { auditVerifyPostgres, databaseUrl } = await import('./audit-postgres.ts')
-  await withConfig(context, given.config, ({ snapshot }) =>
-    auditVerifyPostgres({ ...asked, url: databaseUrl(named, snapshot) }),
-  )
+}
+
+type VerifyNamed = Omit<VerifyAsked, 'root'> & { readonly root: string | true | null }
+
+/** The log of the configuration, or PostgreSQL; a root that was not named is that of `audit.root`. */
+async function verifyConfigured(
+  snapshot: LoadedSnapshot,
+  { root: named, ...asked }: VerifyNamed,
+  url: string | true | undefined,
+): Promise<number> {
+  let root: VerifyAsked['root'] = null
+  try {
+    root = named === true ? await rootOf(snapshot, asked.keys ?? null) : named
+  } catch (error) {
+    asked.writeError?.(`Cannot verify: ${(error as Error).message}\n`)
+    return 2
+  }
+  if (url !== undefined) {
+    const { auditVerifyPostgres, databaseUrl } = await import('./audit-postgres.ts')
+    return auditVerifyPostgres({ ...asked, root, url: databaseUrl(url, snapshot) })
+  }
+  const { auditVerify } = await import('./audit.ts')
+  const published = asked.published ?? publishedOf(snapshot)
+  return auditVerify({ path: snapshot.audit.path, ...asked, root, published })
+}
+
+async function rootOf(snapshot: LoadedSnapshot, keys: string | null) {
+  const { publishedRootOf } = await import('./published-root.ts')
+  const root = await publishedRootOf(snapshot, keys)
+  if (root === null) throw new Error('set audit.root, or name the file of the root')
+  return root
 }
 
 function addQuery(audit: Command, context: CommandContext): void {
@@ -172,7 +198,7 @@ function addQuery(audit: Command, context: CommandContext): void {
 }
 
 function addErase(audit: Command, context: CommandContext): void {
-  const { version, write } = context
+  const { version, write, writeError } = context
   withConfigOption(audit.command('erase'))
     .description('delete the personal values of a caller or of one call; entries stay and verify')
     .option('--subject <subject>', 'a tenant and its user, or else its key id: acme/alice')
@@ -187,18 +213,24 @@ function addErase(audit: Command, context: CommandContext): void {
       if (named !== undefined) {
         const { databaseUrl } = await import('./audit-postgres.ts')
         await withConfig(context, file, ({ snapshot }) =>
-          auditErasePostgres({ url: databaseUrl(named, snapshot), subject, requestId, write }),
+          auditErasePostgres({
+            url: databaseUrl(named, snapshot),
+            subject,
+            requestId,
+            write,
+            writeError,
+          }),
         )
         return
       }
       await withConfig(context, file, async ({ snapshot }) =>
-        auditErase({ path: snapshot.audit.path, version, subject, requestId, write }),
+        auditErase({ path: snapshot.audit.path, version, subject, requestId, write, writeError }),
       )
     })
 }
 
 function addPrune(audit: Command, context: CommandContext): void {
-  const { version, write } = context
+  const { version, write, writeError } = context
   withConfigOption(audit.command('prune'))
     .description('remove entries older than audit.retention that a signed checkpoint covers')
     .option('--older-than <duration>', 'instead of audit.retention, such as 180d', duration)
@@ -210,38 +242,43 @@ function addPrune(audit: Command, context: CommandContext): void {
         const { databaseUrl } = await import('./audit-postgres.ts')
         await withConfig(context, file, ({ snapshot }) => {
           const url = databaseUrl(named, snapshot)
-          return auditPrunePostgres({ snapshot, version, olderThanMs, url, write })
+          return auditPrunePostgres({ snapshot, version, olderThanMs, url, write, writeError })
         })
         return
       }
       const { auditPrune } = await import('./audit-prune.ts')
       await withConfig(context, file, async ({ snapshot }) =>
-        auditPrune({ snapshot, version, olderThanMs, write }),
+        auditPrune({ snapshot, version, olderThanMs, write, writeError }),
       )
     })
 }
 
 function addRotateKey(audit: Command, context: CommandContext): void {
-  const { version, write } = context
+  const { version, write, writeError } = context
   withConfigOption(audit.command('rotate-key'))
     .description('sign checkpoints with a new key from now on; running sidecars notice')
     .action(async (given: { config: string }) => {
       const { auditRotateKey } = await import('./audit.ts')
       await withConfig(context, given.config, async ({ snapshot }) =>
-        auditRotateKey({ path: snapshot.audit.path, version, write }),
+        auditRotateKey({ path: snapshot.audit.path, version, write, writeError }),
       )
     })
 }
 
 function addShip(audit: Command, context: CommandContext): void {
-  const { write } = context
+  const { write, writeError } = context
   withConfigOption(audit.command('ship'))
     .description('ship what is left in logs nobody writes any more; 1 when something cannot be')
     .argument('[logs...]', 'audit.path by default')
     .action(async (paths: string[], { config: file }: { config: string }) => {
       const { auditShip } = await import('./audit-ship.ts')
       await withConfig(context, file, ({ snapshot: { audit: log } }) =>
-        auditShip({ paths: paths.length > 0 ? paths : [log.path], sink: log.ship, write }),
+        auditShip({
+          paths: paths.length > 0 ? paths : [log.path],
+          sink: log.ship,
+          write,
+          writeError,
+        }),
       )
     })
 }

@@ -54,7 +54,7 @@ function addExport(audit: Command, context: CommandContext): void {
 }
 
 function addImport(audit: Command, context: CommandContext): void {
-  const { write } = context
+  const { write, writeError } = context
   withConfigOption(audit.command('import'))
     .description('restore a bundle of audit export --all into an empty PostgreSQL, and verify it')
     .argument('<bundle>', 'what audit export --all wrote, of a log or of PostgreSQL')
@@ -66,13 +66,13 @@ function addImport(audit: Command, context: CommandContext): void {
       const { keys = null, url: named = true } = given
       await withConfig(context, given.config, ({ snapshot }) => {
         const url = databaseUrl(named, snapshot)
-        return auditImport({ file, url, keys, write, progress: context.progress })
+        return auditImport({ file, url, keys, write, writeError, progress: context.progress })
       })
     })
 }
 
 function addPublish(audit: Command, context: CommandContext): void {
-  const { write } = context
+  const { write, writeError } = context
   withConfigOption(audit.command('publish'))
     .description('publish a signed root over all writers in PostgreSQL; 1 when one was taken away')
     .option('--url <url>', 'the database, instead of audit.ship.postgres')
@@ -90,6 +90,7 @@ function addPublish(audit: Command, context: CommandContext): void {
           place: isGiven ? { file, url: put } : snapshot.audit.root,
           keyFile: key ?? `${snapshot.audit.path}.key`,
           write,
+          writeError,
         })
       })
     })

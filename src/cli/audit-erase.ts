@@ -12,6 +12,8 @@ export interface EraseOptions {
   readonly subject: string | null
   readonly requestId: string | null
   readonly write: (text: string) => void
+  /** Where is said what cannot be done, so that results stay readable by machines; `write` by default. */
+  readonly writeError?: (text: string) => void
 }
 
 /**
@@ -19,10 +21,10 @@ export interface EraseOptions {
  * 0 done · 1 there are none · 2 not exactly one of the two was named, or the log cannot be written.
  */
 export function auditErase(options: EraseOptions): number {
-  const { path, version, subject, requestId, write } = options
+  const { path, version, subject, requestId, write, writeError = write } = options
   const target = targetOf(subject, requestId)
   if (target === null) {
-    write(NO_TARGET)
+    writeError(NO_TARGET)
     return 2
   }
   try {
@@ -34,7 +36,7 @@ export function auditErase(options: EraseOptions): number {
     )
     return entries === 0 ? 1 : 0
   } catch (error) {
-    write(`${escapeText(aboutLog(path, error).message)}\n`)
+    writeError(`${escapeText(aboutLog(path, error).message)}\n`)
     return 2
   }
 }
@@ -47,10 +49,10 @@ export function auditErase(options: EraseOptions): number {
 export async function auditErasePostgres(
   options: Omit<EraseOptions, 'path' | 'version'> & { readonly url: string | null },
 ): Promise<number> {
-  const { url, subject, requestId, write } = options
+  const { url, subject, requestId, write, writeError = write } = options
   const target = targetOf(subject, requestId)
   if (target === null) {
-    write(NO_TARGET)
+    writeError(NO_TARGET)
     return 2
   }
   return ask(options, async () => {

@@ -34,7 +34,8 @@ export interface VerifyGiven {
   json: boolean
   keys?: string
   checkpoints?: string
-  root?: string
+  /** True is that of `audit.root`. */
+  root?: string | true
   bundle?: string
   /** True is the database of `audit.ship`. */
   url?: string | true

@@ -17,6 +17,8 @@ export interface ImportOptions {
   /** Public keys; without them signatures are not checked. */
   readonly keys: string | null
   readonly write: (text: string) => void
+  /** Where is said what cannot be done, so that results stay readable by machines; `write` by default. */
+  readonly writeError?: (text: string) => void
   readonly progress: CommandContext['progress']
 }
 
@@ -25,9 +27,9 @@ export interface ImportOptions {
  * Exit code 0 it is there and holds · 1 it does not hold · 2 it cannot be restored.
  */
 export async function auditImport(options: ImportOptions): Promise<number> {
-  const { file, url, keys, write, progress } = options
+  const { file, url, keys, write, writeError = write, progress } = options
   if (url === null) {
-    write(NO_DATABASE)
+    writeError(NO_DATABASE)
     return 2
   }
   const restoring = progress('restored', 'at the end')
@@ -47,7 +49,7 @@ export async function auditImport(options: ImportOptions): Promise<number> {
   } catch (error) {
     restoring.end()
     verifying.end()
-    write(`Not restored: ${escapeText(postgresMessage(error))}\n`)
+    writeError(`Not restored: ${escapeText(postgresMessage(error))}\n`)
     return 2
   }
 }

@@ -11,7 +11,7 @@ import { PostgresSink } from '../audit/sink-postgres.ts'
 import { verifyPostgres } from '../audit/verify-postgres.ts'
 import { wallMs } from '../clock.ts'
 import { ask } from './audit-postgres.ts'
-import { NO_RETENTION, publishedRootOf, type PruneOptions } from './audit-prune.ts'
+import { NO_RETENTION, type PruneOptions, rootToPruneUnder } from './audit-prune.ts'
 
 /** A month may hold millions of entries. */
 const STATEMENT_MS = 30 * 60_000
@@ -33,31 +33,31 @@ type Known = PrunePostgresOptions & { readonly url: string }
  * database or the log cannot be used.
  */
 export async function auditPrunePostgres(options: PrunePostgresOptions): Promise<number> {
-  const { snapshot, olderThanMs, url, write } = options
+  const { snapshot, olderThanMs, url, write, writeError = write } = options
   const keptMs = olderThanMs ?? snapshot.audit.retentionMs
   if (keptMs === null) {
-    write(NO_RETENTION)
+    writeError(NO_RETENTION)
     return 2
   }
   let root: FleetRoot | null
   try {
-    root = await publishedRootOf(snapshot)
+    root = await rootToPruneUnder(snapshot)
   } catch (error) {
-    write(`${escapeText((error as Error).message)}\n`)
+    writeError(`${escapeText((error as Error).message)}\n`)
     return 2
   }
   if (root === null) {
-    write('Nothing was removed: months go only under a published root. Set audit.root\n')
+    writeError('Nothing was removed: months go only under a published root. Set audit.root\n')
     return 2
   }
   return ask(options, () => pruneUnder(root, { ...options, url: url ?? '' }, wallMs() - keptMs))
 }
 
 async function pruneUnder(root: FleetRoot, options: Known, olderMs: number): Promise<number> {
-  const { snapshot, url, write } = options
-  const verified = await verifyPostgres(url, { strict: false, root: snapshot.audit.root.file })
+  const { url, write, writeError = write } = options
+  const verified = await verifyPostgres(url, { strict: false, root })
   if (verified.exitCode !== 0) {
-    write('Nothing was removed: it does not verify. Run governor audit verify --url --root\n')
+    writeError('Nothing was removed: it does not verify. Run governor audit verify --url --root\n')
     return verified.exitCode
   }
   const pool = openPool(url, STATEMENT_MS)

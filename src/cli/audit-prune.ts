@@ -1,19 +1,18 @@
 import { existsSync } from 'node:fs'
 
 import { aboutLog } from '../audit/file.ts'
-import { publishedRoot } from '../audit/fleet-publish.ts'
-import { type FleetRoot, isRootSigned } from '../audit/fleet-root.ts'
+import type { FleetRoot } from '../audit/fleet-root.ts'
 import { escapeText } from '../audit/format.ts'
 import { originOf } from '../audit/note.ts'
 import { postgresMessage } from '../audit/postgres.ts'
 import { pruneLog, type UpTo } from '../audit/prune.ts'
 import { shippedTo } from '../audit/shipped-to.ts'
-import { keyListPath, readKeyList } from '../audit/signing-key.ts'
 import { sinkName } from '../audit/sink-name.ts'
 import { openSink } from '../audit/sink.ts'
 import { verifyLog } from '../audit/verify.ts'
 import { wallMs } from '../clock.ts'
 import type { Snapshot } from '../config/snapshot.ts'
+import { publishedRootOf } from './published-root.ts'
 
 /** What `governor audit prune` was asked for. */
 export interface PruneOptions {
@@ -22,6 +21,8 @@ export interface PruneOptions {
   /** Instead of `audit.retention`; null is that. */
   readonly olderThanMs: number | null
   readonly write: (text: string) => void
+  /** Where is said what cannot be done, so that results stay readable by machines; `write` by default. */
+  readonly writeError?: (text: string) => void
 }
 
 /**
@@ -31,11 +32,11 @@ export interface PruneOptions {
  * hold · 2 no retention is given, the log cannot be written, or there is no root to go by.
  */
 export async function auditPrune(options: PruneOptions): Promise<number> {
-  const { snapshot, version, olderThanMs, write } = options
+  const { snapshot, version, olderThanMs, write, writeError = write } = options
   const { path, retentionMs, checkpoints } = snapshot.audit
   const keptMs = olderThanMs ?? retentionMs
   if (keptMs === null) {
-    write(NO_RETENTION)
+    writeError(NO_RETENTION)
     return 2
   }
   const published = checkpoints.file !== null && existsSync(checkpoints.file)
@@ -44,7 +45,7 @@ export async function auditPrune(options: PruneOptions): Promise<number> {
     ...(published && { published: checkpoints.file }),
   })
   if (verified.exitCode !== 0) {
-    write('Nothing was removed: the log does not verify. Run governor audit verify\n')
+    writeError('Nothing was removed: the log does not verify. Run governor audit verify\n')
     return verified.exitCode
   }
   try {
@@ -61,7 +62,7 @@ export async function auditPrune(options: PruneOptions): Promise<number> {
     write(`Removed ${entries} entries of ${chains} chains. ${room}.\n`)
     return 0
   } catch (error) {
-    write(`${escapeText(aboutLog(path, error).message)}\n`)
+    writeError(`${escapeText(aboutLog(path, error).message)}\n`)
     return 2
   }
 }
@@ -71,31 +72,18 @@ export const NO_RETENTION = 'Nothing was removed: set audit.retention, or give -
 
 /** With `audit.root`, only what a root that was published, and is signed, covers may go. */
 async function askPublished(snapshot: Snapshot): Promise<UpTo | undefined> {
-  const root = await publishedRootOf(snapshot)
+  const root = await rootToPruneUnder(snapshot)
   if (root === null) return undefined
   return (writer, epoch) => root.leaves.get(originOf(writer, epoch))?.size ?? 0
 }
 
-/**
- * The root of `audit.root`, signed by a key that is known; null where the configuration names no place.
- * Rejects with an Error that says so when there is none, or nobody known signed it.
- */
-export async function publishedRootOf({ audit }: Snapshot): Promise<FleetRoot | null> {
-  const { root: place, path } = audit
-  if (place.file === null && place.url === null) return null
-  const root = await publishedRoot(place)
-  if (root === null) {
-    throw new Error(
-      'Nothing was removed: no root is published (audit.root). Run governor audit publish',
-    )
+/** As `publishedRootOf`; what it rejects with says that nothing was removed. */
+export async function rootToPruneUnder(snapshot: Snapshot): Promise<FleetRoot | null> {
+  try {
+    return await publishedRootOf(snapshot)
+  } catch (error) {
+    throw new Error(`Nothing was removed: ${(error as Error).message}`, { cause: error })
   }
-  const list = place.keys ?? keyListPath(path)
-  if (!isRootSigned(root, readKeyList(list))) {
-    throw new Error(
-      `Nothing was removed: the published root is signed by no key of ${list} (audit.root)`,
-    )
-  }
-  return root
 }
 
 /** With `audit.ship`, only what has arrived there may go. */

@@ -16,6 +16,8 @@ export interface PublishOptions {
   /** A secret key `<base>.key`, with its list `<base>.keys.json`; both are made when missing. */
   readonly keyFile: string
   readonly write: (text: string) => void
+  /** Where is said what cannot be done, so that results stay readable by machines; `write` by default. */
+  readonly writeError?: (text: string) => void
 }
 
 const SHOWN_MAX = 100
@@ -27,23 +29,27 @@ const KEY_SUFFIX = '.key'
  * the former root stays · 2 nothing to publish, or a place, the key or the database cannot be used.
  */
 export async function auditPublish(options: PublishOptions): Promise<number> {
-  const { url, place, keyFile, write } = options
+  const { url, place, keyFile, write, writeError = write } = options
   if (url === null) {
-    write(NO_DATABASE)
+    writeError(NO_DATABASE)
     return 2
   }
   if (place.file === null && place.url === null) {
-    write('There is no place to publish to: set audit.root, or give --file <file> or --put <url>\n')
+    writeError(
+      'There is no place to publish to: set audit.root, or give --file <file> or --put <url>\n',
+    )
     return 2
   }
   if (!keyFile.endsWith(KEY_SUFFIX)) {
-    write(`The key has to be a file named <name>${KEY_SUFFIX}, with <name>.keys.json beside it\n`)
+    writeError(
+      `The key has to be a file named <name>${KEY_SUFFIX}, with <name>.keys.json beside it\n`,
+    )
     return 2
   }
   try {
     return await publish({ ...options, url })
   } catch (error) {
-    write(`Nothing was published: ${escapeText(postgresMessage(error))}\n`)
+    writeError(`Nothing was published: ${escapeText(postgresMessage(error))}\n`)
     return 2
   }
 }
@@ -53,6 +59,7 @@ async function publish({
   place,
   keyFile,
   write,
+  writeError = write,
 }: PublishOptions & { readonly url: string }): Promise<number> {
   const former = await publishedRoot(place)
   const { checkpoints, strange } = await latestCheckpoints(url)
@@ -69,7 +76,7 @@ async function publish({
     return 1
   }
   if (checkpoints.size === 0) {
-    write('Nothing was published: no checkpoint is in PostgreSQL yet\n')
+    writeError('Nothing was published: no checkpoint is in PostgreSQL yet\n')
     return 2
   }
   const signer = Signer.open(keyFile.slice(0, -KEY_SUFFIX.length), wallMs())

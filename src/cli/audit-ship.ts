@@ -15,6 +15,8 @@ export interface AuditShipOptions {
   /** Null where the configuration names no place. */
   readonly sink: ShipConfig | null
   readonly write: (text: string) => void
+  /** Where is said what cannot be done, so that results stay readable by machines; `write` by default. */
+  readonly writeError?: (text: string) => void
 }
 
 /**
@@ -22,14 +24,15 @@ export interface AuditShipOptions {
  * at the same time. Exit code 0 all is there · 1 a chain is forked · 2 a log or the place cannot be
  * used.
  */
-export async function auditShip({ paths, sink, write }: AuditShipOptions): Promise<number> {
+export async function auditShip(options: AuditShipOptions): Promise<number> {
+  const { paths, sink, write, writeError = write } = options
   if (sink === null) {
-    write('Nowhere to ship to: set audit.ship\n')
+    writeError('Nowhere to ship to: set audit.ship\n')
     return 2
   }
   let worst = 0
   for (const path of paths) {
-    const code = await shipLog(resolve(path), sink, write)
+    const code = await shipLog(resolve(path), sink, { write, writeError })
     worst = Math.max(worst, code)
   }
   return worst
@@ -38,10 +41,10 @@ export async function auditShip({ paths, sink, write }: AuditShipOptions): Promi
 async function shipLog(
   path: string,
   config: ShipConfig,
-  write: AuditShipOptions['write'],
+  { write, writeError }: Required<Pick<AuditShipOptions, 'write' | 'writeError'>>,
 ): Promise<number> {
   if (epochFiles(path).length === 0) {
-    write(`There is no audit log at ${escapeText(path)}\n`)
+    writeError(`There is no audit log at ${escapeText(path)}\n`)
     return 2
   }
   const sink = openSink(config, path)
@@ -67,7 +70,7 @@ async function shipLog(
     return shipper.forks.length > 0 ? 1 : 0
   } catch (error) {
     const why = escapeText(postgresMessage(error))
-    write(`Cannot ship ${escapeText(path)} to ${sinkName(config)}: ${why}\n`)
+    writeError(`Cannot ship ${escapeText(path)} to ${sinkName(config)}: ${why}\n`)
     return 2
   } finally {
     shipper.close()

@@ -3,6 +3,7 @@ import { restoreBundle } from '../audit/bundle.ts'
 import type { KeptText } from '../audit/content.ts'
 import { adminBody } from '../audit/entry.ts'
 import { aboutLog } from '../audit/file.ts'
+import type { FleetRoot } from '../audit/fleet-root.ts'
 import { entryAsJson, entryAsText, escapeText, textsAsText } from '../audit/format.ts'
 import { LogReader } from '../audit/query.ts'
 import type { StoredEntry } from '../audit/query.ts'
@@ -110,7 +111,7 @@ export interface VerifyAsked {
   /** Checkpoints that were published outside. */
   readonly published?: string | null
   /** A root over all writers that was published. */
-  readonly root?: string | null
+  readonly root?: string | FleetRoot | null
   readonly json: boolean
   readonly write: (text: string) => void
   /** Where is said what cannot be done, so that results stay readable by machines; `write` by default. */
@@ -220,8 +221,9 @@ export function auditRotateKey(options: {
   readonly path: string
   readonly version: string
   readonly write: (text: string) => void
+  readonly writeError?: (text: string) => void
 }): number {
-  const { path, version, write } = options
+  const { path, version, write, writeError = write } = options
   try {
     const nowMs = wallMs()
     appendOnce(path, version, [{ kind: 'admin', body: adminBody('audit.rotate-key', {}, nowMs) }])
@@ -230,7 +232,7 @@ export function auditRotateKey(options: {
     write(`Give verifiers the new list: ${escapeText(keyListPath(path))}\n`)
     return 0
   } catch (error) {
-    write(`${escapeText(aboutLog(path, error).message)}\n`)
+    writeError(`${escapeText(aboutLog(path, error).message)}\n`)
     return 2
   }
 }

@@ -21,6 +21,8 @@ export interface CheckOptions {
   readonly version: string
   readonly env: Readonly<Record<string, string | undefined>>
   readonly write: (text: string) => void
+  /** Where is said what cannot be done, so that results stay readable by machines; `write` by default. */
+  readonly writeError?: (text: string) => void
   /** Milliseconds since 1970; now when absent. */
   readonly nowMs?: number
 }
@@ -30,10 +32,10 @@ export interface CheckOptions {
  * one has problems, 2 when one cannot be read or the call makes no sense.
  */
 export function check(options: CheckOptions): number {
-  const { files, format, print, version, env, write } = options
+  const { files, format, print, version, env, write, writeError = write } = options
   const wrong = formatProblem(format)
   if (wrong !== null) {
-    write(`${wrong}\n`)
+    writeError(`${wrong}\n`)
     return 2
   }
   const nowMs = options.nowMs ?? wallMs()

@@ -26,6 +26,8 @@ export interface ExplainOptions {
   /** Show prompt and answer of a recorded one and let policies see them, and record that; null does neither. */
   readonly content?: { readonly version: string } | null
   readonly write: (text: string) => void
+  /** Where is said what cannot be done, so that results stay readable by machines; `write` by default. */
+  readonly writeError?: (text: string) => void
 }
 
 /** The largest description, bytes. */
@@ -37,11 +39,11 @@ const REQUEST_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
  * when the audit has no decision of that id, 2 when there is no audit or the description is not one.
  */
 export async function explainCall(options: ExplainOptions): Promise<number> {
-  const { what, write } = options
+  const { what, write, writeError = write } = options
   try {
     return REQUEST_ID.test(what) ? await explainRecorded(options) : await explainDescribed(options)
   } catch (error) {
-    write(`${escapeText(`${what}: ${(error as Error).message}`)}\n`)
+    writeError(`${escapeText(`${what}: ${(error as Error).message}`)}\n`)
     return 2
   }
 }

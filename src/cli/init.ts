@@ -20,15 +20,17 @@ export interface InitOptions {
   readonly file: string
   readonly force: boolean
   readonly write: (text: string) => void
+  /** Where is said what cannot be done, so that results stay readable by machines; `write` by default. */
+  readonly writeError?: (text: string) => void
 }
 
 /** `governor init`: writes config/starter.yaml to `file`. Exit code 0, or 2 when it cannot. */
-export function init({ file, force, write }: InitOptions): number {
+export function init({ file, force, write, writeError = write }: InitOptions): number {
   try {
     writeFileSync(file, readFileSync(STARTER), { flag: force ? 'w' : 'wx' })
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown reason'
-    write(`Cannot write ${file}: ${REASONS[code] ?? `the system says ${code}`}\n`)
+    writeError(`Cannot write ${file}: ${REASONS[code] ?? `the system says ${code}`}\n`)
     return 2
   }
   write(`Wrote ${file}. Next: governor check, then governor run --dev\n`)

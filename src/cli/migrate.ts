@@ -12,22 +12,26 @@ export interface MigrateOptions {
   readonly keysUrl: string | null
   readonly nowMs: number
   readonly write: (text: string) => void
+  /** Where is said what cannot be done, so that results stay readable by machines; `write` by default. */
+  readonly writeError?: (text: string) => void
 }
 
 /** Brings the databases to this version. Exit code 0, or 2 with the reason. */
-export async function runMigrate({ url, keysUrl, nowMs, write }: MigrateOptions): Promise<number> {
+export async function runMigrate(options: MigrateOptions): Promise<number> {
+  const { url, keysUrl, nowMs, write, writeError = write } = options
   if (url === null && keysUrl === null) {
-    write('Nothing to migrate: set audit.ship.postgres or auth.keys.url, or give --url\n')
+    writeError('Nothing to migrate: set audit.ship.postgres or auth.keys.url, or give --url\n')
     return 2
   }
-  const audit = url === null ? 0 : await migrateAudit(url, nowMs, write)
-  const keys = keysUrl === null ? 0 : await migrateKeysOf(keysUrl, write)
+  const audit = url === null ? 0 : await migrateAudit(url, nowMs, { write, writeError })
+  const keys = keysUrl === null ? 0 : await migrateKeysOf(keysUrl, { write, writeError })
   return Math.max(audit, keys)
 }
 
-type Write = MigrateOptions['write']
+type Outputs = Required<Pick<MigrateOptions, 'write' | 'writeError'>>
 
-async function migrateAudit(url: string, nowMs: number, write: Write): Promise<number> {
+async function migrateAudit(url: string, nowMs: number, outputs: Outputs): Promise<number> {
+  const { write, writeError } = outputs
   try {
     const { from, to, partitions, notes } = await migrate(url, nowMs)
     for (const note of notes) write(`note     ${escapeText(note)}\n`)
@@ -36,18 +40,18 @@ async function migrateAudit(url: string, nowMs: number, write: Write): Promise<n
     write(`${shownUrl(url)} ${went(from, to)}, ${made} monthly partitions${span}\n`)
     return 0
   } catch (error) {
-    return failed(url, error, write)
+    return failed(url, error, writeError)
   }
 }
 
-async function migrateKeysOf(url: string, write: Write): Promise<number> {
+async function migrateKeysOf(url: string, { write, writeError }: Outputs): Promise<number> {
   try {
     const { from, to, notes } = await migrateKeys(url)
     for (const note of notes) write(`note     ${escapeText(note)}\n`)
     write(`${shownUrl(url)} ${went(from, to)} of keys\n`)
     return 0
   } catch (error) {
-    return failed(url, error, write)
+    return failed(url, error, writeError)
   }
 }
 
@@ -55,7 +59,7 @@ function went(from: number, to: number): string {
   return from === to ? `is at schema ${to} already` : `went from schema ${from} to ${to}`
 }
 
-function failed(url: string, error: unknown, write: Write): number {
-  write(`Cannot migrate ${shownUrl(url)}: ${escapeText(postgresMessage(error))}\n`)
+function failed(url: string, error: unknown, writeError: Outputs['writeError']): number {
+  writeError(`Cannot migrate ${shownUrl(url)}: ${escapeText(postgresMessage(error))}\n`)
   return 2
 }

@@ -11,6 +11,8 @@ export interface RunOptions {
   readonly dev: boolean
   readonly version: string
   readonly write: (text: string) => void
+  /** Where is said why nothing was started. */
+  readonly writeError: (text: string) => void
   /** Stops the sidecar: SIGTERM or SIGINT. */
   readonly stopped: Promise<unknown>
   /** Called with what to do on SIGHUP. */
@@ -19,10 +21,10 @@ export interface RunOptions {
 
 /** `governor run`: the sidecar, until it is told to stop. */
 export async function run(options: RunOptions): Promise<number> {
-  const { file, dev, version, write } = options
+  const { file, dev, version, write, writeError } = options
   const loaded = loadConfig(file, { forRun: true })
   if (!loaded.ok) {
-    write(renderProblems(loaded.problems, 'Nothing was started.'))
+    writeError(renderProblems(loaded.problems, 'Nothing was started.'))
     return loaded.missing ? 2 : 1
   }
   const log = createLog('info')
@@ -37,7 +39,7 @@ export async function run(options: RunOptions): Promise<number> {
     governor = await Governor.start({ snapshot: loaded.snapshot, log, version })
   } catch (error) {
     watcher.close()
-    write(`${(error as Error).message}\nNothing was started.\n`)
+    writeError(`${(error as Error).message}\nNothing was started.\n`)
     return 2
   }
   for (const note of loaded.notes) log.warn({ line: note.line, path: note.path }, note.message)

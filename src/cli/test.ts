@@ -19,6 +19,8 @@ export interface TestOptions {
   readonly junit: string | null
   readonly env: Readonly<Record<string, string | undefined>>
   readonly write: (text: string) => void
+  /** Where is said what cannot be done, so that results stay readable by machines; `write` by default. */
+  readonly writeError?: (text: string) => void
 }
 
 /**
@@ -26,7 +28,7 @@ export interface TestOptions {
  * when one fails, a file has problems or too little is covered, 2 when a file cannot be read or written.
  */
 export async function test(options: TestOptions): Promise<number> {
-  const { files, write, junit } = options
+  const { files, write, writeError = write, junit } = options
   const tested: TestedFile[] = []
   let code = 0
   for (const file of files.length === 0 ? ['governance.yaml'] : files) {
@@ -39,7 +41,7 @@ export async function test(options: TestOptions): Promise<number> {
   try {
     writeFileSync(junit, junitXml(tested))
   } catch (error) {
-    write(`Cannot write ${junit}: ${(error as Error).message}\n`)
+    writeError(`Cannot write ${junit}: ${(error as Error).message}\n`)
     return 2
   }
   return code

@@ -68,7 +68,7 @@ t.test(
     const refused = await audit('import', bundle, '--url', to)
     t.match(refused, {
       code: 2,
-      out: /^Not restored: The database has entries: restore into an empty one/,
+      err: /^Not restored: The database has entries: restore into an empty one/,
     })
 
     writeFileSync(bundle, exported.out.split('\n').slice(0, -20).join('\n') + '\n')
@@ -240,10 +240,10 @@ t.test('prune removes only what the published root covers, and nothing without o
   const prune = () => audit('prune', '--older-than', '0s')
   t.match(await prune(), {
     code: 2,
-    out: /no root is published \(audit\.root\)\. Run governor audit publish/,
+    err: /no root is published \(audit\.root\)\. Run governor audit publish/,
   })
   t.match(await audit('publish', '--url', url, '--key', join(directory, 'other.key')), { code: 0 })
-  t.match(await prune(), { code: 2, out: /signed by no key of .*audit\.db\.keys\.json/ })
+  t.match(await prune(), { code: 2, err: /signed by no key of .*audit\.db\.keys\.json/ })
   t.match(await audit('publish', '--url', url), { code: 0 })
   const pruned = await prune()
   t.match(
@@ -289,16 +289,24 @@ t.test('a root is PUT and read back over HTTP, and a place that says no is an er
   await ship(url, one)
   t.match(await audit('publish', '--url', url), {
     code: 2,
-    out: /Cannot publish to .*: it answered 503/,
+    err: /Cannot publish to .*: it answered 503/,
   })
   t.match(await audit('prune', '--older-than', '0s'), {
     code: 0,
     out: /^Removed \d+ entries of 2 chains/,
   })
+  const whole = await audit('verify', '--url', url, '--root')
+  t.match(whole, { code: 0, out: /^The audit log holds/m }, whole.err)
+  const wrong = await audit('verify', '--root', '--bundle', 'x')
+  t.match(wrong, { code: 2, err: /^Name the file of the root/ })
   kept.set('/roots/governor/fleet', 'not a root')
+  t.match(await audit('verify', '--url', url, '--root'), {
+    code: 2,
+    err: /^Cannot verify: Cannot use the published root .*: it is no root of all writers/,
+  })
   t.match(await audit('prune', '--older-than', '0s'), {
     code: 2,
-    out: /it is no root of all writers/,
+    err: /it is no root of all writers/,
   })
 })
 
@@ -307,26 +315,26 @@ t.test('publish says what it lacks', async (t) => {
   const config = configure(directory)
   const empty = await emptyDatabase(t)
   const audit = (...words: string[]) => governor(['audit', ...words, '--config', config])
-  t.match(await audit('publish'), { code: 2, out: /There is no database to ask/ })
+  t.match(await audit('publish'), { code: 2, err: /There is no database to ask/ })
   t.match(await audit('publish', '--url', empty), {
     code: 2,
-    out: /set audit\.root, or give --file/,
+    err: /set audit\.root, or give --file/,
   })
   const file = join(directory, 'root')
   t.match(await audit('publish', '--url', empty, '--file', file), {
     code: 2,
-    out: /no checkpoint is in PostgreSQL yet/,
+    err: /no checkpoint is in PostgreSQL yet/,
   })
   const noKey = await audit('publish', '--url', empty, '--file', file, '--key', 'x.pem')
-  t.match(noKey, { code: 2, out: /a file named <name>\.key/ })
+  t.match(noKey, { code: 2, err: /a file named <name>\.key/ })
   t.match(await audit('import', join(directory, 'none'), '--url', empty), {
     code: 2,
-    out: /ENOENT/,
+    err: /ENOENT/,
   })
   copyFileSync(config, file)
   t.match(await audit('import', file, '--url', empty), {
     code: 2,
-    out: /Not restored: Cannot read the bundle/,
+    err: /Not restored: Cannot read the bundle/,
   })
 })
 
@@ -369,8 +377,8 @@ t.test('erase --url says where values lie, and whether they are recorded as eras
   t.match(byKey, { code: 1, out: /: 1 entries, 0 recorded as erased/ }, 'who has no user')
   const none = await erase('--request', 'unknown', '--url', url)
   t.match(none, { code: 1, out: /^Nothing to erase: no entry in PostgreSQL commits/ })
-  t.match(await erase('--url', url), { code: 2, out: /name --subject/ })
-  t.match(await erase('--request', 'x', '--url'), { code: 2, out: /^There is no database/ })
+  t.match(await erase('--url', url), { code: 2, err: /name --subject/ })
+  t.match(await erase('--request', 'x', '--url'), { code: 2, err: /^There is no database/ })
 })
 
 const DAY_MS = 86_400_000
@@ -420,11 +428,19 @@ function logOfMonths(path: string): void {
   writer.abandon()
 }
 
+interface Outputs {
+  readonly write: (text: string) => void
+  readonly writeError: (text: string) => void
+}
+
 /** What a command in this process did. */
-async function said(act: (write: (text: string) => void) => Promise<number>) {
-  let out = ''
-  const code = await act((text) => (out += text))
-  return { code, out }
+async function said(act: (outputs: Outputs) => Promise<number>) {
+  const texts = { out: '', err: '' }
+  const code = await act({
+    write: (text) => (texts.out += text),
+    writeError: (text) => (texts.err += text),
+  })
+  return { code, ...texts }
 }
 
 /** A root that covers every entry. */
@@ -448,11 +464,11 @@ t.test('prune --url drops the months that the root covers, and verify explains i
   const { snapshot } = loaded
   const keyFile = join(directory, 'ops/audit.db.key')
   const prune = () =>
-    said((write) =>
-      auditPrunePostgres({ snapshot, version: 'test', olderThanMs: null, url, write }),
+    said((outputs) =>
+      auditPrunePostgres({ snapshot, version: 'test', olderThanMs: null, url, ...outputs }),
     )
   const publish = () =>
-    said((write) => auditPublish({ url, place: snapshot.audit.root, keyFile, write }))
+    said((outputs) => auditPublish({ url, place: snapshot.audit.root, keyFile, ...outputs }))
   const count = async () => {
     const sql = 'SELECT count(*)::int AS n FROM governor.entries'
     return (await runSql<{ n: number }>(url, sql))[0]!.n
@@ -460,7 +476,7 @@ t.test('prune --url drops the months that the root covers, and verify explains i
   const before = await count()
   t.match(await prune(), {
     code: 2,
-    out: /no root is published \(audit\.root\)/,
+    err: /no root is published \(audit\.root\)/,
   })
   const signer = Signer.open(join(directory, 'ops/audit.db'), wallMs())
   const [early] = await runSql<{ body: Buffer }>(
@@ -479,6 +495,22 @@ t.test('prune --url drops the months that the root covers, and verify explains i
   )
 
   t.match(await publish(), { code: 0 })
+  // What lies at a URL is evidence as what lies in a file is: here of a writer that was taken away.
+  const gone = { origin: `governor/audit/${'f'.repeat(32)}/1`, size: 5, root: Buffer.alloc(32) }
+  const server = createServer((_request, response) => {
+    response.end(signRoot([parseNote(note)!, gone], signer))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => server.close())
+  const place = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const remote = { ...snapshot.audit.root, file: null, url: place }
+  const elsewhere = { ...snapshot, audit: { ...snapshot.audit, root: remote } }
+  const options = { snapshot: elsewhere, version: 'test', olderThanMs: null, url }
+  t.match(await said((outputs) => auditPrunePostgres({ ...options, ...outputs })), {
+    code: 1,
+    out: '',
+    err: /^Nothing was removed: it does not verify/,
+  })
   const pruned = await governor(['audit', 'prune', '--url', url, '--config', config])
   // 30 + 20 + 40 of each; the five behind the second month's checkpoint stay.
   t.strictSame(pruned, {

@@ -6,6 +6,7 @@ import t from 'tap'
 
 import { appendOnce } from '../../src/audit/append-once.ts'
 import { auditRotateKey, auditTail, auditVerify } from '../../src/cli/audit.ts'
+import { configText, Site } from '../support/start-governor.ts'
 
 function admin(action: string): { kind: 'admin'; body: string } {
   return { kind: 'admin', body: JSON.stringify({ kind: 'admin', action, about: {} }) }
@@ -161,4 +162,19 @@ t.test('auditVerify() holds a log against the keys it is given', async (t) => {
   rmSync(`${path}.keys.json`)
   t.equal(verify(null), 2)
   t.match(out, /Its signatures were not checked: there is no key list/)
+})
+
+t.test('what a command cannot do it says on standard error, with exit code 2', async (t) => {
+  const site = new Site(t.testdir(), configText())
+  for (const [words, why] of [
+    ['audit ship', /^Nowhere to ship to: set audit\.ship/],
+    ['audit prune', /^Nothing was removed: set audit\.retention/],
+    ['audit prune --url --older-than 1d', /^Nothing was removed: months go only under a published/],
+    ['audit publish', /^There is no database to ask: set audit\.ship\.postgres/],
+    ['audit erase', /^Nothing was erased: name --subject/],
+    ['migrate', /^Nothing to migrate: set audit\.ship\.postgres/],
+  ] as const) {
+    const ran = await site.cli(...words.split(' '))
+    t.match({ ...ran, words }, { code: 2, stdout: /^$/, stderr: why })
+  }
 })

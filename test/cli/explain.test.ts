@@ -73,9 +73,10 @@ t.test('explain exits 2 where there is nothing to explain', async (t) => {
     ['time.json', /"time": it is a time like 2026-11-21T14:30:00Z/],
     ['00000000-0000-4000-8000-000000000000', /There is no audit log at /],
   ] as const) {
-    const { code, out } = await governor(['explain', file], cwd)
+    const { code, out, err } = await governor(['explain', file], cwd)
     t.equal(code, 2, file)
-    t.match(out, message)
+    t.match(err, message)
+    t.equal(out, '')
   }
 })
 

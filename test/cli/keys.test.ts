@@ -60,7 +60,8 @@ t.test('commands name the file that is no database, and its key', async (t) => {
     for (const command of [['run'], ['keys', 'create', '--tenant=a', '--name=b']]) {
       const ran = await site.cli(...command)
       t.equal(ran.code, 2, `${command.join(' ')} with ${path}`)
-      const said = ran.stdout + ran.stderr
+      const said = ran.stderr
+      t.equal(ran.stdout, '')
       t.ok(said.includes(`${site.auditPath} (audit.path)`), said)
       t.match(said, why)
     }
@@ -74,7 +75,7 @@ t.test('commands name the key store that is no database', async (t) => {
     const ran = await site.cli(...command)
     t.equal(ran.code, 2, command.join(' '))
     t.match(
-      ran.stdout + ran.stderr,
+      ran.stderr,
       `Cannot use the key store ${site.keysPath} (auth.keys.path): file is not a database\n`,
     )
   }

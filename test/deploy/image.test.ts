@@ -326,7 +326,7 @@ t.test('the compile cache is read on the read-only root, in the audit thread too
 
 t.test('a missing configuration is exit code 2 and one clear line', async (t) => {
   volumes(t)
-  const { code, stdout } = await runInImage(image, { command: COMMAND })
+  const { code, stderr } = await runInImage(image, { command: COMMAND })
   t.equal(code, 2)
-  t.match(stdout, /governance\.yaml +Cannot read the file: there is none/)
+  t.match(stderr, /governance\.yaml +Cannot read the file: there is none/)
 })

@@ -6,12 +6,15 @@ import { execPath } from 'node:process'
 import OpenAI from 'openai'
 import t, { type Test } from 'tap'
 
+import { signRoot } from '../../src/audit/fleet-root.ts'
+import { Signer } from '../../src/audit/signing-key.ts'
+import { wallMs } from '../../src/clock.ts'
 import { loadConfig } from '../../src/load-config.ts'
 import { all, execForm, last, parseDockerfile } from './support/dockerfile.ts'
 import { REPOSITORY } from './support/image.ts'
-import { type PodContainer, readManifest, readPublishJob } from './support/manifest.ts'
+import { type PodContainer, readJob, readManifest } from './support/manifest.ts'
 
-// Goal: deploy/kubernetes/pod.yaml, and the job beside it, are admitted under the restricted Pod Security profile and agree with
+// Goal: deploy/kubernetes/pod.yaml, and the jobs beside it, are admitted under the restricted Pod Security profile and agree with
 // the image and with their own configuration. Method: every field of the profile, for every container,
 // and every name that one part of the files uses for another. That it runs is image.test.ts.
 
@@ -42,11 +45,15 @@ t.test('pod.yaml holds a ConfigMap and a Pod, and no secret', (t) => {
   t.end()
 })
 
-const publish = readPublishJob()
+const publish = readJob('audit-publish.yaml')
+const prune = readJob('audit-prune.yaml')
+const JOBS_GOVERNANCE = publish.documents.find((document) => document.kind === 'ConfigMap')!.data[
+  'governance.yaml'
+]!
 
 for (const { container, inherited } of [
   ...everyContainer.map((container) => ({ container, inherited: spec.securityContext })),
-  { container: publish.own, inherited: publish.spec.securityContext },
+  ...[publish, prune].map(({ own, spec }) => ({ container: own, inherited: spec.securityContext })),
 ]) {
   t.test(
     `container ${container.name} of ${container.args?.[1] ?? 'the pod'} meets the restricted profile`,
@@ -205,49 +212,67 @@ t.test('the official SDK wants some OPENAI_API_KEY, as deploy/README.md says', (
   t.end()
 })
 
-t.test(
-  'audit-publish.yaml publishes roots hourly, one job at a time, and tries none twice',
-  (t) => {
-    t.strictSame(publish.kinds, ['ConfigMap', 'PersistentVolumeClaim', 'CronJob'])
-    const { schedule, concurrencyPolicy, jobTemplate } = publish.job.spec
-    t.match(schedule, /^\d+ \* \* \* \*$/)
+for (const { file, job, everyTime } of [
+  { file: 'audit-publish.yaml', job: publish, everyTime: /^\d+ \* \* \* \*$/ },
+  { file: 'audit-prune.yaml', job: prune, everyTime: /^\d+ \d+ \* \* \*$/ },
+]) {
+  t.test(`${file} runs one job at a time, and tries none twice`, (t) => {
+    const { schedule, concurrencyPolicy, jobTemplate } = job.job.spec
+    t.match(schedule, everyTime)
     t.equal(concurrencyPolicy, 'Forbid')
     t.equal(jobTemplate.spec.backoffLimit, 0)
-    t.equal(publish.own.image, governor.image)
-    t.equal(publish.own.command, undefined)
-    t.equal(publish.spec.automountServiceAccountToken, false)
-    t.equal(publish.spec.securityContext.fsGroup, publish.own.securityContext!.runAsGroup)
+    t.equal(job.own.image, governor.image)
+    t.equal(job.own.command, undefined)
+    t.equal(job.spec.automountServiceAccountToken, false)
+    t.equal(job.spec.securityContext.fsGroup, job.own.securityContext!.runAsGroup)
     t.strictSame(
-      publish.own.volumeMounts!.map(({ name }) => name),
-      publish.spec.volumes.map(({ name }) => name),
+      job.own.volumeMounts!.map(({ name }) => name),
+      job.spec.volumes.map(({ name }) => name),
     )
-    const { hostNetwork = false, hostPID = false, hostIPC = false } = publish.spec
+    const { hostNetwork = false, hostPID = false, hostIPC = false } = job.spec
     t.strictSame([hostNetwork, hostPID, hostIPC], [false, false, false])
     t.end()
-  },
-)
+  })
+}
 
-t.test('the job finds its database, its key and its place in its own configuration', (t) => {
+t.test('both jobs have one configuration and volume, and Secrets of their own', (t) => {
+  t.strictSame(publish.kinds, ['ConfigMap', 'PersistentVolumeClaim', 'CronJob'])
+  t.strictSame(prune.kinds, ['CronJob'])
+  const [one, other] = [publish, prune].map(({ spec: { volumes } }) => volumes)
+  t.strictSame([one![0], one![2]], [other![0], other![2]])
+  t.not(one![1]!.secret!.secretName, other![1]!.secret!.secretName, 'a reader and the owner')
+  const minutes = [publish, prune].map(({ job }) => job.spec.schedule.split(' ')[0])
+  t.not(minutes[0], minutes[1], 'not when the other has the volume')
+  t.end()
+})
+
+t.test('the jobs find database, key and place in their configuration', (t) => {
   const folder = t.testdir({ secrets: { url: 'postgres://reader@127.0.0.1:1/audit\n' }, data: {} })
   const file = join(folder, 'governance.yaml')
   writeFileSync(
     file,
-    publish.configMap.data['governance.yaml']!.replaceAll(
-      '/run/secrets/governor',
-      join(folder, 'secrets'),
-    ).replaceAll('/data/', join(folder, 'data/')),
+    JOBS_GOVERNANCE.replaceAll('/run/secrets/governor', join(folder, 'secrets')).replaceAll(
+      '/data/',
+      join(folder, 'data/'),
+    ),
   )
-  const mounts = publish.own.volumeMounts!.map(({ mountPath }) => mountPath)
-  t.strictSame(mounts, ['/etc/governor', '/run/secrets/governor', '/data'])
-  const [audit, command, option, config] = publish.own.args!
-  t.strictSame([audit, command, option], ['audit', 'publish', '--config'])
-  t.equal(config, execForm(last(FINAL, 'CMD')).at(-1))
-  const { status, stdout, stderr } = spawnSync(
-    execPath,
-    [join(REPOSITORY, 'src/main.ts'), audit!, command!, option!, file],
-    { encoding: 'utf8' },
-  )
-  t.strictSame([status, stderr], [2, ''], 'it has everything but the database')
-  t.match(stdout, /^Nothing was published: .*ECONNREFUSED.*127\.0\.0\.1:1\n$/)
+  const run = ({ own }: typeof publish, words: readonly string[]) => {
+    const mounts = own.volumeMounts!.map(({ mountPath }) => mountPath)
+    t.strictSame(mounts, ['/etc/governor', '/run/secrets/governor', '/data'])
+    const args = own.args!.slice(0, -1)
+    t.strictSame(args, [...words, '--config'])
+    t.equal(own.args!.at(-1), execForm(last(FINAL, 'CMD')).at(-1))
+    const main = join(REPOSITORY, 'src/main.ts')
+    const ran = spawnSync(execPath, [main, ...args, file], { encoding: 'utf8' })
+    t.strictSame([ran.status, ran.stdout], [2, ''], 'it has everything but what is elsewhere')
+    return ran.stderr
+  }
+  const published = run(publish, ['audit', 'publish'])
+  t.match(published, /^Nothing was published: .*ECONNREFUSED.*127\.0\.0\.1:1\n$/)
+  const removal = ['audit', 'prune', '--url']
+  t.match(run(prune, removal), /^Nothing was removed: no root is published \(audit\.root\)\./)
+  const base = join(folder, 'data/audit.db')
+  writeFileSync(join(folder, 'data/root'), signRoot([], Signer.open(base, wallMs())))
+  t.match(run(prune, removal), /^Cannot ask postgres:\/\/127\.0\.0\.1:1\/audit: .*ECONNREFUSED/)
   t.end()
 })

@@ -52,12 +52,12 @@ t.test('a port that is taken, and a log in use, are errors that name them', asyn
   const child = await startChild(t, site)
   const same = await site.cli('run')
   t.equal(same.code, 2)
-  t.match(same.stdout + same.stderr, String(child.process.pid), 'the process that has the log')
+  t.match(same.stderr, String(child.process.pid), 'the process that has the log')
 
   const { port } = new URL(child.url)
   const listen = `{ proxy: '127.0.0.1:${port}', admin: '127.0.0.1:0' }`
   const other = new Site(join(site.directory, '../two'), configText({ listen }))
   const taken = await other.cli('run')
   t.equal(taken.code, 2)
-  t.match(taken.stdout + taken.stderr, `127.0.0.1:${port} (listen.proxy)`)
+  t.match(taken.stderr, `127.0.0.1:${port} (listen.proxy)`)
 })

@@ -124,7 +124,7 @@ t.test('a sidecar that never saw the database says what to do', async (t) => {
   const site = new InProcess(join(folder, 'site'), configText({ keys }))
   const ran = await site.cli('run')
   t.equal(ran.code, 2)
-  t.match(ran.stdout, /no tables for keys: run governor migrate\nNothing was started\./)
+  t.match(ran.stderr, /no tables for keys: run governor migrate\nNothing was started\./)
   const listed = await site.cli('keys', 'list')
   t.strictSame([listed.code, /run governor migrate/.test(listed.stderr)], [2, true])
 })

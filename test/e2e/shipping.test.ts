@@ -83,7 +83,7 @@ t.test('with PostgreSQL away calls pass, and it gets every entry once it is ther
   await server.start()
   const early = await site.cli('audit', 'ship')
   t.equal(early.code, 2)
-  t.match(early.stdout, /no tables for the audit: run governor migrate/)
+  t.match(early.stderr, /no tables for the audit: run governor migrate/)
   const made = await site.cli('migrate')
   t.strictSame([made.code, made.stderr], [0, ''])
   t.match(
@@ -149,7 +149,7 @@ t.test('what could not be shipped before the end is said, and shipped by hand la
   t.match(silent.stderr, /^Cannot ask postgres:\/\/127\.0\.0\.1:\d+\/postgres: /)
   const away = await site.cli('audit', 'ship')
   t.equal(away.code, 2)
-  t.match(away.stdout, /^Cannot ship .*audit\.db to postgres:\/\/127/)
+  t.match(away.stderr, /^Cannot ship .*audit\.db to postgres:\/\/127/)
   await server.start()
   const shipped = await site.cli('audit', 'ship')
   t.equal(shipped.code, 0, shipped.stdout)

@@ -119,16 +119,15 @@ export function readDocuments<Document>(file: string): Document[] {
   })
 }
 
-/** The job that publishes roots, its container, and the configuration it reads. */
-export function readPublishJob() {
-  const documents = readDocuments<CronJob | ConfigMap>('audit-publish.yaml')
+/** The job of a file, its container, and the documents beside it. */
+export function readJob(file: string) {
+  const documents = readDocuments<CronJob | ConfigMap>(file)
   const job = documents.find((document) => document.kind === 'CronJob')!
-  const configMap = documents.find((document) => document.kind === 'ConfigMap')!
   const { spec } = job.spec.jobTemplate.spec.template
   return {
     kinds: documents.map(({ kind }) => kind),
+    documents,
     job,
-    configMap,
     spec,
     own: spec.containers[0]!,
   }
