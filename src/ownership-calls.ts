@@ -12,7 +12,14 @@ const CREATING: ReadonlySet<Operation> = new Set([
   'stored.write',
 ])
 /** Of operations that mostly keep nothing, the endpoints that keep their answer unless told not to. */
-const KEEPING: ReadonlySet<string> = new Set(['responses', 'responses.compact'])
+const KEEPING: ReadonlySet<string> = new Set([
+  'responses',
+  'responses.compact',
+  'videos.create',
+  'videos.edits',
+  'videos.extensions',
+  'videos.remix',
+])
 /** … and those that keep it, or what was spoken in it, when told to. */
 const KEEPING_IF_ASKED: ReadonlySet<string> = new Set(['chat.completions'])
 /** Endpoints of which only what their tools made is kept: containers, and files in them. */

@@ -1,6 +1,6 @@
 /**
- * Every endpoint of the Anthropic API that is known here. Refused as unknown: agents, sessions,
- * environments, memory stores, vaults and skills (all beta), and the legacy text completions.
+ * Every endpoint of the Anthropic API that is known here. What is known and refused all the same is in
+ * `closed.ts`, with the reasons.
  */
 import type { Endpoint, Operation } from '../exchange.ts'
 import type { Row } from './table.ts'

@@ -5,6 +5,7 @@ import { errorBody, errorFrame } from './anthropic-errors.ts'
 import { inspect } from './anthropic-inspect.ts'
 import { meter } from './anthropic-meter.ts'
 import { ANTHROPIC_ROWS } from './anthropic-table.ts'
+import { ANTHROPIC_CLOSED, closedHint } from './closed.ts'
 import type { ParameterTable } from './set-members.ts'
 import { compileTable } from './table.ts'
 
@@ -56,6 +57,8 @@ function lookup(method: string, path: string): Lookup {
   const found = TABLE.find(method, path)
   if (found !== null) return found
   if (path !== '/v1' && !path.startsWith('/v1/')) return { kind: 'outside' }
+  const hint = closedHint(ANTHROPIC_CLOSED, path)
+  if (hint !== undefined) return { kind: 'unknown', hint }
   if (!path.startsWith('/v1/v1/')) return { kind: 'unknown' }
   return { kind: 'unknown', hint: `Use ${path.slice(3)}: ANTHROPIC_BASE_URL has no /v1.` }
 }

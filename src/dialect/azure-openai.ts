@@ -5,6 +5,7 @@
  */
 import type { Dialect, Endpoint, Facts, Lookup, Reading, Route } from '../exchange.ts'
 import type { SocketReader } from '../socket-events.ts'
+import { closedHint, OPENAI_CLOSED } from './closed.ts'
 import { withPathModel } from './inspect-body.ts'
 import { openaiRealtime, REALTIME } from './openai-realtime.ts'
 import { openaiResponsesSocket } from './openai-responses-socket.ts'
@@ -85,6 +86,8 @@ export const azureOpenai: Dialect = {
 function lookup(method: string, path: string): Lookup {
   const found = TABLE.find(method, path)
   if (found !== null) return found
+  const hint = closedHint(OPENAI_CLOSED, path.replace(/^\/openai\/(?:v1\/)?/, V1))
+  if (hint !== undefined) return { kind: 'unknown', hint }
   return path === '/openai' || path.startsWith('/openai/')
     ? { kind: 'unknown' }
     : { kind: 'outside' }

@@ -22,9 +22,14 @@ export interface FormShape {
   /** Fields without which there is no call. */
   readonly needs: readonly string[]
   readonly needsModel?: boolean
+  /** What the call brings in by its path. */
+  readonly brings?: UninspectableKind
 }
 
 const AUDIO: FormShape = { files: { file: 'audio' }, needs: ['file'], needsModel: true }
+
+const VIDEO: FormShape = { files: { input_reference: 'image', video: 'file' }, needs: ['prompt'] }
+const SKILL: FormShape = { files: { files: 'file', 'files[]': 'file' }, needs: [] }
 
 /** By `api`. */
 export const FORMS: Readonly<Record<string, FormShape>> = {
@@ -37,15 +42,28 @@ export const FORMS: Readonly<Record<string, FormShape>> = {
   'images.variations': { files: { image: 'image' }, needs: ['image'] },
   'files.create': { files: { file: 'file' }, needs: ['file', 'purpose'] },
   'containers.files.create': { files: { file: 'file' }, needs: [] },
+  content_provenance_checks: { files: { file: 'file' }, needs: ['file'] },
+  'voices.create': { files: { audio_sample: 'audio' }, needs: ['name'] },
+  'voice_consents.create': { files: { recording: 'audio' }, needs: ['recording'] },
+  'videos.create': VIDEO,
+  'videos.edits': VIDEO,
+  'videos.extensions': VIDEO,
+  'videos.remix': { ...VIDEO, brings: 'reference' },
+  'videos.characters.create': { files: { video: 'file' }, needs: ['video'] },
+  'skills.create': SKILL,
+  'skills.versions.create': SKILL,
 }
 
 /** Fields by which something is decided, beside those of JSON bodies. */
 const MORE_DECISIVE: ReadonlySet<string> = new Set(['file', 'image', 'mask', 'purpose'])
 /** Fields that stand for content elsewhere, or bring it as a URL. */
 const BROUGHT: Readonly<Record<string, UninspectableKind>> = {
+  consent: 'reference',
   file_id: 'file',
   image_url: 'image',
+  input_reference: 'image',
   known_speaker_references: 'audio',
+  video: 'reference',
 }
 /** What files of JSON lines are for: requests, or examples. */
 const LINES_OF: Readonly<Record<string, 'requests' | 'examples'>> = {
@@ -100,6 +118,7 @@ class Form {
     const parts = parseForm(this.#bytes, this.#reading.boundary, this.#reading.holes)
     this.#checkNames(parts)
     for (const part of parts) if (part.filename === null) this.#readField(part)
+    if (this.#shape.brings !== undefined) this.#mark(this.#shape.brings, '')
     for (const part of parts) yield* this.#addPart(part)
     for (const name of this.#shape.needs) {
       if (!parts.some((part) => part.name === name)) throw fieldInvalid('', `must have ${name}`)

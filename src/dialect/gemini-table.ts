@@ -1,7 +1,7 @@
 /**
  * Every endpoint of the Gemini API that is known here, in both versions, and OpenAI's paths below
- * `/v1beta/openai`. Refused as unknown: uploads, caches, tuned models, predictions, interactions,
- * batches, music. Sessions over a socket are not calls: `gemini-live.ts`.
+ * `/v1beta/openai`. What is known and refused all the same is in `closed.ts`, with the reasons. Sessions over
+ * a socket are not calls: `gemini-live.ts`.
  */
 import type { Endpoint, Operation } from '../exchange.ts'
 import { OPENAI_ROWS } from './openai-table.ts'

@@ -1,5 +1,6 @@
 /** The Gemini API: content, embeddings, token counts, models, and OpenAI's paths that Google serves. */
 import type { Dialect, Facts, Lookup, Meter, ParameterNames, Route } from '../exchange.ts'
+import { closedHint, GEMINI_CLOSED } from './closed.ts'
 import { geminiAnswers } from './gemini-answers.ts'
 import { errorBody } from './gemini-errors.ts'
 import { inspect } from './gemini-inspect.ts'
@@ -36,8 +37,8 @@ function parametersIn(root: string): ParameterTable {
 const COMPATIBLE = '/v1beta/openai/'
 
 const ROOT = /^\/(?:v1beta|v1alpha|ws)(?:\/|$)/
-/** Where credentials are made and used that go around this proxy. */
-const EPHEMERAL = /^\/v1(?:alpha|beta)\/auth_tokens$|\.BidiGenerateContentConstrained$/
+/** Where credentials are used that were made elsewhere. */
+const EPHEMERAL = /\.BidiGenerateContentConstrained$/
 const NO_TOKENS = 'Ephemeral tokens would go around it: open the session here, with a Governor key'
 
 /** The dialect of Gemini. The path names the model. */
@@ -69,7 +70,8 @@ export const gemini: Dialect = {
 function lookup(method: string, path: string): Lookup {
   const found = TABLE.find(method, path)
   if (found !== null) return found
-  if (EPHEMERAL.test(path)) return { kind: 'unknown', hint: NO_TOKENS }
+  const hint = EPHEMERAL.test(path) ? NO_TOKENS : closedHint(GEMINI_CLOSED, path)
+  if (hint !== undefined) return { kind: 'unknown', hint }
   return ROOT.test(path) ? { kind: 'unknown' } : { kind: 'outside' }
 }
 

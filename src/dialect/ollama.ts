@@ -1,18 +1,21 @@
 /** The Ollama API: chat, generate, embeddings and the list of models. Its OpenAI paths are dialect `openai`. */
 import type { GovernorError } from '../errors.ts'
 import type { Dialect, Endpoint, Lookup, Operation } from '../exchange.ts'
+import { closedHint, OLLAMA_CLOSED } from './closed.ts'
 import { ollamaAnswers } from './ollama-answers.ts'
 import { inspect } from './ollama-inspect.ts'
 import { meter } from './ollama-meter.ts'
 import type { ParameterTable } from './set-members.ts'
 import { compileTable, type Row } from './table.ts'
 
-/** The table. Refused as unknown: what changes the server (pull, push, create, copy, delete, blobs). */
+/** The table. What changes the server is closed. */
 export const OLLAMA_ROWS: readonly Row[] = [
   post('/api/chat', 'chat', 'api.chat', true),
   post('/api/generate', 'completions', 'api.generate', true),
   post('/api/embed', 'embeddings', 'api.embed', false),
   post('/api/embeddings', 'embeddings', 'api.embeddings', false),
+  // What a model can do, which editors ask before they call it.
+  post('/api/show', 'models', 'api.show', false),
   get('/api/tags', 'api.tags'),
   get('/api/ps', 'api.ps'),
   get('/api/version', 'api.version'),
@@ -55,6 +58,8 @@ export const ollama: Dialect = {
 function lookup(method: string, path: string): Lookup {
   const found = TABLE.find(method, path)
   if (found !== null) return found
+  const hint = closedHint(OLLAMA_CLOSED, path)
+  if (hint !== undefined) return { kind: 'unknown', hint }
   return path === '/api' || path.startsWith('/api/') ? { kind: 'unknown' } : { kind: 'outside' }
 }
 

@@ -1,5 +1,6 @@
 /** Which methods and paths of the OpenAI API are known. All others are refused. */
 import type { Lookup } from '../exchange.ts'
+import { closedHint, OPENAI_CLOSED } from './closed.ts'
 import { OPENAI_ROWS } from './openai-table.ts'
 import { compileTable } from './table.ts'
 
@@ -14,6 +15,8 @@ export function lookup(method: string, path: string): Lookup {
 function unknownPath(path: string): Lookup {
   if (path === '/v1' || path.startsWith('/v1/')) {
     const repeated = path === '/v1/v1' || path.startsWith('/v1/v1/')
+    const closed = closedHint(OPENAI_CLOSED, path)
+    if (closed !== undefined) return { kind: 'unknown', hint: closed }
     if (!repeated) return { kind: 'unknown' }
     return { kind: 'unknown', hint: `Use ${path.slice(3)}: OPENAI_BASE_URL ends in /v1 once.` }
   }

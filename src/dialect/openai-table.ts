@@ -1,8 +1,6 @@
 /**
- * Every endpoint of the OpenAI API that is known here (published specification of 2026-08). Not in
- * it, and so refused: what hands out a credential that would go around this proxy (realtime and
- * chatkit sessions), what is spoken over other protocols, uploads in parts (no part of a file can be
- * looked at by itself), voices, videos, skills, and administration.
+ * Every endpoint of the OpenAI API that is known here (published specification of 2026-08, official client of
+ * 2026-11). What is known and refused all the same is in `closed.ts`, with the reasons.
  */
 import type { Endpoint, Operation } from '../exchange.ts'
 import type { Row } from './table.ts'
@@ -73,6 +71,9 @@ const INFERENCE: readonly Row[] = [
   send('/v1/audio/speech', 'speech', 'audio.speech'),
   form('/v1/audio/transcriptions', 'transcription', 'audio.transcriptions'),
   form('/v1/audio/translations', 'transcription', 'audio.translations'),
+  // Answers questions about a conversation by choices and scores; writes no text.
+  send('/v1/decisions', 'chat', 'decisions'),
+  form('/v1/content_provenance_checks', 'moderations', 'content_provenance_checks'),
   // Servers of this API that rank and count, too (vLLM, Jina, Cohere).
   send('/v1/rerank', 'rerank', 'rerank'),
   send('/v2/rerank', 'rerank', 'rerank'),
@@ -129,6 +130,44 @@ const STORED: readonly Row[] = [
   read('/v1/files/{id}', 'files.get', NO_QUERY, 'files.read'),
   read('/v1/files/{id}/content', 'files.content', NO_QUERY, 'files.read'),
   remove('/v1/files/{id}', 'files.delete', 'files.delete'),
+]
+
+const VOICES: readonly Row[] = [
+  form('/v1/audio/voices', 'stored.write', 'voices.create'),
+  remove('/v1/audio/voices/{id}', 'voices.delete'),
+  read('/v1/audio/voice_consents', 'voice_consents.list', LIST),
+  form('/v1/audio/voice_consents', 'stored.write', 'voice_consents.create'),
+  read('/v1/audio/voice_consents/{id}', 'voice_consents.get'),
+  send('/v1/audio/voice_consents/{id}', 'stored.write', 'voice_consents.update'),
+  remove('/v1/audio/voice_consents/{id}', 'voice_consents.delete'),
+]
+
+/** Before `{id}` comes `characters`, which could be one. */
+const VIDEOS: readonly Row[] = [
+  form('/v1/videos/characters', 'stored.write', 'videos.characters.create'),
+  read('/v1/videos/characters/{id}', 'videos.characters.get'),
+  read('/v1/videos', 'videos.list', LIST),
+  form('/v1/videos', 'images', 'videos.create', 'json or form'),
+  form('/v1/videos/edits', 'images', 'videos.edits', 'json or form'),
+  form('/v1/videos/extensions', 'images', 'videos.extensions', 'json or form'),
+  read('/v1/videos/{id}', 'videos.get'),
+  remove('/v1/videos/{id}', 'videos.delete'),
+  read('/v1/videos/{id}/content', 'videos.content', ['variant']),
+  form('/v1/videos/{id}/remix', 'images', 'videos.remix', 'json or form'),
+]
+
+const SKILLS: readonly Row[] = [
+  read('/v1/skills', 'skills.list', LIST),
+  form('/v1/skills', 'stored.write', 'skills.create', 'json or form'),
+  read('/v1/skills/{id}', 'skills.get'),
+  send('/v1/skills/{id}', 'stored.write', 'skills.update'),
+  remove('/v1/skills/{id}', 'skills.delete'),
+  read('/v1/skills/{id}/content', 'skills.content'),
+  read('/v1/skills/{id}/versions', 'skills.versions.list', LIST),
+  form('/v1/skills/{id}/versions', 'stored.write', 'skills.versions.create', 'json or form'),
+  read('/v1/skills/{id}/versions/{id}', 'skills.versions.get'),
+  remove('/v1/skills/{id}/versions/{id}', 'skills.versions.delete'),
+  read('/v1/skills/{id}/versions/{id}/content', 'skills.versions.content'),
 ]
 
 const VECTOR_STORES: readonly Row[] = [
@@ -214,11 +253,14 @@ const JOBS: readonly Row[] = [
   read('/v1/evals/{id}/runs/{id}/output_items/{id}', 'evals.runs.output_items.get'),
 ]
 
-/** The table. Order matters only between rows with `{…}` of one form, of which there are none. */
+/** The table. Order matters only between rows with `{…}` that one path may fit: those of videos. */
 export const OPENAI_ROWS: readonly Row[] = [
   ...INFERENCE,
   ...MODELS,
   ...STORED,
+  ...VOICES,
+  ...VIDEOS,
+  ...SKILLS,
   ...VECTOR_STORES,
   ...ASSISTANTS,
   ...JOBS,

@@ -40,7 +40,13 @@ const HOLDERS: ReadonlySet<string> = new Set([
   'conversation',
   'file',
   'thread',
+  'video',
+  'voice',
 ])
+/** Fields of forms that are an id of what is kept. */
+const FIELDS: ReadonlySet<string> = new Set(['consent', 'video[id]'])
+/** Skills of the providers' own have plain names. */
+const OWN_SKILL = /^skill_/
 /** Types of objects that are known by their `id`. */
 const TYPES: ReadonlySet<string> = new Set(['file_id', 'item_reference', 'container_reference'])
 /** Members that are lists of items. */
@@ -69,7 +75,7 @@ const LINES: ReadonlySet<string> = new Set(['batch', 'fine-tune', 'evals'])
 const HINT = new RegExp(
   `(?:${THINGS})_?ids?"|${[...NAMES, ...TYPES, ...EVERYBODY].map((name) => `"${name}"`).join('|')}` +
     // A member's name: what is said by the role of that name is in most conversations.
-    '|"(?:store|background)"|"(?:assistant|audio|file)"\\s*:|\\\\u00[4-7]',
+    '|"(?:store|background)"|"(?:assistant|audio|file|video|voice)"\\s*:|"skill_|\\\\u00[4-7]',
   'i',
 )
 /** Items that are handed back are known by `id` alone. */
@@ -123,7 +129,7 @@ function* readForm(
     const { name, filename, start, end } = part
     const base = name.split('[')[0] ?? ''
     if (filename === null) {
-      if (isName(foldKey(base))) finder.add(textOf(part), `/${name}`)
+      if (isName(foldKey(base)) || FIELDS.has(name)) finder.add(textOf(part), `/${name}`)
     } else if (hasLines && name === 'file') {
       yield* readLines(finder, body.subarray(start, end), jsonDepth)
     }
@@ -204,9 +210,7 @@ class Finder implements References {
 
   #text(doc: JsonDocument, key: number, { name, at }: { name: string; at: string }): void {
     const value = key + 1
-    if (isName(name) || (name === 'id' && isKnownById(doc, doc.parent(key)))) {
-      return this.#add(doc, value, at)
-    }
+    if (isName(name) || isNaming(doc, key, name)) return this.#add(doc, value, at)
     if (name === 'type' && EVERYBODY.has(doc.word(value)) && isSource(doc, doc.parent(key))) {
       this.everybody ??= `${at}${doc.pointer(value)}`
     }
@@ -246,6 +250,12 @@ function isArguments(doc: JsonDocument, key: number): boolean {
   if (!doc.isKey(key, 'input') || doc.kind(key + 1) !== KIND.OBJECT) return false
   const type = doc.given(doc.parent(key), 'type')
   return type !== -1 && doc.kind(type) === KIND.STRING && doc.word(type).endsWith('tool_use')
+}
+
+/** Whether a member whose name says less is an id of what is kept. */
+function isNaming(doc: JsonDocument, key: number, name: string): boolean {
+  if (name === 'id') return isKnownById(doc, doc.parent(key))
+  return name === 'skill_id' && OWN_SKILL.test(doc.word(key + 1))
 }
 
 function isKnownById(doc: JsonDocument, object: number): boolean {

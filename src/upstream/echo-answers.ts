@@ -10,6 +10,7 @@ import { ollamaAnswer } from './echo-ollama.ts'
 import {
   completionAnswer,
   completionStream,
+  decisionAnswer,
   imageAnswer,
   imageStream,
   moderationAnswer,
@@ -45,6 +46,7 @@ const POSTS: ReadonlyMap<string, Answerer> = new Map<string, Answerer>([
   ['/v1/audio/speech', speech],
   ['/v1/audio/transcriptions', either(transcriptAnswer, transcriptStream)],
   ['/v1/audio/translations', transcriptAnswer],
+  ['/v1/decisions', decisionAnswer],
   ['/v1/files', fileAnswer],
   ['/v1/rerank', rerankAnswer],
   ['/v2/rerank', rerankAnswer],

@@ -13,6 +13,8 @@ export function ollamaAnswer(path: string, body: EchoBody): object | Pieces | nu
       return { model: body['model'], embeddings: [[0.6, 0.8]], prompt_eval_count: 1 }
     case '/api/embeddings':
       return { embedding: [0.6, 0.8] }
+    case '/api/show':
+      return { details: { family: 'echo' }, capabilities: ['completion', 'embedding'] }
     case '/api/tags':
     case '/api/ps':
       return { models: [{ name: 'llama3.2', model: 'llama3.2' }] }

@@ -89,6 +89,17 @@ export function speechStream(body: EchoBody): Pieces {
   return events.map((event) => `data: ${JSON.stringify(event)}\n\n`)
 }
 
+/** Yes to every question: the first choice, the first level. */
+export function decisionAnswer(body: EchoBody): object {
+  const questions = Array.isArray(body['questions']) ? (body['questions'] as EchoBody[]) : []
+  const input = countTokens(JSON.stringify(body['input'] ?? ''))
+  return {
+    model: body['model'],
+    answers: questions.map(({ name = null }) => ({ type: 'predicate', name, probability: 1 })),
+    usage: { input_tokens: input, output_tokens: 1, total_tokens: input + 1 },
+  }
+}
+
 /** Documents in the order they came in, the first the best. */
 export function rerankAnswer(body: EchoBody, id: string): object {
   const documents = Array.isArray(body['documents']) ? (body['documents'] as unknown[]) : []

@@ -1,6 +1,13 @@
 import { ANTHROPIC_ROWS } from '../../src/dialect/anthropic-table.ts'
 import { AZURE_ROWS } from '../../src/dialect/azure-openai.ts'
 import { BEDROCK_ROWS } from '../../src/dialect/bedrock-table.ts'
+import {
+  ANTHROPIC_CLOSED,
+  type Closed,
+  GEMINI_CLOSED,
+  OLLAMA_CLOSED,
+  OPENAI_CLOSED,
+} from '../../src/dialect/closed.ts'
 import { GEMINI_ROWS } from '../../src/dialect/gemini-table.ts'
 import { OLLAMA_ROWS } from '../../src/dialect/ollama.ts'
 import { OPENAI_ROWS } from '../../src/dialect/openai-table.ts'
@@ -19,6 +26,14 @@ export const TABLES: Readonly<Record<string, readonly Row[]>> = {
   gemini: GEMINI_ROWS,
   bedrock: BEDROCK_ROWS,
   ollama: OLLAMA_ROWS,
+}
+
+/** What of each API is known and closed. */
+export const CLOSED: Readonly<Record<string, readonly Closed[]>> = {
+  openai: OPENAI_CLOSED,
+  anthropic: ANTHROPIC_CLOSED,
+  gemini: GEMINI_CLOSED,
+  ollama: OLLAMA_CLOSED,
 }
 
 /** Endpoints that stream when asked. */
@@ -47,6 +62,7 @@ const REPORTING: ReadonlySet<string> = new Set([
   'responses.compact',
   'completions',
   'embeddings',
+  'decisions',
   'images.generations',
   'images.edits',
   'images.variations',
@@ -128,9 +144,8 @@ export function endpointsMarkdown(): string {
       '| endpoint | operation | api | model | text | streams | usage |',
       '| --- | --- | --- | --- | --- | --- | --- |',
     ]
-    return [...head, ...rows.map(line), ...(SOCKETS[dialect] ?? []).flatMap(sessionLines)].join(
-      '\n',
-    )
+    const lines = [...rows.map(line), ...(SOCKETS[dialect] ?? []).flatMap(sessionLines)]
+    return [...head, ...lines, ...(CLOSED[dialect] ?? []).flatMap(closedLines)].join('\n')
   })
   return `${parts.join('\n\n')}\n`
 }
@@ -152,6 +167,11 @@ function line(row: Row): string {
   const reported =
     usage && streams === usageStreamed ? 'yes' : REPORTED[`${usage} ${usageStreamed}`]
   return `| \`${method} ${path}\` | \`${endpoint.operation}\` | \`${endpoint.api}\` | ${model} | ${yes(text)} | ${yes(streams)} | ${reported} |`
+}
+
+/** What is refused on purpose, a paragraph each. */
+function closedLines({ what, why }: Closed, index: number): string[] {
+  return [...(index === 0 ? ['', 'Closed:', ''] : []), `- ${what}: ${why}`]
 }
 
 /** Where a session is opened, then what may be said in it. */

@@ -72,7 +72,7 @@ t.test('what Go would read as another field is refused', async (t) => {
   t.equal(await refusal('/api/chat', chat({ options })), 'FIELD_INVALID /options/NUM_PREDICT')
   t.equal(await refusal('/api/chat', { model: 'm' }), 'FIELD_INVALID ')
   for (const path of ['/api/pull', '/api/delete', '/api/create', '/api/blobs/a']) {
-    t.strictSame(ollama.lookup('POST', path), { kind: 'unknown' })
+    t.match(ollama.lookup('POST', path), { kind: 'unknown', hint: /changes the server/ })
   }
 })
 

@@ -79,11 +79,9 @@ t.test('lookup() does not know anything else below /v1', async (t) => {
   const paths = [
     '/v1',
     '/v1/',
-    '/v1/realtime/client_secrets',
-    '/v1/chatkit/sessions',
-    '/v1/uploads',
-    '/v1/organization/users',
-    '/v1/uploads/upload_1/parts',
+    '/v1/upload',
+    '/v1/uploads_',
+    '/v1/organizations',
     '/v1/chat/completions/',
     '/v1/chat/completions/chatcmpl-1/x',
     '/v1//chat/completions',
@@ -96,6 +94,14 @@ t.test('lookup() does not know anything else below /v1', async (t) => {
     '/v1/../v1/chat/completions',
   ]
   for (const path of paths) t.strictSame(lookup('POST', path), { kind: 'unknown' }, path)
+})
+
+t.test('lookup() says why what it knows is closed', async (t) => {
+  for (const path of ['/v1/uploads', '/v1/uploads/upload_1/parts']) {
+    t.match(lookup('POST', path), { kind: 'unknown', hint: /upload it whole to \/v1\/files/ })
+  }
+  t.match(lookup('POST', '/v1/realtime/client_secrets'), { hint: /goes around Governor/ })
+  t.match(lookup('GET', '/v1/organization/users'), { kind: 'unknown', hint: /Administration/ })
 })
 
 t.test('lookup() helps with the usual mistakes', async (t) => {

@@ -1,6 +1,8 @@
 import t from 'tap'
 
-import { mayRefer } from '../../src/dialect/references.ts'
+import { findReferences, mayRefer } from '../../src/dialect/references.ts'
+import { runSteps } from '../../src/dialect/steps.ts'
+import { formBody } from './samples.ts'
 
 function refers(value: unknown): boolean {
   return mayRefer(Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)), {})
@@ -29,4 +31,33 @@ t.test('mayRefer() looks at whatever could name something that is kept', async (
   ]) {
     t.ok(refers(body), JSON.stringify(body))
   }
+})
+
+t.test(
+  'findReferences() knows skills, voices and videos of tenants, and none of the provider',
+  async (t) => {
+    const skills = ['skill_1', 'pptx'].map((skill_id) => ({ type: 'skill_reference', skill_id }))
+    const body = {
+      tools: [{ type: 'shell', environment: { type: 'container_auto', skills } }],
+      voice: { id: 'voice_1' },
+      video: { id: 'video_1' },
+      audio: { voice: 'alloy', format: 'wav' },
+    }
+    const found = runSteps(findReferences(Buffer.from(JSON.stringify(body)), { jsonDepth: 64 }))
+    t.strictSame(
+      found.named.map(({ id }) => id),
+      ['skill_1', 'voice_1', 'video_1'],
+    )
+  },
+)
+
+t.test('findReferences() knows the fields of forms that name what is kept', async (t) => {
+  const fields = { consent: 'cons_1', 'video[id]': 'video_1', name: 'cons_2' }
+  const form = formBody(fields, { name: 'audio_sample', content: 'cons_3' })
+  const reading = { jsonDepth: 64, boundary: 'sample-boundary' }
+  const found = runSteps(findReferences(form, reading))
+  t.strictSame(
+    found.named.map(({ id }) => id),
+    ['cons_1', 'video_1'],
+  )
 })

@@ -36,6 +36,18 @@ const SAMPLES: Readonly<Record<string, Sample>> = {
   'images.generations': prompt,
   'images.edits': prompt,
   'audio.speech': input,
+  decisions: (wanted) => ({
+    ...input(wanted),
+    questions: [{ type: 'predicate', instructions: 'Is it?' }],
+  }),
+  'voice_consents.update': ({ text }) => ({ name: text }),
+  'videos.create': prompt,
+  'videos.edits': ({ text }) => ({ prompt: text, video: { id: 'v' } }),
+  'videos.extensions': ({ text }) => ({ prompt: text, seconds: '4', video: { id: 'v' } }),
+  'videos.remix': ({ text }) => ({ prompt: text }),
+  'skills.create': noted,
+  'skills.update': ({ text }) => ({ default_version: text }),
+  'skills.versions.create': noted,
   rerank: ({ model, text }) => ({ model, query: 'q', documents: [text] }),
   score: ({ model, text }) => ({ model, text_1: 'a', text_2: text }),
   tokenize: prompt,
@@ -94,6 +106,7 @@ const SAMPLES: Readonly<Record<string, Sample>> = {
     messages: [{ role: 'user', content: text }],
   }),
   count_tokens: (wanted) => ({ input: { converse: converse(wanted) } }),
+  'api.show': ({ model, text }) => ({ model, note: text }),
   'api.chat': messages,
   'api.generate': prompt,
   'api.embed': input,
@@ -104,11 +117,20 @@ const SAMPLES: Readonly<Record<string, Sample>> = {
 const BOUNDARY = 'sample-boundary'
 const FORM_TYPE = { 'content-type': `multipart/form-data; boundary=${BOUNDARY}` }
 /** A file, beside fields. */
-const FILES: Readonly<Record<string, string>> = { 'images.variations': 'image' }
+const FILES: Readonly<Record<string, string>> = {
+  'images.variations': 'image',
+  'voices.create': 'audio_sample',
+  'voice_consents.create': 'recording',
+  'videos.characters.create': 'video',
+}
 const FORM_FIELDS: Readonly<Record<string, Sample>> = {
   'images.variations': ({ model, text }) => ({ model, user: text }),
   'audio.transcriptions': prompt,
   'audio.translations': prompt,
+  content_provenance_checks: ({ text }) => ({ note: text }),
+  'voices.create': ({ text }) => ({ name: text, consent: 'cons_1' }),
+  'voice_consents.create': ({ text }) => ({ name: text, language: 'en-US' }),
+  'videos.characters.create': ({ text }) => ({ name: text }),
   'files.create': ({ text }) => ({ purpose: 'user_data', 'expires_after[anchor]': text }),
 }
 

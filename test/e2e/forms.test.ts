@@ -72,6 +72,54 @@ t.test('the OpenAI client transcribes, translates, edits images and uploads', as
   }
 })
 
+t.test('the OpenAI client makes videos, voices and skills, and asks for decisions', async (t) => {
+  const { upstream, client } = await subject(t)
+  const file = await wav()
+  const still = await toFile(WAV, 'a.png', { type: 'image/png' })
+  await client.videos.create({ prompt: 'a hat', model: 'sora-2', input_reference: still })
+  await client.videos.remix('video_1', { prompt: 'two hats' })
+  await client.videos.downloadContent('video_1', { variant: 'thumbnail' })
+  await client.audio.voiceConsents.create({ recording: file, language: 'en-US', name: 'Zoë' })
+  await client.audio.voices.create({ audio_sample: file, consent: 'cons_1', name: 'Zoë' })
+  await client.skills.create({ files: [await toFile(WAV, 'skill/SKILL.md')] })
+  await client.contentProvenanceChecks.create({ file: still })
+  const questions = [{ type: 'predicate' as const, instructions: 'Is it polite?' }]
+  await client.decisions.create({ model: 'gpt-4o', input: 'hello', questions })
+  t.strictSame(
+    upstream.received.map(({ method, path }) => `${method} ${path}`),
+    [
+      'POST /v1/videos',
+      'POST /v1/videos/video_1/remix',
+      'GET /v1/videos/video_1/content?variant=thumbnail',
+      'POST /v1/audio/voice_consents',
+      'POST /v1/audio/voices',
+      'POST /v1/skills',
+      'POST /v1/content_provenance_checks',
+      'POST /v1/decisions',
+    ],
+  )
+  const count = upstream.received.length
+  const prompt = 'a zebra'
+  t.equal(await refused(client.videos.create({ prompt, model: 'sora-2' })), 'no-text')
+  t.equal(await refused(client.videos.create({ prompt: 'a', model: 'gpt-5' })), 'no-model')
+  t.equal(
+    await refused(client.audio.voices.create({ type: 'prompt', name: 'Z', prompt })),
+    'no-text',
+  )
+  const asked = client.decisions.create({ model: 'gpt-4o', input: prompt, questions })
+  t.equal(await refused(asked), 'no-text')
+  const parts = client.uploads.create({
+    bytes: 9,
+    filename: 'a',
+    mime_type: 'text/plain',
+    purpose: 'batch',
+  })
+  await t.rejects(parts, { status: 403, message: /upload it whole to \/v1\/files/ })
+  const secret = client.realtime.clientSecrets.create({ session: { type: 'realtime' } })
+  await t.rejects(secret, { status: 403, message: /goes around Governor/ })
+  t.equal(upstream.received.length, count, 'and nothing of it reached the provider')
+})
+
 t.test('a form goes on byte for byte, and the entry has its hash and its marks', async (t) => {
   const { upstream, site } = await subject(t)
   const body = formBody({ model: 'whisper-1', prompt: 'hello' }, { name: 'file', content: WAV })

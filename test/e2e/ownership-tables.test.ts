@@ -39,6 +39,8 @@ const NAMES: readonly ((id: string) => object)[] = [
   (id) => ({ tool_resources: { file_search: { vector_stores: [{ file_ids: [id] }] } } }),
   (id) => ({ container: { id, skills: [] } }),
   (id) => ({ messages: [{ role: 'assistant', audio: { id } }] }),
+  (id) => ({ voice: { id } }),
+  (id) => ({ video: { id } }),
   (id) => ({ 'file\u005fid': id }),
   (id) => ({ extra: { deep: [[{ source: { type: 'file', file_id: id } }]] } }),
   (id) => ({ extra: [{ type: 'item_reference', id }] }),
