@@ -230,9 +230,19 @@ function streamLines({ few, many }: Streams): string[] {
   ]
 }
 
+function hundredths(all: readonly number[]): string[] {
+  return all.map((value) => value.toFixed(2))
+}
+
 function sessionLines(sessions: Sessions): string[] {
   const { idle, busy, paceMs, targets, directP50Ms, directP99Ms } = sessions
-  const asked = [sessions.directAskedP50Ms, sessions.directAskedP99Ms].map((ms) => ms.toFixed(2))
+  const { directAskedP50Ms, directAskedP99Ms, directBurstP99Ms, directBurstAskedP99Ms } = sessions
+  const asked = hundredths([
+    directAskedP50Ms,
+    directAskedP99Ms,
+    directBurstP99Ms,
+    directBurstAskedP99Ms,
+  ])
   return table([
     [
       `${busy} sessions, an event each ${paceMs} ms`,
@@ -242,13 +252,17 @@ function sessionLines(sessions: Sessions): string[] {
       'added p99',
       'asked p50',
       'asked p99',
+      'all at once p99',
+      'asked p99',
       `KiB each of ${idle} idle`,
     ],
     ['direct', directP50Ms.toFixed(2), directP99Ms.toFixed(2), '–', '–', ...asked, '–'],
     ...SESSION_TARGETS.map((target) => {
       const { p50Ms, p99Ms, addedP50Ms, addedP99Ms, ...rest } = targets[target]
-      const all = [p50Ms, p99Ms, addedP50Ms, addedP99Ms, rest.askedP50Ms, rest.askedP99Ms]
-      return [target, ...all.map((ms) => ms.toFixed(2)), (rest.bytesPerSession / 1024).toFixed(1)]
+      const { askedP50Ms, askedP99Ms, burstP99Ms, burstAskedP99Ms } = rest
+      const delays = [p50Ms, p99Ms, addedP50Ms, addedP99Ms]
+      const all = hundredths([...delays, askedP50Ms, askedP99Ms, burstP99Ms, burstAskedP99Ms])
+      return [target, ...all, (rest.bytesPerSession / 1024).toFixed(1)]
     }),
   ])
 }

@@ -28,7 +28,8 @@ export interface BusyLoad {
   readonly sessions: number
   /** Responses that each session asks for, one after the other. */
   readonly responses: number
-  readonly paceMs: number
+  /** Each session begins at a moment of its own in this time. */
+  readonly spreadMs: number
 }
 
 interface Heard {
@@ -58,11 +59,12 @@ answers('close', async () => {
 })
 
 answers('busy', async (question): Promise<BusyResult> => {
-  const { sessions, responses, paceMs } = question as BusyLoad
+  const { sessions, responses, spreadMs } = question as BusyLoad
   const heard: Heard[] = []
   await Promise.all(
     open.slice(0, sessions).map(async (socket) => {
-      for (let asked = 0; asked < responses; asked++) heard.push(await talk(socket, paceMs))
+      await pause(Math.random() * spreadMs)
+      for (let asked = 0; asked < responses; asked++) heard.push(await talk(socket))
     }),
   )
   const delays = sorted(heard.flatMap((each) => each.delays))
@@ -91,7 +93,7 @@ function connect(url: string, headers: Readonly<Record<string, string>>): Promis
 }
 
 /** Asks for a response and hears it to its end. */
-async function talk(socket: WebSocket, spreadMs: number): Promise<Heard> {
+async function talk(socket: WebSocket): Promise<Heard> {
   const delays: number[] = []
   const done = Promise.withResolvers<void>()
   let askedMs = 0
@@ -102,7 +104,6 @@ async function talk(socket: WebSocket, spreadMs: number): Promise<Heard> {
     else if (event.type === 'response.done') done.resolve()
   }
   socket.on('message', hear)
-  await pause(Math.random() * spreadMs)
   const startedMs = monotonicMs()
   socket.send('{"type":"response.create"}')
   await done.promise

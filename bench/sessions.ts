@@ -1,7 +1,7 @@
 import type { Child } from './child.ts'
 import { pause } from './ipc.ts'
 import type { Usage } from './probe.ts'
-import type { BusyResult } from './session-load.ts'
+import type { BusyLoad, BusyResult } from './session-load.ts'
 import { median } from './statistics.ts'
 import { startBare, startGovernor, startLoad, startUpstream } from './targets.ts'
 import { callHeaders } from './work.ts'
@@ -22,6 +22,9 @@ export interface SessionFigures {
   /** There and back, of an event that asks for a response: recorded before it is sent on. */
   readonly askedP50Ms: number
   readonly askedP99Ms: number
+  /** Of an event, and there and back, where all sessions ask in one and the same moment. */
+  readonly burstP99Ms: number
+  readonly burstAskedP99Ms: number
 }
 
 export interface Sessions {
@@ -33,6 +36,8 @@ export interface Sessions {
   readonly directP99Ms: number
   readonly directAskedP50Ms: number
   readonly directAskedP99Ms: number
+  readonly directBurstP99Ms: number
+  readonly directBurstAskedP99Ms: number
   readonly targets: Readonly<Record<SessionTarget, SessionFigures>>
 }
 
@@ -47,6 +52,8 @@ export interface SessionsPlan {
   readonly rounds: number
   readonly say: (text: string) => void
 }
+
+type Results = Record<'direct' | SessionTarget, BusyResult[]>
 
 /** After which what opening a session left behind has been collected. */
 const SETTLE_MS = 3000
@@ -67,19 +74,18 @@ export async function measureSessions(plan: SessionsPlan): Promise<Sessions> {
     })
     const targets = { direct: upstream, bare, governor: keep(child) }
     const bytes = { direct: 0, bare: 0, governor: 0 }
-    const results: Record<keyof typeof targets, BusyResult[]> = {
-      direct: [],
-      bare: [],
-      governor: [],
-    }
+    const results: Results = { direct: [], bare: [], governor: [] }
+    const bursts: Results = { direct: [], bare: [], governor: [] }
     const open = (name: keyof typeof targets, idle: number) =>
       load.ask('open', { url: targets[name].url, headers: callHeaders(key), idle })
     const { busy: sessions, responses, events, paceMs } = plan
+    const steady: BusyLoad = { sessions, responses, spreadMs: events * paceMs }
+    const burst: BusyLoad = { sessions, responses: 1, spreadMs: paceMs }
     await upstream.ask('pace', { events, paceMs })
     for (const name of SESSION_TARGETS) {
       // What the first sessions load, compile and verify is not of any one of them.
       await open(name, plan.busy)
-      await load.ask('busy', { sessions, responses, paceMs })
+      await load.ask('busy', steady)
       await load.ask('close')
       plan.say(`${plan.idle} idle sessions through ${name}`)
       bytes[name] = await added(targets[name], () => open(name, plan.idle), plan.idle)
@@ -89,11 +95,12 @@ export async function measureSessions(plan: SessionsPlan): Promise<Sessions> {
       plan.say(`${plan.busy} busy sessions, round ${round + 1} of ${plan.rounds}`)
       for (const name of ['direct', ...SESSION_TARGETS] as const) {
         await open(name, plan.busy)
-        results[name].push(await load.ask<BusyResult>('busy', { sessions, responses, paceMs }))
+        results[name].push(await load.ask<BusyResult>('busy', steady))
+        bursts[name].push(await load.ask<BusyResult>('busy', burst))
         await load.ask('close')
       }
     }
-    return summary(plan, bytes, results)
+    return summary(plan, bytes, { results, bursts })
   } finally {
     await Promise.all(children.map((child) => child.stop()))
   }
@@ -116,10 +123,10 @@ async function added(
 function summary(
   { idle, busy, paceMs, rounds }: SessionsPlan,
   bytes: Readonly<Record<SessionTarget, number>>,
-  results: Readonly<Record<'direct' | SessionTarget, readonly BusyResult[]>>,
+  { results, bursts }: { readonly results: Results; readonly bursts: Results },
 ): Sessions {
-  const over = (name: keyof typeof results, figure: keyof BusyResult): number =>
-    median(results[name].map((result) => result[figure]))
+  const over = (name: keyof Results, figure: keyof BusyResult, of = results): number =>
+    median(of[name].map((result) => result[figure]))
   const figures = (name: SessionTarget): SessionFigures => ({
     bytesPerSession: bytes[name],
     p50Ms: over(name, 'p50Ms'),
@@ -128,6 +135,8 @@ function summary(
     addedP99Ms: over(name, 'p99Ms') - over('direct', 'p99Ms'),
     askedP50Ms: over(name, 'askedP50Ms'),
     askedP99Ms: over(name, 'askedP99Ms'),
+    burstP99Ms: over(name, 'p99Ms', bursts),
+    burstAskedP99Ms: over(name, 'askedP99Ms', bursts),
   })
   return {
     idle,
@@ -138,6 +147,8 @@ function summary(
     directP99Ms: over('direct', 'p99Ms'),
     directAskedP50Ms: over('direct', 'askedP50Ms'),
     directAskedP99Ms: over('direct', 'askedP99Ms'),
+    directBurstP99Ms: over('direct', 'p99Ms', bursts),
+    directBurstAskedP99Ms: over('direct', 'askedP99Ms', bursts),
     targets: { bare: figures('bare'), governor: figures('governor') },
   }
 }

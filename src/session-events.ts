@@ -1,3 +1,4 @@
+import { plainText, walkFlat } from './dialect/flat-object.ts'
 import { KIND } from './dialect/json-tape.ts'
 import { type JsonDocument, readJson } from './dialect/json.ts'
 import { type Json, parseObject } from './dialect/openai-usage.ts'
@@ -19,13 +20,37 @@ const STEP_VALUES = 1024
 /** Members without a name or a count in them, however long they are. */
 const SKIPPED: ReadonlySet<string> = new Set(['bytes', 'instructions', 'logprobs', 'tools'])
 
+/** Below it a parser is as fast as looking at the bytes (1 µs and 4 µs at 200 bytes, 22 µs and 4 µs at 32 KiB). */
+const PIECE_BYTES_MIN = 4096
+/** Members of a piece of an answer that a session looks for: what it is, and of which response. */
+const OF_PIECES: ReadonlySet<string> = new Set(['type', 'response_id', 'stream_id', 'event_id'])
+/** Readers cut names here: of a longer one they are given all. */
+const NAME_BYTES_MAX = 256
+
 /**
- * The object in a message; null when it is none. Of a long one, read in turns, only what a session looks
- * for: short strings, whole numbers and what holds them. Never rejects.
+ * The object in a message; null when it is none. Of a long piece of an answer, audio mostly, and of a
+ * long message, read in turns, only what a session looks for: short strings, whole numbers and what holds
+ * them. Never rejects.
  */
 export function parseEvent(bytes: Buffer): Json | null | Promise<Json | null> {
+  const piece = bytes.length < PIECE_BYTES_MIN ? null : readPiece(bytes)
+  if (piece !== null) return piece
   if (bytes.length <= SHORT_BYTES) return parseObject(bytes.toString('utf8'))
   return inTurns(sketch(bytes)).catch(() => null)
+}
+
+/** Events `….delta` of strings and numbers; null for every other. */
+function readPiece(bytes: Buffer): Json | null {
+  const found: Record<string, string> = {}
+  const isPiece = walkFlat(bytes, (name, value) => {
+    if (!OF_PIECES.has(name)) return true
+    const text = plainText(bytes, value, NAME_BYTES_MAX)
+    // The last of two would count.
+    if (text === null || Object.hasOwn(found, name)) return false
+    found[name] = text
+    return name !== 'type' || text.endsWith('.delta')
+  })
+  return isPiece && Object.hasOwn(found, 'type') ? found : null
 }
 
 function* sketch(bytes: Buffer): Generator<void, Json> {

@@ -220,9 +220,26 @@ export class Session implements Interruptible {
       const isRegular = [1000, 1001, 1005].includes(received.closed)
       return this.#end({ ending: isRegular ? 'complete' : 'client_closed', code: 1000 })
     }
-    if (!received.isBinary) return this.#takeEvent(received)
+    if (!received.isBinary) return this.#takeText(received)
     const error = new GovernorError('BODY_INVALID', { detail: 'events are text, this is binary' })
     this.#end({ ending: 'refused', code: 1003, error })
+  }
+
+  /** Audio that was decided goes on as it came, at once; everything else is read. */
+  #takeText(received: Message): void | Promise<void> {
+    const { bytes, heldBytes = 0 } = received
+    if (this.#audio === null || this.reader.isPlainAudio?.(bytes) !== true) {
+      return this.#takeEvent(received)
+    }
+    if (!this.#isDecided(this.#options.stages(this))) return this.#takeEvent(received)
+    this.#options.intake.giveBack(heldBytes)
+    return this.#toUpstream(bytes)
+  }
+
+  /** Whether what was decided of audio holds, under the snapshot of now. */
+  #isDecided(stages: TurnStages): boolean {
+    const audio = this.#audio
+    return audio !== null && audio.by === stages && monotonicMs() < audio.untilMs
   }
 
   async #takeEvent({ bytes, heldBytes = 0 }: Message): Promise<void> {
@@ -237,8 +254,7 @@ export class Session implements Interruptible {
     if (this.#isEnded) return
     const isAudio = turn.event?.isAudioOnly === true
     const stages = this.#options.stages(this)
-    const audio = this.#audio
-    if (isAudio && audio !== null && audio.by === stages && monotonicMs() < audio.untilMs) {
+    if (isAudio && this.#isDecided(stages)) {
       this.#options.intake.giveBack(heldBytes)
       return this.#toUpstream(bytes)
     }

@@ -93,6 +93,11 @@ export interface SocketReader extends KeyPlaces {
    * FIELD_INVALID, MODEL_INVALID.
    */
   read(event: Buffer, maximums: { readonly jsonDepth: number }): Promise<ClientEvent>
+  /**
+   * Whether `read` would say `isAudioOnly` of an event, found out at once in its bytes; false where that
+   * takes a parser. Absent where it always does.
+   */
+  isPlainAudio?(event: Buffer): boolean
   /** Whether every model a session was asked for answers its later events. */
   readonly keepsModels: boolean
   /** A reader of the events of one session. */

@@ -381,3 +381,67 @@ t.test('a long message is read in turns, and says what a short one does', async 
   t.equal(await parseEvent(Buffer.from(`[${'1,'.repeat(200_000)}1]`)), null, 'no object')
   t.equal(parseEvent(Buffer.from('[]')), null)
 })
+
+/** With spaces, so that it is worth while. */
+function long(text: string): Buffer {
+  return Buffer.from(text + ' '.repeat(5000))
+}
+
+t.test('a piece of an answer is read in its bytes, and says what its whole text does', (t) => {
+  const type = 'response.output_audio.delta'
+  const pieces: readonly string[] = [
+    `{"type":"${type}","response_id":"r","delta":"QUJD"}`,
+    ` { "delta" : "${'a\\"b'.repeat(99)}\\\\" ,\n"n":-1.5e+3,"ok":true,"no":null, "type":"${type}" } `,
+    `{"type":"${type}","response_id":"${'r'.repeat(300)}","delta":""}`,
+    `{"type":"${type}","response_id":"r","type":"response.done"}`,
+    `{"type":"${type}","response_id":"r","t\\u0079pe":"response.done"}`,
+    `{"type":"${type}","response_id":"r\\u0041"}`,
+    `{"type":"${type}","response_id":{"id":"r"}}`,
+    `{"type":"${type}","response":{"id":"r"},"delta":"x"}`,
+    `{"response_id":"r","delta":"x"}`,
+    `{"type":"response.done","response":{"id":"r"}}`,
+  ]
+  for (const piece of pieces) {
+    const read = openaiRealtime.answers()
+    const message = parseEvent(long(piece)) as Record<string, unknown>
+    t.strictSame(read(message), read(JSON.parse(piece) as Record<string, unknown>), piece)
+  }
+  for (const none of ['', '{', '{"type":"x.delta"', '{"type":"x.delta",}', '{"type":"x.delta"}}']) {
+    t.equal(parseEvent(long(none)), null, none)
+  }
+  t.end()
+})
+
+t.test('what goes on as audio at a glance is what a parser takes for audio alone', async (t) => {
+  const audio = 'QUJD'.repeat(20)
+  const event = { type: 'input_audio_buffer.append', audio }
+  const event_id = 'event_0f3b2c1d-0000-4000-8000-00aa11bb22cc'
+  const plain = [event, { audio, type: event.type }, { event_id, ...event }]
+  for (const each of plain) t.ok(openaiRealtime.isPlainAudio!(Buffer.from(JSON.stringify(each))))
+  const other = [
+    { ...event, event_id: 'zeus' },
+    { ...event, event_id: 7 },
+    { ...event, audio: 'zeus' },
+    { ...event, audio: `${audio} zeus` },
+    { ...event, more: 'zeus' },
+    { ...event, more: 1 },
+    { ...event, type: 'input_audio_buffer.appendix' },
+  ]
+  const whole = JSON.stringify({ event_id, ...event })
+  const twice = [`,"audio":"${audio}"}`, `,"type":"${event.type}"}`, `,"event_id":"${event_id}"}`]
+  const texts = [
+    ...other.map((each) => JSON.stringify(each)),
+    ...twice.map((more) => whole.slice(0, -1) + more),
+  ]
+  for (const text of texts) t.notOk(openaiRealtime.isPlainAudio!(Buffer.from(text)), text)
+  // Whatever one byte of it becomes, nothing is taken for audio that is not.
+  for (let at = 0; at < whole.length; at++) {
+    for (const byte of [0x22, 0x5c, 0x7d, 0x2c, 0x20, 0x41, 0x00]) {
+      const bytes = Buffer.from(whole)
+      bytes[at] = byte
+      if (!openaiRealtime.isPlainAudio!(bytes)) continue
+      const read = await openaiRealtime.read(bytes, { jsonDepth: 8 }).catch(() => null)
+      if (read?.isAudioOnly !== true) t.fail(`${at} as ${byte}`)
+    }
+  }
+})

@@ -7,7 +7,7 @@ import type { JsonDocument } from './json.ts'
 export const MARKS_PER_KIND_MAX = 16
 
 /** Shorter base64 is scanned as text: it costs nothing and may be a word. */
-const PAYLOAD_CHARS_MIN = 64
+export const PAYLOAD_CHARS_MIN = 64
 /** Encoders escape slashes, and of a payload of this size not a hundredth of it. */
 const ESCAPED_BYTES_MAX = 1024 * 1024
 /** Media type and parameters of a data: URL (RFC 2397), scanned as text. */

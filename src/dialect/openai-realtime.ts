@@ -6,13 +6,14 @@
 import { GovernorError } from '../errors.ts'
 import type { Endpoint, Facts, UninspectableKind } from '../exchange.ts'
 import type { ClientEvent, SocketReader } from '../socket-events.ts'
+import { isBase64, plainText, walkFlat } from './flat-object.ts'
 import { inspectBody } from './inspect-body.ts'
 import { KIND } from './json-tape.ts'
 import type { JsonDocument } from './json.ts'
 import { markBelow } from './openai-content.ts'
 import { errorObject } from './openai-errors.ts'
 import { checkSpelling, fieldInvalid, readInteger, readKind } from './openai-fields.ts'
-import { Marks } from './openai-marks.ts'
+import { Marks, PAYLOAD_CHARS_MIN } from './openai-marks.ts'
 import { readModels } from './openai-models.ts'
 import { readServerEvent } from './openai-realtime-answers.ts'
 import { inspectArray } from './openai-tools.ts'
@@ -48,6 +49,8 @@ const SETTINGS: ReadonlySet<string> = new Set([
 
 const CANCEL_ID = 'governor_cancel'
 const EVENT_ID_CHARS_MAX = 512
+/** Ids of events in which no word can be: a UUID or hexadecimal digits. */
+const WORDLESS_ID = /^(?:evt_|event_)?[0-9A-Fa-f-]{1,36}$/
 /** A piece of audio; everywhere else `audio` is where its format is set. */
 const HEARD: ReadonlyMap<string, UninspectableKind> = new Map([['audio', 'audio']])
 const NOTHING: ReadonlyMap<string, UninspectableKind> = new Map()
@@ -81,6 +84,7 @@ export const openaiRealtime: SocketReader = {
   events: CLIENT_EVENTS,
   eventEndpoint: (event) => ENDPOINTS.get(event?.type ?? 'event')!,
   read,
+  isPlainAudio,
   keepsModels: true,
   answers: () => readServerEvent,
   answersAll: false,
@@ -136,12 +140,32 @@ function hasOnlyAudio(doc: JsonDocument): boolean {
   const audio = doc.member(0, 'audio')
   if (audio === -1 || doc.kind(audio) !== KIND.STRING) return false
   for (const value of doc.children(0)) {
-    if (!doc.isKey(value - 1, 'type') && !doc.isKey(value - 1, 'audio')) return false
+    const isId = doc.isKey(value - 1, 'event_id') && WORDLESS_ID.test(doc.text(value))
+    if (!isId && !doc.isKey(value - 1, 'type') && !doc.isKey(value - 1, 'audio')) return false
   }
   const marks = new Marks(doc)
   marks.payload(audio, true)
   // What is no base64 is a text.
   return marks.payloads.get(audio) === 0
+}
+
+/** `{"type":"input_audio_buffer.append","audio":"…"}`, its members in any order, each once. */
+function isPlainAudio(event: Buffer): boolean {
+  let [isAppend, hasAudio, hasId] = [false, false, false]
+  const isFlat = walkFlat(event, (name, value) => {
+    if (name === 'audio' && !hasAudio) {
+      hasAudio = value.end - value.start >= PAYLOAD_CHARS_MIN && isBase64(event, value)
+      return hasAudio
+    }
+    if (name === 'type' && !isAppend) {
+      isAppend = plainText(event, value, AUDIO.length) === AUDIO
+      return isAppend
+    }
+    if (name !== 'event_id' || hasId) return false
+    hasId = WORDLESS_ID.test(plainText(event, value, EVENT_ID_CHARS_MAX) ?? '')
+    return hasId
+  })
+  return isFlat && isAppend && hasAudio
 }
 
 function inspectEvent(doc: JsonDocument, produces: boolean) {

@@ -258,9 +258,22 @@ t.test('audio passes where a policy says that it need not be read', async (t) =>
   })
   const client = await open(parts)
   const audio = 'QUJD'.repeat(1000)
-  for (let piece = 0; piece < 20; piece++) client.send({ type: 'input_audio_buffer.append', audio })
+  const piece = { type: 'input_audio_buffer.append', audio }
+  for (let count = 0; count < 20; count++) client.send(piece)
+  const event_id = '0f3b2c1d-0000-4000-8000-00aa11bb22cc'
+  for (let count = 0; count < 20; count++) client.send({ event_id, ...piece })
   client.send({ type: 'input_audio_buffer.commit' })
-  await until('all of it to arrive', () => parts.upstream.last?.received.length === 21)
+  await until('all of it to arrive', () => parts.upstream.last?.received.length === 41)
+  t.strictSame(parts.upstream.last.texts.slice(0, 40), [
+    ...Array<string>(20).fill(JSON.stringify(piece)),
+    ...Array<string>(20).fill(JSON.stringify({ event_id, ...piece })),
+  ])
+  const apis = parts.site.entries().map(({ body }) => body['api'])
+  t.equal(apis.filter((api) => api === 'realtime.input_audio_buffer.append').length, 1)
+  // Words beside it are looked at, also while audio passes.
+  client.send({ ...piece, event_id: 'project-zeus' })
+  t.match(await client.hears('error'), { error: { code: 'policy_denied' } })
+  t.equal(parts.upstream.last.received.length, 41)
   client.socket.close()
 })
 
