@@ -71,6 +71,26 @@ t.test('authenticate() refuses degenerate credentials', async (t) => {
   }
 })
 
+t.test('authenticate() takes a key for nothing but itself, also once it is known', async (t) => {
+  const { key, keyId, call } = await subject(t)
+  t.equal(await call({ authorization: `Bearer ${key}` }), 'key acme')
+  const secret = key.slice(keyId.length + 1)
+  const odd = [' ', '\t', '\n', '\r\n', '\0', '\u00a0', '\ufeff', '%20', '.', '=', '\\n']
+  for (const end of odd) {
+    for (const headers of [
+      { authorization: `Bearer ${key}${end}` },
+      { authorization: `Bearer ${keyId}.${end}${secret}` },
+      { authorization: `Bearer ${keyId}${end}.${secret}` },
+      { 'x-api-key': `${key}${end}` },
+      { 'api-key': `${end}${key}` },
+      { 'x-goog-api-key': `${keyId.toUpperCase()}.${secret}${end}` },
+    ]) {
+      t.match(await call(headers), /^AUTH_KEY_(MISSING|INVALID)$/, JSON.stringify(headers))
+    }
+  }
+  t.equal(await call({ 'x-api-key': key }), 'key acme', 'which still opens')
+})
+
 t.test('authenticate() refuses two different Governor keys', async (t) => {
   const { key, keyId, call } = await subject(t)
   const other = `${keyId}.${'a'.repeat(43)}`

@@ -65,6 +65,14 @@ t.test('a token that is wrong in any way is refused', async (t) => {
     'with a changed claim': `${header}.${encoded({ iss: issuer.url, aud: 'governor', sub: 'eve', org: 'acme', exp: nowS + 300 })}.${signature}`,
     'that brings its own key': await issuer.token({}, stranger, { jwk: stranger.jwk }),
     'that names where its key is': await issuer.token({}, stranger, { jku: `${issuer.url}/evil` }),
+    'that names where its certificate is': await issuer.token({}, stranger, {
+      x5u: `${issuer.url}/evil`,
+    }),
+    'that brings its own certificate': await issuer.token({}, stranger, { x5c: ['MIIB'] }),
+    'with a key id that is a device': await issuer.token({}, stranger, { kid: '/dev/null' }),
+    'with a key id that is a query': await issuer.token({}, stranger, { kid: "first' OR 1=1 --" }),
+    'with no signature at all': `${header}.${payload}.A`,
+    'that says NONE': `${encoded({ alg: 'NONE', kid: 'first' })}.${payload}.${signature}`,
     'with a key id that is a path': await issuer.token({}, stranger, { kid: '../../etc/passwd' }),
     'of an algorithm that is not pinned': await issuer.token(
       {},

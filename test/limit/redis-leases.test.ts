@@ -1,11 +1,15 @@
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+
 import { Redis } from 'ioredis'
 import t from 'tap'
 
 import { RedisStore } from '../../src/limit/redis-store.ts'
 import { RedisServer } from '../support/redis.ts'
 import { until } from '../support/until.ts'
+import { HELD, LEASE_MS } from './held.ts'
 import { callBy, limitOf, matches, rate } from './limits.ts'
-import { ask, HOUR_MS, passing, storeAt } from './redis-stores.ts'
+import { ask, HOUR_MS, now, passing, storeAt } from './redis-stores.ts'
 
 /** Goal: what calls hold in Redis is theirs while they last, and counted exactly. */
 
@@ -73,6 +77,43 @@ t.test('a long call keeps its place and its reservation', async (t) => {
     return 'states' in outcome ? outcome : null
   })
   t.match(free.states, [{ remaining: 0 }, { remaining: 900 }])
+})
+
+t.test('a sidecar that was stopped for longer than a lease comes back to no harm', async (t) => {
+  const server = await RedisServer.start(t)
+  const stopped = fork(new URL('./held-worker.ts', import.meta.url), [server.url])
+  t.teardown(() => stopped.kill('SIGKILL'))
+  await once(stopped, 'message')
+  const store = new RedisStore({
+    place: server.url,
+    sidecars: 1,
+    waitMs: 10_000,
+    leaseMs: LEASE_MS,
+  })
+  t.teardown(() => store.close())
+  store.reconfigure(HELD.limits.map(limitOf), matches)
+  await store.open()
+  t.match(await ask(store, HELD.call), { kind: 'over', state: { what: 'concurrent' } })
+  stopped.kill('SIGSTOP')
+  const first = await until('what it holds to be free', async () => {
+    const outcome = await ask(store, HELD.call)
+    return 'states' in outcome ? outcome : null
+  })
+  t.match(first.states, [{ remaining: 1 }, { remaining: 900 }], 'the places and what it reserved')
+  const second = await ask(store, HELD.call)
+  t.match(second, { states: [{ remaining: 0 }, { remaining: 800 }] })
+
+  stopped.kill('SIGCONT')
+  stopped.send('settle')
+  await once(stopped, 'exit')
+  for (const outcome of [first, second]) {
+    if ('states' in outcome)
+      outcome.settle({ tokens: 50, costNanoUsd: null, estimated: false }, now())
+  }
+  // 2 calls of 150 there and 2 of 50 here, and what this one reserves: each counts once.
+  t.match(await ask(store, HELD.call), { states: [{ remaining: 1 }, { remaining: 500 }] })
+  t.match(await ask(store, HELD.call), { states: [{ remaining: 0 }, { remaining: 400 }] })
+  t.match(await ask(store, HELD.call), { kind: 'over' }, 'no place more than there are')
 })
 
 t.test('places of a sidecar that died are free again', async (t) => {
