@@ -2,6 +2,8 @@
 const FREE = 10
 /** After those one more for each of these. */
 const REFILL_MS = 1000
+/** So long a pair that was wrong is one that may be guessing. */
+const REMEMBERED_MS = 10 * 60_000
 /** Pairs of address and key; about 150 bytes each. The one that failed longest ago goes first. */
 const PAIRS_MAX = 10_000
 
@@ -25,6 +27,12 @@ export class Failures {
     const level = this.#levels.get(pair)
     if (level === undefined) return 0
     return Math.max(0, Math.ceil(owed(level, nowMs) - (FREE - 1) * REFILL_MS))
+  }
+
+  /** Whether a secret of this pair was wrong in the last ten minutes. */
+  hasFailed(pair: string, nowMs: number): boolean {
+    const level = this.#levels.get(pair)
+    return level !== undefined && nowMs - level.atMs < REMEMBERED_MS
   }
 
   /** A secret was wrong. */

@@ -1,9 +1,8 @@
 import { availableParallelism } from 'node:os'
 
-import bcrypt from 'bcrypt'
-
 import { monotonicMs } from '../clock.ts'
 import { GovernorError } from '../errors.ts'
+import { Comparer } from './comparer.ts'
 import { Failures } from './failures.ts'
 import { FairTurns } from './fair-turns.ts'
 import type { KeySource } from './key-store.ts'
@@ -55,6 +54,7 @@ export class KeyRing {
   readonly #waitingByPair = new Map<string, number>()
   readonly #turns = new FairTurns({ atOnceMax: BCRYPT_AT_ONCE_MAX, waitingMax: WAITING_MAX })
   readonly #failures = new Failures()
+  readonly #comparer = new Comparer()
   #version: string
 
   constructor(store: KeySource, count: CacheResult = () => {}) {
@@ -213,12 +213,16 @@ export class KeyRing {
     }
     this.#waitingByPair.set(pair, waiting + 1)
     try {
-      await this.#turns.enter(source)
+      const isSuspect = this.#failures.hasFailed(pair, monotonicMs())
+      await this.#turns.enter({ about: record.keyId, source, isSuspect })
       try {
         for (const hash of hashes) {
-          if (hash !== null && (await bcrypt.compare(secret, hash))) return hash
+          if (hash === null) continue
+          if (await this.#comparer.compare(secret, hash, monotonicMs())) return hash
         }
-        this.#failures.note(pair, monotonicMs())
+        const nowMs = monotonicMs()
+        this.#failures.note(pair, nowMs)
+        this.#comparer.noteWrong(nowMs)
         return null
       } finally {
         this.#turns.leave()

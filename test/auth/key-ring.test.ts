@@ -203,3 +203,30 @@ t.test('a flood of wrong secrets for a key leaves its owner a turn', async (t) =
   const ends = await Promise.all(flood)
   t.ok(ends.every((end) => end === null || end === 'AUTH_BUSY'))
 })
+
+t.test('a flood for one key from a hundred addresses leaves another its first use', async (t) => {
+  const { ring, writer, keyId, secret } = await subject(t)
+  const other = generateKey()
+  const hash = await bcrypt.hash(other.secret, 4)
+  await writer.create(keyRecord({ keyId: other.keyId, hash, tenant: 'other' }))
+  ring.refresh([], NOW_MS)
+  const ends: unknown[] = []
+  const flood = Array.from({ length: 100 }, async (_, index) =>
+    Promise.resolve(ring.verify(keyId, `${secret}${index}`, NOW_MS, `thief ${index}`)).then(
+      () => ends.push('refused'),
+      (error: GovernorError) => ends.push(error.code),
+    ),
+  )
+  const found = await ring.verify(other.keyId, other.secret, NOW_MS, 'owner')
+  t.equal(found?.tenant, 'other')
+  t.ok(ends.filter((end) => end === 'refused').length < 10, 'before nearly all of them')
+  await Promise.all(flood)
+  // Each of them has been wrong by now: who comes for the first time comes first.
+  const again = Array.from({ length: 100 }, async (_, index) =>
+    Promise.resolve(ring.verify(keyId, `${secret}-${index}`, NOW_MS, `thief ${index}`)).catch(
+      (error: GovernorError) => error.code,
+    ),
+  )
+  t.ok(await ring.verify(keyId, secret, NOW_MS, 'owner'), 'also of the key they guess at')
+  await Promise.all(again)
+})
