@@ -52,6 +52,49 @@ const MASKED =
   'the card [CREDIT_CARD_1] is a test, 4111 1111 1111 1112 is none. A [WORD_1], no falconer. [MATCH_1], ' +
   '[MATCH_1]5? [EMAIL_3] — naïve Köln 東京 😀 done. Again [EMAIL_1].'
 
+const base64 = (text: string) => Buffer.from(text).toString('base64')
+
+t.test('what is encoded in a stream is masked as a whole however it is cut', async (t) => {
+  const rules = outputRules(t.testdir(), POLICIES)
+  const seed = new Seeded(11)
+  const encoded = base64('mail jane.doe@example.com at noon or later')
+  const text = `See ${encoded} and fal%63on%21, f a l c o n too; 66 61 6c 63 6f 6e. Nothing else here.`
+  for (let round = 0; round < 40; round++) {
+    const pieces = round === 0 ? [...text] : piecesOf(text, () => seed.next(), round)
+    const sent = pieces.map((piece) => chatEvent(piece))
+    const out = through(guardOf(rules), [...sent, DONE])
+    t.equal(
+      said(out)['0.content'],
+      'See [EMAIL_1] and [WORD_1]%21, [WORD_2] too; [WORD_3]. Nothing else here.',
+    )
+  }
+})
+
+t.test('a stream is cut before a word that is forbidden, however it is encoded', async (t) => {
+  const rules = outputRules(t.testdir(), POLICIES)
+  for (const written of [
+    base64('all about project zeus, whatever it is'),
+    'project z%65us',
+    'project&#32;&#x7a;eus',
+    Buffer.from('project-zeus').toString('hex'),
+    'p r o j e c t - z e u s',
+    base64(base64('project zeus')),
+  ]) {
+    const guard = guardOf(rules)
+    const out = through(
+      guard,
+      [...`It is ${written}. So there.`].map((each) => chatEvent(each)),
+    )
+    t.equal(guard.failure?.code, 'POLICY_DENIED', written)
+    t.equal('It is '.startsWith(said(out)['0.content'] ?? ''), true, JSON.stringify(said(out)))
+    const whole = guardOf(rules)
+    const answer = { choices: [{ index: 0, message: { content: `It is ${written}.` } }] }
+    await t.rejects(whole.whole(Buffer.from(JSON.stringify(answer)), 'application/json'), {
+      code: 'POLICY_DENIED',
+    })
+  }
+})
+
 t.test('masks the same text the same way however it is cut into events', async (t) => {
   const rules = outputRules(t.testdir(), POLICIES)
   const seed = new Seeded(7)

@@ -12,6 +12,7 @@ import { inTurns } from '../turns.ts'
 import { type Applicant, liftedBy } from './applicants.ts'
 import { Asked, type Finding, isOpaque } from './asked.ts'
 import type { CompiledPolicies, CompiledPolicy, CompiledSelectors } from './compile.ts'
+import { mayDecode } from './decoded.ts'
 import type { CompiledException } from './exceptions.ts'
 import type { AskExternal } from './external/external-detector.ts'
 import { ExternalMatches, externalFound, skipping } from './external/external-matches.ts'
@@ -90,8 +91,10 @@ export function evaluate(
   const { texts } = call.facts
   try {
     const searches = asked.readsText && compiled.texts.prefilter.mayMatch(texts.values, texts.whole)
-    if (!searches && !asked.detects) return undisturbed(compiled, call, asked)
-    const scan = scanTexts(compiled.texts, texts.values, asked.detects, searches)
+    const decodes = asked.readsText && mayDecode(texts.values, texts.whole)
+    const { detects } = asked
+    if (!searches && !detects && !decodes) return undisturbed(compiled, call, asked)
+    const scan = scanTexts(compiled.texts, texts.values, { detects, searches, decodes })
     const { done, value } = scan.next()
     if (done === true) return concluded(compiled, call, asked, value)
     return inTurns(scan)

@@ -1,6 +1,7 @@
 import type { RE2JS } from 're2js'
 
 import type { CompiledPolicy } from './compile.ts'
+import { decodedReadings } from './decoded.ts'
 import type { DetectorSet } from './detect/detector-set.ts'
 import type { LookAlikes } from './look-alikes.ts'
 import { normaliseWithIndex } from './normalise-index.ts'
@@ -30,6 +31,8 @@ const AHEAD_UNITS = 4 * 1024
 
 /** What services found, by id and by the text as it reads. */
 export type ServicePlaces = ReadonlyMap<string, ReadonlyMap<string, readonly Place[]>>
+
+type Take = (label: string | undefined, start: number, end: number) => void
 
 const NO_PLACES: ServicePlaces = new Map()
 
@@ -73,25 +76,40 @@ export class MaskSearch {
   }
 
   /**
-   * Everything found in one text, as it was sent and as it reads, in no order; places may overlap. Null
+   * Everything found in one text, as it was sent, as it reads and as it is decoded, in no order; places may overlap. Null
    * when it is more than `placesMax`.
    */
   *find(text: string, placesMax: number): Generator<undefined, Place[] | null> {
     const places: Place[] = []
-    const take = (label: string | undefined, start: number, end: number) => {
+    const take: Take = (label, start, end) => {
       if (label !== undefined && places.length <= placesMax) places.push({ label, start, end })
     }
+    const isFull = () => places.length > placesMax
+    yield* this.#findPlaces(text, take, isFull)
+    if (this.#services.length > 0) this.#findServices(text, places, placesMax)
+    for (const reading of isFull() ? [] : yield* decodedReadings(text)) {
+      const decoded: Take = (label, start, end) => {
+        const sent = reading.original(start, end)
+        // What is not encoded was found before.
+        if (text.slice(sent.start, sent.end) !== reading.text.slice(start, end)) {
+          take(label, sent.start, sent.end)
+        }
+      }
+      yield* this.#findPlaces(reading.text, decoded, isFull)
+    }
+    return isFull() ? null : places
+  }
+
+  *#findPlaces(text: string, take: Take, isFull: () => boolean): Generator<undefined, void> {
     if (this.#detectorSet !== null) {
       const search = this.#detectorSet.find(text, ({ id, start, end }) => {
         take(this.#detects.get(id), start, end)
       })
-      while (search.next().done !== true && places.length <= placesMax) yield
+      while (search.next().done !== true && !isFull()) yield
     }
-    if (this.#services.length > 0) this.#findServices(text, places, placesMax)
-    if (this.#patterns.size + this.#words.length > 0 && places.length <= placesMax) {
+    if (this.#patterns.size + this.#words.length > 0 && !isFull()) {
       yield* this.#findSlices(text, take)
     }
-    return places.length > placesMax ? null : places
   }
 
   /** Services were asked about texts as they read. */

@@ -1,3 +1,4 @@
+import { decodedReadings, openCode } from './decoded.ts'
 import { findPlaces, type Found } from './output-find.ts'
 import type { OutputRules } from './output-rules.ts'
 
@@ -9,6 +10,8 @@ const MARGIN_UNITS = 48
 const BOUNDARY_UNITS = 2
 /** The most one channel holds back; more is more than any match, stretched by invisible characters. */
 export const CHANNEL_UNITS_MAX = 256 * 1024
+/** The most that is held because it may be encoded. */
+const CODE_UNITS_MAX = 8 * 1024
 /** A text that is held for long is looked at again when it has grown by this part. */
 const REGROWTH = 8
 const REGROWTH_FROM_UNITS = 1024
@@ -97,7 +100,7 @@ export class OutputChannel {
       this.#escaped = isOver ? this.#text : this.#text.slice(0, -MARGIN_UNITS)
       this.#known = new Set(all.map(({ key, value }) => nameOf(key, value)))
     }
-    const open = isOver ? this.#text.length : this.#openFrom(all)
+    const open = isOver ? this.#text.length : yield* this.#openFrom(all)
     const before = this.#released
     this.#released = Math.max(before, this.#base + open)
     const found = this.#report(all, before, isOver)
@@ -108,15 +111,31 @@ export class OutputChannel {
   }
 
   /** Where in `#text` a match may begin that is not certain yet. */
-  #openFrom(all: readonly Found[]): number {
+  *#openFrom(all: readonly Found[]): Generator<undefined, number> {
     const { hold } = this.#rules
-    let open = hold.from(this.#text)
+    let open = Math.min(hold.from(this.#text), yield* this.#codeFrom())
     for (const place of all) {
       const { start, end } = place
       if (start > open || open >= end || !this.#isOver(place)) continue
       open = end + hold.from(this.#text.slice(end))
     }
     return open
+  }
+
+  /**
+   * Where in `#text` a match may begin in what is encoded, or what is encoded goes on. A run is held for
+   * as long as all of it may be a text, up to 8 KiB of it.
+   */
+  *#codeFrom(): Generator<undefined, number> {
+    const text = this.#text
+    let open = openCode(text)
+    for (const reading of yield* decodedReadings(text)) {
+      const from = this.#rules.hold.from(reading.text)
+      if (from < reading.text.length) {
+        open = Math.min(open, reading.original(from, from + 1).start)
+      }
+    }
+    return Math.max(open, text.length - CODE_UNITS_MAX)
   }
 
   /** Places in what was let go. */

@@ -1,6 +1,7 @@
 import type { RE2JS } from 're2js'
 
 import { Cursor } from './automaton.ts'
+import { decodedReadings } from './decoded.ts'
 import { normaliseWithIndex } from './normalise-index.ts'
 import { mayReadOtherwise } from './normalise.ts'
 import { detectorKey, type OutputRules, patternKey, wordsKey } from './output-rules.ts'
@@ -26,21 +27,25 @@ const FOUND_MAX = 10_000
 
 /**
  * Every place in `text` where patterns, words or detectors of output policies find something, in order
- * of place. The text is read as it is, as it reads (`normaliseText`) and where rules ask for it as it looks. What was found and cannot be
- * placed, because it reads otherwise than it is written, is said to be everywhere. Yields about every
+ * of place. The text is read as it is, as it reads (`normaliseText`), where rules ask for it as it looks,
+ * and with what is encoded in it decoded: then the place is all of the run. What was found and cannot be placed, because it reads otherwise than it is written, is said to be everywhere. Yields about every
  * millisecond of work; throws `TextsTooLarge`.
  */
 export function* findPlaces(
   rules: OutputRules,
   text: string,
 ): Generator<undefined, readonly Found[]> {
-  const { texts } = rules
   const found: Place[] = []
-  if (!texts.empty && texts.prefilter.mayMatch([text])) yield* searched(rules, text, found)
-  if (texts.detectorSet !== null) {
-    yield* texts.detectorSet.find(text, ({ id, start, end }) => {
-      found.push({ start, end, key: detectorKey(id) })
-    })
+  yield* placesIn(rules, text, found)
+  for (const reading of yield* decodedReadings(text)) {
+    const decoded: Place[] = []
+    yield* placesIn(rules, reading.text, decoded)
+    for (const { start, end, key } of decoded) {
+      const sent = reading.original(start, end)
+      // What is not encoded was found before.
+      if (text.slice(sent.start, sent.end) === reading.text.slice(start, end)) continue
+      found.push({ ...sent, key })
+    }
   }
   if (found.length > FOUND_MAX) return everywhere(found, text)
   found.sort((a, b) => a.start - b.start || b.end - a.end)
@@ -49,6 +54,19 @@ export function* findPlaces(
 
 type Place = Omit<Found, 'value'>
 
+function* placesIn(
+  rules: OutputRules,
+  text: string,
+  found: Place[],
+): Generator<undefined, undefined> {
+  const { texts } = rules
+  if (!texts.empty && texts.prefilter.mayMatch([text])) yield* searched(rules, text, found)
+  if (texts.detectorSet === null) return
+  yield* texts.detectorSet.find(text, ({ id, start, end }) => {
+    found.push({ start, end, key: detectorKey(id) })
+  })
+}
+
 /** Patterns and words: whether they occur is told first, for that is cheap, then where. */
 function* searched(
   rules: OutputRules,
@@ -56,7 +74,7 @@ function* searched(
   found: Place[],
 ): Generator<undefined, undefined> {
   const { texts } = rules
-  const matches = yield* scanTexts(texts, [text], false)
+  const matches = yield* scanTexts(texts, [text], { detects: false, decodes: false })
   for (const [index, pattern] of texts.patterns.entries()) {
     if (!matches.pattern(index)) continue
     const keys = keysOf(texts, index)

@@ -1,5 +1,6 @@
 import { Cursor, type LiteralHits } from './automaton.ts'
-import type { Detection } from './detect/detector-set.ts'
+import { decodedReadings } from './decoded.ts'
+import type { Detection, DetectorSet } from './detect/detector-set.ts'
 import { LongMatch } from './long-match.ts'
 import { normaliseText, READS } from './normalise.ts'
 import { normalPiecesOf, piecesOf, readAll, SLICE_UNITS } from './pieces.ts'
@@ -9,7 +10,7 @@ import { isWordAt, isWordBefore } from './word-boundary.ts'
 
 /**
  * Finds which patterns and which lists of words occur in the texts of a call. Each text is read as it
- * is and, where that differs, as it reads (`normaliseText`). One pass of an automaton over literals
+ * is and, where that differs, as it reads (`normaliseText`), and with what is encoded in it decoded. One pass of an automaton over literals
  * finds the words, and tells which patterns can match at all; the others are not run.
  */
 
@@ -62,20 +63,30 @@ export const NOTHING: TextMatches = {
 /** What detectors cost beside the rest, in code units of the automaton over literals. */
 const DETECT_WORK = 4
 
+/** What texts are searched for; what is absent is done. */
+export interface ScanOptions {
+  /** Also by detectors. */
+  readonly detects?: boolean
+  /** False where it is known that no pattern and no word occurs in the texts as they were sent. */
+  readonly searches?: boolean
+  /** Also what is encoded in them; false where it is known that nothing is. */
+  readonly decodes?: boolean
+}
+
+const ALL: ScanOptions = {}
+
 /**
- * Looks for everything in all texts, with `detects` also by detectors. Yields after about a millisecond
- * of work, so that the caller can let the event loop run; a call of ordinary size ends without a yield.
- * `searches` is false where it is known that no pattern and no word occurs.
+ * Looks for everything in all texts. Yields after about a millisecond of work, so that the caller can
+ * let the event loop run; a call of ordinary size ends without a yield.
  */
 export function* scanTexts(
   rules: TextRules,
   texts: readonly string[],
-  detects = true,
-  searches = true,
+  { detects = true, searches = true, decodes = true }: ScanOptions = ALL,
 ): Generator<undefined, TextMatches> {
   const scan = new Scan(rules)
   const detectorSet = detects ? rules.detectorSet : null
-  if (!searches && detectorSet === null) return scan
+  if (!searches && !decodes && detectorSet === null) return scan
   let units = 0
   for (const text of texts) {
     units += TEXT_WORK
@@ -84,11 +95,30 @@ export function* scanTexts(
       yield* detectorSet.find(text, scan.found)
       units += (text.length % SLICE_UNITS) * DETECT_WORK
     }
+    if (decodes) units += yield* decodedScan(scan, rules, { text, detectorSet })
     if (units < SLICE_UNITS) continue
     units = 0
     yield
   }
   return scan
+}
+
+/** Looks for everything in what is encoded in a text; returns the work done, in code units. */
+function* decodedScan(
+  scan: Scan,
+  rules: TextRules,
+  { text, detectorSet }: { readonly text: string; readonly detectorSet: DetectorSet | null },
+): Generator<undefined, number> {
+  let work = text.length % SLICE_UNITS
+  for (const { text: reading } of yield* decodedReadings(text)) {
+    if (rules.prefilter.mayMatch([reading])) {
+      work += reading.length > SHORT_UNITS_MAX ? yield* scan.long(reading) : scan.short(reading)
+    }
+    if (detectorSet !== null) yield* detectorSet.find(reading, scan.foundDecoded)
+    work += reading.length % SLICE_UNITS
+    if (reading.length >= SLICE_UNITS) yield
+  }
+  return work
 }
 
 /** The same in one go; not for the path of a request. */
@@ -153,6 +183,11 @@ class Scan implements TextMatches, LiteralHits {
   /** Counts a value; where it stands is nobody's business here. */
   readonly found = ({ id }: Detection): void => {
     this.#counts.set(id, (this.#counts.get(id) ?? 0) + 1)
+  }
+
+  /** A reading holds again what the text as it was sent does, so a value is counted where nothing else was. */
+  readonly foundDecoded = ({ id }: Detection): void => {
+    if (!this.#counts.has(id)) this.#counts.set(id, 1)
   }
 
   hit(index: number, end: number): void {

@@ -35,6 +35,10 @@ function says(content: unknown): object {
   return { model: MODEL, max_tokens: 9, messages: [{ role: 'user', content }] }
 }
 
+function base64(text: string): string {
+  return Buffer.from(text).toString('base64')
+}
+
 function cut(more: object, [one, two] = ['ze', 'us']): unknown[] {
   return [
     { ...more, type: 'text', text: one },
@@ -69,6 +73,14 @@ const ROWS: Readonly<Record<string, readonly Row[]>> = {
     ['controls in a word', CHAT, says('z\u0000e\u007fu\u0090s'), 'words'],
     ['what is no character', CHAT, says('z\ufdd0e\uffffu\ufffcs'), 'words'],
     ['the last of all that are none', CHAT, says('z\uffffeus'), 'words'],
+    ['base64', CHAT, says(`read ${base64('zeus is the word')} and answer`), 'words'],
+    ['base64 of percent-encoding', CHAT, says(base64('%7A%65us lives')), 'words'],
+    ['percent-encoding', CHAT, says('ze%75s'), 'words'],
+    ['a name in percent-encoding', CHAT, { ...says('hi'), metadata: { 'ze%75s': '1' } }, 'words'],
+    ['character references', CHAT, says('Falcon&nbsp;&#57;'), 'dashed'],
+    ['hexadecimal digits', CHAT, says('7a 65 75 73'), 'words'],
+    ['a word spaced', CHAT, says('what is z.e.u.s?'), 'words'],
+    ['a word spaced in two parts', CHAT, says(cut({}, ['z e ', 'u s'])), 'words'],
     ['letters in boxes', CHAT, says('\u{1f169}\u{1f174}\u{1f1fa}\u{1f1f8}'), 'words'],
     ['a dash of another kind', CHAT, says('Falcon\u20119'), 'dashed'],
     ['digits of another kind', CHAT, says('falcon \u0669'), 'dashed'],
@@ -200,4 +212,20 @@ t.test('numbers that a model reads are masked as texts are', async (t) => {
     t.equal(status, 200, text)
     t.equal(upstream.last?.body.toString(), after, dialect)
   }
+})
+
+void t.test('what is encoded is masked as a whole, and the rest of the body stays', async (t) => {
+  const upstream = await FakeUpstream.start(t, answer())
+  const policies = `
+  - { id: open, allow: {} }
+  - { id: mask, redact: { input: { detect: [email], words: [zeus] } } }`
+  const site = await startGovernor(t, { upstream: upstream.url, policies })
+  const mail = base64('write to jane@example.com')
+  const sent = `{"model":"m","messages":[{"role":"user","content":"%41 ${mail}, z e u s, jane%40example.com, ze%75s &amp; zeus"}]}`
+  const { status, text } = await site.send({ path: CHAT, body: sent })
+  t.equal(status, 200, text)
+  t.equal(
+    upstream.last?.body.toString(),
+    '{"model":"m","messages":[{"role":"user","content":"%41 [EMAIL_1], [WORD_1], [EMAIL_2], [WORD_2] &amp; [WORD_3]"}]}',
+  )
 })

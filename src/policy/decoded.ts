@@ -1,0 +1,187 @@
+import { DecodeScan, type Patch } from './decode-scan.ts'
+import { normaliseWithIndex, type NormalText } from './normalise-index.ts'
+import { mayReadOtherwise } from './normalise.ts'
+
+/**
+ * What a text says where what is encoded in it is decoded: a reading of it, and of that another one,
+ * for what was encoded twice. Whoever reads such a text, a model among them, can do the same.
+ */
+
+/** How often what was decoded is decoded again. */
+export const LEVELS_MAX = 4
+/** Units that are looked at between two breaths: about 0.2 ms. */
+const SLICE_UNITS = 64 * 1024
+/** Longer texts are decoded as they were sent only, not also as they read. */
+const NORMAL_UNITS_MAX = 16 * 1024
+/** Of longer texts a reading has only what stands around what was decoded. */
+const WHOLE_UNITS_MAX = 4096
+const AROUND_UNITS = 512
+/** Larger calls are looked at text by text. */
+const QUICK_UNITS_MAX = 64 * 1024
+
+/**
+ * Whether something in `texts` may be encoded; `whole` is plain ASCII and contains them all. May be
+ * wrong only in saying that it is.
+ */
+export function mayDecode(texts: readonly string[], whole?: string): boolean {
+  if (whole !== undefined) return whole.length > QUICK_UNITS_MAX || holdsCode(whole)
+  let units = 0
+  for (const text of texts) {
+    units += text.length
+    if (units > QUICK_UNITS_MAX || holdsCode(text)) return true
+  }
+  return false
+}
+
+function holdsCode(text: string): boolean {
+  const scan = new DecodeScan(text)
+  scan.run(text.length)
+  scan.finish()
+  return scan.isOdd || scan.patches.length > 0
+}
+
+/**
+ * The readings of `text` with one level more decoded each, at most four; none where nothing is encoded.
+ * None is longer than three times the text. Yields about every 0.2 ms of work.
+ */
+export function* decodedReadings(text: string): Generator<undefined, readonly NormalText[]> {
+  const reads = text.length <= NORMAL_UNITS_MAX && mayReadOtherwise(text)
+  let last: NormalText = reads ? normaliseWithIndex(text) : asSent(text)
+  let spells = true
+  const readings: NormalText[] = []
+  while (readings.length < LEVELS_MAX) {
+    const scan = new DecodeScan(last.text, spells)
+    for (let to = SLICE_UNITS; scan.run(to); to += SLICE_UNITS) yield
+    scan.finish()
+    if (scan.patches.length === 0) break
+    last = decodedOnce(last, scan.patches)
+    readings.push(last)
+    // A word that is spaced is told in several ways, which are not to be told in several ways.
+    spells &&= !scan.hasSpelled
+  }
+  return readings
+}
+
+/** Where in `text` begins what may be encoded and go on behind its end; its length where nothing does. */
+export function openCode(text: string): number {
+  const scan = new DecodeScan(text)
+  scan.run(text.length)
+  return scan.openAt()
+}
+
+function asSent(text: string): NormalText {
+  return { text, original: (start, end) => ({ start, end }) }
+}
+
+function decodedOnce({ text, original }: NormalText, patches: readonly Patch[]): NormalText {
+  const reading = new Reading(text)
+  for (const patch of patches) reading.add(patch)
+  return reading.finish(original)
+}
+
+/** From `at` on the reading is the text from `start` on, or (`isPatch`) what all of `[start, end)` reads as. */
+interface Piece {
+  readonly at: number
+  readonly start: number
+  readonly end: number
+  readonly isPatch: boolean
+}
+
+/** Puts what was decoded in its place. */
+class Reading {
+  readonly #text: string
+  readonly #isWhole: boolean
+  readonly #pieces: Piece[] = []
+  readonly #said: string[] = []
+  #length = 0
+  /** How far the text is written or left out. */
+  #from = 0
+
+  constructor(text: string) {
+    this.#text = text
+    this.#isWhole = text.length <= WHOLE_UNITS_MAX
+  }
+
+  add({ start, end, text, isApart }: Patch): void {
+    this.#keep(start)
+    const before = isApart && isWordUnit(this.#text, start - 1) ? ' ' : ''
+    const after = isApart && isWordUnit(this.#text, end) ? ' ' : ''
+    this.#write(before + text + after, { start, end, isPatch: true })
+    this.#from = end
+  }
+
+  finish(original: NormalText['original']): NormalText {
+    const end = this.#text.length
+    const to = this.#isWhole ? end : this.#cut(this.#from + AROUND_UNITS, -1)
+    this.#copy(this.#from, Math.max(this.#from, Math.min(to, end)))
+    const pieces = this.#pieces
+    return {
+      text: this.#said.join(''),
+      original: (from, until) => {
+        const place = placeOf(pieces, from, until)
+        return original(place.start, place.end)
+      },
+    }
+  }
+
+  /** What stands before the next patch; of a long text without what is far from any. */
+  #keep(to: number): void {
+    const from = this.#from
+    if (this.#isWhole || to - from <= 3 * AROUND_UNITS) {
+      this.#copy(from, to)
+      return
+    }
+    const end = from === 0 ? 0 : this.#cut(from + AROUND_UNITS, -1)
+    const begin = this.#cut(to - AROUND_UNITS, 1)
+    this.#copy(from, end)
+    this.#write('\n\n', { start: end, end: begin, isPatch: true })
+    this.#copy(begin, to)
+  }
+
+  /** White space near `at`, towards the patch, so that no part of a word stands for one. */
+  #cut(at: number, step: 1 | -1): number {
+    const stop = at + step * AROUND_UNITS
+    for (let place = at; place !== stop && place < this.#text.length; place += step) {
+      if (/\s/.test(this.#text.charAt(place))) return place
+    }
+    return at
+  }
+
+  #copy(start: number, end: number): void {
+    if (end > start) this.#write(this.#text.slice(start, end), { start, end, isPatch: false })
+  }
+
+  #write(text: string, piece: Omit<Piece, 'at'>): void {
+    this.#pieces.push({ ...piece, at: this.#length })
+    this.#said.push(text)
+    this.#length += text.length
+  }
+}
+
+const WORD_UNIT = /[\p{L}\p{N}_]/u
+
+function isWordUnit(text: string, at: number): boolean {
+  return at >= 0 && WORD_UNIT.test(text.charAt(at))
+}
+
+function placeOf(pieces: readonly Piece[], start: number, end: number) {
+  const first = pieces[pieceAt(pieces, start)]
+  const last = pieces[pieceAt(pieces, Math.max(start, end - 1))]
+  if (first === undefined || last === undefined) return { start: 0, end: 0 }
+  return {
+    start: first.isPatch ? first.start : first.start + (start - first.at),
+    end: last.isPatch ? last.end : last.start + (end - last.at),
+  }
+}
+
+/** The last piece that begins at or before `at`. */
+function pieceAt(pieces: readonly Piece[], at: number): number {
+  let low = 0
+  let high = pieces.length - 1
+  while (low < high) {
+    const middle = (low + high + 1) >> 1
+    if ((pieces[middle]?.at ?? 0) <= at) low = middle
+    else high = middle - 1
+  }
+  return low
+}
