@@ -60,7 +60,7 @@ t.test('what is encoded in a stream is masked as a whole however it is cut', asy
   const encoded = base64('mail jane.doe@example.com at noon or later')
   const text = `See ${encoded} and fal%63on%21, f a l c o n too; 66 61 6c 63 6f 6e. Nothing else here.`
   for (let round = 0; round < 40; round++) {
-    const pieces = round === 0 ? [...text] : piecesOf(text, () => seed.next(), round)
+    const pieces = round === 0 ? Array.from(text) : piecesOf(text, () => seed.next(), round)
     const sent = pieces.map((piece) => chatEvent(piece))
     const out = through(guardOf(rules), [...sent, DONE])
     t.equal(
@@ -83,7 +83,7 @@ t.test('a stream is cut before a word that is forbidden, however it is encoded',
     const guard = guardOf(rules)
     const out = through(
       guard,
-      [...`It is ${written}. So there.`].map((each) => chatEvent(each)),
+      Array.from(`It is ${written}. So there.`, (each) => chatEvent(each)),
     )
     t.equal(guard.failure?.code, 'POLICY_DENIED', written)
     t.equal('It is '.startsWith(said(out)['0.content'] ?? ''), true, JSON.stringify(said(out)))

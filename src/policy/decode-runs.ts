@@ -12,7 +12,7 @@ import { normaliseText } from './normalise.ts'
 const BYTES_MIN = 4
 /** Units of base64 that are decoded one by one before all of it is: of a random run hardly any is text. */
 const QUICK_UNITS = 16
-const CONTROLS = /[\0-\x08\x0b\x0e-\x1f\x7f]/
+const CONTROLS = /[\p{Cc}--[\t-\r\x80-\x9f]]/v
 /** Letters, digits and spaces are most of a text; of a short one that is asked. */
 const LETTERS = /[\p{L}\p{M}\p{N}\s]/gu
 const SHORT_MAX = 16

@@ -74,7 +74,11 @@ function* searched(
   found: Place[],
 ): Generator<undefined, undefined> {
   const { texts } = rules
-  const matches = yield* scanTexts(texts, [text], { detects: false, decodes: false })
+  const matches = yield* scanTexts(texts, [text], {
+    detects: false,
+    searches: true,
+    decodes: false,
+  })
   for (const [index, pattern] of texts.patterns.entries()) {
     if (!matches.pattern(index)) continue
     const keys = keysOf(texts, index)

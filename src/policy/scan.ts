@@ -63,17 +63,17 @@ export const NOTHING: TextMatches = {
 /** What detectors cost beside the rest, in code units of the automaton over literals. */
 const DETECT_WORK = 4
 
-/** What texts are searched for; what is absent is done. */
+/** What texts are searched for. */
 export interface ScanOptions {
   /** Also by detectors. */
-  readonly detects?: boolean
+  readonly detects: boolean
   /** False where it is known that no pattern and no word occurs in the texts as they were sent. */
-  readonly searches?: boolean
+  readonly searches: boolean
   /** Also what is encoded in them; false where it is known that nothing is. */
-  readonly decodes?: boolean
+  readonly decodes: boolean
 }
 
-const ALL: ScanOptions = {}
+const ALL: ScanOptions = { detects: true, searches: true, decodes: true }
 
 /**
  * Looks for everything in all texts. Yields after about a millisecond of work, so that the caller can
@@ -82,7 +82,7 @@ const ALL: ScanOptions = {}
 export function* scanTexts(
   rules: TextRules,
   texts: readonly string[],
-  { detects = true, searches = true, decodes = true }: ScanOptions = ALL,
+  { detects, searches, decodes }: ScanOptions = ALL,
 ): Generator<undefined, TextMatches> {
   const scan = new Scan(rules)
   const detectorSet = detects ? rules.detectorSet : null
@@ -112,7 +112,7 @@ function* decodedScan(
   let work = text.length % SLICE_UNITS
   for (const { text: reading } of yield* decodedReadings(text)) {
     if (rules.prefilter.mayMatch([reading])) {
-      work += reading.length > SHORT_UNITS_MAX ? yield* scan.long(reading) : scan.short(reading)
+      work += yield* scan.any(reading)
     }
     if (detectorSet !== null) yield* detectorSet.find(reading, scan.foundDecoded)
     work += reading.length % SLICE_UNITS
@@ -199,6 +199,11 @@ class Scan implements TextMatches, LiteralHits {
     for (const list of literal.wordLists) {
       if (this.#words[list] === 0 && isWhole(this.#text, literal, end)) this.#words[list] = 1
     }
+  }
+
+  /** Scans a text; returns the work done, in code units. */
+  *any(text: string): Generator<undefined, number> {
+    return text.length > SHORT_UNITS_MAX ? yield* this.long(text) : this.short(text)
   }
 
   /** Scans a short text in one go; returns the work done, in code units. */

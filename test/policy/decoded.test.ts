@@ -157,11 +157,11 @@ const WRITTEN: readonly ((word: string, random: Random) => string)[] = [
   (word) => base64(`${word}!`).replace(/=+$/, ''),
   (word) => hex(word),
   (word) => hex(word).replaceAll(/..(?=.)/g, '$&:'),
-  (word) => [...word].join(' '),
-  (word) => [...word].join('.'),
-  (word) => [...word].join(' - '),
+  (word) => Array.from(word).join(' '),
+  (word) => Array.from(word).join('.'),
+  (word) => Array.from(word).join(' - '),
   (word) => each(word, (point) => String.fromCodePoint(point + 0xfee0)),
-  (word) => [...word].join('\u200b'),
+  (word) => Array.from(word).join('\u200b'),
   (word) => each(word, (point) => String.fromCodePoint(point + 0xe0000)),
 ]
 const WORDS = ['zeus', 'falcon', 'hermes', 'olympus'] as const
@@ -184,7 +184,7 @@ function plant(random: Random, written: string): unknown {
   const before = BESIDE[random.below(BESIDE.length)] ?? ''
   const value = `${before}${written}${random.below(2) === 0 ? '' : '. What now?'}`
   const around = randomObject(random, 2, 3)
-  const letters = [...value]
+  const letters = Array.from(value)
   const at = random.below(letters.length)
   switch (random.below(4)) {
     case 0:
