@@ -29,6 +29,8 @@ export interface CopyState {
   readonly position: string
   /** When it was last compared with its store, milliseconds since 1970. */
   readonly syncedAtMs: number
+  /** The history the server was on, which a failover ends; '' where it does not say. */
+  readonly timeline: string
 }
 
 /**
@@ -79,7 +81,8 @@ export class KeyCopy {
     const storeId = values.get('store_id')
     if (storeId === undefined) return null
     const syncedAtMs = Number(values.get('synced_at_ms') ?? 0)
-    return { storeId, position: values.get('position') ?? '', syncedAtMs }
+    const timeline = values.get('timeline') ?? ''
+    return { storeId, position: values.get('position') ?? '', syncedAtMs, timeline }
   }
 
   find(keyId: string): KeyRecord | null {
@@ -122,10 +125,11 @@ export class KeyCopy {
     for (const record of records) this.#put.run(...keyValues(record))
   }
 
-  #keep({ storeId, position, syncedAtMs }: CopyState): void {
+  #keep({ storeId, position, syncedAtMs, timeline }: CopyState): void {
     this.#set.run('store_id', storeId)
     this.#set.run('position', position)
     this.#set.run('synced_at_ms', String(syncedAtMs))
+    this.#set.run('timeline', timeline)
   }
 }
 

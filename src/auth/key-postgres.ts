@@ -97,6 +97,22 @@ export async function storeId(connection: Asking): Promise<string> {
   return rows[0].id
 }
 
+/**
+ * The history of its changes that a server writes, 8 hex digits: a replica that takes over begins another,
+ * in which the last changes of the former one may be missing. '' where it does not say, like a replica.
+ */
+export async function timelineOf(connection: Asking): Promise<string> {
+  try {
+    const { rows } = await connection.query<{ timeline: string }>(
+      'SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8) AS timeline',
+    )
+    return rows[0]?.timeline ?? ''
+  } catch (error) {
+    if (error instanceof DatabaseError) return ''
+    throw error
+  }
+}
+
 /** What is said of a database that a newer Governor migrated. */
 export function newerKeySchema(found: number): string {
   return (

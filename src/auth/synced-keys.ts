@@ -10,6 +10,7 @@ import {
   keysMessage,
   keysPlace,
   storeId,
+  timelineOf,
 } from './key-postgres.ts'
 import { type KeyRow, keyOfRow } from './key-row.ts'
 import { KEY_SELECTED } from './key-store-postgres.ts'
@@ -41,6 +42,8 @@ const DIRECT_RETRY_MS = 60_000
 /** How long the start waits for the first comparison, with a copy at hand and without. */
 const START_MS = { copy: 2_000, none: 10_000 }
 const STATE_KEPT_MS = 5_000
+/** A pool may have gone over to another server without a word: so often it is asked which one this is. */
+const MEET_MS = 30_000
 
 const CHANGES = `SELECT ${KEY_SELECTED}, changed_at::text AS position FROM governor_keys.keys
   WHERE changed_at > $1::timestamptz ORDER BY changed_at LIMIT ${PAGE_MAX}`
@@ -190,10 +193,15 @@ export class SyncedKeys implements KeySource {
 
   async #follow(connection: Connection, told: boolean): Promise<void> {
     await this.#meet(connection)
+    let metMs = monotonicMs()
     const isSettled = told || this.#options.directUrl === null
     const untilMs = monotonicMs() + (isSettled ? Infinity : DIRECT_RETRY_MS)
     while (!this.#closed && monotonicMs() < untilMs) {
       this.#woken = false
+      if (monotonicMs() - metMs > MEET_MS) {
+        await this.#meet(connection)
+        metMs = monotonicMs()
+      }
       while ((await this.#pull(connection)) === PAGE_MAX);
       this.#synced()
       if (!this.#woken) await this.#sleep(told ? POLL_TOLD_MS : POLL_MS)
@@ -210,20 +218,24 @@ export class SyncedKeys implements KeySource {
           'stop the sidecar and remove the copy',
       )
     }
-    const position = this.#state?.storeId === id ? this.#state.position : ''
-    if (position !== '') {
-      const { rows } = await connection.query<{ behind: boolean }>(BEHIND, [position])
-      if (rows[0]?.behind !== true) return
-      this.#options.log.warn(
-        {},
-        'The store of keys is older than its copy: all keys are read again',
-      )
+    const timeline = await timelineOf(connection)
+    const state = this.#state
+    if (state?.storeId === id && state.position !== '') {
+      const why = await changedSince(connection, state, timeline)
+      if (why === null) {
+        this.#state = { ...state, timeline: timeline === '' ? state.timeline : timeline }
+        return
+      }
+      this.#options.log.warn({}, `The store of keys ${why}: all keys are read again`)
     }
-    await this.#readAll(connection, id)
+    await this.#readAll(connection, { storeId: id, timeline })
   }
 
   /** All keys, one page after the other; what is known already goes on until the last of them is there. */
-  async #readAll(connection: Connection, id: string): Promise<void> {
+  async #readAll(
+    connection: Connection,
+    server: Pick<CopyState, 'storeId' | 'timeline'>,
+  ): Promise<void> {
     const keyIds = new Set<string>()
     let position = BEGINNING
     for (;;) {
@@ -234,7 +246,7 @@ export class SyncedKeys implements KeySource {
       position = last ?? position
       if (records.length < PAGE_MAX) break
     }
-    const next = { storeId: id, position, syncedAtMs: wallMs() }
+    const next = { ...server, position, syncedAtMs: wallMs() }
     this.#copy.complete(keyIds, next)
     this.#state = next
     this.#changes += 1
@@ -296,6 +308,19 @@ export class SyncedKeys implements KeySource {
       }
     })
   }
+}
+
+/** What happened to a store other than that it went on; null where nothing did. */
+async function changedSince(
+  connection: Connection,
+  { position, timeline: former }: CopyState,
+  timeline: string,
+): Promise<string | null> {
+  const { rows } = await connection.query<{ behind: boolean }>(BEHIND, [position])
+  if (rows[0]?.behind === true) return 'is older than its copy'
+  // The one that took over may lack what the copy has, and have gone on since.
+  if (former !== '' && timeline !== '' && former !== timeline) return 'is on another server'
+  return null
 }
 
 async function readPage(

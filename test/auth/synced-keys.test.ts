@@ -211,6 +211,41 @@ t.test('a server restored from a backup is read whole again', async (t) => {
   t.ok(lines.some((line) => line.includes('older than its copy')))
 })
 
+t.test('a replica that takes over has the last word, whatever it lacks', async (t) => {
+  const server = await startPostgres(t)
+  const { url, store } = await fresh(t, server.url)
+  const [kept, lost, later] = [keyRecord(), keyRecord(), keyRecord()]
+  await store.create(kept)
+  await store.close()
+  await server.stop()
+  server.copyToReplica()
+  await server.start()
+  const { proxy, url: through } = await TcpProxy.to(t, url)
+  const { options, lines } = optionsFor(t, through)
+  const keys = await follow(t, options)
+  const former = await PostgresKeyStore.open(url)
+  await former.create(lost)
+  await until('the key', () => keys.find(lost.keyId))
+  proxy.closed = true
+  proxy.cutAll()
+  await former.close()
+  await server.kill()
+  await server.failOver()
+  const promoted = await PostgresKeyStore.open(url)
+  t.teardown(() => promoted.close())
+  // So that it is not behind: what it lacks would go unnoticed.
+  await promoted.create(later)
+  t.strictSame(keys.find(lost.keyId), lost, 'until then')
+  proxy.closed = false
+  await until(
+    'the key that nobody could revoke to be gone',
+    () => keys.find(lost.keyId) === null,
+    20_000,
+  )
+  t.strictSame([keys.find(kept.keyId), keys.find(later.keyId)], [kept, later])
+  t.ok(lines.some((line) => line.includes('on another server')))
+})
+
 t.test('open() says what to do where there is nothing to go on with', async (t) => {
   const empty = await freshDatabase(t)
   const { options } = optionsFor(t, empty)

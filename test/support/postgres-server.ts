@@ -1,6 +1,7 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
+  appendFileSync,
   chmodSync,
   chownSync,
   cpSync,
@@ -12,6 +13,7 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  writeFileSync,
 } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
@@ -117,6 +119,29 @@ export class PostgresServer {
     child.stdin?.end('keep')
     await once(child, 'exit')
     this.#process = null
+  }
+
+  /** While it is stopped: a replica that has come as far as this. */
+  copyToReplica(): void {
+    const replica = join(this.#directory, 'replica')
+    execFileSync('cp', ['-a', this.#data, replica])
+    // At its next start it takes over, with a timeline of its own (recovery.signal).
+    writeFileSync(join(replica, 'recovery.signal'), '')
+    appendFileSync(join(replica, 'postgresql.auto.conf'), "restore_command = 'false'\n")
+    if (this.#account !== null) {
+      chownSync(join(replica, 'recovery.signal'), this.#account.uid, this.#account.gid)
+    }
+  }
+
+  /** After `kill`: the replica takes over, at the same address. */
+  async failOver(): Promise<void> {
+    rmSync(this.#data, { recursive: true, force: true })
+    renameSync(join(this.#directory, 'replica'), this.#data)
+    await this.start()
+    await until('it to have taken over', async () => {
+      const [row] = await runSql<{ is: boolean }>(this.url, 'SELECT pg_is_in_recovery() AS is')
+      return row?.is === false
+    })
   }
 
   async remove(): Promise<void> {
