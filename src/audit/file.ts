@@ -76,8 +76,8 @@ export interface AppendOptions {
 
 /**
  * Opens one file of the log for appending, and makes it when it is missing (file 0600, directory
- * 0700). Throws an Error that says what is wrong: newer schema, not a database, not writable, or
- * a disk that does not take `synchronous=FULL`.
+ * 0700). Throws an Error that says what is wrong: newer schema, not a database, a trigger in it, not
+ * writable, or a disk that does not take `synchronous=FULL`.
  */
 export function openForAppend(options: AppendOptions): Database.Database {
   makeDirectories(dirname(options.path))
@@ -86,6 +86,7 @@ export function openForAppend(options: AppendOptions): Database.Database {
   const db = openWithin(options.path, () => new Database(options.path, { timeout: options.busyMs }))
   try {
     refuseNewerSchema(db, options.path)
+    refuseStrangeObjects(db, options.path)
     db.pragma('journal_mode = WAL')
     // WAL's default NORMAL loses acknowledged rows on power loss at almost every crash point.
     db.pragma('synchronous = FULL')
@@ -180,6 +181,26 @@ export function refuseStrangePlaces(db: Database.Database): void {
     .get()!
   const isUsual = (first ?? 1) >= 1 && (last ?? 1) < Number.MAX_SAFE_INTEGER
   if (!isUsual) throw new Error(`it has entries from ${first} to ${last}, and begins with 1`)
+}
+
+/** Triggers and views of a file, such as `trigger "quiet"`: nobody but a stranger made them. */
+export function strangeObjects(db: Database.Database): string[] {
+  return db
+    .prepare<[], string>(
+      `SELECT type || ' "' || name || '"' FROM sqlite_master WHERE type IN ('trigger', 'view')`,
+    )
+    .pluck()
+    .all()
+}
+
+/** A trigger could drop entries while they are written, and nobody would know before `verify`. */
+function refuseStrangeObjects(db: Database.Database, path: string): void {
+  const [object] = strangeObjects(db)
+  if (object === undefined) return
+  throw new Error(
+    `Cannot open ${path}: it has a ${object}, which Governor never makes and which could drop ` +
+      'entries. Keep the file for who looks into it, and name another audit.path',
+  )
 }
 
 /** Says which file and key an error of SQLite or of the system is about; ours say so themselves. */

@@ -1,4 +1,4 @@
-import type { Database, Statement } from 'better-sqlite3'
+import type { Database, RunResult, Statement } from 'better-sqlite3'
 
 import type { Kind } from './chain.ts'
 
@@ -34,12 +34,12 @@ export class RowInserter {
     this.#many = db.prepare(`${into} ${Array(ROWS).fill(ROW).join(', ')}`)
   }
 
-  /** Throws SQLite's error, of this row or of one before it. */
+  /** Throws SQLite's error, of this row or of one before it, or that the file did not take one. */
   add({ seq, occurredAtUs, kind, requestId, awaits, hash, body }: InsertedRow): void {
     const values = this.#values
     values.push(this.#chain, seq, occurredAtUs, kind, requestId, awaits ? 1 : 0, hash, body)
     if (values.length < ROWS * COLUMNS) return
-    this.#many.run(values)
+    taken(this.#many.run(values), ROWS)
     values.length = 0
   }
 
@@ -47,7 +47,7 @@ export class RowInserter {
   flush(): void {
     const values = this.#values
     for (let at = 0; at < values.length; at += COLUMNS) {
-      this.#one.run(values.slice(at, at + COLUMNS))
+      taken(this.#one.run(values.slice(at, at + COLUMNS)), 1)
     }
     values.length = 0
   }
@@ -56,4 +56,9 @@ export class RowInserter {
   clear(): void {
     this.#values.length = 0
   }
+}
+
+/** A trigger that somebody put into the file may drop a row without an error. */
+function taken({ changes }: RunResult, rows: number): void {
+  if (changes !== rows) throw new Error(`The file took ${changes} of ${rows} entries`)
 }

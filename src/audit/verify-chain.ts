@@ -46,6 +46,9 @@ export class ChainState {
   prunedTo = 0
   /** Entries that are gone by what `retention` says; up to here. */
   skippedTo = 0
+  /** Entries up to there that are not gone: whoever pruned was stopped, or they were put there since. */
+  leftover = 0
+  #left = { seq: 0, hash: NO_HASH as Uint8Array }
   /** Its end is named by a later entry of another chain. */
   attested = false
   /** A later sidecar closed the calls it left open. */
@@ -67,7 +70,7 @@ export class ChainState {
   /** Takes the next row of this chain; says what does not hold of it. */
   take(row: EntryRow, body: ParsedBody | null): string[] {
     const problems: string[] = []
-    if (this.#isLeftover(row)) return problems
+    if (this.#isLeftover(row)) return this.#takeLeftover(row, body)
     if (this.closed && (row.kind !== 'checkpoint' || row.seq !== this.closedSeq + 1)) {
       problems.push('It follows the end of its chain')
     }
@@ -105,6 +108,17 @@ export class ChainState {
     return isBehindGap && seq <= this.prunedTo && kind !== 'checkpoint'
   }
 
+  /** The entry before the first of them is gone; each other one follows the one before it. */
+  #takeLeftover(row: EntryRow, body: ParsedBody | null): string[] {
+    const { seq, hash } = this.#left
+    this.leftover++
+    this.#left = { seq: row.seq, hash: row.hash }
+    const problems = this.#columns(row, body)
+    if (row.seq === seq + 1) problems.push(...this.#link(row, hash))
+    else if (row.seq <= seq) problems.push('It is a repeated or misplaced entry')
+    return problems
+  }
+
   #place(row: EntryRow, body: ParsedBody | null): string[] {
     const want = this.seq + 1
     if (row.seq === want) return this.#link(row, this.last)
@@ -117,6 +131,10 @@ export class ChainState {
       return ['Its checkpoint does not continue the checkpoint before it']
     }
     this.skippedTo = row.seq - 1
+    const { seq, hash } = this.#left
+    if (seq === row.seq - 1 && Buffer.from(hash).toString('hex') !== body.last) {
+      return ['What was left of the entries before it is not what its checkpoint covers']
+    }
     return [...this.#link(row, Buffer.from(body.last, 'hex')), ...this.tree.skip(subtrees)]
   }
 
@@ -246,6 +264,15 @@ export function place(chain: ChainState): { file: string; writer: string; seq: n
 export function upTo({ tree }: ChainState): string {
   const attested = Math.max(tree.signedSize, tree.publishedSize)
   return attested === 0 ? '' : `: what follows entry ${attested} is covered by no checkpoint`
+}
+
+/** What is said of a chain with entries that may be gone and are there. */
+export function leftoverNote({ leftover, skippedTo }: ChainState): string {
+  const some = leftover === 1 ? 'One entry' : `${leftover} entries`
+  return (
+    `${some} of those up to ${skippedTo} that were pruned can be read and are proven by nothing: ` +
+    'whoever pruned was stopped, or they are forged. Run governor audit prune again'
+  )
 }
 
 /** Whether `head` is where this chain stands now, or was cut. */

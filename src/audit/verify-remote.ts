@@ -8,6 +8,7 @@ import {
   ChainState,
   isHead,
   keyOf,
+  leftoverNote,
   parseBody,
   unsignedGaps,
 } from './verify-chain.ts'
@@ -157,6 +158,8 @@ class RemoteVerification {
     }
     this.#absent(chains)
     this.#unsignedGaps()
+    const unproven = chains.filter(({ leftover }) => leftover > 0)
+    for (const chain of unproven) this.#note(chain, leftoverNote(chain))
     const unchecked = chains.filter(({ tree }) => tree.unchecked > 0)
     if (unchecked.length > 0) {
       const what = `Signatures of ${unchecked.length} chains were not checked: give --keys`
@@ -165,7 +168,7 @@ class RemoteVerification {
     const openCalls = this.#countCalls()
     const enough = this.#entries > 0 && this.#findings.unreadable === 0
     const { problems, problemsTotal, notes } = this.#findings
-    const holds = enough && (unchecked.length === 0 || !strict) ? 0 : 2
+    const holds = enough && (unchecked.length + unproven.length === 0 || !strict) ? 0 : 2
     return {
       exitCode: problemsTotal > 0 ? 1 : holds,
       files: [this.#place],

@@ -1,7 +1,7 @@
 import type { Database } from 'better-sqlite3'
 
 import { BATCH_ENTRIES_MAX } from './batch.ts'
-import { epochFiles, openForReading, refuseStrangePlaces } from './file.ts'
+import { epochFiles, openForReading, refuseStrangePlaces, strangeObjects } from './file.ts'
 import { retentionsIn, retentionsOf } from './retention.ts'
 import { chainRows, type EntryRow, everyRow, openingBody } from './rows.ts'
 import { CallCheck } from './verify-calls.ts'
@@ -12,6 +12,7 @@ import {
   isAt,
   isHead,
   keyOf,
+  leftoverNote,
   parseBody,
   place,
   unsignedGaps,
@@ -48,7 +49,7 @@ export function verifyLog(path: string, options: VerifyOptions): VerifyResult {
     }
     if (files.length === 0) verification.note(path, 'There is no audit log to read')
     for (const { path: file, db } of files) {
-      verification.guard(file, () => verification.readCuts(db))
+      verification.guard(file, () => verification.readCuts(db, file))
     }
     for (const { path: file, db } of files) {
       verification.guard(file, () => verification.readFile(db, file, options.onRows))
@@ -113,13 +114,19 @@ class Verification {
   }
 
   /** Learns first where writers went on in a later file, and what was pruned: neither is missing. */
-  readCuts(db: Database): void {
+  readCuts(db: Database, file: string): void {
     const first = openingBody(db)
     const names = new Map<number, string>()
     for (const row of chainRows(db)) {
       names.set(row.id, keyOf(row.writer_id.toString('hex'), row.epoch))
       const opening = first(row.id)
-      const head = opening === null ? null : parseBody(opening)?.continues
+      const said = opening === null ? null : parseBody(opening)
+      const head = said?.continues
+      if (said !== null && said.role !== row.role) {
+        // Whose calls a restart closes, and whose entries may be pruned, goes by it.
+        const at = { file, writer: row.writer_id.toString('hex'), seq: 1 }
+        this.#problem(at, 'Its role differs from its body')
+      }
       const by = keyOf(row.writer_id.toString('hex'), row.epoch)
       if (isHead(head)) this.#cuts.set(keyOf(head.writer_id, head.epoch), { head, by })
     }
@@ -132,6 +139,10 @@ class Verification {
 
   readFile(db: Database, file: string, onRows: (rows: number) => void = () => {}): void {
     refuseStrangePlaces(db)
+    for (const object of strangeObjects(db)) {
+      const what = `It has a ${object}, which Governor never makes: what is read or written through it may be another thing`
+      this.#problem({ file, writer: '', seq: 0 }, what)
+    }
     const chains = new Map<number, ChainState | null>()
     this.#personal.open(db)
     this.#addChains(db, file, chains)
@@ -160,12 +171,15 @@ class Verification {
     const absent = absentOrigins(this.#evidence.own, chains)
     for (const origin of absent) this.note('', `Published and not in this log: ${origin}`)
     if (files.length > 0 && this.#entries === 0) this.note(files.join(' '), 'It has no entries')
+    const unproven = chains.filter(({ leftover }) => leftover > 0)
+    for (const chain of unproven) this.note(chain.file, leftoverNote(chain), chain)
     const unchecked = chains.filter(({ tree }) => tree.unchecked > 0)
     const why = 'Its signatures were not checked: there is no key list'
     for (const chain of unchecked) this.note(chain.file, why, chain)
     const enough = this.#entries > 0 && this.#findings.unreadable === 0 && unchecked.length === 0
     const { problems, problemsTotal, notes } = this.#findings
-    const holds = enough && (unattested.length + absent.length === 0 || !strict) ? 0 : 2
+    const holds =
+      enough && (unattested.length + absent.length + unproven.length === 0 || !strict) ? 0 : 2
     return {
       exitCode: problemsTotal > 0 ? 1 : holds,
       files,

@@ -77,10 +77,49 @@ t.test('a log whose pruning was stopped in the middle verifies', async (t) => {
   db.exec(`ATTACH '${whole}' AS whole;
     INSERT INTO entries SELECT * FROM whole.entries
     WHERE chain = 2 AND seq BETWEEN 30 AND 120 AND kind <> 'checkpoint'`)
-  t.strictSame(verifyLog(path, { strict: true }).problems, [])
+  const verified = verifyLog(path, { strict: true })
+  t.strictSame([verified.exitCode, verified.problems], [2, []], 'it cannot tell them from forged')
+  t.match(verified.notes, [
+    { what: /^\d+ entries of those up to \d+ .* are proven by nothing: who/ },
+  ])
+  t.equal(verifyLog(path, { strict: false }).exitCode, 0)
+  const alter = db.prepare('UPDATE entries SET body = ? WHERE chain = 2 AND seq = ?')
+  const body = db.prepare('SELECT body FROM entries WHERE chain = 2 AND seq = ?').pluck()
+  const edited = Buffer.from('{"kind":"decision","request_id":"r0-34","decision":"allow"}')
+  for (const seq of [36, 51]) {
+    const former = body.get(seq)
+    alter.run(edited, seq)
+    t.equal(verifyLog(path, { strict: false }).exitCode, 1, `entry ${seq} was edited`)
+    alter.run(former, seq)
+  }
   db.exec('DELETE FROM entries WHERE chain = 2 AND seq = 103')
   db.close()
   t.equal(verifyLog(path, { strict: true }).exitCode, 1, 'what has to be there is missed')
+})
+
+t.test('an entry forged among those that were pruned is not proven, and told', async (t) => {
+  const path = join(t.testdir(), 'audit.db')
+  makeLog(path, 'closed')
+  pruneLog(path, 'test', wallMs() + HOUR_MS)
+  const db = new Database(path)
+  const body = Buffer.from('{"kind":"decision","request_id":"f","decision":"allow"}')
+  const forge = db.prepare(`INSERT INTO entries
+    (id, chain, seq, occurred_at, kind, request_id, awaits, hash, body)
+    SELECT id - 1, 2, seq - 1, occurred_at, 'decision', 'f', 0, ?, ? FROM entries
+    WHERE chain = 2 AND kind = 'checkpoint' ORDER BY seq LIMIT 1`)
+  forge.run(Buffer.alloc(32, 7), body)
+  const [wrong] = verifyLog(path, { strict: false }).problems
+  t.match(wrong, {
+    seq: 52,
+    what: /^What was left of the entries before it is not what its checkp/,
+  })
+  // With the hash that the checkpoint names it stands where a true one could.
+  db.exec(`UPDATE entries SET hash = (SELECT unhex(json_extract(body, '$.last')) FROM entries
+    WHERE chain = 2 AND kind = 'checkpoint' ORDER BY seq LIMIT 1) WHERE request_id = 'f'`)
+  db.close()
+  const result = verifyLog(path, { strict: true })
+  t.strictSame([result.exitCode, result.problems], [2, []])
+  t.match(result.notes, [{ what: /^One entry of those up to \d+ that were pruned can be read/ }])
 })
 
 t.test('pruneLog() keeps what is newer, and what no checkpoint covers', async (t) => {

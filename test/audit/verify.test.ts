@@ -75,6 +75,7 @@ const ALTERATIONS: readonly { name: string; sql: string }[] = [
     sql: `DELETE FROM entries WHERE id = ${id}`,
   })),
   { name: 'a time', sql: 'UPDATE entries SET occurred_at = occurred_at + 1 WHERE id = 4' },
+  { name: 'a role', sql: "UPDATE chains SET role = 'command' WHERE role = 'run'" },
   { name: 'a kind', sql: "UPDATE entries SET kind = 'admin' WHERE kind = 'outcome'" },
   { name: 'a request id', sql: "UPDATE entries SET request_id = 'r9' WHERE id = 2" },
   { name: 'that it awaits', sql: "UPDATE entries SET awaits = 0 WHERE request_id = 'r1'" },
@@ -134,6 +135,27 @@ for (const { name, sql } of ALTERATIONS) {
     t.ok(result.problems.every(({ file, what }) => file === path && what !== ''))
   })
 }
+
+t.test('a file with a trigger or a view does not hold, and nobody appends to it', async (t) => {
+  for (const strange of [
+    "CREATE TRIGGER quiet BEFORE INSERT ON entries WHEN NEW.kind = 'decision' BEGIN SELECT RAISE(IGNORE); END",
+    'ALTER TABLE entries RENAME TO e; CREATE VIEW entries AS SELECT * FROM e',
+  ]) {
+    const path = await makeLog(join(t.testdir(), strange.slice(7, 12)))
+    const db = new Database(path)
+    db.exec(strange)
+    db.close()
+    const { exitCode, problems } = verifyLog(path, { strict: false })
+    t.match(
+      { exitCode, problems },
+      { exitCode: 1, problems: [{ what: /which Governor never mak/ }] },
+    )
+    await t.rejects(
+      openWal(path),
+      /it has a (trigger "quiet"|view "entries"), which Governor never/,
+    )
+  }
+})
 
 t.test('verifyLog() names file, writer and entry', async (t) => {
   const path = await makeLog(t.testdir())

@@ -329,6 +329,27 @@ t.test('a busy file fails the batch, keeps the outcomes and heals', async (t) =>
   t.equal(verifyLog(path, { strict: true }).exitCode, 0)
 })
 
+t.test('a trigger that drops decisions under a running sidecar loses none', async (t) => {
+  const path = join(t.testdir(), 'audit.db')
+  const wal = await openWal(path)
+  await wal.record(refusal('r1'))
+  const stranger = new Database(path)
+  stranger.exec(`CREATE TRIGGER quiet BEFORE INSERT ON entries WHEN NEW.kind = 'decision'
+    BEGIN SELECT RAISE(IGNORE); END`)
+  stranger.close()
+  t.match(await failure(wal.record(refusal('r2'))), { code: 'AUDIT_UNAVAILABLE' })
+  await until(() => wal.healthy)
+  await wal.record(refusal('r3'))
+  await wal.close()
+  t.strictSame(story(path), ['writer.open', 'decision r1'])
+  const next = story(path.replace('.db', '.e2.db'))
+  t.ok(next.includes('decision r3'), 'in a file without a trigger')
+  t.match(verifyLog(path, { strict: false }), {
+    exitCode: 1,
+    problems: [{ what: /trigger "quiet"/ }],
+  })
+})
+
 t.test('a file that stays locked is ended, and the next epoch goes on', async (t) => {
   const path = join(t.testdir(), 'audit.db')
   const writerId = Buffer.alloc(16, 1)
