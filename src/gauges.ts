@@ -1,6 +1,8 @@
 import type { monitorEventLoopDelay } from 'node:perf_hooks'
 
+import type { KeySource } from './auth/key-store.ts'
 import { monotonicMs } from './clock.ts'
+import type { Metrics, PoolState } from './metrics.ts'
 import type { Shared } from './stages.ts'
 import type { World } from './world.ts'
 
@@ -12,8 +14,16 @@ const QUANTILES = [
 
 type Delay = ReturnType<typeof monitorEventLoopDelay>
 
-/** Sets what is looked up, not counted, before the metrics are read; resets `delay`, in ns. */
-export function setGauges(shared: Shared, { upstreams }: World, delay: Delay): void {
+/** What is read beside the world. */
+interface Sources {
+  readonly shared: Shared
+  readonly keys: KeySource
+  /** In ns; it is reset. */
+  readonly delay: Delay
+}
+
+/** Sets what is looked up, not counted, before the metrics are read. */
+export function setGauges({ upstreams }: World, { shared, keys, delay }: Sources): void {
   const { metrics, active, inFlight, spool, limits, recorder, owners } = shared
   metrics.inflightRequests.set(active.size)
   metrics.inflightBytes.set(inFlight.bytes)
@@ -21,7 +31,13 @@ export function setGauges(shared: Shared, { upstreams }: World, delay: Delay): v
   metrics.limitStoreMode.reset()
   metrics.limitStoreMode.set({ mode: limits.mode }, 1)
   metrics.ownershipRecords.set(owners?.records ?? 0)
+  metrics.keysAgeSeconds.set((keys.ageMs ?? 0) / 1000)
+  metrics.poolConnections.reset()
   setUpstreams(shared, upstreams)
+  // An upstream cannot have these names: a colon is not part of one.
+  setPool(metrics, 'redis:limits', limits.connections)
+  setPool(metrics, 'postgres:ownership', owners?.connections)
+  setPool(metrics, 'postgres:keys', keys.connections)
   for (const [quantile, percent] of QUANTILES) {
     metrics.eventLoopDelay.set({ quantile }, delay.percentile(percent) / 1e9)
   }
@@ -36,9 +52,14 @@ function setUpstreams({ metrics }: Shared, upstreams: World['upstreams']): void 
     const { size, running, queued } = stats
     const breaker = care?.breaker?.state(monotonicMs())
     if (breaker !== undefined) metrics.breakerState.set({ upstream: name }, breaker)
-    metrics.poolConnections.set({ pool: name, state: 'open' }, size)
-    metrics.poolConnections.set({ pool: name, state: 'in_use' }, running)
     const waiting = queued + (care?.gate?.waiting ?? 0)
-    metrics.poolConnections.set({ pool: name, state: 'waiting' }, waiting)
+    setPool(metrics, name, { open: size, inUse: running, waiting })
   }
+}
+
+function setPool({ poolConnections }: Metrics, pool: string, state: PoolState | undefined): void {
+  if (state === undefined) return
+  poolConnections.set({ pool, state: 'open' }, state.open)
+  poolConnections.set({ pool, state: 'in_use' }, state.inUse)
+  poolConnections.set({ pool, state: 'waiting' }, state.waiting)
 }

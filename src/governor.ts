@@ -343,8 +343,7 @@ export class Governor {
       registry: this.metrics.registry,
       unready: () => this.unready(),
       beforeScrape: () => {
-        setGauges(this.#shared, this.#world, this.#delay)
-        this.metrics.keysAgeSeconds.set((this.#store.ageMs ?? 0) / 1000)
+        setGauges(this.#world, { shared: this.#shared, keys: this.#store, delay: this.#delay })
       },
       hosts,
       // The health listener is reached from outside of the pod, and has no more than it needs.

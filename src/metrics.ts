@@ -8,6 +8,21 @@ import { Counter, Histogram, register } from './series.ts'
  */
 export type Metrics = ReturnType<typeof createMetrics>
 
+/** How the connections to one server are at the moment. */
+export interface PoolState {
+  readonly open: number
+  /** Those of them on which an answer is waited for. */
+  readonly inUse: number
+  /** What waits for a connection, or behind others on one. */
+  readonly waiting: number
+}
+
+/** The state of connections that take one question after another; `asked` were not answered yet. */
+export function sharedPool(open: number, asked: number): PoolState {
+  const inUse = Math.min(open, asked)
+  return { open, inUse, waiting: asked - inUse }
+}
+
 const TOTAL_SECONDS = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 600]
 const OVERHEAD_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25]
 const STAGE_SECONDS = [0.00001, 0.0001, 0.0005, 0.001, 0.005, 0.01, 0.1, 1, 10]

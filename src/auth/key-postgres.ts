@@ -19,6 +19,8 @@ export interface Asking {
 
 /** A connection: one statement at a time, in order, and a way to let go of it that waits for nobody. */
 export interface Connection extends Asking {
+  /** Statements that were not answered yet. */
+  readonly asked: number
   /** Called for what is told on channels that were listened to. */
   onNotification(act: () => void): void
   /** Says goodbye, and closes the socket even where the server is paused or gone. */
@@ -53,11 +55,17 @@ export async function connect(url: string, times: PostgresTimes): Promise<Connec
     throw error
   }
   let last: Promise<unknown> = Promise.resolve()
+  let asked = 0
+  const answered = () => void asked--
   return {
-    query: <Row extends QueryResultRow>(text: string, values: unknown[] = []) => {
-      const asked = last.then(() => client.query<Row>(text, values))
-      last = asked.catch(() => {})
+    get asked() {
       return asked
+    },
+    query: <Row extends QueryResultRow>(text: string, values: unknown[] = []) => {
+      asked++
+      const answer = last.then(() => client.query<Row>(text, values))
+      last = answer.then(answered, answered)
+      return answer
     },
     onNotification: (act) => void client.on('notification', act),
     close,

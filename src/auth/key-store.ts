@@ -1,3 +1,4 @@
+import type { PoolState } from '../metrics.ts'
 import type { KeyRecord } from './key.ts'
 
 /**
@@ -17,6 +18,8 @@ export interface KeySource {
   readonly fault?: string | null
   /** Since it was last compared with its store; absent where there is nothing to compare. */
   readonly ageMs?: number
+  /** To its store; absent where that is a file. */
+  readonly connections?: PoolState
   /** Keeps when keys were last used, milliseconds since 1970 by key id; what fails is lost. */
   used?(uses: ReadonlyMap<string, number>): void | Promise<void>
   close(): Promise<void>

@@ -1,5 +1,6 @@
 import { monotonicMs, wallMs } from '../clock.ts'
 import type { Log } from '../log.ts'
+import { type PoolState, sharedPool } from '../metrics.ts'
 import { type CopyState, KeyCopy } from './key-copy.ts'
 import { KEYS_CHANNEL } from './key-postgres-schema.ts'
 import {
@@ -123,6 +124,10 @@ export class SyncedKeys implements KeySource {
     return this.#ageMs() > this.#options.maxStaleMs
       ? `the copy of the keys was not compared with ${keysPlace(this.#options.url)} for too long`
       : null
+  }
+
+  get connections(): PoolState {
+    return sharedPool(this.#connection === null ? 0 : 1, this.#connection?.asked ?? 0)
   }
 
   /** Since the copy was last compared with its store; Infinity before the first time. */

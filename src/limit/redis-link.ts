@@ -4,6 +4,7 @@ import { Cluster } from 'ioredis'
 
 import { monotonicMs } from '../clock.ts'
 import type { RedisPlace } from '../config/snapshot.ts'
+import { type PoolState, sharedPool } from '../metrics.ts'
 import { openClient, type RedisClient } from './redis-client.ts'
 import { CALLS, PRESENT, RENEW } from './redis-scripts.ts'
 import { Shards } from './redis-shards.ts'
@@ -60,6 +61,8 @@ export class RedisLink {
   #said = false
   #closed = false
   #failures = 0
+  /** Scripts whose answer is waited for. */
+  #asked = 0
   #restMs = REST_MS
   #usableSinceMs = -Infinity
   #probe: NodeJS.Timeout | undefined
@@ -84,6 +87,13 @@ export class RedisLink {
   /** What went wrong last, in the words of Redis or the system; '' when nothing has. */
   get why(): string {
     return this.#why
+  }
+
+  /** One connection, or one to each node of a cluster that was asked. */
+  get connections(): PoolState {
+    const nodes = this.#redis instanceof Cluster ? this.#redis.nodes() : [this.#redis]
+    const open = nodes.filter(({ status }) => status === 'ready').length
+    return sharedPool(open, this.#asked)
   }
 
   /** Whether calls may be made now. */
@@ -136,6 +146,7 @@ export class RedisLink {
     if (!this.#usable) throw new Error('Redis is not usable')
     const beganMs = monotonicMs()
     if (this.#shards?.allow(call.tag, beganMs) === false) throw new Error('A node is not usable')
+    this.#asked++
     try {
       const { keys, args } = call
       const answer = await this.#redis.evalsha(this.#shas[name], keys.length, ...keys, ...args)
@@ -145,6 +156,8 @@ export class RedisLink {
       const isForgotten = String(error).includes('NOSCRIPT')
       if (isForgotten && monotonicMs() - beganMs < this.#waitMs / 4) return this.#teach(name, call)
       throw this.#failed(error, call)
+    } finally {
+      this.#asked--
     }
   }
 

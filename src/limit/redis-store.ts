@@ -4,6 +4,7 @@ import { every, monotonicMs } from '../clock.ts'
 import type { LimitConfig, RedisPlace } from '../config/snapshot.ts'
 import type { Principal } from '../exchange.ts'
 import type { Instant, Lease, LimitState, Spent } from '../lease.ts'
+import type { PoolState } from '../metrics.ts'
 import {
   addTiers,
   compileLimit,
@@ -115,6 +116,10 @@ export class RedisStore implements LimitStore {
   /** What went wrong with Redis last; '' when nothing has. */
   get why(): string {
     return this.#link.why
+  }
+
+  get connections(): PoolState {
+    return this.#link.connections
   }
 
   /** How many sidecars share the store, as last counted. */

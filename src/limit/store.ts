@@ -1,6 +1,7 @@
 import type { LimitConfig } from '../config/snapshot.ts'
 import type { Principal } from '../exchange.ts'
 import type { Instant, Lease, LimitState } from '../lease.ts'
+import type { PoolState } from '../metrics.ts'
 import type { LimitCall, Matches, Tier } from './bucket.ts'
 import type { LimitStanding } from './standing.ts'
 
@@ -40,6 +41,8 @@ export interface LimitStore {
   readonly spends: boolean
   /** How it counts at the moment: what the metric says. */
   readonly mode: 'memory' | 'redis' | 'local_share'
+  /** Of a shared store; absent where there is none. */
+  readonly connections?: PoolState
   /** Takes the limits of a new snapshot, and keeps what was counted. */
   reconfigure(limits: readonly LimitConfig[], matches: Matches): void
   /** Checks all limits of a call, then charges all. A refusal charges nothing. */

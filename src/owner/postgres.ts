@@ -1,6 +1,7 @@
 import type { Pool } from 'pg'
 
 import { every, monotonicMs } from '../clock.ts'
+import type { PoolState } from '../metrics.ts'
 import { Shares } from './shares.ts'
 import {
   AWAY,
@@ -51,6 +52,11 @@ export class PostgresOwners implements OwnerStore {
     const store = new PostgresOwners(pool, bounds)
     await store.sweep()
     return store
+  }
+
+  get connections(): PoolState {
+    const { totalCount, idleCount, waitingCount } = this.#pool
+    return { open: totalCount, inUse: totalCount - idleCount, waiting: waitingCount }
   }
 
   get records(): number {

@@ -1,5 +1,7 @@
 /** Who created what a provider keeps: the one table that all sidecars of a provider's account share. */
 
+import type { PoolState } from '../metrics.ts'
+
 /** A thing of a tenant, as it was written down before its id left. */
 export interface Owned {
   /** As the provider named it. */
@@ -31,6 +33,8 @@ export interface OwnerStore {
   forget(id: string, tenant: string): Promise<void>
   /** Why `tenant` can create nothing now, in words for a client; null when all is well. */
   fault(tenant: string): string | null
+  /** To a database; absent where there is none. */
+  readonly connections?: PoolState
   /** Records of all tenants, as they were last counted and have been written since. */
   readonly records: number
   /** Removes what has expired and finds out anew whether there is a fault. Never rejects. */

@@ -49,6 +49,8 @@ t.test('two sidecars share keys: made, rotated, revoked by one command', async (
     site.key = key
     t.equal((await site.send({ body: chat('hi') })).status, 200)
   }
+  const pool = ['governor_pool_connections', 'pool="postgres:keys"', 'state="open"'] as const
+  await until('a connection to be told', async () => (await one.metric(...pool)) === 1)
   const keyId = key.split('.')[0]!
   const next = await made(two, 'rotate', keyId, '--overlap=1h')
   for (const site of [one, two]) {
@@ -93,6 +95,7 @@ t.test('a sidecar starts and serves while PostgreSQL is away, and refuses nobody
   t.equal((await one.send({ body: chat('hi') })).status, 200)
   t.equal((await one.admin('/readyz')).status, 200)
   t.ok((await one.metric('governor_keys_age_seconds')) > 0)
+  t.equal(await one.metric('governor_pool_connections', 'pool="postgres:keys"'), 0)
   const keyId = key.split('.')[0]!
   for (const unknown of [
     `${keyId}.${'x'.repeat(43)}`,

@@ -429,6 +429,8 @@ t.test('a store that is gone refuses with 503 what needs it, and nothing else', 
   const made = await site.send(create)
   t.equal(made.status, 200)
   const path = `/v1/responses/${String(made.json['id'])}`
+  const pool = ['governor_pool_connections', 'pool="postgres:ownership"', 'state="open"'] as const
+  t.ok((await site.metric(...pool)) >= 1, 'its connections are told')
   await postgres.kill()
   const naming = { ...create.body, previous_response_id: made.json['id'] }
   const asked = [

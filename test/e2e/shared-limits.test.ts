@@ -47,6 +47,8 @@ t.test('two sidecars, one limit; then without Redis each its share', async (t) =
   const first = shared[0]!
   t.equal(first.headers['x-governor-ratelimit-store'], 'redis')
   t.equal(await one.metric('governor_limit_store_mode', 'mode="redis"'), 1)
+  const open = () => one.metric('governor_pool_connections', 'pool="redis:limits"', 'state="open"')
+  t.equal(await open(), 1)
   const id = String(first.headers['x-governor-request-id'])
   const site = sites.find((each) => each.entries().some(({ requestId }) => requestId === id))!
   t.match((await site.entriesOf(id, 1))[0]!.body, {
@@ -58,6 +60,7 @@ t.test('two sidecars, one limit; then without Redis each its share', async (t) =
     return (await one.metric('governor_limit_store_mode', 'mode="local_share"')) === 1
   })
   t.equal(await one.metric('governor_limit_store_mode', 'mode="redis"'), 0)
+  await until('the connection to be gone', async () => (await open()) === 0)
   const alone = []
   for (let call = 0; call < 8; call++) alone.push(await one.send({ body: chat('hi') }))
   t.ok(
