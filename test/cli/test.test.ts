@@ -106,7 +106,7 @@ t.test('test exits 2 when it cannot read, cannot write or is called wrongly', as
   t.equal((await governor(['test', '--coverage-min', '101'], cwd)).code, 2)
   const ran = await governor(['test', '--junit', 'none/out.xml'], cwd)
   t.equal(ran.code, 2)
-  t.match(ran.out, /Cannot write none\/out\.xml: /)
+  t.match(ran.err, /Cannot write none\/out\.xml: /)
 })
 
 t.test('test --junit writes XML that needs no mercy', async (t) => {

@@ -1,8 +1,12 @@
-import t from 'tap'
+import { isMainThread } from 'node:worker_threads'
 
 /**
- * Loaded before every test file. A test's directory is removed before what it tears down where the
+ * Loaded before every test file. tap removes a test's directory before it tears down, where the
  * directory was asked for first: a Governor then still writes into it, and now and then the removal
- * fails (ENOTEMPTY). What asks to be torn down before anything else makes that order the other way round.
+ * fails (ENOTEMPTY). A teardown that is there before anything else turns that order round.
  */
-t.beforeEach((t) => t.teardown(() => {}))
+// Threads and processes of a test are given the same arguments.
+if (isMainThread && process.argv[1]?.endsWith('.test.ts') === true) {
+  const { default: t } = await import('tap')
+  t.beforeEach((t) => t.teardown(() => {}))
+}
