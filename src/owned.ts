@@ -33,6 +33,8 @@ export interface OwnedCall {
   /** What the path names brings its result later, and it is not charged yet. */
   readonly isAwaited: boolean
   readonly references: References
+  /** The call has an idempotency key: its answer may be one that somebody else had before. */
+  readonly mayRepeat: boolean
   /** Adds up what the file that passes says was used; null where nothing does. */
   later: { readonly usage: Usage | null } | null
   /** The same facts without what the caller's own tenant created here. */

@@ -1,12 +1,15 @@
+import type { IncomingHttpHeaders } from 'node:http'
+
 import { monotonicMs, wallMs } from './clock.ts'
 import type { OwnershipConfig } from './config/snapshot.ts'
 import { readingOf } from './decide.ts'
 import { findReferences, mayRefer, NO_REFERENCES } from './dialect/references.ts'
 import { GovernorError } from './errors.ts'
-import type { Body, Decision, Facts, Trail, Uninspectable } from './exchange.ts'
+import type { Body, Decision, Facts, Trail } from './exchange.ts'
 import type { HttpExchange } from './http/exchange.ts'
 import type { KnownTenants } from './known-tenants.ts'
-import type { OwnedCall, References } from './owned.ts'
+import { isUnknown, Looked } from './looked-up.ts'
+import type { References } from './owned.ts'
 import { MODELS_MAX, type Owned, type OwnerStore } from './owner/store.ts'
 import { createsStored, listsStored } from './ownership-calls.ts'
 import { answerPolicies } from './policy/evaluate.ts'
@@ -15,12 +18,6 @@ import type { World } from './world.ts'
 
 /** What tenants keep at a provider, kept apart: who may name what, before a call is decided. */
 
-/** Query parameters that name something that is kept. */
-const NAMING: ReadonlySet<string> = new Set(['after', 'before', 'after_id', 'before_id', 'run_id'])
-/** What an id in a body may be marked as. */
-const LIFTED: ReadonlySet<string> = new Set(['reference', 'file', 'image', 'audio'])
-/** As `MARKS_PER_KIND_MAX`: of a kind with as many marks some may be missing. */
-const MARKS_MAX = 16
 /** A store that failed is asked again this often at most. */
 const RECHECK_MS = 1_000
 
@@ -63,14 +60,17 @@ export function ownershipOf(
   })
 }
 
-/** Whether any part of the path may name something that is kept, as nobody knows what the call does. */
-const isUnknown = ({ route }: Trail): boolean => route!.endpoint.operation === 'other'
+/** A call, or an event of a session, which has no headers. */
+type Asking = Pick<HttpExchange, 'whilePresent'> & {
+  readonly incoming?: { readonly headers: IncomingHttpHeaders }
+}
+type Decide = (facts: Facts, trail: Trail, exchange: Asking) => Decision | Promise<Decision>
 
-type Decide = (
-  facts: Facts,
-  trail: Trail,
-  exchange: Pick<HttpExchange, 'whilePresent'>,
-) => Decision | Promise<Decision>
+/** What is to be decided of a call. */
+interface Asked {
+  readonly mayRepeat: boolean
+  readonly decide: (seen: Facts) => Decision | Promise<Decision>
+}
 
 /** How a body is read. */
 type BodyReading = Pick<Body, 'bytes' | 'boundary' | 'spooled'>
@@ -103,7 +103,11 @@ export class Ownership {
   beside(decide: Decide): Decide {
     return (facts, trail, exchange) => {
       if (!this.#concerns(trail)) return decide(facts, trail, exchange)
-      return this.#decided(facts, trail, (seen) => decide(seen, trail, exchange))
+      const mayRepeat = exchange.incoming?.headers['idempotency-key'] !== undefined
+      return this.#decided(facts, trail, {
+        mayRepeat,
+        decide: (seen) => decide(seen, trail, exchange),
+      })
     }
   }
 
@@ -130,18 +134,14 @@ export class Ownership {
     return this.creates(trail) || (body !== null && mayRefer(body.bytes, body))
   }
 
-  async #decided(
-    facts: Facts,
-    trail: Trail,
-    decide: (seen: Facts) => Decision | Promise<Decision>,
-  ): Promise<Decision> {
+  async #decided(facts: Facts, trail: Trail, { mayRepeat, decide }: Asked): Promise<Decision> {
     const { config, store, jsonDepth } = this.#parts
     const references = await referencesOf(trail.body!, jsonDepth)
     if (store === null) {
       await this.#refuseUnchosen(trail, references)
       return decide(facts)
     }
-    const call = new Looked(trail, references)
+    const call = new Looked(trail, references, mayRepeat)
     if (call.ids.length > 0) call.found = await this.#ask(() => store.find(call.ids))
     call.checkPath()
     trail.owned = call
@@ -195,7 +195,11 @@ export class Ownership {
     })
   }
 
-  /** Writes down what an answer created, before it leaves; ids that the call itself named are no news. */
+  /**
+   * Writes down what an answer created, before it leaves; ids that the call itself named are no news. What
+   * another tenant owns already is nobody's from then on, and no answer to a call that asks for a repetition.
+   * Rejects with OWNERSHIP_UNAVAILABLE, UPSTREAM_FAILED.
+   */
   async claim(trail: Trail, ids: readonly string[], isAwaited: boolean): Promise<void> {
     const { store } = this.#parts
     if (store === null || ids.length === 0) return
@@ -205,9 +209,13 @@ export class Ownership {
     const claims = ids.map((id): Owned => ({ id, tenant, origin, models, isAwaited }))
     const others = await this.#ask(() => store.claim(claims, wallMs()))
     if (others.length === 0) return
-    // A provider that repeats an answer (an idempotency key) repeats it to whoever asks.
-    const detail = 'it answered with what it keeps for somebody else'
-    throw new GovernorError('UPSTREAM_FAILED', { detail })
+    if (trail.owned?.mayRepeat === true) {
+      // A provider that repeats an answer repeats it to whoever asks.
+      const detail = 'it answered with what it keeps for somebody else'
+      throw new GovernorError('UPSTREAM_FAILED', { detail })
+    }
+    // It counts its ids from the start again. Whose thing it keeps under one of them cannot be told any more.
+    await this.#ask(() => store.contest(others))
   }
 
   /** The ids among `ids` that `tenant` created. Rejects with OWNERSHIP_UNAVAILABLE. */
@@ -241,136 +249,4 @@ async function referencesOf(body: BodyReading, jsonDepth: number): Promise<Refer
   const steps = findReferences(body.bytes, reading)
   const { done, value } = steps.next()
   return done === true ? value : inTurns(steps)
-}
-
-/** What was found out about one call. */
-class Looked implements OwnedCall {
-  readonly references: References
-  readonly ids: readonly string[]
-  found: ReadonlyMap<string, Owned> = new Map()
-  later: OwnedCall['later'] = null
-  readonly #tenant: string
-  readonly #path: readonly string[]
-  readonly #query: readonly string[]
-
-  constructor(trail: Trail, references: References) {
-    const { route, principal } = trail
-    this.references = references
-    this.#tenant = principal!.tenant
-    this.#path = route!.ids ?? []
-    this.#query = isUnknown(trail) ? route!.path.split('/') : namedIn(route!.path)
-    const said = [...references.named, ...references.carried].map(({ id }) => id)
-    // What cannot be an id is nobody's; a store could choke on it.
-    this.ids = [...new Set([...this.#path, ...this.#query, ...said])].filter((id) => ID.test(id))
-  }
-
-  get origin(): string | null {
-    return this.#thing?.origin ?? null
-  }
-
-  get isAwaited(): boolean {
-    return this.#thing?.isAwaited ?? false
-  }
-
-  get models(): readonly string[] {
-    return this.#thing?.models ?? []
-  }
-
-  /** Models of what a body refers to. */
-  get modelsNamed(): readonly string[] {
-    return this.references.named.flatMap(({ id }) => this.found.get(id)?.models ?? [])
-  }
-
-  get #thing(): Owned | undefined {
-    return this.found.get(this.#path[0] ?? '')
-  }
-
-  /** What is below a thing of the tenant is its own, unless another is known to own it. */
-  checkPath(): void {
-    const [first, ...below] = this.#path
-    if (first !== undefined && !this.#isOwn(first)) throw unknown()
-    if ([...below, ...this.#query].some((id) => this.#isOthers(id))) throw unknown()
-  }
-
-  checkBody(refusesUnknown: boolean): void {
-    const { named, carried, everybody } = this.references
-    if (everybody !== null) throw unknown(everybody)
-    const wrong =
-      named.find(({ id }) => {
-        return refusesUnknown ? !this.#isOwn(id) : this.#isOthers(id) || !ID.test(id)
-      }) ?? carried.find(({ id }) => this.#isOthers(id))
-    if (wrong !== undefined) throw unknown(wrong.pointer)
-  }
-
-  /** Facts of the same call, read anew or as it was. */
-  lift(facts: Facts): Facts {
-    const { named } = this.references
-    const strange = named.filter(({ id }) => !this.#isOwn(id)).map(({ pointer }) => pointer)
-    const full = new Set(
-      [...Map.groupBy(facts.uninspectable, ({ kind }) => kind)]
-        .filter(([, marks]) => marks.length >= MARKS_MAX)
-        .map(([kind]) => kind),
-    )
-    const kept = facts.uninspectable.filter(
-      (mark) => full.has(mark.kind) || !this.#lifts(mark, strange),
-    )
-    const known = new Set(kept.map(({ pointer }) => pointer))
-    const added = strange
-      .filter((pointer) => !holders(pointer).some((holder) => known.has(holder)))
-      .slice(0, MARKS_MAX)
-      .map((pointer): Uninspectable => ({ kind: 'reference', pointer }))
-    const isSame = kept.length === facts.uninspectable.length && added.length === 0
-    return isSame ? facts : { ...facts, uninspectable: [...kept, ...added] }
-  }
-
-  /** Whether all that a mark stands for was created here by the same tenant. */
-  #lifts({ kind, pointer }: Uninspectable, strange: readonly string[]): boolean {
-    if (!LIFTED.has(kind)) return false
-    // What is answered later is looked at when it is fetched.
-    if (pointer === '/background') return this.references.isBackground
-    const { named, mixed } = this.references
-    if (pointer === '') return strange.length === 0 && this.#path.length + named.length > 0
-    const isBelow = (each: string) => each === pointer || each.startsWith(`${pointer}/`)
-    if (mixed.has(pointer) || strange.some(isBelow)) return false
-    return named.some((each) => isBelow(each.pointer))
-  }
-
-  #isOwn(id: string): boolean {
-    return this.found.get(id)?.tenant === this.#tenant
-  }
-
-  #isOthers(id: string): boolean {
-    const owner = this.found.get(id)?.tenant
-    return owner !== undefined && owner !== this.#tenant
-  }
-}
-
-/** Ids and addresses of files. What else stands in an id some provider may read as another. */
-const ID = /^[A-Za-z0-9][A-Za-z0-9_./:-]{0,1023}$/
-
-/** A pointer and those of all that holds it. */
-function holders(pointer: string): string[] {
-  const all = [pointer]
-  for (let at = pointer.lastIndexOf('/'); at >= 0; at = pointer.lastIndexOf('/', at - 1)) {
-    all.push(pointer.slice(0, at))
-    if (at === 0) break
-  }
-  return all
-}
-
-function unknown(param?: string): GovernorError {
-  return new GovernorError('STORED_UNKNOWN', {
-    ...(param !== undefined && { param }),
-    headers: { 'x-should-retry': 'false' },
-  })
-}
-
-function namedIn(path: string): string[] {
-  const at = path.indexOf('?')
-  if (at === -1) return []
-  const found: string[] = []
-  for (const [name, value] of new URLSearchParams(path.slice(at + 1))) {
-    if (NAMING.has(name) && value !== '') found.push(value)
-  }
-  return found
 }

@@ -85,6 +85,10 @@ export class EmbeddedOwners implements OwnerStore {
     return others
   }
 
+  async contest(ids: readonly string[]): Promise<void> {
+    await this.#do({ kind: 'contest', ids })
+  }
+
   async settle(id: string): Promise<boolean> {
     return (await this.#do({ kind: 'settle', id })) === true
   }

@@ -7,6 +7,7 @@ import {
   AWAY,
   counted,
   FULL,
+  NOBODY,
   type Owned,
   type OwnerBounds,
   type OwnerStore,
@@ -106,6 +107,13 @@ export class PostgresOwners implements OwnerStore {
     )
     this.#shares.add(claims.map(({ tenant }) => tenant))
     return rows.map(({ id }) => id)
+  }
+
+  async contest(ids: readonly string[]): Promise<void> {
+    await this.#query('UPDATE governor.owned SET tenant = $2 WHERE id = ANY($1::text[])', [
+      ids,
+      NOBODY,
+    ])
   }
 
   async settle(id: string): Promise<boolean> {

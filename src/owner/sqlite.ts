@@ -4,7 +4,7 @@ import { dirname } from 'node:path'
 import Database from 'better-sqlite3'
 
 import { makeDirectories } from '../directories.ts'
-import type { Owned } from './store.ts'
+import { NOBODY, type Owned } from './store.ts'
 
 /** The file of the embedded store: one table, written by one thread, read by another. */
 
@@ -90,6 +90,7 @@ export class OwnerReader {
 /** One thing to do, as the writing thread is told. */
 export type OwnerWork =
   | { readonly kind: 'claim'; readonly claims: readonly Owned[]; readonly nowMs: number }
+  | { readonly kind: 'contest'; readonly ids: readonly string[] }
   | { readonly kind: 'settle'; readonly id: string }
   | { readonly kind: 'forget'; readonly id: string; readonly tenant: string }
   | { readonly kind: 'sweep'; readonly beforeMs: number; readonly rowsMax: number }
@@ -130,6 +131,7 @@ export class OwnerWriter {
 
   #do(work: OwnerWork): OwnerResult {
     if (work.kind === 'claim') return this.#claim(work.claims, work.nowMs)
+    if (work.kind === 'contest') return this.#contest(work.ids)
     if (work.kind === 'settle') return this.#settle.run(work.id).changes === 1
     if (work.kind === 'sweep') return this.#sweep(work.beforeMs, work.rowsMax)
     this.#forget.run(work.id, work.tenant)
@@ -144,6 +146,12 @@ export class OwnerWriter {
       if (changes === 0 && this.#tenant.get(id) !== tenant) others.push(id)
     }
     return others
+  }
+
+  #contest(ids: readonly string[]): null {
+    const take = this.#db.prepare('UPDATE owned SET tenant = ? WHERE id = ?')
+    for (const id of ids) take.run(NOBODY, id)
+    return null
   }
 
   #sweep(beforeMs: number, rowsMax: number): Swept {

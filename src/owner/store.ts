@@ -27,6 +27,8 @@ export interface OwnerStore {
    * of the same tenant stays as it was.
    */
   claim(claims: readonly Owned[], nowMs: number): Promise<readonly string[]>
+  /** Takes what others own from them: from now on it is `NOBODY`'s until the record expires. */
+  contest(ids: readonly string[]): Promise<void>
   /** Notes that what it produced is charged; true for the one that came first. */
   settle(id: string): Promise<boolean>
   /** Forgets a thing that is gone; only where `tenant` owns it. */
@@ -41,6 +43,9 @@ export interface OwnerStore {
   sweep(): Promise<void>
   close(): Promise<void>
 }
+
+/** Owns what a provider gave two tenants the same id for. No tenant has this name. */
+export const NOBODY = ''
 
 export type OwnerCount = 'hit' | 'miss' | 'expired'
 

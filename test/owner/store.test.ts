@@ -8,7 +8,13 @@ import { migrate } from '../../src/audit/migrate.ts'
 import { openPool } from '../../src/audit/postgres.ts'
 import { EmbeddedOwners } from '../../src/owner/embedded.ts'
 import { PostgresOwners } from '../../src/owner/postgres.ts'
-import { FULL, type Owned, type OwnerBounds, type OwnerStore } from '../../src/owner/store.ts'
+import {
+  FULL,
+  NOBODY,
+  type Owned,
+  type OwnerBounds,
+  type OwnerStore,
+} from '../../src/owner/store.ts'
 import { freshDatabase, runSql } from '../support/postgres.ts'
 
 /** Goal: both stores keep the same promises. Method: one list of them, run on real files and PostgreSQL. */
@@ -94,6 +100,22 @@ for (const [name, make] of Object.entries(KINDS)) {
     const strange = ["' OR '1'='1", 'RESP_1', 'resp_', 'resp_1 ', '%', 'ä'.repeat(900)]
     t.equal((await store.find(strange)).size, 0)
     t.strictSame([counts.hit, counts.miss], [2, strange.length])
+  })
+
+  t.test(`${name}: what is contested is nobody's, until it expires`, async (t) => {
+    const kind = await make(t)
+    const store = await kind.open(new Counts())
+    t.teardown(() => store.close())
+    await store.claim([owned('chatcmpl-1'), owned('chatcmpl-2')], NOW_MS)
+    await store.contest(['chatcmpl-1', 'unknown'])
+    const found = await store.find(['chatcmpl-1', 'chatcmpl-2', 'unknown'])
+    t.strictSame([...found.values()].map(({ tenant }) => tenant).sort(), [NOBODY, 'acme'])
+    for (const tenant of ['acme', 'globex']) {
+      t.strictSame(await store.claim([owned('chatcmpl-1', tenant)], NOW_MS), ['chatcmpl-1'], tenant)
+    }
+    await kind.age('chatcmpl-1')
+    await store.sweep()
+    t.strictSame(await store.claim([owned('chatcmpl-1', 'globex')], NOW_MS), [])
   })
 
   t.test(`${name}: of two that claim at once one wins, and it is charged once`, async (t) => {
