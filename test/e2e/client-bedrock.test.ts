@@ -2,14 +2,71 @@ import {
   BedrockRuntimeClient,
   type BedrockRuntimeServiceException,
   ConverseCommand,
+  ConverseStreamCommand,
+  type Tool,
 } from '@aws-sdk/client-bedrock-runtime'
 import { NodeHttpHandler } from '@smithy/node-http-handler'
 import t from 'tap'
 
+import { promises } from '../support/client-promises.ts'
 import { FakeUpstream } from '../support/fake-upstream.ts'
 import { startGovernor } from '../support/start-governor.ts'
+import { BEDROCK } from '../support/wires.ts'
 
-/** Goal: a client of Bedrock is told at once where no upstream speaks its API. */
+/** Goal: the client of Bedrock keeps what all clients are promised; what is its own is in `bedrock.test.ts`. */
+
+const now: Tool = { toolSpec: { name: 'now', inputSchema: { json: { type: 'object' } } } }
+const say = (text: string) => ({
+  modelId: 'anthropic.claude-3-haiku-20240307-v1:0',
+  messages: [{ role: 'user' as const, content: [{ text }] }],
+})
+
+t.test('@aws-sdk/client-bedrock-runtime: converse', (t) =>
+  promises(t, {
+    wire: BEDROCK,
+    connect: (endpoint, token, { retries }) => {
+      const client = new BedrockRuntimeClient({
+        region: 'eu-central-1',
+        endpoint,
+        // What AWS_BEARER_TOKEN_BEDROCK sets.
+        token: { token },
+        authSchemePreference: ['httpBearerAuth'],
+        requestHandler: new NodeHttpHandler(),
+        ...(!retries && { maxAttempts: 1 }),
+      })
+      return {
+        say: async (content) => {
+          const { output } = await client.send(new ConverseCommand(say(content)))
+          return output?.message?.content?.[0]?.text ?? ''
+        },
+        async *stream(content, abortSignal) {
+          const call = new ConverseStreamCommand(say(content))
+          const { stream = [] } = await client.send(call, { abortSignal })
+          for await (const { contentBlockDelta } of stream) {
+            yield contentBlockDelta?.delta?.text ?? ''
+          }
+        },
+        tool: async (content) => {
+          const toolConfig = { tools: [now] }
+          const call = new ConverseCommand({ ...say(content), toolConfig })
+          const called = (await client.send(call)).output?.message?.content?.[0]?.toolUse
+          return `${called?.name} ${JSON.stringify(called?.input)}`
+        },
+      }
+    },
+    problem: (error) => {
+      const { name, message, $metadata } = error as BedrockRuntimeServiceException
+      const status = $metadata?.httpStatusCode
+      return { name, message, ...(status !== undefined && { status }) }
+    },
+    errors: {
+      failed: 'ValidationException',
+      refused: 'AccessDeniedException',
+      limited: 'ThrottlingException',
+    },
+    waits: false,
+  }),
+)
 
 t.test('@aws-sdk/client-bedrock-runtime, without an upstream of Bedrock', async (t) => {
   const upstream = await FakeUpstream.start(t)

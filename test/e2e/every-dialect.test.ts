@@ -104,7 +104,8 @@ const PROVIDERS: Readonly<Record<string, Provider>> = {
 
 const POLICIES = `
   - { id: all, allow: { operations: ['*'], models: ['*'] } }
-  - { id: words, deny: { input: { words: [zebra] } } }`
+  - { id: words, deny: { input: { words: [zebra] } } }
+  - { id: said, for: { keys: [watched] }, deny: { output: { words: [walrus] } } }`
 
 for (const [dialect, provider] of Object.entries(PROVIDERS)) {
   const { path, body, type, pieces } = provider
@@ -226,6 +227,19 @@ const FAULTS: Readonly<
   },
 }
 
+/** After a good beginning what is nearly an event, of which some client might read the text. */
+const talksNonsense: Behaviour = (received, response) => {
+  begin(received, response)
+  const nonsense: Readonly<Record<string, string | Buffer>> = {
+    'application/vnd.amazon.eventstream': frame('contentBlockDelta', {
+      delta: { text: 'walrus' },
+    }).fill(0xff, 20, 40),
+    'application/x-ndjson': '{"message":{"content":"walrus"\n{"message":{"content":"walrus"}}\n',
+  }
+  const { type } = Object.values(PROVIDERS).find(({ path }) => path === received.path)!
+  response.end(nonsense[type] ?? '\n\ndata: {"delta":{"text":"walrus"\n\n')
+}
+
 /** The beginning of the stream that was asked for. */
 function begin({ path }: { readonly path: string }, response: ServerResponse): void {
   const { type, pieces } = Object.values(PROVIDERS).find((each) => each.path === path)!
@@ -237,7 +251,7 @@ t.test(
   async (t) => {
     const upstream = await FakeUpstream.start(t, (received, response) => {
       const name = received.headers['user-agent'] ?? ''
-      return FAULTS[name]?.behaviour(received, response)
+      return (FAULTS[name]?.behaviour ?? talksNonsense)(received, response)
     })
     const own = Object.keys(PROVIDERS).map((dialect) => {
       const timeouts = '{ first_byte: 8s, idle: 8s }'
@@ -249,8 +263,15 @@ t.test(
     )
     const site = new InProcess(t.testdir(), text)
     site.key = await site.createKey()
+    const watched = await site.createKey('watched')
     await site.open()
     t.teardown(() => site.governor.stop(0))
+    for (const [dialect, provider] of Object.entries(PROVIDERS)) {
+      const sent = { path: `/${dialect}${provider.path}`, body: provider.body, key: watched }
+      const text = (await site.send(sent)).bytes.toString('latin1')
+      t.notMatch(text, /walrus/, `${dialect}: nothing passes that nobody could read`)
+      t.match(text, /cannot be read|checksum of a frame is wrong/, dialect)
+    }
     const calls = Object.entries(PROVIDERS).flatMap(([dialect, provider]) =>
       Object.entries(FAULTS).map(async ([name, { heard }]) => {
         const what = `${dialect}: ${name}`

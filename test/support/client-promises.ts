@@ -17,7 +17,7 @@ export interface Wire {
   /** A whole answer that says `Hello there`. */
   readonly plain: unknown
   /** The same as a stream: whole events, the second one `Hello`, the last one its end. */
-  readonly events: readonly string[]
+  readonly events: readonly (string | Buffer)[]
   readonly type: string
   /** A whole answer that calls the tool `now` with `{"zone":"UTC"}`. */
   readonly tool: unknown
@@ -63,11 +63,15 @@ const POLICIES = `
   - { id: all, allow: { operations: ['*'], models: ['*'] } }
   - { id: animals, deny: { input: { words: [zebra] } }, message: Zebras stay here }`
 
+function joined(events: Wire['events']): Buffer {
+  return Buffer.concat(events.map((event) => Buffer.from(event)))
+}
+
 /** A stream of `events`, cut where no event ends. */
 function streamed({ events, type }: Wire): Behaviour {
   return async (_received, response) => {
     begin(response, type)
-    const bytes = Buffer.from(events.join(''))
+    const bytes = joined(events)
     for (let at = 0; at < bytes.length; at += 37) {
       response.write(bytes.subarray(at, at + 37))
       await new Promise((resolve) => setImmediate(resolve))
@@ -169,8 +173,7 @@ async function fails(t: Test, client: ClientCase, { site, upstream, app, answere
   await t.test('a stream that breaks throws', async (t) => {
     upstream.behaviour = (_received, response) => {
       begin(response, wire.type)
-      const [first = '', second = ''] = wire.events
-      response.write(first + second, () => response.socket?.resetAndDestroy())
+      response.write(joined(wire.events.slice(0, 2)), () => response.socket?.resetAndDestroy())
     }
     t.type(await thrown(read(app.stream('Say hello', never))), Error)
   })
@@ -178,7 +181,7 @@ async function fails(t: Test, client: ClientCase, { site, upstream, app, answere
   await t.test('a client that leaves stops the call', async (t) => {
     upstream.behaviour = (_received, response) => {
       begin(response, wire.type)
-      response.write(wire.events.slice(0, 2).join(''))
+      response.write(joined(wire.events.slice(0, 2)))
     }
     const leaving = new AbortController()
     // Some throw and some just end: the application knows that it left.

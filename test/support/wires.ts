@@ -1,3 +1,4 @@
+import { writeFrame } from '../../src/dialect/bedrock-frames.ts'
 import type { Wire } from './client-promises.ts'
 import { CHAT_ANSWER, CHAT_EVENTS } from './fake-upstream.ts'
 
@@ -202,4 +203,37 @@ export const OLLAMA: Wire = {
     ...ENDED,
   },
   failure: { error: 'No such parameter' },
+}
+
+const frame = (type: string, payload: object) =>
+  writeFrame(
+    { ':event-type': type, ':content-type': 'application/json', ':message-type': 'event' },
+    JSON.stringify(payload),
+  )
+const said = (text: string) => frame('contentBlockDelta', { contentBlockIndex: 0, delta: { text } })
+const converse = (block: object, stopReason: string) => ({
+  output: { message: { role: 'assistant', content: [block] } },
+  stopReason,
+  usage: { inputTokens: 5, outputTokens: 2, totalTokens: 7 },
+  metrics: { latencyMs: 1 },
+})
+
+/** Converse. */
+export const BEDROCK: Wire = {
+  dialect: 'bedrock',
+  plain: converse({ text: 'Hello there' }, 'end_turn'),
+  events: [
+    frame('messageStart', { role: 'assistant' }),
+    said('Hello'),
+    said(' there'),
+    frame('contentBlockStop', { contentBlockIndex: 0 }),
+    frame('messageStop', { stopReason: 'end_turn' }),
+    frame('metadata', {
+      usage: { inputTokens: 5, outputTokens: 2, totalTokens: 7 },
+      metrics: { latencyMs: 1 },
+    }),
+  ],
+  type: 'application/vnd.amazon.eventstream',
+  tool: converse({ toolUse: { toolUseId: 't1', name: 'now', input: { zone: 'UTC' } } }, 'tool_use'),
+  failure: { __type: 'ValidationException', message: 'No such parameter' },
 }
