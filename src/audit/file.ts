@@ -183,11 +183,15 @@ export function refuseStrangePlaces(db: Database.Database): void {
   if (!isUsual) throw new Error(`it has entries from ${first} to ${last}, and begins with 1`)
 }
 
-/** Triggers and views of a file, such as `trigger "quiet"`: nobody but a stranger made them. */
+/**
+ * What of a file stands between its tables and who reads or writes them, such as `trigger "quiet"`: nobody but
+ * a stranger made it. A view of another name is somebody's question, and harms nothing.
+ */
 export function strangeObjects(db: Database.Database): string[] {
   return db
     .prepare<[], string>(
-      `SELECT type || ' "' || name || '"' FROM sqlite_master WHERE type IN ('trigger', 'view')`,
+      `SELECT type || ' "' || name || '"' FROM sqlite_master WHERE type = 'trigger' OR type = 'view'
+       AND lower(name) IN ('chains', 'entries', 'personal', 'content', 'content_keys')`,
     )
     .pluck()
     .all()
