@@ -181,6 +181,30 @@ for (const { name, make } of KINDS) {
     t.equal(await passing(store, 9), 2)
   })
 
+  test('what was taken before a reload is given back after it, into the same accounts', async (t, store) => {
+    const hour = 3_600_000
+    use(store, { tokens: rate(1_000, hour), concurrent: 2 })
+    const [first, second] = [
+      await lease(store, spending(100, 0)),
+      await lease(store, spending(100, 0)),
+    ]
+    use(store, { tokens: rate(2_000, hour), concurrent: 3 }, { id: 'new', requests: rate(9, hour) })
+    first.settle(spent(300), now())
+    const third = await lease(store, spending(100, 0))
+    t.match(third.states, [
+      { what: 'concurrent', remaining: 1 },
+      { what: 'tokens', remaining: 1_500 },
+      { id: 'new', remaining: 8 },
+    ])
+    use(store)
+    t.strictSame((await lease(store, spending(100, 0))).states, [])
+    second.settle(spent(300), now())
+    third.settle(spent(300), now())
+    use(store, { tokens: rate(1_000, hour), concurrent: 2 })
+    const last = await lease(store, spending(100, 0))
+    t.match(last.states[0], { what: 'concurrent', remaining: 1 }, 'no place is left behind')
+  })
+
   test('what a limit of all refuses is not charged to a tenant, nor the other way round', async (t, store) => {
     use(
       store,
