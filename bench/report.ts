@@ -5,6 +5,7 @@ import { type Machine } from './machine.ts'
 import { type Level, type Overhead, TARGETS } from './overhead.ts'
 import type { Policies } from './policies.ts'
 import type { SharedLimits } from './redis.ts'
+import type { Replayed } from './replay.ts'
 import { SESSION_TARGETS, type Sessions } from './sessions.ts'
 import { bytesPerStream, type ManyStreams, STREAM_TARGETS, type Streams } from './streams.ts'
 import type { Verdict } from './verdicts.ts'
@@ -18,6 +19,7 @@ export interface Results {
   readonly streams: Streams | null
   readonly sessions: Sessions | null
   readonly policies: Policies | null
+  readonly replay: Replayed | null
   readonly audit: AuditCost | null
   readonly redis: SharedLimits | null
   readonly keys: readonly Authenticating[] | null

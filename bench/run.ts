@@ -9,6 +9,7 @@ import { describeMachine } from './machine.ts'
 import { measureOverhead, type Overhead } from './overhead.ts'
 import { measurePolicies, type Policies } from './policies.ts'
 import { measureRedis, type SharedLimits } from './redis.ts'
+import { measureReplay, type Replayed } from './replay.ts'
 import { reportText, type Results } from './report.ts'
 import { measureSessions, type Sessions } from './sessions.ts'
 import { measureStreams, type Streams } from './streams.ts'
@@ -20,6 +21,7 @@ import {
   judgeOverhead,
   judgePolicies,
   judgeRedis,
+  judgeReplay,
   judgeSessions,
   judgeStreams,
 } from './verdicts.ts'
@@ -27,7 +29,7 @@ import type { Verdict } from './verdicts.ts'
 
 /** The command line of the bench. Exit codes: 0 done, whatever the figures; 2 it could not be done. */
 
-const USAGE = `npm run bench -- [--quick] [--only overhead|streams|sessions|policies|audit|redis|keys|floods] [--record]
+const USAGE = `npm run bench -- [--quick] [--only overhead|streams|sessions|policies|replay|audit|redis|keys|floods] [--record]
   --quick   short slices, a few seconds: shows that the bench works, not how fast anything is
   --only    one part of it
   --record  keep the results: a file in bench/results/ and the table in bench/README.md
@@ -62,6 +64,9 @@ const SESSIONS_QUICK = { idle: 20, busy: 5, responses: 1, events: 5, paceMs: 5, 
 const POLICIES = { rounds: 5, units: [2000, 100_000, 1_000_000], hostileUnits: 16_000_000 }
 const POLICIES_QUICK = { rounds: 1, units: [2000, 100_000], hostileUnits: 100_000 }
 
+const REPLAY = { decisions: 100_000, rounds: 3 }
+const REPLAY_QUICK = { decisions: 2000, rounds: 1 }
+
 const AUDIT = {
   rounds: 5,
   commits: 200,
@@ -95,6 +100,7 @@ const PARTS = [
   'streams',
   'sessions',
   'policies',
+  'replay',
   'audit',
   'redis',
   'keys',
@@ -134,6 +140,7 @@ async function measure(options: Options): Promise<Results> {
   let streams: Streams | null = null
   let sessions: Sessions | null = null
   let policies: Policies | null = null
+  let replay: Replayed | null = null
   let audit: AuditCost | null = null
   let redis: SharedLimits | null = null
   let authenticating: Authentication
@@ -152,6 +159,9 @@ async function measure(options: Options): Promise<Results> {
     if (isAsked('policies')) {
       policies = await measurePolicies({ ...plan(POLICIES, POLICIES_QUICK), say })
     }
+    if (isAsked('replay')) {
+      replay = await measureReplay({ ...plan(REPLAY, REPLAY_QUICK), directory, say })
+    }
     if (isAsked('audit')) {
       audit = await measureAudit({ ...plan(AUDIT, AUDIT_QUICK), directory, say })
     }
@@ -162,7 +172,7 @@ async function measure(options: Options): Promise<Results> {
   } finally {
     removeDirectory(directory)
   }
-  const parts = { overhead, streams, sessions, policies, audit, redis, ...authenticating }
+  const parts = { overhead, streams, sessions, policies, replay, audit, redis, ...authenticating }
   return { machine, quick, ...parts, verdicts: judge(parts) }
 }
 
@@ -185,12 +195,13 @@ async function authenticationOf(
 }
 
 function judge(parts: Pick<Results, Part>): Verdict[] {
-  const { overhead, streams, sessions, policies, audit, redis, keys, floods } = parts
+  const { overhead, streams, sessions, policies, replay, audit, redis, keys, floods } = parts
   return [
     ...(overhead === null ? [] : judgeOverhead(overhead)),
     ...(streams === null ? [] : judgeStreams(streams)),
     ...(sessions === null ? [] : judgeSessions(sessions)),
     ...(policies === null ? [] : judgePolicies(policies)),
+    ...(replay === null ? [] : judgeReplay(replay)),
     ...(audit === null ? [] : judgeAudit(audit)),
     ...(redis === null ? [] : judgeRedis(redis)),
     ...(keys === null ? [] : judgeKeys(keys)),

@@ -4,6 +4,7 @@ import type { Authenticating } from './keys.ts'
 import type { Level, Overhead } from './overhead.ts'
 import type { Policies } from './policies.ts'
 import type { SharedLimits } from './redis.ts'
+import type { Replayed } from './replay.ts'
 import type { Sessions } from './sessions.ts'
 import { bytesPerStream, type Streams } from './streams.ts'
 
@@ -37,6 +38,8 @@ const STALL_MS_MAX = 100
 const FRESH_P50_US_MAX = 150
 const FRESH_P99_US_MAX = 3000
 const FIRST_MS_MAX = 50
+/** Of 100,000 decisions. */
+const REPLAY_MS_MAX = 10_000
 const AUDIT_RATIO_MIN = 0.5
 const WAIT_SYNCS_MAX = 4
 const REDIS_RATIO_MAX = 1.35
@@ -210,6 +213,18 @@ export function judgePolicies({ ratios, linearity, stall, fresh }: Policies): Ve
         passed: firstMs < FIRST_MS_MAX,
       },
     ]),
+  ]
+}
+
+export function judgeReplay({ decisions, tookMs, readMs, ratio }: Replayed): Verdict[] {
+  const allMs = (tookMs / decisions) * 100_000
+  return [
+    {
+      what: `replay of ${decisions} decisions, 51 policies`,
+      measured: `${(tookMs / 1000).toFixed(2)} s, ${ratio.toFixed(1)} × reading them (${(readMs / 1000).toFixed(2)} s)`,
+      target: `< ${REPLAY_MS_MAX / 1000} s for 100,000`,
+      passed: allMs < REPLAY_MS_MAX,
+    },
   ]
 }
 

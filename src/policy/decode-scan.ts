@@ -1,5 +1,6 @@
 import { escapesAt, isHexDigit } from './decode-escapes.ts'
 import { BASE64_MIN, hexText, mayRead, runIn } from './decode-runs.ts'
+import { Units } from './units.ts'
 
 /**
  * Finds in one pass over a text what stands for other text: escapes, runs of base64 and hexadecimal
@@ -15,41 +16,41 @@ export interface Patch {
   readonly isApart: boolean
 }
 
-const WORD = 0
+const SMALL = 0
+/** A capital letter or a digit: without one in it a run is a word. */
+const MARK = 1
 /** A digit of base64 that ends a word. */
-const JOINT = 1
-/** What an escape begins with. */
-const ESCAPE = 2
+const JOINT = 2
 const LINE_END = 3
 const OTHER = 4
 const WIDE = 5
+/** What an escape begins with; `=` pads base64, too. */
+const ESCAPE = 6
+const EQUAL = 7
+
+const EQUALS = 0x3d
 
 const KINDS = kinds()
 
 function kinds(): Uint8Array {
-  const table = new Uint8Array(128).fill(OTHER)
+  const table = new Uint8Array(0x10000).fill(WIDE).fill(OTHER, 0, 128)
   for (let unit = 0; unit < 128; unit++) {
-    if (/[A-Za-z0-9]/.test(String.fromCharCode(unit))) table[unit] = WORD
+    const letter = String.fromCharCode(unit)
+    if (/[a-z]/.test(letter)) table[unit] = SMALL
+    if (/[A-Z0-9]/.test(letter)) table[unit] = MARK
   }
   for (const joint of '+/-_') table[joint.charCodeAt(0)] = JOINT
-  for (const escape of '%&\\=') table[escape.charCodeAt(0)] = ESCAPE
+  for (const escape of '%&\\') table[escape.charCodeAt(0)] = ESCAPE
+  table[EQUALS] = EQUAL
   for (const end of '\r\n') table[end.charCodeAt(0)] = LINE_END
-  return table
-}
-
-/** Whether a run of hexadecimal digits or a text in base64 may begin with a unit. */
-const BEGINS = begins()
-
-function begins(): Uint8Array {
-  const table = new Uint8Array(128)
-  for (let unit = 0; unit < 128; unit++) {
-    if (isHexDigit(unit) || mayRead(`${String.fromCharCode(unit)}i`, 0, 2)) table[unit] = 1
-  }
   return table
 }
 
 /** Lines of base64 that go on in the next are at least this long; MIME and PEM have 76 and 64. */
 const LINE_MIN = 40
+const NINE = 0x39
+/** Units that are looked up in a go. */
+const WINDOW_UNITS = 4096
 /** Most that stands between two letters of a word that is spaced. */
 const GAP_MAX = 3
 /** Least letters of a word that is spaced, and bytes of hexadecimal pairs. */
@@ -68,6 +69,7 @@ export class DecodeScan {
   /** A word was spaced letter by letter. */
   hasSpelled = false
   readonly #text: string
+  readonly #units: Units
   readonly #spells: boolean
   #at = 0
   /** Where the word begins that is going on, and the run of base64. */
@@ -75,32 +77,70 @@ export class DecodeScan {
   #token = 0
   /** The run has parts: joints or line ends. */
   #hasParts = false
+  #isMarked = false
   /** Up to here a run was no text as a whole, and is read again part by part. */
   #partsTo = -1
   /** Begin and end of words that are one letter or one byte, one after the other; and which of both. */
   readonly #series: number[] = []
   #seriesUnits = 0
+  #isSeries = false
 
   /** With `spells` words are found that are spaced. */
   constructor(text: string, spells = true) {
     this.#text = text
+    this.#units = new Units(Math.min(text.length, WINDOW_UNITS))
     this.#spells = spells
   }
 
   /** Goes on up to `to`; false where that is the end of the text, and `finish` is to follow. */
   run(to: number): boolean {
-    const text = this.#text
-    const end = Math.min(to, text.length)
-    let at = this.#at
-    for (; at < end; at++) {
-      const unit = text.charCodeAt(at)
-      const kind = unit < 128 ? (KINDS[unit] ?? OTHER) : WIDE
-      if (kind === WORD) continue
-      if (kind === OTHER && this.#isNothing(at)) this.#word = this.#token = at + 1
-      else at = this.#stop(at, kind)
+    const { length } = this.#text
+    const end = Math.min(to, length)
+    while (this.#at < end) {
+      const from = this.#at
+      const count = this.#units.fill(this.#text, from, end)
+      this.#at = from + this.#runUnits(from, count)
     }
-    this.#at = at
-    return at < text.length
+    return this.#at < length
+  }
+
+  /** Reads the units in hand, the first of which stands at `from`; returns how many it has read. */
+  #runUnits(from: number, count: number): number {
+    const { values } = this.#units
+    for (let i = 0; i < count; i++) {
+      const unit = values[i]!
+      const kind = KINDS[unit]!
+      if (kind === SMALL) continue
+      const at = from + i
+      if (kind === MARK) {
+        if (unit <= NINE || at !== this.#word) this.#isMarked = true
+      } else if (this.#isMarked || kind === ESCAPE || !this.#passes(at, kind, unit)) {
+        const last = this.#stop(at, kind)
+        // It goes on behind what was read, or before it.
+        if (last < from - 1 || last >= from + count) return last + 1 - from
+        i = last - from
+      }
+    }
+    return count
+  }
+
+  /** Most of a text: the end of a word of small letters where nothing is going on. */
+  #passes(at: number, kind: number, unit: number): boolean {
+    if (this.#isSeries) return false
+    if (kind === WIDE) {
+      if (unit < 0x3000 || unit > 0xd7ff) return false
+      this.#token = at + 1
+      return true
+    }
+    if (kind === EQUAL) {
+      const next = this.#text.charCodeAt(at + 1)
+      if (next === EQUALS || isHexDigit(next)) return false
+    }
+    if (at - this.#word === 1 || (kind === JOINT && at <= this.#partsTo)) return false
+    this.#word = at + 1
+    this.#hasParts = kind === JOINT
+    if (kind !== JOINT) this.#token = at + 1
+    return true
   }
 
   /** What ends where the text does. */
@@ -133,13 +173,6 @@ export class DecodeScan {
     return escape === null ? open : Math.min(open, text.length - escape[0].length)
   }
 
-  /** Most words are long, and no text in base64 or hexadecimal digits begins as they do. */
-  #isNothing(at: number): boolean {
-    const word = this.#word
-    if (at - word <= SHORT_MAX || this.#token !== word || this.#series.length > 0) return false
-    return at - word < BASE64_MIN || BEGINS[this.#text.charCodeAt(word)] === 0
-  }
-
   /** A unit that ends a word; returns the last unit that was read. */
   #stop(at: number, kind: number): number {
     if (at > this.#partsTo) this.#endWord(at, kind)
@@ -153,7 +186,8 @@ export class DecodeScan {
     }
     this.#token = at + 1
     this.#hasParts = false
-    return kind === ESCAPE ? this.#escape(at) : at
+    this.#isMarked = false
+    return kind >= ESCAPE ? this.#escape(at) : at
   }
 
   #endWord(at: number, kind: number): void {
@@ -172,18 +206,21 @@ export class DecodeScan {
     if (at - this.#token < LINE_MIN) return false
     const next = this.#text.charCodeAt(at + 1)
     if (next === 0x0a) return true
-    return next < 128 && (KINDS[next] ?? OTHER) <= JOINT
+    return (KINDS[next] ?? OTHER) <= JOINT
   }
 
   /** A run of base64 ends; returns the unit before the part that has to be read again, `NOTHING` where none has. */
   #endToken(end: number): number {
     const text = this.#text
     const start = this.#token
+    // What is padded is no word.
+    if (!this.#isMarked && text.charCodeAt(end) !== EQUALS) return NOTHING
     const whole = runIn(text, start, end)
     if (whole !== null) this.#add({ ...whole, isApart: true })
     if (whole !== null || !this.#hasParts || end <= this.#partsTo) return NOTHING
     this.#partsTo = end
     this.#hasParts = false
+    this.#isMarked = false
     const lines = end - start > LINE_MIN ? text.slice(start, end).lastIndexOf('\n') : -1
     // What follows the last line of a run may be a word of the next.
     const wrapped = lines === -1 ? null : runIn(text, start, start + lines)
@@ -199,6 +236,7 @@ export class DecodeScan {
     this.#add({ ...run, start: at, isApart: false })
     this.#word = run.end
     this.#token = run.end
+    this.#isMarked = false
     return run.end - 1
   }
 
@@ -213,6 +251,7 @@ export class DecodeScan {
     if (units === 0) return
     this.#seriesUnits = units
     this.#series.push(start, end)
+    this.#isSeries = true
   }
 
   /** 1 for a letter, 2 for two hexadecimal digits, also behind `0x`; 0 for anything else. */
@@ -235,6 +274,7 @@ export class DecodeScan {
       this.hasSpelled ||= isSpelled && read !== null
     }
     places.length = 0
+    this.#isSeries = false
   }
 
   #spelled(places: readonly number[]): string | null {
