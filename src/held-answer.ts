@@ -1,6 +1,10 @@
+import type { Framing } from './answer.ts'
 import { SseSplitter } from './dialect/sse.ts'
 import { GovernorError } from './errors.ts'
 import type { Answer, AnswerHeaders, Sink } from './upstream/call.ts'
+
+type Splitter = Framing['splitter']
+const events: Splitter = (sink) => new SseSplitter(sink)
 
 /** What looks at the events of a stream before they go on. */
 export interface EventWatch {
@@ -27,10 +31,7 @@ export class HeldAnswer implements Answer {
   readonly begun: Promise<void>
   readonly #inner: Answer
   readonly #watch: EventWatch
-  readonly #splitter = new SseSplitter({
-    event: (bytes) => this.#take(bytes, this.#watch.event(bytes)),
-    part: (bytes, last) => this.#part(bytes, last),
-  })
+  readonly #splitter: ReturnType<Splitter>
   #begin!: () => void
   #refuse!: (error: GovernorError) => void
   #sink: Sink | null = null
@@ -43,7 +44,12 @@ export class HeldAnswer implements Answer {
   #isDone = false
   #failure: GovernorError | null = null
 
-  constructor(inner: Answer, watch: EventWatch) {
+  /** `split`: where an event ends; absent: as in event streams of the web. */
+  constructor(inner: Answer, watch: EventWatch, split: Splitter = events) {
+    this.#splitter = split({
+      event: (bytes) => this.#take(bytes, this.#watch.event(bytes)),
+      part: (bytes, last) => this.#part(bytes, last),
+    })
     this.#inner = inner
     this.#watch = watch
     this.status = inner.status

@@ -1,3 +1,4 @@
+import { tunedId } from './dialect/created.ts'
 import { GovernorError } from './errors.ts'
 import type { Facts, Trail, Uninspectable } from './exchange.ts'
 import type { OwnedCall, References } from './owned.ts'
@@ -27,6 +28,7 @@ export class Looked implements OwnedCall {
   readonly #tenant: string
   readonly #path: readonly string[]
   readonly #query: readonly string[]
+  readonly #models: readonly string[]
 
   constructor(trail: Trail, references: References, mayRepeat: boolean) {
     const { route, principal } = trail
@@ -35,9 +37,12 @@ export class Looked implements OwnedCall {
     this.#tenant = principal!.tenant
     this.#path = route!.ids ?? []
     this.#query = isUnknown(trail) ? route!.path.split('/') : namedIn(route!.path)
+    this.#models = (trail.facts?.models ?? []).map(tunedId).filter((id) => id !== null)
     const said = [...references.named, ...references.carried].map(({ id }) => id)
     // What cannot be an id is nobody's; a store could choke on it.
-    this.ids = [...new Set([...this.#path, ...this.#query, ...said])].filter((id) => ID.test(id))
+    this.ids = [...new Set([...this.#path, ...this.#query, ...this.#models, ...said])].filter(
+      (id) => ID.test(id),
+    )
   }
 
   get origin(): string | null {
@@ -76,6 +81,8 @@ export class Looked implements OwnedCall {
         return refusesUnknown ? !this.#isOwn(id) : this.#isOthers(id) || !ID.test(id)
       }) ?? carried.find(({ id }) => this.#isOthers(id))
     if (wrong !== undefined) throw unknown(wrong.pointer)
+    // One that nobody made here may be everybody's: about that the policies decide.
+    if (this.#models.some((id) => this.#isOthers(id))) throw unknown('model')
   }
 
   /** Facts of the same call, read anew or as it was. */

@@ -4,15 +4,21 @@ import {
   firstId,
   type Json,
   madeIn,
+  outputsIn,
   readObject,
+  tunedId,
+  tunedIn,
 } from './dialect/created.ts'
+import { readModelList } from './dialect/model-list.ts'
 import { eventParts } from './dialect/sse.ts'
 import { readStoredPage, type StoredPage } from './dialect/stored-list.ts'
 import { GovernorError } from './errors.ts'
 import type { Trail } from './exchange.ts'
 import { collected, type EventWatch, HeldAnswer, withBody } from './held-answer.ts'
+import { listsModels } from './list-models.ts'
 import { keepsOnlyMade, listsStored } from './ownership-calls.ts'
 import { counted } from './ownership-charges.ts'
+import { claimedResults, resultsOf } from './ownership-results.ts'
 import type { Ownership } from './ownership.ts'
 import { inTurns } from './turns.ts'
 import type { Answer } from './upstream/call.ts'
@@ -27,6 +33,7 @@ const PAGES_MAX = 32
 const LATER: ReadonlySet<string> = new Set([
   'batches.cancel',
   'batches.get',
+  'fine_tuning.checkpoints',
   'fine_tuning.get',
   'responses.get',
 ])
@@ -56,18 +63,25 @@ export async function ownedAnswer(
 ): Promise<Answer> {
   if (ownership.store === null || answer.status < 200 || answer.status > 299) return answer
   try {
+    if (listsModels(trail.route!)) return await withoutOthers(ownership, answer, trail)
     if (listsStored(trail)) return await ownPage(ownership, answer, trail, next)
     if (ownership.creates(trail)) return await claimed(ownership, answer, trail)
-    if (trail.owned === null) return answer
-    const { api, operation } = trail.route!.endpoint
-    if (LATER.has(api) && !isEvents(answer)) return await learned(ownership, answer, trail)
-    if (operation.endsWith('.read')) return counted(answer, trail)
-    if (operation.endsWith('.delete')) await forgotten(ownership, trail)
-    return answer
+    return trail.owned === null ? answer : await ofOwned(ownership, answer, trail)
   } catch (error) {
     answer.abort()
     throw error
   }
+}
+
+/** The answer to a call about a thing of the tenant. */
+async function ofOwned(ownership: Ownership, answer: Answer, trail: Trail): Promise<Answer> {
+  const { api, operation } = trail.route!.endpoint
+  if (LATER.has(api) && !isEvents(answer)) return learned(ownership, answer, trail)
+  if (operation.endsWith('.read')) {
+    return counted(await claimedResults(ownership, answer, trail), trail)
+  }
+  if (operation.endsWith('.delete')) await forgotten(ownership, trail)
+  return answer
 }
 
 function isEvents({ headers }: Answer): boolean {
@@ -100,8 +114,16 @@ async function learned(ownership: Ownership, answer: Answer, trail: Trail): Prom
   // Where the job itself does not say what it took, its files do.
   const isUncharged = trail.owned!.isAwaited && object['usage'] == null
   const ids = idsOf(madeIn(object)).filter((id) => !trail.route!.ids!.includes(id))
+  await ownership.claim(trail, besides(object, trail), false)
   await ownership.claim(trail, ids, isUncharged)
   return whole
+}
+
+/** What is remembered of a batch's files, and models that a job made. */
+function besides(answer: Json, { route }: Trail): string[] {
+  const { api } = route!.endpoint
+  if (api.startsWith('batches.')) return outputsIn(answer).map(resultsOf)
+  return api.startsWith('fine_tuning.') ? tunedIn(answer) : []
 }
 
 /** Writes down what answers and events name, each id once. */
@@ -123,8 +145,9 @@ class Claims implements EventWatch {
     this.#read = this.#isNamed ? madeIn : createdIn
   }
 
-  whole(answer: Json): Promise<void> {
-    return this.claim(this.#read(answer))
+  async whole(answer: Json): Promise<void> {
+    await this.#ownership.claim(this.#trail, besides(answer, this.#trail), false)
+    await this.claim(this.#read(answer))
   }
 
   async claim(created: readonly Created[]): Promise<void> {
@@ -180,6 +203,18 @@ function unreadable(): GovernorError {
 }
 
 // --- lists ---
+
+/** The models that nobody else had made for himself. One that cannot be read is refused where it is cut down. */
+async function withoutOthers(ownership: Ownership, answer: Answer, trail: Trail): Promise<Answer> {
+  if (answer.whole === null) return answer
+  const list = await inTurns(readModelList(answer.whole)).catch(() => null)
+  if (list === null) return answer
+  const ids = list.models.map(tunedId)
+  const tuned = [...new Set(ids.filter((id) => id !== null))]
+  const others = await ownership.others(tuned, trail.principal!.tenant)
+  if (others.size === 0) return answer
+  return withBody(answer, list.cut(ids.map((id) => id === null || !others.has(id))))
+}
 
 /** The first page that holds anything of the caller's, cut down to that; or the last one. */
 async function ownPage(

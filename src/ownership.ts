@@ -3,11 +3,13 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { monotonicMs, wallMs } from './clock.ts'
 import type { OwnershipConfig } from './config/snapshot.ts'
 import { readingOf } from './decide.ts'
+import { tunedId } from './dialect/created.ts'
 import { findReferences, mayRefer, NO_REFERENCES } from './dialect/references.ts'
 import { GovernorError } from './errors.ts'
 import type { Body, Decision, Facts, Trail } from './exchange.ts'
 import type { HttpExchange } from './http/exchange.ts'
 import type { KnownTenants } from './known-tenants.ts'
+import { listsModels } from './list-models.ts'
 import { isUnknown, Looked } from './looked-up.ts'
 import type { References } from './owned.ts'
 import { MODELS_MAX, type Owned, type OwnerStore } from './owner/store.ts'
@@ -102,7 +104,9 @@ export class Ownership {
   /** The same decision, of facts from which the tenant's own things are taken out. */
   beside(decide: Decide): Decide {
     return (facts, trail, exchange) => {
-      if (!this.#concerns(trail)) return decide(facts, trail, exchange)
+      if (!this.#concerns(trail) && !facts.models.some((model) => tunedId(model) !== null)) {
+        return decide(facts, trail, exchange)
+      }
       const mayRepeat = exchange.incoming?.headers['idempotency-key'] !== undefined
       return this.#decided(facts, trail, {
         mayRepeat,
@@ -119,7 +123,8 @@ export class Ownership {
   /** Whether there is anything to do about the answer to this call. */
   minds(trail: Trail): boolean {
     if (this.#parts.store === null) return false
-    return trail.owned !== null || listsStored(trail) || this.creates(trail)
+    if (trail.owned !== null || listsModels(trail.route!)) return true
+    return listsStored(trail) || this.creates(trail)
   }
 
   /** Whether an answer to this call may name something new. */
@@ -216,6 +221,14 @@ export class Ownership {
     }
     // It counts its ids from the start again. Whose thing it keeps under one of them cannot be told any more.
     await this.#ask(() => store.contest(others))
+  }
+
+  /** The ids among `ids` that others than `tenant` created. Rejects with OWNERSHIP_UNAVAILABLE. */
+  async others(ids: readonly string[], tenant: string): Promise<ReadonlySet<string>> {
+    const { store } = this.#parts
+    if (store === null || ids.length === 0) return new Set()
+    const found = await this.#ask(() => store.find(ids))
+    return new Set(ids.filter((id) => (found.get(id)?.tenant ?? tenant) !== tenant))
   }
 
   /** The ids among `ids` that `tenant` created. Rejects with OWNERSHIP_UNAVAILABLE. */

@@ -74,6 +74,59 @@ export function madeIn(answer: Json): Created[] {
   return unique(found)
 }
 
+/**
+ * What a line of a batch's results says was created: a response that is kept, and what tools made, of
+ * OpenAI's form (`response.body`) and of Anthropic's (`result.message`).
+ */
+export function createdInLine(line: Json): Created[] {
+  const body = asObject(asObject(line['response'])?.['body'])
+  if (body !== null) {
+    const isKept = body['object'] === 'response' || body['store'] === true
+    return isKept ? createdIn(body) : madeIn(body)
+  }
+  const message = asObject(asObject(line['result'])?.['message'])
+  return message === null ? [] : madeIn(message)
+}
+
+/** The response at the start of such a line that is too long to be held; null where there is none. */
+export function firstInLine(start: string): string | null {
+  const found = /"body":\s*\{\s*"id":\s*"(resp_[A-Za-z0-9_-]{1,250})"/.exec(start.slice(0, 4096))
+  return found?.[1] ?? null
+}
+
+/** Files of a batch that hold what it was answered. */
+export function outputsIn(batch: Json): string[] {
+  return MADE.map((name) => batch[name]).filter(isId)
+}
+
+/** Members of a fine-tuning job, and of its checkpoints, that name a model. */
+const TUNED_MEMBERS = ['fine_tuned_model', 'fine_tuned_model_checkpoint']
+/** `ft:gpt-4o:org:name:id`, the older `davinci:ft-org-date`, and Azure's `gpt-4o.ft-id`. */
+const TUNED = /^(?:ft:|[a-z0-9.-]+[:.]ft-)[a-z0-9_.:-]{1,240}$/
+
+/**
+ * What a model that was made for somebody is known by, in whichever spelling a call names it: in lower
+ * case, without a `provider/` before it and without its checkpoint. Null for everybody's models.
+ */
+export function tunedId(model: string): string | null {
+  const name = model.slice(model.lastIndexOf('/') + 1).toLowerCase()
+  const base = name.replace(/:ckpt-step-\d{1,9}$/, '')
+  return TUNED.test(base) ? base : null
+}
+
+/** Models that a fine-tuning job made, from what is said of it or of its checkpoints. */
+export function tunedIn(answer: Json): string[] {
+  const found = new Set<string>()
+  for (const each of [answer, ...listOf(answer['data'])]) {
+    for (const name of TUNED_MEMBERS) {
+      const model = asObject(each)?.[name]
+      const id = typeof model === 'string' ? tunedId(model) : null
+      if (id !== null) found.add(id)
+    }
+  }
+  return [...found]
+}
+
 function addCited(found: Created[], note: unknown): void {
   const cited = asObject(note)
   if (cited?.['type'] !== 'container_file_citation') return

@@ -1,6 +1,8 @@
+import { setImmediate } from 'node:timers/promises'
+
 import t from 'tap'
 
-import { answer, FakeUpstream, stream } from '../support/fake-upstream.ts'
+import { answer, type Behaviour, FakeUpstream, stream } from '../support/fake-upstream.ts'
 import { startGovernor } from '../support/start-governor.ts'
 
 /**
@@ -137,5 +139,99 @@ t.test(
     const again = await site.send({ method: 'GET', path: content })
     const more = await site.entriesOf(String(again.headers['x-governor-request-id']), 2)
     t.equal(more[1]!.body['limits'], undefined)
+    upstream.behaviour = answer(response('resp_9', 'fine'))
+    const named = { method: 'GET', path: '/v1/responses/resp_9' }
+    t.equal((await site.send(named)).status, 200, 'a response of a line is its tenant’s')
+    t.equal((await site.send({ ...named, key: other })).status, 404)
+    upstream.behaviour = answer(said('fine').replaceAll('resp_9', 'resp_7'), octets)
+    const uploaded = await site.send({ method: 'GET', path: '/v1/files/file-in/content' })
+    t.match(uploaded.text, /resp_7/)
+    const planted = await site.send({ method: 'GET', path: '/v1/responses/resp_7' })
+    t.equal(planted.status, 404, 'what its tenant wrote into a file says nothing')
   },
 )
+
+/** In two pieces, cut where `at` stands. */
+function cut(text: string, at: string): Behaviour {
+  return async (_, response) => {
+    response.writeHead(200, { 'content-type': 'application/x-jsonl' })
+    response.write(text.slice(0, text.indexOf(at)))
+    await setImmediate()
+    response.end(text.slice(text.indexOf(at)))
+  }
+}
+
+t.test('what the results of a batch name is its tenant’s before they pass', async (t) => {
+  const upstream = await FakeUpstream.start(t, answer({ id: 'msgbatch_1', type: 'message_batch' }))
+  const sections = { dialect: 'anthropic', policies: '[{ id: all, allow: {} }]' }
+  const site = await startGovernor(t, {
+    upstream: upstream.url,
+    ...sections,
+    ownership: 'embedded',
+  })
+  const other = await site.createKey('other', [], 'globex')
+  const headers = { 'anthropic-version': '2023-06-01' }
+  const messages = [{ role: 'user', content: 'plot it' }]
+  const params = { model: 'claude-sonnet-4-5', max_tokens: 9, messages }
+  const body = { requests: [{ custom_id: 'a', params }] }
+  const made = await site.send({ path: '/v1/messages/batches', body, headers })
+  t.equal(made.status, 200)
+  const lines = Array.from({ length: 3000 }, (_, index) => {
+    const container = { id: `container_${index}` }
+    const message = { id: `msg_${index}`, content: [], container, usage: { input_tokens: 1 } }
+    return `${JSON.stringify({ custom_id: 'a', result: { type: 'succeeded', message } })}\n`
+  })
+  upstream.behaviour = cut(lines.join(''), 'tainer_1500')
+  const results = { method: 'GET', path: '/v1/messages/batches/msgbatch_1/results', headers }
+  t.equal((await site.send({ ...results, key: other })).status, 404)
+  t.equal((await site.send(results)).text, lines.join(''), 'byte for byte')
+  upstream.behaviour = answer({ id: 'msg_x', type: 'message', content: [] })
+  for (const container of ['container_0', 'container_1499', 'container_1500', 'container_2999']) {
+    const asks = (key: string) =>
+      site.send({ path: '/v1/messages', body: { ...params, container }, headers, key })
+    t.equal((await asks(site.key)).status, 200)
+    t.equal((await asks(other)).status, 404, container)
+  }
+})
+
+t.test('a fine-tuned model is its tenant’s once its job has been read', async (t) => {
+  const job = { id: 'ftjob-1', object: 'fine_tuning.job', fine_tuned_model: null }
+  const upstream = await FakeUpstream.start(t, answer(job))
+  const policies = '[{ id: all, allow: {} }]'
+  const site = await startGovernor(t, { upstream: upstream.url, policies, ownership: 'embedded' })
+  const other = await site.createKey('other', [], 'globex')
+  const body = { model: 'gpt-4o-mini', training_file: 'file-shared' }
+  t.equal((await site.send({ path: '/v1/fine_tuning/jobs', body })).status, 200)
+  const model = 'ft:gpt-4o-mini:Acme::Abc123'
+  const spellings = [model, model.toUpperCase(), `${model}:ckpt-step-88`, `openai/${model}`]
+  upstream.behaviour = answer({ ...job, fine_tuned_model: model })
+  const read = { method: 'GET', path: '/v1/fine_tuning/jobs/ftjob-1' }
+  t.equal((await site.send({ ...read, key: other })).status, 404)
+  t.equal((await site.send(read)).json['fine_tuned_model'], model)
+  const everybodys = 'ft:gpt-4o-mini:Acme::shared'
+  upstream.behaviour = answer({ data: [{ id: 'gpt-4o' }, { id: model }, { id: everybodys }] })
+  const listed = async (key: string) => {
+    const { json } = await site.send({ method: 'GET', path: '/v1/models', key })
+    return (json['data'] as { id: string }[]).map(({ id }) => id)
+  }
+  t.strictSame(await listed(site.key), ['gpt-4o', model, everybodys])
+  t.strictSame(await listed(other), ['gpt-4o', everybodys])
+  upstream.behaviour = answer({ id: 'a', output: [] })
+  const asks = (key: string, more: object) => {
+    const asked = { model: 'gpt-4o', input: 'hi', store: false, ...more }
+    return site.send({ path: '/v1/responses', body: asked, key })
+  }
+  for (const spelling of spellings) {
+    t.equal((await asks(site.key, { model: spelling })).status, 200, spelling)
+    const refused = await asks(other, { model: spelling })
+    t.match([refused.status, refused.headers['x-governor-code']], [404, 'STORED_UNKNOWN'], spelling)
+  }
+  t.equal((await asks(other, { model: everybodys })).status, 200, 'nobody made it here')
+  for (const method of ['GET', 'DELETE']) {
+    const sent = { method, path: `/v1/models/${encodeURIComponent(model)}`, key: other }
+    t.equal((await site.send(sent)).status, 404, method)
+  }
+  const again = { ...body, model }
+  const sent = { path: '/v1/fine_tuning/jobs', body: again, key: other }
+  t.equal((await site.send(sent)).status, 404, 'nor can it be gone on from')
+})
