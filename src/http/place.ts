@@ -75,6 +75,8 @@ function lookupAll(
     if (!isMarked(dialect, headers)) continue
     const found = dialect.lookup(method, path)
     if (found.kind === 'endpoint' || found.kind === 'method') return { dialect, found }
+    // What this provider's own client may not do here is not done at another provider instead.
+    if (found.kind === 'unknown' && found.hint !== undefined) return { dialect, found }
   }
   return lookup(method, path, mounts)
 }

@@ -1,5 +1,6 @@
 import t from 'tap'
 
+import { anthropic } from '../../src/dialect/anthropic.ts'
 import { openai } from '../../src/dialect/openai.ts'
 import { match } from '../../src/http/match.ts'
 
@@ -126,3 +127,20 @@ for (const [target, want] of [
     t.equal(code('GET', target), want)
   })
 }
+
+const head = (target: string, headers = {}) => ({ method: 'GET', target, headers })
+
+t.test("what is closed at a client's own provider does not go to another one", async (t) => {
+  const both = [
+    { name: 'first', dialect: openai },
+    { name: 'second', dialect: anthropic },
+  ]
+  t.equal(match(head('/v1/skills'), both).endpoint.api, 'skills.list')
+  const marked = { 'anthropic-version': '2023-06-01' }
+  t.throws(() => match(head('/v1/skills', marked), both), {
+    code: 'OPERATION_UNKNOWN',
+    message: /use those of the provider, by name/,
+  })
+  t.equal(match(head('/v1/files', marked), both).dialect.name, 'anthropic')
+  t.equal(match(head('/v1/vector_stores', marked), both).dialect.name, 'openai')
+})
