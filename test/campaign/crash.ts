@@ -155,12 +155,17 @@ class Campaign {
 
   /** Ships what the last shutdown had no time for, and reads both sides. */
   async #shipping(url: string): Promise<NonNullable<Evidence['shipping']>> {
-    const { code, stdout } = await this.#site.cli('audit', 'ship')
+    const { code, stdout, stderr } = await this.#site.cli('audit', 'ship')
     const rows = await runSql<{ hash: string }>(
       url,
       `SELECT encode(hash, 'hex') AS hash FROM governor.entries ORDER BY writer_id, epoch, seq`,
     )
-    return { code, stdout, local: this.#site.hashes(), there: rows.map(({ hash }) => hash) }
+    return {
+      code,
+      stdout: stdout + stderr,
+      local: this.#site.hashes(),
+      there: rows.map(({ hash }) => hash),
+    }
   }
 
   async close(): Promise<void> {

@@ -33,7 +33,7 @@ t.test(
     )
     const none = await site.cli('run')
     t.strictSame(
-      [none.code, /there is none, make it with governor keys create/.test(none.stdout)],
+      [none.code, /there is none, make it with governor keys create/.test(none.stderr)],
       [2, true],
     )
     const made = await site.cli('keys', 'create', '--tenant=acme', '--name=ci', '--role=dev')
