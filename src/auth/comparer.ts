@@ -40,7 +40,8 @@ export class Comparer {
   }
 
   /** Rejects with AUTH_UNAVAILABLE (503) when the thread dies. */
-  compare(secret: string, hash: string, nowMs: number): Promise<boolean> {
+  compare(secret: string, written: string, nowMs: number): Promise<boolean> {
+    const hash = asBcryptReads(written)
     const isAside = this.isGuessed(nowMs) && this.#hasStarted()
     return isAside ? this.#aside({ secret, hash }) : bcrypt.compare(secret, hash)
   }
@@ -112,4 +113,9 @@ export class Comparer {
     this.#worker = null
     void worker.terminate()
   }
+}
+
+/** `$2y$`, as PHP and htpasswd write it, is another name of `$2b$`, and one that bcrypt's package has not. */
+function asBcryptReads(hash: string): string {
+  return hash.startsWith('$2y$') ? `$2b$${hash.slice('$2y$'.length)}` : hash
 }

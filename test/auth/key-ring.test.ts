@@ -162,6 +162,19 @@ t.test('a wrong secret that a rotation makes right is right', async (t) => {
   t.ok(await verify(keyId, secret, NOW_MS))
 })
 
+t.test('a hash opens under each name of its version, brought from elsewhere', async (t) => {
+  const { ring, writer, secret } = await subject(t)
+  for (const version of ['2a', '2b', '2y']) {
+    const hash = (await bcrypt.hash(secret, 4)).replace('2b', version)
+    const record = keyRecord({ hash })
+    await writer.create(record)
+    ring.refresh([], NOW_MS)
+    const verify = async (given: string) => ring.verify(record.keyId, given, NOW_MS, version)
+    t.equal(await verify(`${secret}x`), null, version)
+    t.strictSame(await verify(secret), record, version)
+  }
+})
+
 t.test('takeUses() tells of each use once, and of none that was refused', async (t) => {
   const { verify, ring, keyId, secret } = await subject(t)
   await verify(keyId, `${secret}x`, NOW_MS)
