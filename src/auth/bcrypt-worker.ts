@@ -1,4 +1,4 @@
-import { setPriority } from 'node:os'
+import { constants, getPriority, setPriority } from 'node:os'
 import process from 'node:process'
 import { parentPort } from 'node:worker_threads'
 
@@ -6,8 +6,8 @@ import bcrypt from 'bcrypt'
 
 /** The thread that looks at guessed secrets, with what the others leave of the processor. */
 
-/** Some tenth of a core that is wanted by others, all of one that is not. */
-const NICENESS = 10
+/** Above that of the process: some tenth of a core that is wanted by others, all of one that is not. */
+const MORE_NICE = 10
 
 /** A secret and the hash it may be the one behind. */
 export interface Comparison {
@@ -18,7 +18,7 @@ export interface Comparison {
 // Of this thread alone: what setpriority(2) calls a process is a thread on Linux, and only there.
 if (process.platform === 'linux') {
   try {
-    setPriority(0, NICENESS)
+    setPriority(0, Math.min(constants.priority.PRIORITY_LOW, getPriority() + MORE_NICE))
   } catch {
     // Where that is forbidden it competes like any other.
   }

@@ -219,12 +219,20 @@ t.test('arguments of a call are masked when they are whole, and stay JSON', asyn
   t.strictSame(JSON.parse(args.join('')), { to: '[EMAIL_1]', n: 1 })
 })
 
+t.test('what an answer says in an encoding is masked, with the encoding', async (t) => {
+  const { upstream, site } = shared
+  for (const hidden of ['jane\\u0040example.com', 'jane%40example.com', 'jane&#64;example.com']) {
+    upstream.behaviour = answer(says(hidden))
+    const got = await site.send({ body: chat('hi') })
+    t.match(got.json, { choices: [{ message: { content: /^\[EMAIL_1\]$/ } }] }, hidden)
+  }
+})
+
 t.test('what cannot be read is refused, and passes where the file says so', async (t) => {
   const odd: readonly (readonly [string, string])[] = [
     ['application/octet-stream', '\u0000\u0001'],
     ['application/json', '{"a":1,"a":2}'],
     ['application/json', '{"choices":[{"message":{"audio":{"data":"UklGRg=="}}}]}'],
-    ['application/json', JSON.stringify(says('jane\\u0040example.com'))],
   ]
   const { upstream, site } = shared
   for (const [type, body] of odd) {
