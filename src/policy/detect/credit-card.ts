@@ -44,17 +44,22 @@ export const creditCard: Detector = {
   id: 'credit_card',
   charsMax: DIGITS_MAX + 12,
   atNumbers(text, run, found) {
+    let first = 0
     let done = 0
     for (let i = 0; i < run.count; i++) {
       const start = run.start(i)
-      if (start < done) continue
       const length = run.end(i) - start
       const end =
         length >= DIGITS_MIN ? inARow(text, start, run.end(i)) : grouped(text, start, length)
       if (end === null) continue
-      found(start, end)
-      done = end
+      if (start >= done) {
+        if (done > first) found(first, done)
+        first = start
+      }
+      // Groups before a card may pass for the beginning of one: then both are one value, to its end.
+      done = Math.max(done, end)
     }
+    if (done > first) found(first, done)
   },
 }
 

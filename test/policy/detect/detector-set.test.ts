@@ -69,3 +69,51 @@ void t.test('charsMax is what the longest value may have', async (t) => {
   }
   t.pass()
 })
+
+void t.test('a value is found whole, whatever value stands beside it', async (t) => {
+  const set = setOf(['email', 'us_ssn', 'credit_card', 'iban', 'jwt', 'api_key'])
+  const ids = ['email', 'us_ssn', 'credit_card', 'iban', 'jwt', 'api_key'] as const
+  const random = randomFrom(12)
+  const missed: string[] = []
+  for (let round = 0; round < 1500; round++) {
+    const pair = [pick(random, ids), pick(random, ids)].map((id) => make[id]?.(random) ?? '')
+    const between = pick(random, [' ', ', ', '; ', '\n', '\t', ' / ', ' | ', '","'])
+    const [one = '', other = ''] = pair
+    const text = `${one}${between}${other}`
+    const isAlone = pair.every((value) => isCovered(value, findIn(set, value), 0, value.length))
+    if (!isAlone) continue
+    const found = findIn(set, text)
+    const begins = one.length + between.length
+    const isFound =
+      isCovered(text, found, 0, one.length) && isCovered(text, found, begins, text.length)
+    if (!isFound) missed.push(JSON.stringify(text))
+  }
+  t.strictSame(missed.slice(0, 10), [])
+})
+
+void t.test(
+  'the last group of a card behind a number that passes for its first is found',
+  async (t) => {
+    const set = setOf(['us_ssn', 'credit_card'])
+    for (const text of [
+      '123-45-6789 4111 1111 1111 1111',
+      '4111 1111 1111 1111 4111 1111 1111 1111',
+      '219-09-5100 5555 5555 5555 4444',
+      '078-05-6304 4111 1111 1111 1111',
+    ]) {
+      t.ok(isCovered(text, findIn(set, text), 0, text.length), text)
+    }
+  },
+)
+
+/** Whether every letter and digit from `from` to `to` is part of something that was found. */
+function isCovered(
+  text: string,
+  found: readonly { readonly start: number; readonly end: number }[],
+  ...[from, to]: readonly [number, number]
+): boolean {
+  return Array.from({ length: to - from }, (_, index) => from + index).every((at) => {
+    const isSign = !/[\p{L}\p{N}]/u.test(text.charAt(at))
+    return isSign || found.some(({ start, end }) => start <= at && at < end)
+  })
+}
