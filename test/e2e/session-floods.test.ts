@@ -84,6 +84,63 @@ t.test('who is refused and does not read is not read, either', async (t) => {
   client.socket.terminate()
 })
 
+/** The most that waited in a socket of the sessions' other than those of the test, while `work` runs. */
+async function mostWaiting(own: readonly WebSocket[], work: (most: () => number) => Promise<void>) {
+  let mostBytes = 0
+  const send = Reflect.get(WebSocket.prototype, 'send') as () => void
+  WebSocket.prototype.send = function (this: WebSocket, ...args: unknown[]) {
+    Reflect.apply(send, this, args)
+    if (!own.includes(this)) mostBytes = Math.max(mostBytes, this.bufferedAmount)
+  }
+  try {
+    await work(() => mostBytes)
+  } finally {
+    Object.assign(WebSocket.prototype, { send })
+  }
+  return mostBytes
+}
+
+for (const [name, isClients] of [
+  ['a client', true],
+  ['a provider', false],
+] as const) {
+  t.test(
+    `${name} that floods one who does not read is not read until the other reads`,
+    async (t) => {
+      const upstream = await FakeRealtime.start(t)
+      const voices = '- { id: voices, allow: { operations: [realtime], uninspectable: [audio] } }'
+      const policies = `${POLICIES}\n  ${voices}`
+      const site = await startGovernor(t, { upstream: upstream.url, policies })
+      const client = await RealtimeClient.open(site.url, site.key)
+      await client.hears('session.created')
+      const provider = upstream.last
+      const audio = 'QUJD'.repeat(16 * 1024)
+      const type = isClients ? 'input_audio_buffer.append' : 'rate_limits.updated'
+      const [from, to] = isClients ? [client, provider] : [provider, client]
+      const count = 600
+      const arrived = () => {
+        const events = isClients ? provider.received : client.heard
+        return events.filter((event) => event.type === type).length
+      }
+      const roomBytes = 1024 * 1024
+      const mostBytes = await mostWaiting([client.socket, provider.socket], async (most) => {
+        to.socket.pause()
+        for (let sent = 0; sent < count; sent++) from.send({ type, audio })
+        await until('no room', () => most() >= roomBytes, 120_000)
+        const waitedBytes = from.socket.bufferedAmount
+        t.ok(waitedBytes > roomBytes, `${waitedBytes} bytes wait where they come from`)
+        t.equal(arrived(), 0)
+        to.socket.resume()
+        await until('all of it', () => arrived() === count, 120_000)
+      })
+      t.ok(mostBytes < roomBytes + 2 * audio.length, `${mostBytes} bytes waited`)
+      client.send({ type: 'response.create' })
+      await client.hears('response.done')
+      client.socket.terminate()
+    },
+  )
+}
+
 t.test('a session that has said nothing is not waited for', async (t) => {
   const { url } = await FakeRealtime.start(t, { greets: false })
   const site = await startGovernor(t, { upstream: url, policies: POLICIES })
