@@ -118,7 +118,7 @@ t.test('odd targets are refused', async (t) => {
     ['TRACE /v1/chat/completions HTTP/1.1', 405, 'METHOD_NOT_ALLOWED'],
     ['CONNECT api.openai.com:443 HTTP/1.1', 405, 'METHOD_NOT_ALLOWED'],
     ['POST /v1/chat/completions/ HTTP/1.1', 403, 'OPERATION_UNKNOWN'],
-    ['POST /v1/audio/voices HTTP/1.1', 403, 'OPERATION_UNKNOWN'],
+    ['POST /v1/audio/choirs HTTP/1.1', 403, 'OPERATION_UNKNOWN'],
     ['POST /v1/chat/completions?model=gpt-5 HTTP/1.1', 400, 'QUERY_UNKNOWN'],
     ['POST /metrics HTTP/1.1', 404, 'ROUTE_UNKNOWN'],
     ['POST /admin HTTP/1.1', 404, 'ROUTE_UNKNOWN'],
