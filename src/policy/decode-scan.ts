@@ -245,13 +245,18 @@ export class DecodeScan {
     const start = this.#word
     const units = this.#unitsOf(start, end)
     const before = this.#series.at(-1)
-    if (before !== undefined && (units !== this.#seriesUnits || start - before > GAP_MAX)) {
+    if (before !== undefined && (units !== this.#seriesUnits || !this.#isGap(before, start))) {
       this.#endSeries()
     }
     if (units === 0) return
     this.#seriesUnits = units
     this.#series.push(start, end)
     this.#isSeries = true
+  }
+
+  /** Letters in quotes are no word. */
+  #isGap(from: number, to: number): boolean {
+    return to - from <= GAP_MAX && !this.#text.slice(from, to).includes('"')
   }
 
   /** 1 for a letter, 2 for two hexadecimal digits, also behind `0x`; 0 for anything else. */

@@ -79,6 +79,18 @@ function decodedOnce({ text, original }: NormalText, patches: readonly Patch[]):
   return reading.finish(original)
 }
 
+/** Tells of a value in a reading whether it was found in the text as it was sent, where it stands plainly. */
+export function plainPlaces(
+  text: string,
+  found: readonly { readonly start: number; readonly end: number }[],
+): (value: string, sent: { readonly start: number; readonly end: number }) => boolean {
+  const starts = new Set(found.map(({ start }) => start))
+  const ends = new Set(found.map(({ end }) => end))
+  return (value, { start, end }) =>
+    (starts.has(start) && text.startsWith(value, start)) ||
+    (ends.has(end) && text.startsWith(value, end - value.length))
+}
+
 /** From `at` on the reading is the text from `start` on, or (`isPatch`) what all of `[start, end)` reads as. */
 interface Piece {
   readonly at: number

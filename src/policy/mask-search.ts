@@ -1,7 +1,7 @@
 import type { RE2JS } from 're2js'
 
 import type { CompiledPolicy } from './compile.ts'
-import { decodedReadings } from './decoded.ts'
+import { decodedReadings, plainPlaces } from './decoded.ts'
 import type { DetectorSet } from './detect/detector-set.ts'
 import type { LookAlikes } from './look-alikes.ts'
 import { normaliseWithIndex } from './normalise-index.ts'
@@ -87,13 +87,12 @@ export class MaskSearch {
     const isFull = () => places.length > placesMax
     yield* this.#findPlaces(text, take, isFull)
     if (this.#services.length > 0) this.#findServices(text, places, placesMax)
-    for (const reading of isFull() ? [] : yield* decodedReadings(text)) {
+    const readings = isFull() ? [] : yield* decodedReadings(text)
+    const isPlain = plainPlaces(text, readings.length === 0 ? [] : places)
+    for (const reading of readings) {
       const decoded: Take = (label, start, end) => {
         const sent = reading.original(start, end)
-        // What is not encoded was found before.
-        if (text.slice(sent.start, sent.end) !== reading.text.slice(start, end)) {
-          take(label, sent.start, sent.end)
-        }
+        if (!isPlain(reading.text.slice(start, end), sent)) take(label, sent.start, sent.end)
       }
       yield* this.#findPlaces(reading.text, decoded, isFull)
     }

@@ -1,7 +1,7 @@
 import type { RE2JS } from 're2js'
 
 import { Cursor } from './automaton.ts'
-import { decodedReadings } from './decoded.ts'
+import { decodedReadings, plainPlaces } from './decoded.ts'
 import { normaliseWithIndex } from './normalise-index.ts'
 import { mayReadOtherwise } from './normalise.ts'
 import { detectorKey, type OutputRules, patternKey, wordsKey } from './output-rules.ts'
@@ -37,13 +37,14 @@ export function* findPlaces(
 ): Generator<undefined, readonly Found[]> {
   const found: Place[] = []
   yield* placesIn(rules, text, found)
-  for (const reading of yield* decodedReadings(text)) {
+  const readings = yield* decodedReadings(text)
+  const isPlain = plainPlaces(text, readings.length === 0 ? [] : found)
+  for (const reading of readings) {
     const decoded: Place[] = []
     yield* placesIn(rules, reading.text, decoded)
     for (const { start, end, key } of decoded) {
       const sent = reading.original(start, end)
-      // What is not encoded was found before.
-      if (text.slice(sent.start, sent.end) === reading.text.slice(start, end)) continue
+      if (isPlain(reading.text.slice(start, end), sent)) continue
       found.push({ ...sent, key })
     }
   }
