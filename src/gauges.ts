@@ -3,7 +3,7 @@ import type { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { KeySource } from './auth/key-store.ts'
 import { monotonicMs } from './clock.ts'
 import type { Metrics, PoolState } from './metrics.ts'
-import type { Shared } from './stages.ts'
+import type { Shared } from './stages/stages.ts'
 import type { World } from './world.ts'
 
 const QUANTILES = [

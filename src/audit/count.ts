@@ -1,6 +1,6 @@
-import type { AnswerVerdict } from '../answer.ts'
 import type { CandidateDecision, Decision, PolicyResult, Trail } from '../exchange.ts'
 import type { Metrics } from '../metrics.ts'
+import type { AnswerVerdict } from '../nouns/answer.ts'
 import { differenceOf } from './entry-candidate.ts'
 
 /** Counts a call of a known caller once it has ended; `nowMs` is monotonic. */

@@ -1,5 +1,5 @@
-import type { AnswerVerdict } from '../answer.ts'
 import type { Trail } from '../exchange.ts'
+import type { AnswerVerdict } from '../nouns/answer.ts'
 
 /** What an outcome entry says of policies that looked at the answer; never what they found. */
 

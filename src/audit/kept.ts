@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 
-import type { KeptContent } from '../answer.ts'
+import type { KeptContent } from '../nouns/answer.ts'
 import type { SealedText } from './personal.ts'
 
 /** The most that is kept of a prompt, and of an answer, bytes. */

@@ -1,6 +1,6 @@
-/** Every string of an answer, keys included, and how it belongs together: shared by the dialects. */
-import type { AnswerContent, AnswerText } from '../answer.ts'
 import type { UninspectableKind } from '../exchange.ts'
+/** Every string of an answer, keys included, and how it belongs together: shared by the dialects. */
+import type { AnswerContent, AnswerText } from '../nouns/answer.ts'
 import { KIND } from './json-tape.ts'
 import type { JsonDocument } from './json.ts'
 import { runSteps } from './steps.ts'

@@ -1,5 +1,5 @@
 /** Where the texts are in Anthropic's answers and in the events of its streams. */
-import type { AnswerContent, AnswerEvent, AnswerReader } from '../answer.ts'
+import type { AnswerContent, AnswerEvent, AnswerReader } from '../nouns/answer.ts'
 import { answerContent, type Belongs, COMPLETE, readings, STRUCTURE, WHOLE } from './answers.ts'
 import { KIND } from './json-tape.ts'
 import type { JsonDocument } from './json.ts'

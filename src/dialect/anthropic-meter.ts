@@ -1,6 +1,6 @@
-import type { EventSink } from '../answer.ts'
 /** Reads usage out of Anthropic answers as they pass. */
 import type { Meter, Usage } from '../exchange.ts'
+import type { EventSink } from '../nouns/answer.ts'
 import {
   asObject,
   type Json,

@@ -4,7 +4,7 @@
  * its path. All take `api-version`.
  */
 import type { Dialect, Endpoint, Facts, Lookup, Reading, Route } from '../exchange.ts'
-import type { SocketReader } from '../socket-events.ts'
+import type { SocketReader } from '../nouns/socket-events.ts'
 import { closedHint, OPENAI_CLOSED } from './closed.ts'
 import { withPathModel } from './inspect-body.ts'
 import { openaiRealtime, REALTIME } from './openai-realtime.ts'

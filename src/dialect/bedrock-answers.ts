@@ -1,5 +1,11 @@
 /** Where the texts are in Bedrock's answers and in the frames of its streams. */
-import type { AnswerContent, AnswerEvent, AnswerReader, EventSink, Framing } from '../answer.ts'
+import type {
+  AnswerContent,
+  AnswerEvent,
+  AnswerReader,
+  EventSink,
+  Framing,
+} from '../nouns/answer.ts'
 import { answerContent, type Belongs, COMPLETE, readings, STRUCTURE, WHOLE } from './answers.ts'
 import { anthropicAnswers } from './anthropic-answers.ts'
 import { FrameSplitter, readFrame, withPayload } from './bedrock-frames.ts'

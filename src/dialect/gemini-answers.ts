@@ -1,5 +1,5 @@
 /** Where the texts are in Gemini's answers and in the events of its streams. */
-import type { AnswerContent, AnswerEvent, AnswerReader } from '../answer.ts'
+import type { AnswerContent, AnswerEvent, AnswerReader } from '../nouns/answer.ts'
 import { answerContent, type Belongs, COMPLETE, indexOf, readings, STRUCTURE } from './answers.ts'
 import { elementEnds } from './json-list.ts'
 import { KIND } from './json-tape.ts'

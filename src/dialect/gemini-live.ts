@@ -5,7 +5,7 @@
  */
 import { GovernorError } from '../errors.ts'
 import type { Endpoint, Facts } from '../exchange.ts'
-import type { ClientEvent, SocketReader } from '../socket-events.ts'
+import type { ClientEvent, SocketReader } from '../nouns/socket-events.ts'
 import { errorObject } from './gemini-errors.ts'
 import { decisive, Look, type MoreNames, plain } from './gemini-inspect.ts'
 import { liveAnswers } from './gemini-live-answers.ts'

@@ -1,4 +1,4 @@
-import type { Framing } from '../answer.ts'
+import type { Framing } from '../nouns/answer.ts'
 
 /**
  * A stream that is one JSON array (RFC 8259 §5), its events the elements: what Gemini answers with where

@@ -1,5 +1,5 @@
 /** Cuts a stream into lines, their ends included, without changing a byte. */
-import type { EventSink } from '../answer.ts'
+import type { EventSink } from '../nouns/answer.ts'
 import { EVENT_BYTES_MAX } from './sse.ts'
 
 const LF = 0x0a

@@ -1,5 +1,5 @@
 /** Where the texts are in Ollama's answers and in the lines of its streams. */
-import type { AnswerContent, AnswerEvent, AnswerReader, Framing } from '../answer.ts'
+import type { AnswerContent, AnswerEvent, AnswerReader, Framing } from '../nouns/answer.ts'
 import { answerContent, type Belongs, COMPLETE, readings, STRUCTURE } from './answers.ts'
 import { KIND } from './json-tape.ts'
 import type { JsonDocument } from './json.ts'

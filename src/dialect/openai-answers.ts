@@ -1,6 +1,6 @@
-/** Where the texts are in OpenAI's answers and in the events of its streams. */
-import type { AnswerContent, AnswerEvent, AnswerReader } from '../answer.ts'
 import type { UninspectableKind } from '../exchange.ts'
+/** Where the texts are in OpenAI's answers and in the events of its streams. */
+import type { AnswerContent, AnswerEvent, AnswerReader } from '../nouns/answer.ts'
 import {
   answerContent,
   type Belongs,

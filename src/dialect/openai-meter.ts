@@ -1,6 +1,6 @@
-import type { EventSink } from '../answer.ts'
 /** Reads usage out of OpenAI answers as they pass, at the cost of looking for line ends. */
 import type { Facts, Meter, Route, Usage } from '../exchange.ts'
+import type { EventSink } from '../nouns/answer.ts'
 import {
   asObject,
   NO_USAGE,

@@ -1,6 +1,6 @@
 /** What the events of OpenAI's realtime API say, as far as a session has to know. */
 import type { Usage } from '../exchange.ts'
-import type { ServerEvent } from '../socket-events.ts'
+import type { ServerEvent } from '../nouns/socket-events.ts'
 import { asObject, type Json, NO_USAGE, readCount, readName } from './openai-usage.ts'
 
 /** Events about the session and its limits; nothing in them was said by a model. */

@@ -5,7 +5,7 @@
  */
 import { GovernorError } from '../errors.ts'
 import type { Endpoint, Facts, UninspectableKind } from '../exchange.ts'
-import type { ClientEvent, SocketReader } from '../socket-events.ts'
+import type { ClientEvent, SocketReader } from '../nouns/socket-events.ts'
 import { isBase64, plainText, walkFlat } from './flat-object.ts'
 import { inspectBody } from './inspect-body.ts'
 import { KIND } from './json-tape.ts'

@@ -5,7 +5,12 @@
  */
 import { GovernorError } from '../errors.ts'
 import type { Endpoint, UninspectableKind, Usage } from '../exchange.ts'
-import type { AnswerEvents, ClientEvent, ServerEvent, SocketReader } from '../socket-events.ts'
+import type {
+  AnswerEvents,
+  ClientEvent,
+  ServerEvent,
+  SocketReader,
+} from '../nouns/socket-events.ts'
 import { inspectBody } from './inspect-body.ts'
 import { KIND } from './json-tape.ts'
 import type { JsonDocument } from './json.ts'

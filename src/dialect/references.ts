@@ -4,7 +4,7 @@
  */
 import { GovernorError } from '../errors.ts'
 import type { Reading } from '../exchange.ts'
-import type { Reference, References } from '../owned.ts'
+import type { Reference, References } from '../nouns/owned.ts'
 import type { FormReading } from './form.ts'
 import { foldKey } from './json-fold.ts'
 import { KIND } from './json-tape.ts'

@@ -1,4 +1,4 @@
-import type { EventParts, EventSink, Framing } from '../answer.ts'
+import type { EventParts, EventSink, Framing } from '../nouns/answer.ts'
 
 /**
  * Cuts an event stream (WHATWG HTML §9.2) into whole events without changing a byte. Lines end with

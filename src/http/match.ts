@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 
 import { GovernorError } from '../errors.ts'
 import type { Dialect, Endpoint, Route } from '../exchange.ts'
-import type { KeyPlaces, SocketReader } from '../socket-events.ts'
+import type { KeyPlaces, SocketReader } from '../nouns/socket-events.ts'
 import { foreignHint } from './foreign.ts'
 import {
   findMount,

@@ -1,8 +1,8 @@
 import type { ServerResponse } from 'node:http'
 
-import type { AnswerVerdict } from '../answer.ts'
 import type { GovernorError } from '../errors.ts'
 import type { Dialect, Trail } from '../exchange.ts'
+import type { AnswerVerdict } from '../nouns/answer.ts'
 import type { HttpExchange } from './exchange.ts'
 
 /** An unread body is discarded up to this many bytes, so that its sender can read the refusal. */

@@ -1,4 +1,4 @@
-import type { Instant } from '../lease.ts'
+import type { Instant } from '../nouns/lease.ts'
 import type { LimitCall } from './bucket.ts'
 import { refusalError } from './refuse.ts'
 import type { LimitStore } from './store.ts'

@@ -1,5 +1,5 @@
 import { wallMs } from '../clock.ts'
-import type { LimitState, Spent } from '../lease.ts'
+import type { LimitState, Spent } from '../nouns/lease.ts'
 import { amountOf } from './account.ts'
 import type { RedisLink } from './redis-link.ts'
 import { accountText, type Plan } from './redis-plan.ts'

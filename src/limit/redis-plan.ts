@@ -2,7 +2,7 @@ import { hash } from 'node:crypto'
 
 import type { Rate } from '../config/snapshot.ts'
 import type { Principal } from '../exchange.ts'
-import type { LimitState } from '../lease.ts'
+import type { LimitState } from '../nouns/lease.ts'
 import { bucketDigest, type LimitCall, type Tier } from './bucket.ts'
 import { Calendar } from './calendar.ts'
 import { needOf } from './forecast.ts'

@@ -1,5 +1,5 @@
 import type { LimitConfig, LimitFigures } from '../config/snapshot.ts'
-import type { LimitState } from '../lease.ts'
+import type { LimitState } from '../nouns/lease.ts'
 import type { Account } from './redis-plan.ts'
 import type { Refusal } from './store.ts'
 

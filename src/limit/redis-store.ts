@@ -3,8 +3,8 @@ import { randomUUID } from 'node:crypto'
 import { every, monotonicMs } from '../clock.ts'
 import type { LimitConfig, RedisPlace } from '../config/snapshot.ts'
 import type { Principal } from '../exchange.ts'
-import type { Instant, Lease, LimitState, Spent } from '../lease.ts'
 import type { PoolState } from '../metrics.ts'
+import type { Instant, Lease, LimitState, Spent } from '../nouns/lease.ts'
 import {
   addTiers,
   compileLimit,

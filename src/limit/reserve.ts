@@ -1,4 +1,4 @@
-import type { Instant, Lease } from '../lease.ts'
+import type { Instant, Lease } from '../nouns/lease.ts'
 import type { LimitCall } from './bucket.ts'
 import { refusalError } from './refuse.ts'
 import type { LimitStore, Refusal } from './store.ts'

@@ -1,6 +1,6 @@
 import type { GovernorError } from '../errors.ts'
 import type { Meter, Spent, Trail, Usage } from '../exchange.ts'
-import { tokensOfBytes } from '../token-estimate.ts'
+import { tokensOfBytes } from '../nouns/token-estimate.ts'
 import type { OutputCounter } from './output-counter.ts'
 import { type Counted, costNanoUsd, type PriceBook } from './prices.ts'
 

@@ -1,4 +1,4 @@
-import type { LimitState } from '../lease.ts'
+import type { LimitState } from '../nouns/lease.ts'
 import { spendState, type Times } from './account.ts'
 import type { Bucket, Tier } from './bucket.ts'
 import type { CallerTier, LimitStanding } from './standing.ts'

@@ -1,7 +1,7 @@
 import type { LimitConfig } from '../config/snapshot.ts'
 import type { Principal } from '../exchange.ts'
-import type { Instant, Lease, LimitState } from '../lease.ts'
 import type { PoolState } from '../metrics.ts'
+import type { Instant, Lease, LimitState } from '../nouns/lease.ts'
 import type { LimitCall, Matches, Tier } from './bucket.ts'
 import type { LimitStanding } from './standing.ts'
 

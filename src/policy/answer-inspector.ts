@@ -1,6 +1,6 @@
 import { GovernorError } from '../errors.ts'
 import type { PolicyResult } from '../exchange.ts'
-import { TokenCounter } from '../token-estimate.ts'
+import { TokenCounter } from '../nouns/token-estimate.ts'
 import { nameOf, OutputChannel } from './output-channel.ts'
 import { findPlaces, type Found } from './output-find.ts'
 import type { OutputPolicy, OutputRules } from './output-rules.ts'

@@ -1,5 +1,5 @@
 import type { PolicyResult } from '../exchange.ts'
-import { estimateTokens } from '../token-estimate.ts'
+import { estimateTokens } from '../nouns/token-estimate.ts'
 import type { Applicant, Applicants } from './applicants.ts'
 import type { CompiledSelectors } from './compile.ts'
 import type { PolicyCall } from './evaluate.ts'

@@ -1,4 +1,4 @@
-import { estimateTokens } from '../token-estimate.ts'
+import { estimateTokens } from '../nouns/token-estimate.ts'
 import { subjectOf } from './asked.ts'
 import type { CompiledPolicies, CompiledPolicy, CompiledSelectors } from './compile.ts'
 import type { PolicyCall } from './evaluate.ts'

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 
-import { openApi } from '../../src/admin-openapi.ts'
+import { openApi } from '../../src/admin/openapi.ts'
 import { jsonSchema, referenceMarkdown } from '../../src/config/reference.ts'
 
 const SCHEMA = new URL('../../config/governance.schema.json', import.meta.url)

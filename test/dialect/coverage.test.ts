@@ -5,7 +5,7 @@ import t from 'tap'
 
 import { writeFrame } from '../../src/dialect/bedrock-frames.ts'
 import type { Row } from '../../src/dialect/table.ts'
-import type { SocketReader } from '../../src/socket-events.ts'
+import type { SocketReader } from '../../src/nouns/socket-events.ts'
 import { unformatted } from '../config/generated.ts'
 import type { Answered } from '../support/client.ts'
 import {

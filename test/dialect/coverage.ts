@@ -14,7 +14,7 @@ import { OPENAI_ROWS } from '../../src/dialect/openai-table.ts'
 import type { Row } from '../../src/dialect/table.ts'
 import { DIALECTS } from '../../src/dialects.ts'
 import type { Dialect } from '../../src/exchange.ts'
-import type { SocketReader } from '../../src/socket-events.ts'
+import type { SocketReader } from '../../src/nouns/socket-events.ts'
 import { sampleCall } from './samples.ts'
 
 /** Which control is claimed to run on which endpoint; `coverage.test.ts` makes each claim true. */

@@ -1,7 +1,7 @@
 import t from 'tap'
 
-import type { Lease } from '../../src/lease.ts'
 import { goDuration, ratelimitHeaders } from '../../src/limit/headers.ts'
+import type { Lease } from '../../src/nouns/lease.ts'
 
 for (const [ms, want] of [
   [0, '0s'],

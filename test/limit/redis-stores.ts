@@ -1,8 +1,8 @@
 import type { LimitConfig, RedisPlace } from '../../src/config/snapshot.ts'
-import type { Lease } from '../../src/lease.ts'
 import type { LimitCall } from '../../src/limit/bucket.ts'
 import { RedisStore } from '../../src/limit/redis-store.ts'
 import type { Refusal } from '../../src/limit/store.ts'
+import type { Lease } from '../../src/nouns/lease.ts'
 import { callBy, limitOf, matches } from './limits.ts'
 
 /** Stores in Redis and calls to them, for tests. */

@@ -1,11 +1,11 @@
 import t, { type Test } from 'tap'
 
 import type { LimitConfig, RedisPlace } from '../../src/config/snapshot.ts'
-import type { Instant, Lease } from '../../src/lease.ts'
 import type { LimitCall } from '../../src/limit/bucket.ts'
 import { MemoryStore } from '../../src/limit/memory-store.ts'
 import { RedisStore } from '../../src/limit/redis-store.ts'
 import type { LimitStore, Refusal } from '../../src/limit/store.ts'
+import type { Instant, Lease } from '../../src/nouns/lease.ts'
 import { RedisCluster, RedisSentinels } from '../support/redis-fleet.ts'
 import { RedisServer } from '../support/redis.ts'
 import { callBy, limitOf, matches, rate, selecting } from './limits.ts'

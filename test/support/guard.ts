@@ -1,4 +1,4 @@
-import { AnswerGuard } from '../../src/answer-guard.ts'
+import { AnswerGuard } from '../../src/answers/guard.ts'
 import { openai } from '../../src/dialect/openai.ts'
 import type { Dialect } from '../../src/exchange.ts'
 import { AnswerInspector } from '../../src/policy/answer-inspector.ts'

@@ -1,0 +1,39 @@
+import { createdIn, type Json } from '../dialect/created.ts'
+import type { Trail } from '../exchange.ts'
+import type { ServerEvent } from '../nouns/socket-events.ts'
+import type { Ownership } from '../stages/ownership.ts'
+
+/** Ids of one session that were written down; all are forgotten, and written once more, beyond that. */
+const KNOWN_MAX = 4096
+
+/** Makes what the answers of a session name their tenant's, before the client hears of it. */
+export class SessionClaims {
+  readonly #ownership: Ownership
+  readonly #known = new Set<string>()
+
+  constructor(ownership: Ownership) {
+    this.#ownership = ownership
+  }
+
+  /** Null where none is needed, which is nearly always. */
+  static of(ownership: Ownership | null): SessionClaims | null {
+    return ownership === null || ownership.store === null ? null : new SessionClaims(ownership)
+  }
+
+  /**
+   * Of one event of a response that `trail` asked for: null where it names nothing new, else when it may go
+   * on. Rejects with OWNERSHIP_UNAVAILABLE, and UPSTREAM_FAILED for what is somebody else's.
+   */
+  event(event: ServerEvent, message: Json, trail: Trail): Promise<void> | null {
+    if (event.isEcho || event.type.endsWith('.delta') || !this.#ownership.creates(trail))
+      return null
+    const found = createdIn(message).map(({ id }) => id)
+    // Kept or not, it can be gone on from as long as the session lasts.
+    if (event.begins && event.responseId !== null) found.push(event.responseId)
+    const fresh = [...new Set(found)].filter((id) => !this.#known.has(id))
+    if (fresh.length === 0) return null
+    if (this.#known.size + fresh.length > KNOWN_MAX) this.#known.clear()
+    for (const id of fresh) this.#known.add(id)
+    return this.#ownership.claim(trail, fresh, false)
+  }
+}
