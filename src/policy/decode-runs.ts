@@ -64,6 +64,14 @@ function runAt(text: string, start: number, end: number): Run | null {
   return read === null ? null : { start, end: end + padding(text, end), text: read }
 }
 
+/** Whether `[start, end)` may be a text in base64 or in hexadecimal digits, told from its beginning. */
+export function mayBeRunOf(text: string, start: number, end: number): boolean {
+  let first = start
+  while (first < end && (SEXTETS[text.charCodeAt(first)] ?? 0) > 61) first++
+  if (end - first < BASE64_MIN) return false
+  return mayRead(text, first, end) || hexDigits(text, first, end) !== -1
+}
+
 /** Where the digits begin of a hexadecimal number that is whole bytes; -1 where it is none. */
 function hexDigits(text: string, start: number, end: number): number {
   const first = (text.charCodeAt(start + 1) | 0x20) === 0x78 ? start + 2 : start

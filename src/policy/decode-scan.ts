@@ -1,10 +1,25 @@
 import { escapesAt, isHexDigit } from './decode-escapes.ts'
 import { BASE64_MIN, hexText, mayRead, runIn } from './decode-runs.ts'
+import {
+  DIGIT,
+  EQUAL,
+  ESCAPE,
+  HEX_CAPITAL,
+  JOINT,
+  KIND_OF,
+  LINE_END,
+  ODD,
+  OTHER,
+  SERIES_MIN,
+  WIDE,
+  ZERO,
+} from './decode-sieve.ts'
+import { spelled, usualGap, wordIn } from './decode-spelled.ts'
 import { Units } from './units.ts'
 
 /**
- * Finds in one pass over a text what stands for other text: escapes, runs of base64 and hexadecimal
- * digits, words that are spaced letter by letter. About 2 ns a unit where there is nothing.
+ * Reads a stretch of a text for what stands for other text: escapes, runs of base64 and hexadecimal
+ * digits, words that are spaced letter by letter.
  */
 
 /** A part of a text, and how it reads; UTF-16 units, end exclusive. */
@@ -16,52 +31,23 @@ export interface Patch {
   readonly isApart: boolean
 }
 
-const SMALL = 0
-/** A capital letter or a digit: without one in it a run is a word. */
-const MARK = 1
-/** A digit of base64 that ends a word. */
-const JOINT = 2
-const LINE_END = 3
-const OTHER = 4
-const WIDE = 5
-/** What an escape begins with; `=` pads base64, too. */
-const ESCAPE = 6
-const EQUAL = 7
-
 const EQUALS = 0x3d
-
-const KINDS = kinds()
-
-function kinds(): Uint8Array {
-  const table = new Uint8Array(0x10000).fill(WIDE).fill(OTHER, 0, 128)
-  for (let unit = 0; unit < 128; unit++) {
-    const letter = String.fromCharCode(unit)
-    if (/[a-z]/.test(letter)) table[unit] = SMALL
-    if (/[A-Z0-9]/.test(letter)) table[unit] = MARK
-  }
-  for (const joint of '+/-_') table[joint.charCodeAt(0)] = JOINT
-  for (const escape of '%&\\') table[escape.charCodeAt(0)] = ESCAPE
-  table[EQUALS] = EQUAL
-  for (const end of '\r\n') table[end.charCodeAt(0)] = LINE_END
-  return table
-}
+const QUOTE = 0x22
 
 /** Lines of base64 that go on in the next are at least this long; MIME and PEM have 76 and 64. */
 const LINE_MIN = 40
-const NINE = 0x39
-/** Units that are looked up in a go. */
-const WINDOW_UNITS = 4096
+/** Units that are looked up in a go; most stretches are short. */
+const WINDOW_UNITS = 256
 /** Most that stands between two letters of a word that is spaced. */
 const GAP_MAX = 3
-/** Least letters of a word that is spaced, and bytes of hexadecimal pairs. */
-const SERIES_MIN = 4
+/** Units before the end of the fourth word of a series in which the first begins, at most. */
+export const SERIES_UNITS_MAX = SERIES_MIN * (4 + GAP_MAX)
+/** Letters, or bytes, that are read in one go. */
+const SERIES_MAX = 8 * 1024
 /** Shorter words may be part of a series. */
 const SHORT_MAX = 4
-/** Letters of ASCII in other widths, and what is invisible: once normalised, they may stand for something. */
-const ODD =
-  /[\xad\u200b-\u200f\u2060-\u2064\ufeff\uff05\uff06\uff10-\uff19\uff1d\uff21-\uff3a\uff41-\uff5a\udb40\ud835]/
 
-/** One pass over one text, in as many steps as its caller likes. */
+/** One pass over a stretch of a text, or over all of it, in as many steps as its caller likes. */
 export class DecodeScan {
   readonly patches: Patch[] = []
   /** There are characters that read as others, which were passed over. */
@@ -72,6 +58,9 @@ export class DecodeScan {
   readonly #units: Units
   readonly #spells: boolean
   #at = 0
+  /** Behind this unit the stretch ends where nothing is going on. */
+  #until = Infinity
+  #hasEnded = false
   /** Where the word begins that is going on, and the run of base64. */
   #word = 0
   #token = 0
@@ -84,6 +73,8 @@ export class DecodeScan {
   readonly #series: number[] = []
   #seriesUnits = 0
   #isSeries = false
+  /** The gap between most letters of a long series that is told in parts; null of another. */
+  #usualGap: string | null = null
 
   /** With `spells` words are found that are spaced. */
   constructor(text: string, spells = true) {
@@ -92,11 +83,30 @@ export class DecodeScan {
     this.#spells = spells
   }
 
+  /** Where it goes on. */
+  get at(): number {
+    return this.#at
+  }
+
+  /** Whether nothing is going on behind the unit up to which it was to read. */
+  get hasEnded(): boolean {
+    return this.#hasEnded
+  }
+
+  /** Reads from `at` on, until nothing is going on behind `until`. */
+  begin(at: number, until: number): void {
+    this.#at = this.#word = this.#token = at
+    this.#until = until
+    this.#hasEnded = false
+    this.#hasParts = false
+    this.#isMarked = false
+  }
+
   /** Goes on up to `to`; false where that is the end of the text, and `finish` is to follow. */
   run(to: number): boolean {
     const { length } = this.#text
     const end = Math.min(to, length)
-    while (this.#at < end) {
+    while (this.#at < end && !this.#hasEnded) {
       const from = this.#at
       const count = this.#units.fill(this.#text, from, end)
       this.#at = from + this.#runUnits(from, count)
@@ -108,30 +118,33 @@ export class DecodeScan {
   #runUnits(from: number, count: number): number {
     const { values } = this.#units
     for (let i = 0; i < count; i++) {
-      const unit = values[i]!
-      const kind = KINDS[unit]!
-      if (kind === SMALL) continue
+      const kind = KIND_OF[values[i]!]!
       const at = from + i
-      if (kind === MARK) {
-        if (unit <= NINE || at !== this.#word) this.#isMarked = true
-      } else if (this.#isMarked || kind === ESCAPE || !this.#passes(at, kind, unit)) {
-        const last = this.#stop(at, kind)
-        // It goes on behind what was read, or before it.
-        if (last < from - 1 || last >= from + count) return last + 1 - from
-        i = last - from
+      if (kind < JOINT) {
+        if (isMark(kind, at === this.#word)) this.#isMarked = true
+        continue
       }
+      if (!this.#isMarked && kind !== ESCAPE && this.#passes(at, kind)) {
+        if (at <= this.#until || at <= this.#partsTo || !endsWord(kind)) continue
+        this.#hasEnded = true
+        return i + 1
+      }
+      const last = this.#stop(at, kind)
+      // It goes on behind what was read, or before it.
+      if (last < from - 1 || last >= from + count) return last + 1 - from
+      i = last - from
     }
     return count
   }
 
   /** Most of a text: the end of a word of small letters where nothing is going on. */
-  #passes(at: number, kind: number, unit: number): boolean {
+  #passes(at: number, kind: number): boolean {
     if (this.#isSeries) return false
     if (kind === WIDE) {
-      if (unit < 0x3000 || unit > 0xd7ff) return false
       this.#token = at + 1
       return true
     }
+    if (kind === ODD) return false
     if (kind === EQUAL) {
       const next = this.#text.charCodeAt(at + 1)
       if (next === EQUALS || isHexDigit(next)) return false
@@ -191,8 +204,8 @@ export class DecodeScan {
   }
 
   #endWord(at: number, kind: number): void {
-    if (kind === WIDE) {
-      this.isOdd ||= ODD.test(this.#text.charAt(at))
+    if (kind === WIDE || kind === ODD) {
+      this.isOdd ||= kind === ODD
       return
     }
     const length = at - this.#word
@@ -206,7 +219,7 @@ export class DecodeScan {
     if (at - this.#token < LINE_MIN) return false
     const next = this.#text.charCodeAt(at + 1)
     if (next === 0x0a) return true
-    return (KINDS[next] ?? OTHER) <= JOINT
+    return (KIND_OF[next] ?? OTHER) <= JOINT
   }
 
   /** A run of base64 ends; returns the unit before the part that has to be read again, `NOTHING` where none has. */
@@ -249,6 +262,7 @@ export class DecodeScan {
       this.#endSeries()
     }
     if (units === 0) return
+    if (this.#series.length >= 2 * SERIES_MAX) this.#tellPart(start, end)
     this.#seriesUnits = units
     this.#series.push(start, end)
     this.#isSeries = true
@@ -256,34 +270,58 @@ export class DecodeScan {
 
   /** Letters in quotes are no word. */
   #isGap(from: number, to: number): boolean {
-    return to - from <= GAP_MAX && !this.#text.slice(from, to).includes('"')
+    if (to - from > GAP_MAX) return false
+    for (let at = from; at < to; at++) if (this.#text.charCodeAt(at) === QUOTE) return false
+    return true
   }
 
   /** 1 for a letter, 2 for two hexadecimal digits, also behind `0x`; 0 for anything else. */
   #unitsOf(start: number, end: number): 0 | 1 | 2 {
     const text = this.#text
-    if (end - start === 1) return 1
-    if (end - start === 4 && text.slice(start, start + 2).toLowerCase() !== '0x') return 0
-    if (end - start === 3) return 0
-    return isHexDigit(text.charCodeAt(end - 1)) && isHexDigit(text.charCodeAt(end - 2)) ? 2 : 0
+    const length = end - start
+    if (length === 1) return 1
+    if (length === 3 || !isHexDigit(text.charCodeAt(end - 1))) return 0
+    if (length === 4) {
+      if ((text.charCodeAt(start + 1) | 0x20) !== 0x78 || text.charCodeAt(start) !== 0x30) return 0
+    }
+    return isHexDigit(text.charCodeAt(end - 2)) ? 2 : 0
   }
 
   #endSeries(): void {
     const places = this.#series
     if (places.length === 0) return
-    if (places.length >= 2 * SERIES_MIN) {
+    const isPart = this.#usualGap !== null
+    if (isPart || places.length >= 2 * SERIES_MIN) {
       const isSpelled = this.#seriesUnits === 1
       const read = isSpelled ? this.#spelled(places) : this.#bytes(places)
       const [start = 0] = places
-      if (read !== null) this.#add({ start, end: places.at(-1) ?? 0, text: read, isApart: true })
+      if (read !== null) this.#add({ start, end: places.at(-1) ?? 0, text: read, isApart: !isPart })
       this.hasSpelled ||= isSpelled && read !== null
     }
     places.length = 0
     this.#isSeries = false
+    this.#usualGap = null
+  }
+
+  /** What a long series says so far, so that no step takes long; it goes on at `next`. */
+  #tellPart(next: number, end: number): void {
+    const places = this.#series
+    const text = this.#text
+    const isSpelled = this.#seriesUnits === 1
+    // Not between two bytes of a character.
+    if (!isSpelled && /[89ab]/i.test(text.charAt(end - 2)) && places.length < 2 * SERIES_MAX + 8)
+      return
+    this.#usualGap ??= usualGap(text, places)
+    const read = isSpelled ? this.#spelled([...places, next, next]) : this.#bytes(places)
+    if (read !== null) this.#add({ start: places[0] ?? 0, end: next, text: read, isApart: false })
+    this.hasSpelled ||= isSpelled && read !== null
+    places.length = 0
   }
 
   #spelled(places: readonly number[]): string | null {
-    return this.#spells ? spelled(this.#text, places) : null
+    if (!this.#spells) return null
+    const usual = this.#usualGap
+    return usual === null ? spelled(this.#text, places) : wordIn(this.#text, places, usual)
   }
 
   #bytes(places: readonly number[]): string | null {
@@ -293,6 +331,11 @@ export class DecodeScan {
       digits += this.#text.slice(end - 2, end)
     }
     return hexText(digits)
+  }
+
+  /** Takes what was found before the stretch. */
+  add(patch: Patch): void {
+    this.#add(patch)
   }
 
   #add(patch: Patch): void {
@@ -309,61 +352,16 @@ function isHexadecimal(run: string): boolean {
   return /^(?:0x)?[\da-f]*$/i.test(run)
 }
 
-/**
- * The word that single letters make. Where a gap is another than the usual one, a word may end, or not
- * (`z.e-u-s`); a letter at either end may be a word of its own (`a z e u s`): it is told in all these
- * ways. Null where they are mostly digits.
- */
-function spelled(text: string, places: readonly number[]): string | null {
-  let letters = 0
-  for (let i = 0; i < places.length; i += 2) {
-    if (!isDigit(text.charCodeAt(places[i] ?? 0))) letters++
-  }
-  if (letters < SERIES_MIN || letters * 4 <= places.length) return null
-  const usual = usualGap(text, places)
-  const word = wordOf(text, places, (before, start) => {
-    const isWider = start - before > usual.length
-    return isWider || (!text.startsWith(usual, before) && /\s/.test(text.slice(before, start)))
-  })
-  const apart = wordOf(text, places, (before, start) => {
-    return start - before !== usual.length || !text.startsWith(usual, before)
-  })
-  const ways = [word, word.slice(1), word.slice(0, -1), word.slice(1, -1)]
-  return (apart === word ? ways : [...ways, apart]).join('\n')
+/** Whether nothing may go on behind it. */
+function endsWord(kind: number): boolean {
+  return kind !== JOINT && kind !== WIDE
 }
 
-function wordOf(
-  text: string,
-  places: readonly number[],
-  ends: (before: number, start: number) => boolean,
-): string {
-  const units = new Uint16Array(places.length)
-  let count = 0
-  for (let i = 0; i < places.length; i += 2) {
-    const start = places[i] ?? 0
-    if (i > 0 && ends(places[i - 1] ?? 0, start)) units[count++] = 0x20
-    units[count++] = text.charCodeAt(start)
-  }
-  return Buffer.from(units.buffer, 0, count * 2).toString('utf16le')
+/** Whether a digit of base64 is one that words do not have there. */
+function isMark(kind: number, isFirst: boolean): boolean {
+  if (kind === ZERO || kind === DIGIT) return true
+  return kind >= HEX_CAPITAL && !isFirst
 }
 
-function isDigit(unit: number): boolean {
-  return unit >= 0x30 && unit <= 0x39
-}
-
-/** The gap that most of the first letters have behind them. */
-function usualGap(text: string, places: readonly number[]): string {
-  const counts = new Map<string, number>()
-  let usual = ''
-  for (let i = 2; i < places.length && i < 2 * GAPS_SEEN_MAX; i += 2) {
-    const gap = text.slice(places[i - 1], places[i])
-    const count = (counts.get(gap) ?? 0) + 1
-    counts.set(gap, count)
-    if (count > (counts.get(usual) ?? 0)) usual = gap
-  }
-  return usual
-}
-
-const GAPS_SEEN_MAX = 64
 /** No unit, and not the one before the first. */
 const NOTHING = -2

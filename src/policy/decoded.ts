@@ -1,4 +1,5 @@
 import { DecodeScan, type Patch } from './decode-scan.ts'
+import { DecodeSearch } from './decode-search.ts'
 import { normaliseWithIndex, type NormalText } from './normalise-index.ts'
 import { mayReadOtherwise } from './normalise.ts'
 
@@ -34,7 +35,7 @@ export function mayDecode(texts: readonly string[], whole?: string): boolean {
 }
 
 function holdsCode(text: string): boolean {
-  const scan = new DecodeScan(text)
+  const scan = new DecodeSearch(text)
   scan.run(text.length)
   scan.finish()
   return scan.isOdd || scan.patches.length > 0
@@ -50,7 +51,7 @@ export function* decodedReadings(text: string): Generator<undefined, readonly No
   let spells = true
   const readings: NormalText[] = []
   while (readings.length < LEVELS_MAX) {
-    const scan = new DecodeScan(last.text, spells)
+    const scan = new DecodeSearch(last.text, spells)
     for (let to = SLICE_UNITS; scan.run(to); to += SLICE_UNITS) yield
     scan.finish()
     if (scan.patches.length === 0) break

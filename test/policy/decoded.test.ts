@@ -3,13 +3,13 @@ import t from 'tap'
 import { readJson } from '../../src/dialect/json.ts'
 import { runSteps } from '../../src/dialect/steps.ts'
 import { collectTexts } from '../../src/dialect/texts.ts'
+import { DecodeScan, type Patch } from '../../src/policy/decode-scan.ts'
+import { DecodeSearch } from '../../src/policy/decode-search.ts'
 import { decodedReadings, LEVELS_MAX, mayDecode } from '../../src/policy/decoded.ts'
 import type { NormalText } from '../../src/policy/normalise-index.ts'
 import { scanWhole } from '../../src/policy/scan.ts'
 import { compileTextRules } from '../../src/policy/text-rules.ts'
 import { randomObject, Random } from '../dialect/random.ts'
-
-t.setTimeout(120_000)
 
 function readings(text: string): readonly NormalText[] {
   const steps = decodedReadings(text)
@@ -226,4 +226,77 @@ void t.test('detectors find values that are encoded, and count them once', async
   })
   const sent = `a@b.cc ${base64('mail jane@example.com or 4111 1111 1111 1111')} x%20y`
   t.strictSame(scanWhole(rules, [sent]).detections.counts, { email: 1, credit_card: 1 })
+})
+
+t.test('a word is found wherever it is in the longest series of letters or of bytes', async (t) => {
+  const words = ['zeus lives', 'зевс жив']
+  for (const at of [0, 8180, 8186, 8190, 8192, 16_380, 19_000]) {
+    for (const word of words) {
+      const letters = `${'q'.repeat(at)}${word.replace(' ', '')}${'q'.repeat(1000)}`
+      const spaced = Array.from(letters).join(' ')
+      const [first] = readings(spaced)
+      t.match(first?.text, word.replace(' ', ''), `${word} behind ${at} letters`)
+      const bytes = Buffer.from(letters).toString('hex').match(/../g)!.join(' ')
+      t.match(readings(bytes)[0]?.text, word.replace(' ', ''), `${word} behind ${at} bytes`)
+    }
+  }
+})
+
+t.test('nothing that a close reading finds is passed over', async (t) => {
+  const random = new Random(20_261_122)
+  const pick = <Item>(items: readonly Item[]): Item => random.pick(items)
+  const pieces = [
+    () => pick(Array.from('abcdefgxyzXABZ019')),
+    () =>
+      pick([
+        ' ',
+        '-',
+        '. ',
+        ', ',
+        '"',
+        '_',
+        '/',
+        '+',
+        '\n',
+        '\r\n',
+        '=',
+        '==',
+        '%',
+        '&',
+        '\\',
+        ' = ',
+      ]),
+    () =>
+      base64(
+        pick(['zeus', 'jane@example.com', 'a', 'long enough to go on in a second line of text']),
+      ),
+    () => hex(pick(['zeus', 'о, зевс', 'jane@example.com'])),
+    () =>
+      pick([
+        '%7a%65',
+        '&#122;',
+        '=7A=65',
+        '0x7a',
+        '7a',
+        String.raw`\x7a`,
+        String.raw`\u007a`,
+        '\\n',
+      ]),
+    () => Array.from(pick(['zeus', 'secret', 'зевс'])).join(pick([' ', '-', '.', ' - '])),
+    () => pick(['function', 'tari_mun', '"n":899064,', '(42', ' => ', 'the ', 'lorem ipsum ']),
+  ]
+  const missed: string[] = []
+  for (let count = 0; count < 20_000; count++) {
+    const text = Array.from({ length: 1 + random.below(14) }, () => pick(pieces)()).join('')
+    const close = new DecodeScan(text)
+    close.run(text.length)
+    close.finish()
+    const search = new DecodeSearch(text)
+    for (let to = 7; search.run(to); to += 7);
+    search.finish()
+    const isFound = (patch: Patch) =>
+      search.patches.some(({ start, end }) => start <= patch.start && end >= patch.end)
+    if (!close.patches.every(isFound)) missed.push(text)
+  }
+  t.strictSame(missed, [])
 })

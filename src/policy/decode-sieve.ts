@@ -1,0 +1,207 @@
+import { BASE64_MIN } from './decode-runs.ts'
+
+/**
+ * Tells, unit by unit, where a text may hold something that is encoded: a table of states over kinds
+ * of units, for most texts hold nothing and are only passed over. It may flag too much, never too little.
+ */
+
+/** Kinds of units. */
+const HEX_SMALL = 0
+const SMALL = 1
+/** The `x` of `0x`. */
+const CROSS = 2
+export const ZERO = 3
+export const DIGIT = 4
+export const HEX_CAPITAL = 5
+const CAPITAL = 6
+const CROSS_CAPITAL = 7
+/** A digit of base64 that ends a word. */
+export const JOINT = 8
+export const OTHER = 9
+export const LINE_END = 10
+export const WIDE = 11
+/** A letter of ASCII in another width, or what is invisible: once normalised, it may stand for something. */
+export const ODD = 12
+/** What an escape begins with; `=` pads base64, too. */
+export const ESCAPE = 13
+export const EQUAL = 14
+const KINDS = 16
+
+const ODD_UNITS =
+  /[\xad\u200b-\u200f\u2060-\u2064\ufeff\uff05\uff06\uff10-\uff19\uff1d\uff21-\uff3a\uff41-\uff5a\udb40\ud835]/
+const BY_PATTERN: readonly (readonly [RegExp, number])[] = [
+  [/[a-f]/, HEX_SMALL],
+  [/x/, CROSS],
+  [/X/, CROSS_CAPITAL],
+  [/[g-z]/, SMALL],
+  [/0/, ZERO],
+  [/[1-9]/, DIGIT],
+  [/[A-F]/, HEX_CAPITAL],
+  [/[G-Z]/, CAPITAL],
+  [/[+/_-]/, JOINT],
+  [/[%&\\]/, ESCAPE],
+  [/=/, EQUAL],
+  [/[\r\n]/, LINE_END],
+  [/./s, OTHER],
+]
+
+/** The kind of every UTF-16 unit. */
+export const KIND_OF = kinds()
+
+function kinds(): Uint8Array {
+  const table = new Uint8Array(0x10000).fill(WIDE)
+  for (let unit = 0; unit < table.length; unit++) {
+    const letter = String.fromCharCode(unit)
+    const found = unit < 128 ? BY_PATTERN.find(([pattern]) => pattern.test(letter)) : undefined
+    if (found !== undefined) table[unit] = found[1]
+    else if (ODD_UNITS.test(letter)) table[unit] = ODD
+  }
+  return table
+}
+
+/** Words of one letter, or of two hexadecimal digits, that may be one word or some bytes. */
+export const SERIES_MIN = 4
+
+/** Where in a word: before it, behind one letter, behind `0`, `0x` and so on, or too far for a series. */
+const BEFORE = 0
+const LETTER = 1
+const HEX_LETTER = 2
+const NULL = 3
+const PAIR = 4
+const CROSSED = 5
+const CROSSED_ONE = 6
+const CROSSED_PAIR = 7
+const LONG = 8
+const PLACES = 9
+
+/** Where a hexadecimal digit leads. */
+const AFTER: Readonly<Record<number, number>> = {
+  [HEX_LETTER]: PAIR,
+  [NULL]: PAIR,
+  [CROSSED]: CROSSED_ONE,
+  [CROSSED_ONE]: CROSSED_PAIR,
+}
+
+/** What a run of base64 holds so far: letters as words have them, digits alone, or a mark that no word has. */
+const LETTERS = 0
+const DIGITS = 1
+const MARKED = 2
+const RUN_KINDS = 3
+
+/** How far a run is and what it holds; how far a word is, and a series of short ones. */
+interface State {
+  readonly run: number
+  readonly holds: number
+  readonly place: number
+  readonly words: number
+}
+
+/** Least hexadecimal digits that are a word. */
+const HEX_MIN = 8
+const RUNS = HEX_MIN + 1
+const STATES = RUN_KINDS * RUNS * PLACES * SERIES_MIN
+/** Added to the next state where something has to be looked at. */
+export const LOOK = 0x8000
+/** The state at the beginning of a text. */
+export const START = 0
+
+/** The next state, at a state plus the kind of the next unit. */
+export const NEXT = transitions()
+
+function indexOf({ run, holds, place, words }: State): number {
+  return (((run + holds * RUNS) * PLACES + place) * SERIES_MIN + words) * KINDS
+}
+
+/** Digits alone are no text in base64: all of its bytes were the first of two or more. */
+function endsRun({ run, holds }: Pick<State, 'run' | 'holds'>): boolean {
+  return holds === MARKED ? run >= BASE64_MIN : holds === DIGITS && run === HEX_MIN
+}
+
+/** The run that ends may be base64 or hexadecimal digits. */
+export const MAY_BE_RUN = 1
+/** It is long enough, should it be padded. */
+export const IS_LONG_RUN = 2
+/** The word that ends is the fourth of a series. */
+export const MAY_BE_SERIES = 4
+
+/** Which of these hold for what ends in a state, at a sixteenth of it. */
+export const ENDS = ends()
+
+function ends(): Uint8Array {
+  return Uint8Array.from({ length: STATES }, (_, index) => {
+    const state = stateAt(index * KINDS)
+    const run = (endsRun(state) ? MAY_BE_RUN : 0) | (state.run >= BASE64_MIN ? IS_LONG_RUN : 0)
+    return run | (wordEnded(state).isSeries ? MAY_BE_SERIES : 0)
+  })
+}
+
+function stateAt(index: number): State {
+  const words = Math.floor(index / KINDS) % SERIES_MIN
+  const place = Math.floor(index / (KINDS * SERIES_MIN)) % PLACES
+  const run = Math.floor(index / (KINDS * SERIES_MIN * PLACES))
+  return { run: run % RUNS, holds: Math.floor(run / RUNS), place, words }
+}
+
+function transitions(): Uint16Array {
+  return Uint16Array.from({ length: STATES * KINDS }, (_, index) => {
+    const kind = index % KINDS
+    const state = stateAt(index)
+    return kind < JOINT ? insideWord(state, kind) : behindWord(state, kind)
+  })
+}
+
+function insideWord(state: State, kind: number): number {
+  const place = placeAfter(state.place, kind)
+  return indexOf({
+    run: Math.min(RUNS - 1, state.run + 1),
+    holds: holdsAfter(state, kind),
+    place,
+    words: place === LONG ? 0 : state.words,
+  })
+}
+
+function holdsAfter({ run, holds, place }: State, kind: number): number {
+  const isDigit = kind === ZERO || kind === DIGIT
+  if (run === 0) return isDigit ? DIGITS : LETTERS
+  if (holds === DIGITS) return isDigit ? DIGITS : MARKED
+  const isMark = isDigit || (kind >= HEX_CAPITAL && place !== BEFORE)
+  return isMark ? MARKED : holds
+}
+
+/** A letter of another script: it ends a run and no word. */
+function wideLetter(state: State, kind: number): number {
+  const place = state.place === BEFORE ? LETTER : LONG
+  const words = place === LONG ? 0 : state.words
+  const next = indexOf({ run: 0, holds: LETTERS, place, words })
+  return kind === ODD || endsRun(state) ? next + LOOK : next
+}
+
+function behindWord(state: State, kind: number): number {
+  if (kind === WIDE || kind === ODD) return wideLetter(state, kind)
+  const { words, isSeries } = wordEnded(state)
+  if (kind === JOINT) {
+    const run = Math.min(RUNS - 1, state.run + 1)
+    const holds = state.holds === DIGITS ? MARKED : state.holds
+    const next = indexOf({ run, holds, place: BEFORE, words })
+    return isSeries ? next + LOOK : next
+  }
+  const next = indexOf({ run: 0, holds: LETTERS, place: BEFORE, words })
+  return isSeries || kind >= ODD || endsRun(state) ? next + LOOK : next
+}
+function placeAfter(place: number, kind: number): number {
+  const isCross = kind === CROSS || kind === CROSS_CAPITAL
+  const isHex = !isCross && kind !== SMALL && kind !== CAPITAL
+  if (place === BEFORE && kind === ZERO) return NULL
+  if (place === BEFORE) return isHex ? HEX_LETTER : LETTER
+  if (place === NULL && isCross) return CROSSED
+  return isHex ? (AFTER[place] ?? LONG) : LONG
+}
+
+function wordEnded({ place, words }: Pick<State, 'place' | 'words'>) {
+  if (place === BEFORE) return { words, isSeries: false }
+  if (place === LONG || place === CROSSED || place === CROSSED_ONE) {
+    return { words: 0, isSeries: false }
+  }
+  const isSeries = words + 1 >= SERIES_MIN
+  return { words: isSeries ? words : words + 1, isSeries }
+}

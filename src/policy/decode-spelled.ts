@@ -1,0 +1,65 @@
+import { SERIES_MIN } from './decode-sieve.ts'
+
+/** Words that are spaced letter by letter. */
+
+/**
+ * The word that single letters make. Where a gap is another than the usual one, a word may end, or not
+ * (`z.e-u-s`); a letter at either end may be a word of its own (`a z e u s`): it is told in all these
+ * ways. Null where they are mostly digits.
+ */
+export function spelled(text: string, places: readonly number[]): string | null {
+  let letters = 0
+  for (let i = 0; i < places.length; i += 2) {
+    if (!isDigit(text.charCodeAt(places[i] ?? 0))) letters++
+  }
+  if (letters < SERIES_MIN || letters * 4 <= places.length) return null
+  const usual = usualGap(text, places)
+  const word = wordIn(text, places, usual)
+  const apart = wordOf(text, places, (before, start) => {
+    return start - before !== usual.length || !text.startsWith(usual, before)
+  })
+  const ways = [word, word.slice(1), word.slice(0, -1), word.slice(1, -1)]
+  return (apart === word ? ways : [...ways, apart]).join('\n')
+}
+
+/** A word ends where the gap is wider than the usual one, or a space where others have none. */
+export function wordIn(text: string, places: readonly number[], usual: string): string {
+  return wordOf(text, places, (before, start) => {
+    const isWider = start - before > usual.length
+    return isWider || (!text.startsWith(usual, before) && /\s/.test(text.slice(before, start)))
+  })
+}
+
+function wordOf(
+  text: string,
+  places: readonly number[],
+  ends: (before: number, start: number) => boolean,
+): string {
+  const units = new Uint16Array(places.length + 1)
+  let count = 0
+  for (let i = 0; i < places.length; i += 2) {
+    const start = places[i] ?? 0
+    if (i > 0 && ends(places[i - 1] ?? 0, start)) units[count++] = 0x20
+    if ((places[i + 1] ?? 0) > start) units[count++] = text.charCodeAt(start)
+  }
+  return Buffer.from(units.buffer, 0, count * 2).toString('utf16le')
+}
+
+function isDigit(unit: number): boolean {
+  return unit >= 0x30 && unit <= 0x39
+}
+
+/** The gap that most of the first letters have behind them. */
+export function usualGap(text: string, places: readonly number[]): string {
+  const counts = new Map<string, number>()
+  let usual = ''
+  for (let i = 2; i < places.length && i < 2 * GAPS_SEEN_MAX; i += 2) {
+    const gap = text.slice(places[i - 1], places[i])
+    const count = (counts.get(gap) ?? 0) + 1
+    counts.set(gap, count)
+    if (count > (counts.get(usual) ?? 0)) usual = gap
+  }
+  return usual
+}
+
+const GAPS_SEEN_MAX = 64
