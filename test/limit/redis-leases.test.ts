@@ -97,7 +97,11 @@ t.test('a sidecar that was stopped for longer than a lease comes back to no harm
   stopped.kill('SIGSTOP')
   const first = await until('what it holds to be free', async () => {
     const outcome = await ask(store, HELD.call)
-    return 'states' in outcome ? outcome : null
+    if (!('states' in outcome)) return null
+    if (outcome.states[0]?.remaining === 1) return outcome
+    // Its two calls began one after the other, and end so.
+    outcome.settle()
+    return null
   })
   t.match(first.states, [{ remaining: 1 }, { remaining: 900 }], 'the places and what it reserved')
   const second = await ask(store, HELD.call)
