@@ -106,12 +106,22 @@ function padding(text: string, end: number): number {
 
 /** Whether the beginning of a run may be that of a text in base64. */
 export function mayRead(text: string, start: number, end: number): boolean {
+  const count = Math.min(end - start, QUICK_UNITS)
+  return mayReadUnits(
+    Uint16Array.from({ length: count }, (_, at) => text.charCodeAt(start + at)),
+    0,
+    count,
+  )
+}
+
+/** The same of units in hand. */
+export function mayReadUnits(units: Uint16Array, start: number, end: number): boolean {
   const to = Math.min(end, start + QUICK_UNITS)
   let held = 0
   let bits = 0
   let more = 0
   for (let at = start; at < to; at++) {
-    held = ((held << 6) | (SEXTETS[text.charCodeAt(at)] ?? 0)) & 0x3fff
+    held = ((held << 6) | (SEXTETS[units[at]!] ?? 0)) & 0x3fff
     bits += 6
     if (bits < 8) continue
     bits -= 8

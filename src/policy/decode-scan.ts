@@ -14,7 +14,7 @@ import {
   WIDE,
   ZERO,
 } from './decode-sieve.ts'
-import { spelled, usualGap, wordIn } from './decode-spelled.ts'
+import { isMostlyDigits, spelled, usualGap, wordIn } from './decode-spelled.ts'
 import { Units } from './units.ts'
 
 /**
@@ -320,6 +320,7 @@ export class DecodeScan {
 
   #spelled(places: readonly number[]): string | null {
     if (!this.#spells) return null
+    if (isMostlyDigits(this.#text, places)) return null
     const usual = this.#usualGap
     return usual === null ? spelled(this.#text, places) : wordIn(this.#text, places, usual)
   }

@@ -1,7 +1,8 @@
 import { escapesAt } from './decode-escapes.ts'
-import { mayBeRunOf } from './decode-runs.ts'
+import { mayBeRunOf, mayReadUnits } from './decode-runs.ts'
 import { DecodeScan, type Patch, SERIES_UNITS_MAX } from './decode-scan.ts'
 import {
+  CAPITAL,
   ENDS,
   EQUAL,
   ESCAPE,
@@ -14,6 +15,7 @@ import {
   NEXT,
   ODD,
   OTHER,
+  SMALL,
   START,
 } from './decode-sieve.ts'
 import { Units } from './units.ts'
@@ -21,6 +23,7 @@ import { Units } from './units.ts'
 /** Units that are looked up in a go. */
 const WINDOW_UNITS = 1024
 const EQUALS = 0x3d
+const HASH = 0x23
 /** Goes on with the next unit. */
 const ON = -1
 
@@ -107,6 +110,10 @@ export class DecodeSearch {
         state = next
         continue
       }
+      if (this.#isNothing(i, count, kind, ENDS[state >> 4]!)) {
+        state = next - LOOK
+        continue
+      }
       const at = this.#look(from + i, kind, state)
       if (at === ON) state = next - LOOK
       else if (this.#isClose || at >= from + count) return at - from
@@ -117,6 +124,31 @@ export class DecodeSearch {
     }
     this.#state = state
     return count
+  }
+
+  /** Told from the units in hand: most of what is flagged in code. */
+  #isNothing(at: number, count: number, kind: number, ends: number): boolean {
+    if (kind === ODD || (ends & MAY_BE_SERIES) !== 0) return false
+    if (kind >= ESCAPE && (at + 1 >= count || mayFollow(this.#units.values[at + 1]!))) return false
+    return (ends & MAY_BE_RUN) === 0 || this.#isNoRun(at)
+  }
+
+  /** Whether the run that ends before the unit at `end` begins like no text. */
+  #isNoRun(end: number): boolean {
+    const { values } = this.#units
+    let start = end
+    let isHex = true
+    const first = Math.max(0, this.#done - this.#at)
+    while (start > first) {
+      const kind = KIND_OF[values[start - 1]!]!
+      if (kind >= JOINT) break
+      isHex &&= kind !== SMALL && kind !== CAPITAL
+      start--
+    }
+    // It may begin before them, or have parts.
+    if (isHex || (start === 0 && this.#at > this.#done)) return false
+    const isPart = start > first && KIND_OF[values[start - 1]!] === JOINT
+    return !isPart && !mayReadUnits(values, start, end)
   }
 
   /** Looks at what ends before the unit at `at`, or begins with it; returns where to go on. */
@@ -171,4 +203,9 @@ export class DecodeSearch {
   #isInWord(at: number): boolean {
     return KIND_OF[this.#text.charCodeAt(at - 1)]! < JOINT
   }
+}
+
+/** Whether an escape or a padding may go on with a unit: letters, digits, `#`, `=`. */
+function mayFollow(unit: number): boolean {
+  return KIND_OF[unit]! < JOINT || unit === EQUALS || unit === HASH
 }

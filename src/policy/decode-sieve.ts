@@ -7,13 +7,13 @@ import { BASE64_MIN } from './decode-runs.ts'
 
 /** Kinds of units. */
 const HEX_SMALL = 0
-const SMALL = 1
+export const SMALL = 1
 /** The `x` of `0x`. */
 const CROSS = 2
 export const ZERO = 3
 export const DIGIT = 4
 export const HEX_CAPITAL = 5
-const CAPITAL = 6
+export const CAPITAL = 6
 const CROSS_CAPITAL = 7
 /** A digit of base64 that ends a word. */
 export const JOINT = 8

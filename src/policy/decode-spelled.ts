@@ -5,14 +5,10 @@ import { SERIES_MIN } from './decode-sieve.ts'
 /**
  * The word that single letters make. Where a gap is another than the usual one, a word may end, or not
  * (`z.e-u-s`); a letter at either end may be a word of its own (`a z e u s`): it is told in all these
- * ways. Null where they are mostly digits.
+ * ways. Null where they are too few.
  */
 export function spelled(text: string, places: readonly number[]): string | null {
-  let letters = 0
-  for (let i = 0; i < places.length; i += 2) {
-    if (!isDigit(text.charCodeAt(places[i] ?? 0))) letters++
-  }
-  if (letters < SERIES_MIN || letters * 4 <= places.length) return null
+  if (lettersOf(text, places) < SERIES_MIN) return null
   const usual = usualGap(text, places)
   const word = wordIn(text, places, usual)
   const apart = wordOf(text, places, (before, start) => {
@@ -20,6 +16,19 @@ export function spelled(text: string, places: readonly number[]): string | null 
   })
   const ways = [word, word.slice(1), word.slice(0, -1), word.slice(1, -1)]
   return (apart === word ? ways : [...ways, apart]).join('\n')
+}
+
+/** Digits with something between them are dates and numbers. */
+export function isMostlyDigits(text: string, places: readonly number[]): boolean {
+  return lettersOf(text, places) * 4 <= places.length
+}
+
+function lettersOf(text: string, places: readonly number[]): number {
+  let letters = 0
+  for (let i = 0; i < places.length; i += 2) {
+    if (!isDigit(text.charCodeAt(places[i] ?? 0))) letters++
+  }
+  return letters
 }
 
 /** A word ends where the gap is wider than the usual one, or a space where others have none. */
