@@ -21,6 +21,9 @@ const HEX_MIN = 2 * BYTES_MIN
 /** Least units of base64, `emV1cw` for `zeus`. */
 export const BASE64_MIN = 6
 
+const ZERO = 0x30
+const CROSS = 0x78
+
 const SEXTETS = sextets()
 
 function sextets(): Uint8Array {
@@ -72,9 +75,15 @@ export function mayBeRunOf(text: string, start: number, end: number): boolean {
   return mayRead(text, first, end) || hexDigits(text, first, end) !== -1
 }
 
+/** Behind `0x` or `x`, where it begins so. */
+function digitsFrom(text: string, start: number): number {
+  const cross = text.charCodeAt(start) === ZERO ? start + 1 : start
+  return (text.charCodeAt(cross) | 0x20) === CROSS ? cross + 1 : start
+}
+
 /** Where the digits begin of a hexadecimal number that is whole bytes; -1 where it is none. */
 function hexDigits(text: string, start: number, end: number): number {
-  const first = (text.charCodeAt(start + 1) | 0x20) === 0x78 ? start + 2 : start
+  const first = digitsFrom(text, start)
   if (end - first < HEX_MIN || (end - first) % 2 !== 0) return -1
   for (let at = first; at < end; at++) if (!isHexDigit(text.charCodeAt(at))) return -1
   return first

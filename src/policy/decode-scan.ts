@@ -156,16 +156,13 @@ export class DecodeScan {
     return true
   }
 
-  /** What ends where the text does. */
-  finish(): void {
+  /** What ends where the text does; false where a part of it is to be read again. */
+  finish(): boolean {
     const { length } = this.#text
     const last = this.#stop(length, OTHER)
-    if (last < length) {
-      this.#at = last + 1
-      this.run(length)
-      this.#stop(length, OTHER)
-    }
-    this.#endSeries()
+    if (last < length) this.#at = last + 1
+    else this.#endSeries()
+    return last >= length
   }
 
   /** Before `finish`: where begins what may go on behind the end of the text. */

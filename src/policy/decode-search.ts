@@ -2,11 +2,11 @@ import { escapesAt } from './decode-escapes.ts'
 import { mayBeRunOf, mayReadUnits } from './decode-runs.ts'
 import { DecodeScan, type Patch, SERIES_UNITS_MAX } from './decode-scan.ts'
 import {
-  CAPITAL,
   ENDS,
   EQUAL,
   ESCAPE,
   IS_LONG_RUN,
+  isHexKind,
   JOINT,
   KIND_OF,
   LOOK,
@@ -15,13 +15,12 @@ import {
   NEXT,
   ODD,
   OTHER,
-  SMALL,
   START,
 } from './decode-sieve.ts'
 import { Units } from './units.ts'
 
 /** Units that are looked up in a go. */
-const WINDOW_UNITS = 1024
+const WINDOW_UNITS = 2048
 const EQUALS = 0x3d
 const HASH = 0x23
 /** Goes on with the next unit. */
@@ -62,6 +61,11 @@ export class DecodeSearch {
     return this.#close.hasSpelled
   }
 
+  /** Where it goes on. */
+  get at(): number {
+    return this.#at
+  }
+
   /** Goes on up to `to`; false where that is the end of the text, and `finish` is to follow. */
   run(to: number): boolean {
     const { length } = this.#text
@@ -76,14 +80,16 @@ export class DecodeSearch {
     return this.#at < length
   }
 
-  /** What ends where the text does. */
-  finish(): void {
+  /** What ends where the text does; false where a part of it is still to be read. */
+  finish(): boolean {
     const { length } = this.#text
-    if (!this.#isClose && NEXT[this.#state + OTHER]! >= LOOK) {
-      this.#look(length, OTHER, this.#state)
-      if (this.#isClose) this.#close.run(length)
+    if (!this.#isClose) {
+      if (NEXT[this.#state + OTHER]! >= LOOK) this.#at = this.#look(length, OTHER, this.#state)
+      return !this.#isClose
     }
-    if (this.#isClose) this.#close.finish()
+    const hasFinished = this.#close.finish()
+    this.#at = this.#close.at
+    return hasFinished
   }
 
   #readClosely(end: number): void {
@@ -142,7 +148,7 @@ export class DecodeSearch {
     while (start > first) {
       const kind = KIND_OF[values[start - 1]!]!
       if (kind >= JOINT) break
-      isHex &&= kind !== SMALL && kind !== CAPITAL
+      isHex &&= isHexKind(kind)
       start--
     }
     // It may begin before them, or have parts.

@@ -7,24 +7,27 @@ import { BASE64_MIN } from './decode-runs.ts'
 
 /** Kinds of units. */
 const HEX_SMALL = 0
-export const SMALL = 1
+/** With these no text in base64 begins: its first byte had the highest bit and were no first of several. */
+const SMALL = 1
+/** `w`, `y` and `z`, with which one may begin. */
+const LATE_SMALL = 2
 /** The `x` of `0x`. */
-const CROSS = 2
-export const ZERO = 3
-export const DIGIT = 4
-export const HEX_CAPITAL = 5
-export const CAPITAL = 6
-const CROSS_CAPITAL = 7
+const CROSS = 3
+export const ZERO = 4
+export const DIGIT = 5
+export const HEX_CAPITAL = 6
+const CAPITAL = 7
+const CROSS_CAPITAL = 8
 /** A digit of base64 that ends a word. */
-export const JOINT = 8
-export const OTHER = 9
-export const LINE_END = 10
-export const WIDE = 11
+export const JOINT = 9
+export const OTHER = 10
+export const LINE_END = 11
+export const WIDE = 12
 /** A letter of ASCII in another width, or what is invisible: once normalised, it may stand for something. */
-export const ODD = 12
+export const ODD = 13
 /** What an escape begins with; `=` pads base64, too. */
-export const ESCAPE = 13
-export const EQUAL = 14
+export const ESCAPE = 14
+export const EQUAL = 15
 const KINDS = 16
 
 const ODD_UNITS =
@@ -33,7 +36,8 @@ const BY_PATTERN: readonly (readonly [RegExp, number])[] = [
   [/[a-f]/, HEX_SMALL],
   [/x/, CROSS],
   [/X/, CROSS_CAPITAL],
-  [/[g-z]/, SMALL],
+  [/[g-v]/, SMALL],
+  [/[wyz]/, LATE_SMALL],
   [/0/, ZERO],
   [/[1-9]/, DIGIT],
   [/[A-F]/, HEX_CAPITAL],
@@ -86,7 +90,11 @@ const AFTER: Readonly<Record<number, number>> = {
 const LETTERS = 0
 const DIGITS = 1
 const MARKED = 2
-const RUN_KINDS = 3
+/** What no text begins with. */
+const NO_TEXT = 3
+const RUN_KINDS = 4
+/** What follows a joint may be a run of its own. */
+const HOLDS_BEHIND_JOINT = [LETTERS, MARKED, MARKED, LETTERS]
 
 /** How far a run is and what it holds; how far a word is, and a series of short ones. */
 interface State {
@@ -162,7 +170,9 @@ function insideWord(state: State, kind: number): number {
 
 function holdsAfter({ run, holds, place }: State, kind: number): number {
   const isDigit = kind === ZERO || kind === DIGIT
+  if (run === 0 && kind === SMALL) return NO_TEXT
   if (run === 0) return isDigit ? DIGITS : LETTERS
+  if (holds === NO_TEXT) return NO_TEXT
   if (holds === DIGITS) return isDigit ? DIGITS : MARKED
   const isMark = isDigit || (kind >= HEX_CAPITAL && place !== BEFORE)
   return isMark ? MARKED : holds
@@ -181,7 +191,7 @@ function behindWord(state: State, kind: number): number {
   const { words, isSeries } = wordEnded(state)
   if (kind === JOINT) {
     const run = Math.min(RUNS - 1, state.run + 1)
-    const holds = state.holds === DIGITS ? MARKED : state.holds
+    const holds = HOLDS_BEHIND_JOINT[state.holds]!
     const next = indexOf({ run, holds, place: BEFORE, words })
     return isSeries ? next + LOOK : next
   }
@@ -190,7 +200,7 @@ function behindWord(state: State, kind: number): number {
 }
 function placeAfter(place: number, kind: number): number {
   const isCross = kind === CROSS || kind === CROSS_CAPITAL
-  const isHex = !isCross && kind !== SMALL && kind !== CAPITAL
+  const isHex = !isCross && isHexKind(kind)
   if (place === BEFORE && kind === ZERO) return NULL
   if (place === BEFORE) return isHex ? HEX_LETTER : LETTER
   if (place === NULL && isCross) return CROSSED
@@ -204,4 +214,9 @@ function wordEnded({ place, words }: Pick<State, 'place' | 'words'>) {
   }
   const isSeries = words + 1 >= SERIES_MIN
   return { words: isSeries ? words : words + 1, isSeries }
+}
+
+/** A hexadecimal digit, or the `x` of `0x`. */
+export function isHexKind(kind: number): boolean {
+  return kind !== SMALL && kind !== LATE_SMALL && kind !== CAPITAL
 }

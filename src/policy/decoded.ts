@@ -36,8 +36,8 @@ export function mayDecode(texts: readonly string[], whole?: string): boolean {
 
 function holdsCode(text: string): boolean {
   const scan = new DecodeSearch(text)
-  scan.run(text.length)
-  scan.finish()
+  do scan.run(text.length)
+  while (!scan.finish())
   return scan.isOdd || scan.patches.length > 0
 }
 
@@ -52,8 +52,8 @@ export function* decodedReadings(text: string): Generator<undefined, readonly No
   const readings: NormalText[] = []
   while (readings.length < LEVELS_MAX) {
     const scan = new DecodeSearch(last.text, spells)
-    for (let to = SLICE_UNITS; scan.run(to); to += SLICE_UNITS) yield
-    scan.finish()
+    do while (scan.run(scan.at + SLICE_UNITS)) yield
+    while (!scan.finish())
     if (scan.patches.length === 0) break
     last = decodedOnce(last, scan.patches)
     readings.push(last)

@@ -289,11 +289,11 @@ t.test('nothing that a close reading finds is passed over', async (t) => {
   for (let count = 0; count < 20_000; count++) {
     const text = Array.from({ length: 1 + random.below(14) }, () => pick(pieces)()).join('')
     const close = new DecodeScan(text)
-    close.run(text.length)
-    close.finish()
+    do close.run(text.length)
+    while (!close.finish())
     const search = new DecodeSearch(text)
-    for (let to = 7; search.run(to); to += 7);
-    search.finish()
+    do while (search.run(search.at + 7));
+    while (!search.finish())
     const isFound = (patch: Patch) =>
       search.patches.some(({ start, end }) => start <= patch.start && end >= patch.end)
     if (!close.patches.every(isFound)) missed.push(text)
