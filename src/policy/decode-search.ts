@@ -23,6 +23,8 @@ import { Units } from './units.ts'
 const WINDOW_UNITS = 2048
 const EQUALS = 0x3d
 const HASH = 0x23
+/** Longer runs are read closely, which is done in steps. */
+const LONG_RUN_UNITS = 64 * 1024
 /** Goes on with the next unit. */
 const ON = -1
 
@@ -188,7 +190,7 @@ export class DecodeSearch {
 
   /** Whether a run, or what stands between two joints of it, may be a text. */
   #mayRead(start: number, end: number): boolean {
-    if (mayBeRunOf(this.#text, start, end)) return true
+    if (end - start > LONG_RUN_UNITS || mayBeRunOf(this.#text, start, end)) return true
     let part = start
     for (let at = start; at < end; at++) {
       if (KIND_OF[this.#text.charCodeAt(at)] !== JOINT) continue
