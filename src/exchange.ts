@@ -42,6 +42,8 @@ export interface Endpoint {
   readonly api: string
   /** What its body may be; `form` is multipart/form-data, `none` is for endpoints that take no body. */
   readonly body: 'json' | 'form' | 'json or form' | 'none'
+  /** JSON by definition: clients send it as bytes of no type, and it goes on as `application/json`. */
+  readonly untyped?: boolean
   /** Query parameters that are accepted; every other is refused. */
   readonly query: readonly string[]
   /** Whether this endpoint produces text, so that an output cap means something. */

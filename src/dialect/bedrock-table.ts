@@ -21,8 +21,8 @@ function row(verb: string, api: string, more: Partial<Endpoint> = {}): Row {
 export const BEDROCK_ROWS: readonly Row[] = [
   row('converse', 'converse'),
   row('converse-stream', 'converse_stream'),
-  row('invoke', 'invoke'),
-  row('invoke-with-response-stream', 'invoke_stream'),
+  row('invoke', 'invoke', { untyped: true }),
+  row('invoke-with-response-stream', 'invoke_stream', { untyped: true }),
   row('count-tokens', 'count_tokens', { operation: 'tokens', generates: false }),
 ]
 

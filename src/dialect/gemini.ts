@@ -69,10 +69,22 @@ export const gemini: Dialect = {
 
 function lookup(method: string, path: string): Lookup {
   const found = TABLE.find(method, path)
-  if (found !== null) return found
-  const hint = EPHEMERAL.test(path) ? NO_TOKENS : closedHint(GEMINI_CLOSED, path)
+  // A verb that is closed looks like the name of a model that can be read.
+  if (found !== null && found.kind !== 'method') return found
+  const hint = hintOf(path)
   if (hint !== undefined) return { kind: 'unknown', hint }
+  if (found !== null) return found
   return ROOT.test(path) ? { kind: 'unknown' } : { kind: 'outside' }
+}
+
+function hintOf(path: string): string | undefined {
+  if (EPHEMERAL.test(path)) return NO_TOKENS
+  const closed = closedHint(GEMINI_CLOSED, path)
+  if (closed !== undefined) return closed
+  const beta = path.replace(/^\/v1alpha\//, '/v1beta/')
+  return beta !== path && TABLE.find('POST', beta) !== null
+    ? `Use ${beta}: version v1alpha is not known here.`
+    : undefined
 }
 
 function inspectEither(

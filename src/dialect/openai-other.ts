@@ -14,6 +14,7 @@ import {
   modelInvalid,
   readBoolean,
   readInteger,
+  readKind,
 } from './openai-fields.ts'
 import type { Marks } from './openai-marks.ts'
 import { inspectItems, inspectTextOrTokens } from './openai-prompt.ts'
@@ -31,10 +32,18 @@ export interface Shape {
   readonly items?: 'input' | 'items'
   /** What the call brings in by its path: the history of a thread, a stored definition. */
   readonly brings?: UninspectableKind
+  /** Fields by which a server of another API makes another operation of it. */
+  readonly foreign?: readonly string[]
+  /** `background` says what a picture is painted on, and not when the call is answered. */
+  readonly paints?: boolean
 }
 
 const STORED: Shape = { brings: 'reference' }
 const PLAIN: Shape = {}
+/** Where Mistral's API begins or continues a conversation, a model answers at once. */
+const CONVERSATION: Shape = {
+  foreign: ['agent_id', 'inputs', 'model', 'stream', 'tool_confirmations'],
+}
 
 /** By `api`. An endpoint with a body that is not here has an inspector of its own: chat, responses, embeddings. */
 export const SHAPES: ReadonlyMap<string, Shape> = new Map<string, Shape>([
@@ -42,8 +51,8 @@ export const SHAPES: ReadonlyMap<string, Shape> = new Map<string, Shape>([
   ['responses.compact', { needsModel: true, items: 'input' }],
   ['responses.input_tokens', { items: 'input' }],
   ['moderations', { needs: ['input'] }],
-  ['images.generations', { needs: ['prompt'] }],
-  ['images.edits', { needs: ['prompt'] }],
+  ['images.generations', { needs: ['prompt'], paints: true }],
+  ['images.edits', { needs: ['prompt'], paints: true }],
   ['audio.speech', { needsModel: true, needs: ['input'] }],
   ['decisions', { needsModel: true, needs: ['input', 'questions'], items: 'input' }],
   ['voice_consents.update', PLAIN],
@@ -59,8 +68,8 @@ export const SHAPES: ReadonlyMap<string, Shape> = new Map<string, Shape>([
   ['tokenize', { needsModel: true }],
   ['detokenize', { needsModel: true, needs: ['tokens'], tokens: ['tokens'] }],
   ['chat.completions.update', PLAIN],
-  ['conversations.create', { items: 'items' }],
-  ['conversations.update', PLAIN],
+  ['conversations.create', { ...CONVERSATION, items: 'items' }],
+  ['conversations.update', CONVERSATION],
   ['conversations.items.create', { needs: ['items'], items: 'items' }],
   ['containers.create', PLAIN],
   ['containers.files.create', PLAIN],
@@ -196,22 +205,28 @@ export function inspectOther(doc: JsonDocument, shape: Shape, marks: Marks): Oth
     if (name !== 'metadata') inspectMember(doc, key, { marks, names, isOwn: name === items })
   }
   readInteger(doc, 0, 'n', 1)
-  markStored(doc, marks)
+  markStored(doc, shape, marks)
   return { prompts, tools: [...names], stream: isStreamed(doc) }
 }
 
-function checkShape(doc: JsonDocument, { needsModel = false, needs = [] }: Shape): void {
+function checkShape(doc: JsonDocument, shape: Shape): void {
+  const { needsModel = false, needs = [], foreign = [] } = shape
   if (needsModel && doc.member(0, 'model') === -1) throw modelInvalid('/model', 'must be given')
   for (const name of needs) {
     if (doc.given(0, name) === -1) throw fieldInvalid(doc, 0, `must have ${name}`)
   }
+  for (const name of foreign) {
+    const node = doc.member(0, name)
+    if (node !== -1) throw fieldInvalid(doc, node, "is of another provider's API, not known here")
+  }
 }
 
 /** A stored prompt, and an answer that is fetched later, from where nothing is inspected. */
-function markStored(doc: JsonDocument, marks: Marks): void {
+function markStored(doc: JsonDocument, { paints = false }: Shape, marks: Marks): void {
   const prompt = doc.given(0, 'prompt')
   if (prompt !== -1 && doc.kind(prompt) === KIND.OBJECT) marks.add('reference', prompt)
-  if (readBoolean(doc, 0, 'background')) marks.add('reference', doc.member(0, 'background'))
+  if (paints) readKind(doc, 0, 'background', 'STRING')
+  else if (readBoolean(doc, 0, 'background')) marks.add('reference', doc.member(0, 'background'))
 }
 
 interface Walk {

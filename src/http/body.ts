@@ -29,6 +29,9 @@ const EMPTY: Body = {
 /** RFC 9110 §8.3.1, closed: JSON in UTF-8 and nothing else. */
 const JSON_TYPE = /^application\/json(?: *; *charset=(?:utf-8|"utf-8"))? *;?$/i
 
+/** What AWS' clients say of a body whose type their caller did not name (RFC 2046 §4.5.1). */
+const BYTES_TYPE = 'application/octet-stream'
+
 /**
  * RFC 7578 §4.1 with the boundary of RFC 2046 §5.1.1 as clients write it: a token. Quoted, folded or
  * followed by more, it is what servers are known to read differently.
@@ -85,7 +88,7 @@ export async function readBody(exchange: HttpExchange, options: ReadOptions): Pr
     }
     return EMPTY
   }
-  return readTyped(exchange, options, checkType(headers, options.endpoint.body))
+  return readTyped(exchange, options, checkType(headers, options.endpoint))
 }
 
 /** A body of a type that its endpoint takes; `boundary` is null where that is JSON. */
@@ -203,10 +206,11 @@ function overloaded(detail: string): GovernorError {
 /** The boundary of a form; null where the body is JSON. */
 function checkType(
   headers: HttpExchange['incoming']['headers'],
-  accepted: Endpoint['body'],
+  { body: accepted, untyped = false }: Endpoint,
 ): string | null {
   const type = headers['content-type'] ?? ''
   if (accepted !== 'form' && JSON_TYPE.test(type)) return null
+  if (untyped && (type === '' || type === BYTES_TYPE)) return null
   if (accepted === 'json' || !/^multipart\/form-data *;/i.test(type)) {
     const hint = {
       json: 'Send application/json in UTF-8',

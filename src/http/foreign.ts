@@ -19,6 +19,23 @@ const FOREIGN: readonly Foreign[] = [
     dialects: [],
     hint: "This is a path of Cohere's own API, which is not supported in this version but for rerank",
   },
+  {
+    paths:
+      /^\/v1\/(?:fim|ocr|libraries|connectors|batch\/jobs|chat\/moderations|(?:chat\/)?classifications)(?:\/|$)/,
+    dialects: [],
+    hint: "This is a path of Mistral's API, of which chat, embeddings, moderations, transcriptions and models are supported in this version",
+  },
+  {
+    paths: /^\/v1(?:beta1)?\/(?:projects|publishers)\//,
+    dialects: [],
+    hint: "Vertex AI is not supported in this version: use Gemini's API, which takes the same models",
+  },
+  {
+    paths:
+      /^\/(?:async-invoke|guardrail|guardrail-checks)(?:\/|$)|^\/model\/[^/]+\/invoke-with-bidi/,
+    dialects: [],
+    hint: 'Of Amazon Bedrock only invoke, converse, their streams and count-tokens are supported in this version',
+  },
 ]
 
 function whose(paths: RegExp, dialect: string, api: string): Foreign {

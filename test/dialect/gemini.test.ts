@@ -188,3 +188,15 @@ t.test('usage of events however they are cut, of an array, of one answer', async
   cut.flush()
   t.equal(cut.complete, false, 'a stream without its end is not complete')
 })
+
+t.test('what is closed, and a version that is not known, is told as such', async (t) => {
+  for (const [method, path, hint] of [
+    ['POST', '/v1/models/m:batchGenerateContent', 'Batches of this API'],
+    ['POST', '/v1beta/models/m:predictLongRunning', 'Predictions are not supported'],
+    ['POST', '/v1alpha/models/m:generateContent', 'Use /v1beta/models/m:generateContent: version'],
+  ] as const) {
+    t.match(gemini.lookup(method, path), { kind: 'unknown', hint }, path)
+  }
+  t.strictSame(gemini.lookup('POST', '/v1beta/models/m'), { kind: 'method', allow: ['GET'] })
+  t.strictSame(gemini.lookup('POST', '/v1alpha/nothing'), { kind: 'unknown' })
+})

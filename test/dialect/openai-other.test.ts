@@ -138,6 +138,24 @@ t.test('a body that leaves out what is inspected is refused', async (t) => {
   )
 })
 
+t.test('a picture is painted on a background; any other call is answered in it', async (t) => {
+  for (const path of ['/v1/images/generations', '/v1/images/edits']) {
+    const painted = await facts(path, { prompt: 'a', background: 'transparent' })
+    t.strictSame(painted.uninspectable, [], path)
+    t.ok(painted.texts.values.includes('transparent'))
+    t.equal(await refusal(path, { prompt: 'a', background: true }), 'FIELD_INVALID /background')
+  }
+  const later = { model: 'm', input: 'a', background: 'true' }
+  t.equal(await refusal('/v1/responses/compact', later), 'FIELD_INVALID /background')
+})
+
+t.test('what another API answers at once is not taken for something stored', async (t) => {
+  t.equal(await refusal('/v1/conversations', { inputs: 'a', model: 'm' }), 'FIELD_INVALID /inputs')
+  t.equal(await refusal('/v1/conversations', { agent_id: 'a' }), 'FIELD_INVALID /agent_id')
+  t.equal(await refusal('/v1/conversations/c', { inputs: null }), 'FIELD_INVALID /inputs')
+  t.equal(await refusal('/v1/conversations/c', { metadata: { inputs: 'a' } }), 'accepted')
+})
+
 t.test('a streamed completion is asked for its usage as chat is', async (t) => {
   const { askUsage, stream } = await facts('/v1/completions', {
     model: 'm',

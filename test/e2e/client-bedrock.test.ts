@@ -3,13 +3,14 @@ import {
   type BedrockRuntimeServiceException,
   ConverseCommand,
   ConverseStreamCommand,
+  InvokeModelCommand,
   type Tool,
 } from '@aws-sdk/client-bedrock-runtime'
 import { NodeHttpHandler } from '@smithy/node-http-handler'
 import t from 'tap'
 
 import { promises } from '../support/client-promises.ts'
-import { FakeUpstream } from '../support/fake-upstream.ts'
+import { answer, FakeUpstream } from '../support/fake-upstream.ts'
 import { startGovernor } from '../support/start-governor.ts'
 import { BEDROCK } from '../support/wires.ts'
 
@@ -66,6 +67,35 @@ t.test('@aws-sdk/client-bedrock-runtime: converse', (t) =>
     },
     waits: false,
   }),
+)
+
+t.test(
+  '@aws-sdk/client-bedrock-runtime: a body of no type is JSON, and goes on as that',
+  async (t) => {
+    const upstream = await FakeUpstream.start(t, answer({ embedding: [1] }))
+    const policies = `
+  - { id: all, allow: { operations: ['*'], models: ['*'] } }
+  - { id: animals, deny: { input: { words: [zebra] } } }`
+    const site = await startGovernor(t, { upstream: upstream.url, dialect: 'bedrock', policies })
+    const client = new BedrockRuntimeClient({
+      region: 'us-east-1',
+      endpoint: site.url,
+      token: { token: site.key },
+      authSchemePreference: ['httpBearerAuth'],
+      requestHandler: new NodeHttpHandler(),
+    })
+    const invoke = (inputText: string) =>
+      client.send(
+        new InvokeModelCommand({
+          modelId: 'amazon.titan-embed-text-v2:0',
+          body: JSON.stringify({ inputText }),
+        }),
+      )
+    t.equal((await invoke('hi')).body.transformToString(), '{"embedding":[1]}')
+    t.equal(upstream.last?.headers['content-type'], 'application/json')
+    await t.rejects(invoke('a zebra'), { name: 'AccessDeniedException' })
+    t.equal(upstream.received.length, 1)
+  },
 )
 
 t.test('@aws-sdk/client-bedrock-runtime, without an upstream of Bedrock', async (t) => {

@@ -100,7 +100,8 @@ t.test('the rest of the API works where policy opens it', async (t) => {
   }
   t.equal(said, 'echo: Say hello')
   t.equal((await client.moderations.create({ input: 'a' })).results[0]?.flagged, false)
-  t.ok((await client.images.generate({ model: 'm', prompt: 'a' })).data?.[0]?.b64_json)
+  const image = { model: 'm', prompt: 'a', background: 'transparent' } as const
+  t.ok((await client.images.generate(image)).data?.[0]?.b64_json)
   const speech = await client.audio.speech.create({ model: 'tts', voice: 'alloy', input: 'hi' })
   t.equal(Buffer.from(await speech.arrayBuffer()).toString('utf16le'), 'echo: hi', 'bytes as sent')
   const conversation = await client.conversations.create({

@@ -215,6 +215,20 @@ for (const [type, want] of [
 }
 
 for (const [type, want] of [
+  ['application/json', '{}'],
+  ['application/octet-stream', '{}'],
+  ['', '{}'],
+  ['text/plain', 'CONTENT_TYPE_UNSUPPORTED'],
+  ['application/octet-stream; charset=utf-16', 'CONTENT_TYPE_UNSUPPORTED'],
+  ['multipart/form-data; boundary=x', 'CONTENT_TYPE_UNSUPPORTED'],
+] as const) {
+  t.test(`readBody() takes "${type}" as ${want} where a body is JSON by definition`, async (t) => {
+    const { send } = await subject(t, { endpoint: { ...JSON_ENDPOINT, untyped: true } })
+    t.equal(await send('{}', { 'content-type': type }), want)
+  })
+}
+
+for (const [type, want] of [
   ['multipart/form-data; boundary=x', '{} x'],
   ["multipart/form-data;boundary=----a'b+c_d.e-9", "{} ----a'b+c_d.e-9"],
   ['Multipart/Form-Data ; Boundary=x', '{} x'],

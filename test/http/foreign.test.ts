@@ -15,12 +15,19 @@ t.test('foreignHint() names the provider whose path it is', async (t) => {
     ['/v1/chat/completions', 'OpenAI'],
     ['/v2/chat', 'Cohere'],
     ['/v2/embed', 'Cohere'],
+    ['/v1/fim/completions', 'Mistral'],
+    ['/v1/chat/moderations', 'Mistral'],
   ] as const) {
     t.match(foreignHint(path, []), `a path of ${api}`, path)
   }
 })
 
 t.test('foreignHint() says nothing of other paths, nor where such an upstream is', async (t) => {
+  t.match(
+    foreignHint('/v1beta1/publishers/google/models/g:generateContent', ['gemini']),
+    'Vertex AI is not supported',
+  )
+  t.match(foreignHint('/guardrail/g/version/1/apply', ['bedrock']), 'Of Amazon Bedrock only')
   for (const path of ['/', '/metrics', '/v1', '/v1/nothing', '/admin', '/v2/rerank']) {
     t.equal(foreignHint(path, []), undefined, path)
   }
