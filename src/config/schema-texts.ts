@@ -17,7 +17,7 @@ export const searchFields = {
   ),
   words: optional(
     list(text('a word', undefined, 128), { min: 1, max: 1000 }),
-    'Whole words, compared case-insensitively; a space stands for any white space, line ends too.',
+    'Whole words, compared case-insensitively; a space stands for any white space, line ends too. In scripts without spaces (Chinese, Japanese, Thai, …) wherever they stand.',
   ),
   detect: optional(
     names('detectors', 32),

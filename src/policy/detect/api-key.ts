@@ -6,6 +6,8 @@ import {
   entropyOf,
   isAlphanumeric,
   isDigit,
+  EMPHASIS_MAX,
+  isEmphasisBefore,
   isEscapeBefore,
   isPlaceholder,
   type Match,
@@ -82,18 +84,27 @@ function standsAt(text: string, at: number, set: KeyFormat['set'] = 'url'): bool
   const before = text.charCodeAt(at - 1)
   if (at === 0 || isEscapeBefore(text, at)) return true
   if (set === 'dotted' && before === 0x2e) return false
-  return !isAlphanumeric(before) && before !== 0x2d && before !== 0x5f
+  return (
+    (!isAlphanumeric(before) && before !== 0x2d && before !== 0x5f) || isEmphasisBefore(text, at)
+  )
 }
 
 function formatAt(text: string, start: number, format: KeyFormat): Match | null {
   const { prefix, set, min, max, shape } = format
   if (!text.startsWith(prefix, start) || !standsAt(text, start, set)) return null
   const from = start + prefix.length
-  let end = runEnd(text, from, max + 1, SETS[set])
-  while (end > from && text.charAt(end - 1) === '.') end--
+  const end = bodyEnd(text, from, format)
   const body = text.slice(from, end)
   if (body.length < min || body.length > max || isAlphanumeric(text.charCodeAt(end))) return null
   return shape?.test(body) !== false && isDrawn(prefix, body) ? { start, end } : null
+}
+
+/** Where what is behind a prefix ends, without what ends a sentence or an emphasis. */
+function bodyEnd(text: string, from: number, { set, max }: KeyFormat): number {
+  let end = runEnd(text, from, max + 1 + EMPHASIS_MAX, SETS[set])
+  while (end > from && text.charAt(end - 1) === '.') end--
+  while (end - from > max && text.charAt(end - 1) === '_') end--
+  return end
 }
 
 /** Whether a body can have been issued: its checksum holds, or it looks random. */

@@ -70,12 +70,31 @@ export function isAlphanumeric(unit: number): boolean {
 
 const BACKSLASH = 0x5c
 
+const UNDERSCORE = 0x5f
+/** Markdown's emphasis: `_so_`, `__so__`, `___so___`. */
+export const EMPHASIS_MAX = 3
+
 /**
  * Whether a value can begin at `at`: nothing word-like before it, where the end of an escape (`\n`,
- * a six-character JSON escape, `%3D`) is not part of a word.
+ * a six-character JSON escape, `%3D`) is not part of a word, nor is Markdown's emphasis.
  */
 export function beginsAt(text: string, at: number): boolean {
-  return at === 0 || !isWord(text, at - 1) || isEscapeBefore(text, at)
+  return at === 0 || !isWord(text, at - 1) || isEmphasisBefore(text, at) || isEscapeBefore(text, at)
+}
+
+/** Whether a value can end at `at`: nothing word-like goes on, Markdown's emphasis aside. */
+export function endsAt(text: string, at: number): boolean {
+  if (!isWord(text, at)) return true
+  let to = at
+  while (text.charCodeAt(to) === UNDERSCORE && to - at < EMPHASIS_MAX) to++
+  return to > at && !isWord(text, to)
+}
+
+/** Whether underscores stand before `at` that no word stands before: `_` in `(_so_)`, not in `a_so`. */
+export function isEmphasisBefore(text: string, at: number): boolean {
+  let from = at
+  while (text.charCodeAt(from - 1) === UNDERSCORE && at - from < EMPHASIS_MAX) from--
+  return from < at && (from === 0 || !isWord(text, from - 1))
 }
 
 /** Whether an escape sequence of JSON or of a URL ends right before `at`. */

@@ -1,4 +1,5 @@
-import { type Detector, isAlphanumeric, isDigit, isLetter, type Match, runEnd } from './detector.ts'
+import { SPACELESS } from '../word-boundary.ts'
+import { type Detector, isAlphanumeric, isDigit, isLetter, type Match } from './detector.ts'
 
 /** RFC 5321 §4.5.3.1: 64 octets of local part, 255 of domain. */
 const LOCAL_MAX = 64
@@ -76,24 +77,69 @@ function localStartOf(text: string, end: number): number | null {
   if (cut !== null) start += cut[0].length
   const lead = LEADING.exec(text.slice(start, end))
   if (lead !== null) start += lead[0].length
+  start += foreignTo(text.slice(start, end))
   if (start > 0 && text.charAt(start - 1) === '\\' && /[nrt]/.test(text.charAt(start))) start++
   const local = text.slice(start, end)
   if (local === '' || local.endsWith('.') || local.includes('..')) return null
   return start
 }
 
+const BEYOND_ASCII = /[^\0-\x7f]/
+/** Up to the last character that is no letter, digit or mark of a local part: a picture, an arrow, a quote. */
+const NO_LOCAL = /^.*[^\p{L}\p{M}\p{N}._%+\-!#$&'*=?^~]/su
+/** What stands directly before an address in a script without spaces. */
+const BEFORE_ADDRESS = new RegExp(`^.*[${SPACELESS}](?=[^${SPACELESS}]*$)`, 'su')
+
+/** How much of what stands before the sign is text around the address, which may have no space. */
+function foreignTo(local: string): number {
+  if (!BEYOND_ASCII.test(local)) return 0
+  const marked = NO_LOCAL.exec(local)?.[0].length ?? 0
+  const rest = local.slice(marked)
+  const before = BEFORE_ADDRESS.exec(rest)?.[0].length ?? 0
+  return marked + (before === rest.length ? 0 : before)
+}
+
+const DOT = 0x2e
+const HYPHEN = 0x2d
+/** A dot to those who look names up (UTS #46), where none of ASCII is. */
+const IDEOGRAPHIC_DOT = 0x3002
+const LETTER = /[\p{L}\p{M}\p{N}]/u
+
 function isDomainUnit(unit: number): boolean {
-  return isAlphanumeric(unit) || unit === 0x2d || unit === 0x2e || unit > 0xa0
+  if (unit < 0x80) return isAlphanumeric(unit) || unit === HYPHEN
+  return isSurrogate(unit) || (unit > 0xa0 && LETTER.test(String.fromCharCode(unit)))
+}
+
+function isSurrogate(unit: number): boolean {
+  return unit >= 0xd800 && unit < 0xe000
+}
+
+/** Where labels and the dots between them end. */
+function labelsEndOf(text: string, start: number): number {
+  const last = Math.min(text.length, start + DOMAIN_MAX)
+  let hasDot = false
+  let end = start
+  for (; end < last; end++) {
+    const unit = text.charCodeAt(end)
+    if (isDomainUnit(unit)) continue
+    const next = text.charCodeAt(end + 1)
+    const isDot = unit === DOT || (unit === IDEOGRAPHIC_DOT && !hasDot && isLetter(next))
+    if (!isDot || next === DOT) break
+    hasDot = true
+  }
+  return end
 }
 
 /** Where the domain that starts at `start` ends; null when it is none. */
 function domainEndOf(text: string, start: number): number | null {
-  let end = runEnd(text, start, DOMAIN_MAX, isDomainUnit)
+  let end = labelsEndOf(text, start)
   while (end > start && !isTopUnit(text.charCodeAt(end - 1))) end--
-  const domain = text.slice(start, end)
-  const labels = domain.split('.')
+  const labels = text.slice(start, end).split(/[.\u3002]/)
   const top = labels.at(-1) ?? ''
-  if (labels.length < 2 || !isTop(top) || NOT_DOMAINS.test(domain)) return null
+  const topLength = topLengthOf(top)
+  end -= top.length - topLength
+  const domain = text.slice(start, end)
+  if (labels.length < 2 || topLength === 0 || NOT_DOMAINS.test(domain)) return null
   const fine = labels.every(
     (label) => label !== '' && label.length <= LABEL_MAX && !label.startsWith('-'),
   )
@@ -104,8 +150,13 @@ function isTopUnit(unit: number): boolean {
   return isLetter(unit) || unit > 0xbf || isDigit(unit)
 }
 
-function isTop(top: string): boolean {
-  return /^(?:[A-Za-z]{2,24}|xn--[A-Za-z0-9-]{2,59}|[^\0-\xbf]{2,24})$/.test(top)
+const TOP = /^(?:[A-Za-z]{2,24}|xn--[A-Za-z0-9-]{2,59}|[^\0-\xbf]{2,24})$/
+/** Letters that something else follows directly, which no space or a dash parts from them. */
+const TOP_BEFORE = /^(?:xn--[A-Za-z0-9-]{2,59}|[A-Za-z]{2,24})(?=[^\0-\xbf]|-)/
+
+/** How much of a last label is a top-level name; 0 where none is. */
+function topLengthOf(top: string): number {
+  return TOP.test(top) ? top.length : (TOP_BEFORE.exec(top)?.[0].length ?? 0)
 }
 
 const SPELLED =

@@ -1,4 +1,4 @@
-import { beginsAt, type Detector, isAlphanumeric, isDigit, isWord } from './detector.ts'
+import { beginsAt, type Detector, endsAt, isAlphanumeric, isDigit } from './detector.ts'
 
 /** Country and length, the IBAN registry of SWIFT (release 99), and those in use outside it. */
 const LENGTHS: ReadonlyMap<string, number> = new Map(
@@ -34,7 +34,7 @@ export const iban: Detector = {
       rest = appended(rest, unit)
     }
     for (let i = start; i < start + 4; i++) rest = appended(rest, text.charCodeAt(i))
-    return rest === 1 && !isWord(text, end) ? { start, end } : null
+    return rest === 1 && endsAt(text, end) ? { start, end } : null
   },
 }
 

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net'
 
-import { beginsAt, type Detector, isWord, type Match, type NumberRun } from './detector.ts'
+import { beginsAt, type Detector, endsAt, type Match, type NumberRun } from './detector.ts'
 
 const V6_CHARS_MAX = 45
 
@@ -54,12 +54,12 @@ function isQuad(text: string, run: NumberRun, first: number): boolean {
 function stands(text: string, start: number, end: number): boolean {
   if (!beginsAt(text, start) || /[.+]/.test(text.charAt(start - 1))) return false
   if (text.charAt(start - 1) === '-' && /[\w.]/.test(text.charAt(start - 2))) return false
-  if (isWord(text, end) || /^(?:\.\d|[-+][A-Za-z])/.test(text.slice(end, end + 2))) return false
+  if (!endsAt(text, end) || /^(?:\.\d|[-+][A-Za-z])/.test(text.slice(end, end + 2))) return false
   return true
 }
 
 const VERSION_BEFORE =
-  /(?:ver|versions?|release[ds]?|build|rev|firmware|section|§|sec|chapter|figure|table|clause|oid|rfc ?\d+|[A-Za-z]\/|[~^<>]=?|==|@)[\s:="'#(]{0,3}$|\bv[ .]?$/i
+  /(?:ver|versions?|release[ds]?|build|rev|firmware|section|§|sec|chapter|figure|table|clause|oid|rfc ?\d+|[A-Za-z]\/|[~^<]=?|(?<![\w"'/]|^|\n)>|>=|==|@)[\s:="'#(]{0,3}$|\bv[ .]?$/i
 
 /** A version or a paragraph number, by what stands before it or by its small parts. */
 function isVersion(text: string, start: number, address: string): boolean {
@@ -97,7 +97,7 @@ function v6End(text: string, start: number): number {
   let end = start
   while (end < text.length && end - start <= V6_CHARS_MAX && isV6Unit(text.charCodeAt(end))) end++
   while (end > start && /[.:]/.test(text.charAt(end - 1)) && !text.endsWith('::', end)) end--
-  return isWord(text, end) ? start : end
+  return endsAt(text, end) ? end : start
 }
 
 /** Eight groups, or `::` behind a first group that is in use (RFC 4291 §2.4, IANA's registry). */

@@ -1,10 +1,11 @@
 import {
   beginsAt,
   type Detector,
+  endsAt,
   isDigit,
+  isEmphasisBefore,
   isEscapeBefore,
   isLetter,
-  isWord,
   type Match,
   type NumberRun,
   runEnd,
@@ -113,7 +114,8 @@ function prefixStart(text: string, from: number): number | null {
   const isPlus =
     text.charCodeAt(plus) === PLUS && (plus === from - 1 || text.charAt(from - 1) === '(')
   if (!isPlus) return null
-  return /[\w)\]+]/.test(text.charAt(plus - 1)) && !isEscapeBefore(text, plus) ? null : plus
+  const goesOn = /[\w)\]+]/.test(text.charAt(plus - 1)) && !isEscapeBefore(text, plus)
+  return goesOn && !isEmphasisBefore(text, plus) ? null : plus
 }
 
 const NORTH_AMERICAN =
@@ -169,11 +171,13 @@ function isLonely(text: string, start: number, end: number): boolean {
 
 /** Whether no word, decimal or identifier begins or goes on around the number. */
 function stands(text: string, start: number, end: number): boolean {
-  if (!beginsAt(text, start) || /[.#$€£_/]/.test(text.charAt(start - 1))) return false
+  if (!beginsAt(text, start) || /[.$€£/]/.test(text.charAt(start - 1))) return false
   if (text.charAt(start - 1) === '-' && /\w/.test(text.charAt(start - 2))) return false
   const after = text.slice(end, end + 2)
-  if (/^(?:[.,]\d|-\w|[%$€£]|\/\w)/.test(after)) return false
-  return !isWord(text, end) || /^ ?x\d?/i.test(after)
+  if (/^(?:\.\d|-\w|[%$€£]|\/\w)/.test(after)) return false
+  // A decimal comma; behind a number with marks it parts the cells of a table.
+  if (/^,\d/.test(after) && !/[-+().]/.test(text.slice(start, end))) return false
+  return endsAt(text, end) || /^ ?x\d?/i.test(after)
 }
 
 const DIGITS = /\d{3,13}(?:[-. ]\d{2,8}){0,4}(?!\d)/y

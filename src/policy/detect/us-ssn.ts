@@ -1,4 +1,4 @@
-import { beginsAt, type Detector, isLetter, isWord, type Match } from './detector.ts'
+import { beginsAt, type Detector, isLetter, endsAt, type Match } from './detector.ts'
 
 const GROUPED = /\d{3}([-. /]| - )\d\d\1\d{4}(?!\d)/y
 
@@ -41,7 +41,7 @@ function isValid(digits: string): boolean {
 }
 
 function stands(text: string, start: number, end: number): boolean {
-  return beginsAt(text, start) && !isWord(text, end) && !/[.+#]/.test(text.charAt(start - 1))
+  return beginsAt(text, start) && endsAt(text, end) && !/[.+]/.test(text.charAt(start - 1))
 }
 
 /** Whether more digits follow or precede with the same separator: a table or a longer number. */

@@ -45,6 +45,57 @@ for (const id of CHECKED) {
   })
 }
 
+/** What stands directly beside a value: no space, another script, a picture, a mark of Markdown or HTML. */
+const BESIDE: Readonly<Record<string, readonly [string, string]>> = {
+  'in Chinese': ['请联系', '谢谢'],
+  'before a Chinese full stop': ['是', '。好'],
+  'in Japanese': ['番号は', 'です'],
+  'in Thai': ['ติดต่อ', 'ครับ'],
+  'before a Korean particle': ['', '으로'],
+  'between pictures': ['hi 👉', '👍 ok'],
+  'in typographic quotes': ['“', '”'],
+  'between arrows': ['→', '→'],
+  'with a typographic apostrophe': ['', '’s'],
+  'in italics': ['_', '_'],
+  'in bold': ['__', '__'],
+  'in HTML': ['<b>', '</b>'],
+  'behind a number sign': ['#', ''],
+}
+
+for (const id of CHECKED) {
+  void t.test(`${id} is found whatever stands beside it`, async (t) => {
+    const set = setOf([id])
+    for (const [name, [before, after]] of Object.entries(BESIDE)) {
+      const random = randomFrom(8)
+      let found = 0
+      for (let i = 0; i < EACH; i++) {
+        if (findIn(set, `${before}${make[id]?.(random) ?? ''}${after}`).length > 0) found++
+      }
+      t.ok(found >= EACH * 0.95, `${name}: ${found} of ${EACH}`)
+    }
+  })
+}
+
+void t.test('email takes the address and leaves what stands beside it', async (t) => {
+  const set = setOf(['email'])
+  for (const [text, ...addresses] of [
+    ['请联系jane@example.com谢谢', 'jane@example.com'],
+    ['メールはjane@example.co.jpです。', 'jane@example.co.jp'],
+    ['จดหมายjane@example.comครับ', 'jane@example.com'],
+    ['👩‍💻jane@example.com👩‍💻', 'jane@example.com'],
+    ['发给jane@example.com。谢谢', 'jane@example.com'],
+    ['jane@example。com', 'jane@example。com'],
+    ['jane@example.com...thanks', 'jane@example.com'],
+    ['jane@example.com-thanks', 'jane@example.com'],
+    ['“jané@exämple.com”→пётр@пример.рф', 'jané@exämple.com', 'пётр@пример.рф'],
+    ['用户@例え.テスト', '用户@例え.テスト'],
+    ['icon@2x.png好 pkg@next.js-x'],
+  ] as const) {
+    const found = findIn(set, text).map(({ start, end }) => text.slice(start, end))
+    t.strictSame(found, addresses, text)
+  }
+})
+
 void t.test('credit_card is found in every grouping', async (t) => {
   const set = setOf(['credit_card'])
   const random = randomFrom(9)
