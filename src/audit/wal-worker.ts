@@ -49,6 +49,11 @@ export type WorkerAnswer =
 
 /** How long the thread sleeps when nothing is wrong; then it checkpoints and looks at the files. */
 const IDLE_MS = 1_000
+/**
+ * What can wait is done once no batch came for so long: right behind a commit it would hold up, on a
+ * machine with few cores, the very call that the commit let go.
+ */
+const SOON_MS = 5
 /** How often a log that failed is tried again. */
 const RETRY_MS = 250
 const HEARTBEAT_MS = 60_000
@@ -81,14 +86,19 @@ function main(options: WorkerOptions): void {
 
 function serve(shared: Shared, log: Epochs): void {
   let committedMs = monotonicMs()
+  let isBehind = false
   for (;;) {
-    Atomics.wait(shared.control, STATE, IDLE, log.healthy ? IDLE_MS : RETRY_MS)
+    Atomics.wait(shared.control, STATE, IDLE, isBehind ? SOON_MS : log.healthy ? IDLE_MS : RETRY_MS)
     const state = Atomics.load(shared.control, STATE)
     if (state === BATCH) {
       commitBatch(shared, log)
       attempt(() => log.checkpoint(false))
-      attempt(() => log.sign(false))
+      if (log.isBehind) attempt(() => log.sign(false))
       committedMs = monotonicMs()
+      isBehind = true
+    } else if (state === IDLE && isBehind) {
+      attempt(() => log.sign(false))
+      isBehind = false
     } else if (state === CLOSE) {
       attempt(() => log.close())
       return

@@ -131,6 +131,11 @@ export class Writer {
     return this.#durableSeq
   }
 
+  /** Durable entries that are not in the tree of checkpoints yet. */
+  get unsummed(): number {
+    return this.#leaves.length
+  }
+
   /** Calls without an outcome, of what is on the disk. */
   get openCalls(): ReadonlySet<string> {
     return this.#open
