@@ -32,7 +32,7 @@ export interface TextRules {
   readonly all: DenseAutomaton
   /** Each by itself, made when it is first asked for; null where there is none. */
   readonly singles: (index: number) => DenseAutomaton | null
-  /** Patterns without a literal, which every text has to be matched with: null when there are none, and by index. */
+  /** Patterns without a literal that says much, which every text is matched with: null when there are none, and by index. */
   readonly always: DenseAutomaton | null
   readonly alwaysIndexes: readonly number[]
   readonly automaton: LiteralAutomaton
@@ -131,11 +131,13 @@ function looksOf(lookAlikes: LookAlikes | null, units: Units): (text: string) =>
 /** What is looked for first, with what it is for; and the patterns that have no such thing. */
 function literalsOf(patterns: readonly RE2JS[], wordLists: readonly (readonly string[])[]) {
   const literals = new Map<string, { patterns: number[]; wordLists: number[] }>()
+  const required = patterns.map(requiredLiterals)
+  const isRead = required.includes(null)
   const alwaysIndexes: number[] = []
-  for (const [index, pattern] of patterns.entries()) {
-    const required = requiredLiterals(pattern)
-    if (required === null) alwaysIndexes.push(index)
-    else for (const literal of required) entry(literals, singleSpaced(literal)).patterns.push(index)
+  for (const [index, each] of required.entries()) {
+    // Where every text is read for some patterns, one more costs less than a pass of its own over most.
+    if (each === null || (isRead && each.some(isCommon))) alwaysIndexes.push(index)
+    else for (const literal of each) entry(literals, singleSpaced(literal)).patterns.push(index)
   }
   for (const [index, words] of wordLists.entries()) {
     for (const word of new Set(words)) {
@@ -143,6 +145,11 @@ function literalsOf(patterns: readonly RE2JS[], wordLists: readonly (readonly st
     }
   }
   return { literals, alwaysIndexes }
+}
+
+/** One or two letters or digits stand in most texts somewhere. */
+function isCommon(literal: string): boolean {
+  return /^[\p{L}\p{N}\s]{1,2}$/u.test(literal)
 }
 
 /** How the words of a list read and look, folded. */

@@ -153,3 +153,18 @@ void t.test('compileTextRules() refuses words beyond its table', async (t) => {
 void t.test('compileTextRules() throws on a pattern that is not RE2', async (t) => {
   t.throws(() => compileTextRules(['(?=a)'], []), { name: 'RE2JSSyntaxException' })
 })
+
+void t.test(
+  'a pattern that begins like many words is looked for with those that need all',
+  async (t) => {
+    const common = String.raw`\b[A-C]{2}\d{6}\b`
+    t.strictSame(compileTextRules([common], []).alwaysIndexes, [])
+    const rules = compileTextRules([common, String.raw`\d{12}`, 'zeus'], [])
+    t.strictSame(rules.alwaysIndexes, [0, 1])
+    const found = scan(rules, ['a bad cab: AB123456', 'baba', 'Zeus'])
+    t.strictSame(
+      [0, 1, 2].map((index) => found.pattern(index)),
+      [true, false, false],
+    )
+  },
+)
