@@ -50,6 +50,8 @@ const ISSUERS_LOOK_MS = 1000
 const RETIRE_LOOK_MS = 250
 /** What shipping may take on shutdown even when calls took all of `timeouts.drain`. */
 const SHIP_LEAST_MS = 2_000
+/** And for when keys were last used, at most. */
+const USES_LAST_MS = 2_000
 
 export interface GovernorOptions {
   readonly snapshot: Snapshot
@@ -209,7 +211,7 @@ export class Governor {
     // Calls may have taken all of the time; what they left is still sent where that is quick.
     const leastMs = Math.min(drainMs, SHIP_LEAST_MS)
     await this.#shared.recorder.close(Math.max(leastMs, deadlineMs - monotonicMs()))
-    await this.#keepUses(Infinity)
+    await Promise.race([this.#keepUses(Infinity), pause(USES_LAST_MS)])
     await this.#store.close()
     const running = this.#world === undefined ? [] : poolsOf(this.#world)
     const pools = [...running, ...this.#retiring]

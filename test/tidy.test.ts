@@ -4,7 +4,17 @@ import { join } from 'node:path'
 import t from 'tap'
 
 /** What every area may use: the nouns, the error table, the clock, the log, the metrics. */
-const COMMON = ['exchange', 'nouns', 'errors', 'clock', 'turns', 'log', 'metrics', 'directories']
+const COMMON = [
+  'exchange',
+  'nouns',
+  'errors',
+  'clock',
+  'turns',
+  'patience',
+  'log',
+  'metrics',
+  'directories',
+]
 const AREAS = ['audit', 'auth', 'config', 'dialect', 'http', 'limit', 'owner', 'policy', 'upstream']
 /** Folders that put areas together, as the files at the top of src/ do. */
 const TOGETHER = ['admin', 'answers', 'session', 'stages']
@@ -14,6 +24,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   errors: [],
   clock: [],
   turns: ['clock'],
+  patience: [],
   directories: [],
   log: [],
   series: [],

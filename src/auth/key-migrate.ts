@@ -1,5 +1,6 @@
 import { DatabaseError } from 'pg'
 
+import { Patience } from '../patience.ts'
 import { KEY_ADMIN_ROLE, KEY_GRANTS, KEY_MIGRATIONS, SIDECAR_ROLE } from './key-postgres-schema.ts'
 import { type Asking, connect, keySchemaVersion, newerKeySchema } from './key-postgres.ts'
 
@@ -14,14 +15,18 @@ export interface KeysMigrated {
 
 /** One migration at a time in a database, whoever runs it; the trigger's own lock is (…, 1). */
 const LOCK = [0x676f766b, 0] as const
-const TIMES = { connectMs: 5_000, statementMs: 10 * 60_000 }
+const CONNECT_MS = 15_000
+const STATEMENT_MS = 10 * 60_000
 
 /**
  * Makes the tables of keys in the database at `url`, or brings them to this version; safe to repeat, also
  * by many at once, in one transaction. Rejects with an Error: a newer schema, or what the server says.
  */
 export async function migrateKeys(url: string): Promise<KeysMigrated> {
-  const client = await connect(url, TIMES)
+  const client = await connect(url, {
+    connect: Patience.always(CONNECT_MS),
+    statement: Patience.always(STATEMENT_MS),
+  })
   try {
     await client.query('BEGIN')
     const migrated = await migrateWith(client)

@@ -2,14 +2,21 @@ import { Socket } from 'node:net'
 
 import { Client, DatabaseError, type QueryResult, type QueryResultRow } from 'pg'
 
+import { monotonicMs } from '../clock.ts'
+import type { Patience } from '../patience.ts'
 import { KEY_MIGRATIONS } from './key-postgres-schema.ts'
 
 /** How PostgreSQL is connected to for keys, and what its errors mean. */
 
 /** The longest that a connection, and any one statement, may take. */
 export interface PostgresTimes {
-  readonly connectMs: number
-  readonly statementMs: number
+  readonly connect: Patience
+  readonly statement: Patience
+}
+
+/** A server did not answer in time; the connection is gone with it. */
+export class LateError extends Error {
+  override readonly name = 'LateError'
 }
 
 /** What statements are sent with. */
@@ -29,29 +36,42 @@ export interface Connection extends Asking {
 
 const GOODBYE_MS = 500
 
-/** Connects to a `postgres://` URL, TLS in `sslmode`. Rejects with what system or server say. */
-export async function connect(url: string, times: PostgresTimes): Promise<Connection> {
+/**
+ * Connects to a `postgres://` URL, TLS in `sslmode`. Rejects with what system or server say, and with a LateError;
+ * when `signal` aborts, whatever waits for an answer rejects.
+ */
+export async function connect(
+  url: string,
+  times: PostgresTimes,
+  signal?: AbortSignal,
+): Promise<Connection> {
+  signal?.throwIfAborted()
   const socket = new Socket()
   const client = new Client({
     connectionString: url,
-    connectionTimeoutMillis: times.connectMs,
-    query_timeout: times.statementMs,
     keepAlive: true,
     application_name: 'governor keys',
     stream: () => socket,
   })
   // A connection that breaks is noticed by its next use; unheard, it would end the process.
   client.on('error', () => {})
+  const abort = () => void socket.destroy()
+  signal?.addEventListener('abort', abort)
   const close = async () => {
     const late = setTimeout(() => socket.destroy(), GOODBYE_MS)
     await client.end().catch(() => {})
     clearTimeout(late)
     socket.destroy()
+    signal?.removeEventListener('abort', abort)
   }
   try {
-    await client.connect()
+    const beganMs = monotonicMs()
+    await inTime(client.connect(), times.connect, socket)
+    // A server that is slow to be connected to is not quick from then on.
+    times.statement.took(monotonicMs() - beganMs)
   } catch (error) {
     socket.destroy()
+    signal?.removeEventListener('abort', abort)
     throw error
   }
   let last: Promise<unknown> = Promise.resolve()
@@ -63,12 +83,39 @@ export async function connect(url: string, times: PostgresTimes): Promise<Connec
     },
     query: <Row extends QueryResultRow>(text: string, values: unknown[] = []) => {
       asked++
-      const answer = last.then(() => client.query<Row>(text, values))
+      const answer = last.then(() =>
+        inTime(client.query<Row>(text, values), times.statement, socket),
+      )
       last = answer.then(answered, answered)
       return answer
     },
     onNotification: (act) => void client.on('notification', act),
     close,
+  }
+}
+
+/** What waits behind an answer that is late would be late, too: nothing more comes from this socket. */
+async function inTime<Answer>(
+  answer: Promise<Answer>,
+  patience: Patience,
+  socket: Socket,
+): Promise<Answer> {
+  const beganMs = monotonicMs()
+  let isLate = false
+  const timer = setTimeout(() => {
+    isLate = true
+    patience.longer()
+    socket.destroy()
+  }, patience.ms)
+  try {
+    const answered = await answer
+    patience.took(monotonicMs() - beganMs)
+    return answered
+  } catch (error) {
+    if (isLate) throw new LateError('The server did not answer in time', { cause: error })
+    throw error
+  } finally {
+    clearTimeout(timer)
   }
 }
 

@@ -1,6 +1,14 @@
 import { DatabaseError, type QueryResultRow } from 'pg'
 
-import { type Connection, connect, keysMessage, keysPlace, storeId } from './key-postgres.ts'
+import { Patience } from '../patience.ts'
+import {
+  type Connection,
+  connect,
+  keysMessage,
+  keysPlace,
+  type PostgresTimes,
+  storeId,
+} from './key-postgres.ts'
 import { addResult, KEY_COLUMNS, type KeyRow, keyValues, storedKeyOfRow } from './key-row.ts'
 import {
   type ImportResult,
@@ -12,8 +20,9 @@ import {
 } from './key-store.ts'
 import type { KeyRecord } from './key.ts'
 
-/** A person waits for these. */
-const TIMES = { connectMs: 5_000, statementMs: 10_000 }
+/** A person waits for these; a server that needs a second for each word is connected to in five. */
+const CONNECT_MS = 15_000
+const STATEMENT_MS = 15_000
 const ADD_ROWS_MAX = 1000
 const UNIQUE_VIOLATION = '23505'
 
@@ -41,6 +50,10 @@ export class PostgresKeyStore implements KeyStore {
   readonly kind = 'postgres'
   readonly place: string
   readonly #url: string
+  readonly #times: PostgresTimes = {
+    connect: Patience.always(CONNECT_MS),
+    statement: Patience.always(STATEMENT_MS),
+  }
   #connection: Promise<Connection> | null = null
 
   private constructor(url: string) {
@@ -137,7 +150,7 @@ export class PostgresKeyStore implements KeyStore {
 
   #connect(): Promise<Connection> {
     // A server that refuses now, because it starts or is full, is asked again by the next.
-    this.#connection ??= connect(this.#url, TIMES).catch((error: unknown) => {
+    this.#connection ??= connect(this.#url, this.#times).catch((error: unknown) => {
       this.#connection = null
       throw error
     })

@@ -1,6 +1,7 @@
 import { monotonicMs, wallMs } from '../clock.ts'
 import type { Log } from '../log.ts'
 import { type PoolState, sharedPool } from '../metrics.ts'
+import { Patience } from '../patience.ts'
 import { type CopyState, KeyCopy } from './key-copy.ts'
 import { KEYS_CHANNEL } from './key-postgres-schema.ts'
 import {
@@ -10,6 +11,7 @@ import {
   KeySchemaError,
   keysMessage,
   keysPlace,
+  type PostgresTimes,
   storeId,
   timelineOf,
 } from './key-postgres.ts'
@@ -27,6 +29,15 @@ export interface SyncOptions {
   readonly path: string
   readonly maxStaleMs: number
   readonly log: Log
+  /** Shorter in tests. */
+  readonly times?: SyncTimes
+}
+
+/** How long the server may take for an answer, at first and at most, and how often the direct URL is tried again. */
+export interface SyncTimes {
+  readonly firstMs: number
+  readonly mostMs: number
+  readonly directRetryMs: number
 }
 
 /** How often changes are asked for where nothing tells of them. */
@@ -35,11 +46,9 @@ const POLL_MS = 500
 const POLL_TOLD_MS = 2_000
 /** Asked longer ago than this, a key that is not known may be a new one. */
 const CURRENT_MS = 6_000
-const TIMES = { connectMs: 2_000, statementMs: 2_000 }
+const TIMES: SyncTimes = { firstMs: 2_000, mostMs: 30_000, directRetryMs: 60_000 }
 const PAGE_MAX = 1000
 const PAUSE_MS = { first: 250, max: 5_000 }
-/** After so long on the other URL, the direct one is tried again. */
-const DIRECT_RETRY_MS = 60_000
 /** How long the start waits for the first comparison, with a copy at hand and without. */
 const START_MS = { copy: 2_000, none: 10_000 }
 const STATE_KEPT_MS = 5_000
@@ -50,7 +59,10 @@ const CHANGES = `SELECT ${KEY_SELECTED}, changed_at::text AS position FROM gover
   WHERE changed_at > $1::timestamptz ORDER BY changed_at LIMIT ${PAGE_MAX}`
 const BEHIND = `SELECT coalesce(max(changed_at), '-infinity') < $1::timestamptz AS behind
   FROM governor_keys.keys`
-const USED = `INSERT INTO governor_keys.uses SELECT * FROM unnest($1::text[], $2::bigint[])
+/** Waits neither for replicas nor for long for rows of others: changes of keys wait behind it. */
+const USED = `INSERT INTO governor_keys.uses SELECT given.* FROM (SELECT
+    set_config('synchronous_commit', 'off', true), set_config('lock_timeout', '250', true)) AS set,
+  unnest($1::text[], $2::bigint[]) AS given
   ON CONFLICT (key_id) DO UPDATE
   SET last_used_at_ms = greatest(uses.last_used_at_ms, excluded.last_used_at_ms)`
 const BEGINNING = '-infinity'
@@ -63,12 +75,17 @@ const BEGINNING = '-infinity'
 export class SyncedKeys implements KeySource {
   readonly #options: SyncOptions
   readonly #copy: KeyCopy
+  readonly #times: SyncTimes
+  readonly #patience: PostgresTimes
+  readonly #closing = new AbortController()
   #state: CopyState | null
   /** Monotonic; when the copy was last compared. */
   #syncedMs: number
   #stateKeptMs = -Infinity
   #changes = 0
   #connection: Connection | null = null
+  /** To the direct URL, found while the other one was asked. */
+  #direct: Connection | null = null
   #wake: (() => void) | null = null
   #woken = false
   #closed = false
@@ -80,6 +97,9 @@ export class SyncedKeys implements KeySource {
 
   private constructor(options: SyncOptions) {
     this.#options = options
+    const times = options.times ?? TIMES
+    this.#patience = { connect: new Patience(times), statement: new Patience(times) }
+    this.#times = times
     this.#copy = KeyCopy.open(options.path)
     this.#state = this.#copy.state
     // A clock that jumped, either way, makes no copy fresher than it is.
@@ -147,7 +167,9 @@ export class SyncedKeys implements KeySource {
     this.#closed = true
     this.#wakeUp()
     await this.#connection?.close()
+    this.#closing.abort(new Error('closed'))
     await this.#loop
+    await this.#direct?.close()
     this.#copy.close()
   }
 
@@ -165,9 +187,10 @@ export class SyncedKeys implements KeySource {
       } catch (error) {
         this.#failed(error as Error)
       }
-      this.#isFollowing = false
       await this.#connection?.close()
       this.#connection = null
+      if (this.#direct !== null) continue
+      this.#isFollowing = false
       // What held for a while may be tried again at once; what fails at once is left alone for longer.
       pauseMs = monotonicMs() - beganMs > PAUSE_MS.max ? PAUSE_MS.first : pauseMs
       await this.#sleep(pauseMs)
@@ -179,36 +202,55 @@ export class SyncedKeys implements KeySource {
   async #connect(): Promise<boolean> {
     const { url, directUrl } = this.#options
     if (directUrl !== null) {
-      try {
-        this.#connection = await connect(directUrl, TIMES)
-        this.#connection.onNotification(() => this.#wakeUp())
-        await this.#connection.query(`LISTEN ${KEYS_CHANNEL}`)
-        return true
-      } catch (error) {
-        await this.#connection?.close()
-        this.#connection = null
-        const why = keysMessage(error)
-        this.#options.log.debug({ why }, 'Cannot reach auth.keys.direct_url: asking instead')
-      }
+      this.#connection = this.#direct ?? (await this.#reachDirect(directUrl))
+      this.#direct = null
+      if (this.#connection !== null) return true
     }
-    if (this.#closed) throw new Error('closed')
-    this.#connection = await connect(url, TIMES)
+    this.#connection = await connect(url, this.#patience, this.#closing.signal)
     return false
   }
 
+  /** A connection that is told of changes; null where the direct URL cannot be reached soon. */
+  async #reachDirect(url: string): Promise<Connection | null> {
+    const times = { ...this.#patience, connect: Patience.always(this.#times.firstMs) }
+    let connection: Connection | null = null
+    try {
+      connection = await connect(url, times, this.#closing.signal)
+      connection.onNotification(() => this.#wakeUp())
+      await connection.query(`LISTEN ${KEYS_CHANNEL}`)
+      return connection
+    } catch (error) {
+      await connection?.close()
+      const why = keysMessage(error)
+      this.#options.log.debug({ why }, 'Cannot reach auth.keys.direct_url: asking instead')
+      return null
+    }
+  }
+
   async #follow(connection: Connection, told: boolean): Promise<void> {
+    const { directUrl } = this.#options
+    const { directRetryMs } = this.#times
     await this.#meet(connection)
     let metMs = monotonicMs()
-    const isSettled = told || this.#options.directUrl === null
-    const untilMs = monotonicMs() + (isSettled ? Infinity : DIRECT_RETRY_MS)
-    while (!this.#closed && monotonicMs() < untilMs) {
+    let directMs = told || directUrl === null ? Infinity : metMs + directRetryMs
+    while (!this.#closed && this.#direct === null) {
       this.#woken = false
       if (monotonicMs() - metMs > MEET_MS) {
         await this.#meet(connection)
         metMs = monotonicMs()
+        this.#patience.connect.shorter()
       }
       while ((await this.#pull(connection)) === PAGE_MAX);
       this.#synced()
+      if (monotonicMs() > directMs) {
+        directMs = Infinity
+        // Meanwhile changes are asked for as before.
+        const look = async () => {
+          this.#direct = await this.#reachDirect(directUrl!)
+          directMs = monotonicMs() + directRetryMs
+        }
+        void look()
+      }
       if (!this.#woken) await this.#sleep(told ? POLL_TOLD_MS : POLL_MS)
     }
   }
@@ -282,6 +324,7 @@ export class SyncedKeys implements KeySource {
     if (this.#failure !== null) this.#options.log.info({}, 'The key store is followed again')
     this.#failure = null
     this.#isFollowing = true
+    this.#patience.statement.shorter()
     this.#onFirst?.()
   }
 

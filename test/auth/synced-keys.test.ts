@@ -2,6 +2,7 @@ import { statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 import Database from 'better-sqlite3'
+import { Client } from 'pg'
 import t, { type Test } from 'tap'
 
 import { migrateKeys } from '../../src/auth/key-migrate.ts'
@@ -137,6 +138,89 @@ t.test('a paused server holds up nothing, and is followed again', async (t) => {
   server.signal('SIGCONT')
   await store.revoke(key.keyId, 5).catch(() => store.revoke(key.keyId, 5))
   await until('the revocation', () => keys.find(key.keyId)?.revokedAtMs === 5, 20_000)
+})
+
+const SLOW = { firstMs: 100, mostMs: 60_000, directRetryMs: 60_000 }
+
+t.test('a server that is slow to connect to and to answer is followed, slowly', async (t) => {
+  const { url, store } = await fresh(t)
+  const key = keyRecord()
+  await store.create(key)
+  const { proxy, url: through } = await TcpProxy.to(t, url)
+  proxy.delayMs = 150
+  const { options } = optionsFor(t, through, { times: SLOW })
+  const keys = await follow(t, options)
+  await until('the key', () => keys.fault === null && keys.find(key.keyId))
+  await store.revoke(key.keyId, 5)
+  await until('the revocation', () => keys.find(key.keyId)?.revokedAtMs === 5)
+  t.equal(keys.isCurrent, true)
+  // Slower than ever while it is followed.
+  proxy.delayMs = 1_000
+  const after = keyRecord()
+  await store.create(after)
+  await until('the new key', () => keys.find(after.keyId), 60_000)
+  proxy.delayMs = 60_000
+  await keys.close()
+  t.pass('closing waits for nobody')
+})
+
+t.test('keys that trickle in arrive, however much longer than an answer may take', async (t) => {
+  const { url, store } = await fresh(t)
+  await store.add(Array.from({ length: 1100 }, () => keyRecord()))
+  const last = keyRecord()
+  await store.create(last)
+  const { proxy, url: through } = await TcpProxy.to(t, url)
+  proxy.bytesPerTick = 4096
+  const keys = await follow(t, optionsFor(t, through, { times: SLOW }).options)
+  await until('the last', () => keys.fault === null && keys.find(last.keyId), 60_000)
+  t.equal(keys.isCurrent, true)
+})
+
+t.test('a direct URL that leads nowhere holds up nothing, and is used once it does', async (t) => {
+  const { url, store } = await fresh(t)
+  const { proxy, url: directUrl } = await TcpProxy.to(t, url)
+  proxy.silent = true
+  const given = { directUrl, times: { ...SLOW, directRetryMs: 300 } }
+  const { options, lines } = optionsFor(t, url, given)
+  const keys = await follow(t, options)
+  const tries = () => lines.filter((line) => line.includes('direct_url')).length
+  let wasCurrent = true
+  await until('it to be tried again', () => {
+    wasCurrent &&= keys.isCurrent
+    return tries() > 2
+  })
+  t.equal(wasCurrent, true, 'meanwhile the other URL is asked')
+  proxy.silent = false
+  const open = `SELECT 1 FROM pg_stat_activity
+    WHERE application_name = 'governor keys' AND datname = current_database()`
+  // Its own, and the one of `store`.
+  await until('nothing else to be open', async () => {
+    return proxy.isOpen && (await runSql(url, open)).length === 2
+  })
+  const key = keyRecord()
+  await store.create(key)
+  await until('the key', () => keys.find(key.keyId))
+  t.equal(keys.isCurrent, true)
+})
+
+t.test('keys are followed while others hold what last uses are written to', async (t) => {
+  const { url, store } = await fresh(t)
+  const key = keyRecord()
+  await store.create(key)
+  const keys = await follow(t, optionsFor(t, url).options)
+  await keys.used(new Map([[key.keyId, 1]]))
+  const other = new Client({ connectionString: url })
+  await other.connect()
+  t.teardown(() => other.end())
+  await other.query('BEGIN')
+  await other.query('UPDATE governor_keys.uses SET last_used_at_ms = 2')
+  await t.rejects(keys.used(new Map([[key.keyId, 3]])), /lock timeout/)
+  t.equal(keys.isCurrent, true)
+  await store.revoke(key.keyId, 5)
+  await until('the revocation', () => keys.find(key.keyId)?.revokedAtMs === 5)
+  await other.query('ROLLBACK')
+  await keys.used(new Map([[key.keyId, 3]]))
+  t.equal((await store.get(key.keyId))?.lastUsedAtMs, 3)
 })
 
 t.test('a change that the disk did not take is asked for again', async (t) => {
