@@ -1,3 +1,7 @@
+import { monotonicMs } from './clock.ts'
+
+/** Timers of other makers may be due this much earlier than ours says. */
+const EARLY = 0.9
 /** How much longer than an answer took the next one is waited for. */
 const SLACK = 4
 
@@ -24,6 +28,20 @@ export class Patience {
   /** The longest that the next answer may take, milliseconds. */
   get ms(): number {
     return this.#ms
+  }
+
+  /** Settles as `act`, which ends by itself within the time it is given, and learns from how long that took. */
+  async learn<Answer>(act: (withinMs: number) => Promise<Answer>): Promise<Answer> {
+    const withinMs = this.#ms
+    const beganMs = monotonicMs()
+    try {
+      const answer = await act(withinMs)
+      this.took(monotonicMs() - beganMs)
+      return answer
+    } catch (error) {
+      if (monotonicMs() - beganMs > withinMs * EARLY) this.longer()
+      throw error
+    }
   }
 
   /** An answer did not come in `ms`. */

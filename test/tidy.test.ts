@@ -24,7 +24,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   errors: [],
   clock: [],
   turns: ['clock'],
-  patience: [],
+  patience: ['clock'],
   directories: [],
   log: [],
   series: [],

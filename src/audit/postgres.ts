@@ -11,12 +11,15 @@ const CONNECT_MS = 5_000
 /** The longest statement of shipping; its batches are bounded, so more than this is a hung server. */
 export const STATEMENT_MS = 10_000
 
-/** Connects on demand with at most two connections. `url` is a `postgres://` URL, TLS in `sslmode`. */
-export function openPool(url: string, statementMs = STATEMENT_MS): Pool {
+/**
+ * Connects on demand with at most two connections, each within `connectMs`, for statements of at most
+ * `statementMs` that do not say otherwise. `url` is a `postgres://` URL, TLS in `sslmode`.
+ */
+export function openPool(url: string, statementMs = STATEMENT_MS, connectMs = CONNECT_MS): Pool {
   const pool = new Pool({
     connectionString: url,
     max: CONNECTIONS_MAX,
-    connectionTimeoutMillis: CONNECT_MS,
+    connectionTimeoutMillis: connectMs,
     idleTimeoutMillis: 60_000,
     query_timeout: statementMs,
     keepAlive: true,

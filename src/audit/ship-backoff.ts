@@ -1,3 +1,5 @@
+import { Patience } from '../patience.ts'
+
 const FIRST_MS = 250
 const LONGEST_MS = 10_000
 
@@ -8,4 +10,11 @@ const LONGEST_MS = 10_000
 export function backoffMs(failures: number, random: number): number {
   const whole = Math.min(LONGEST_MS, FIRST_MS * 2 ** Math.min(failures - 1, 20))
   return whole * (1 - random / 2)
+}
+
+const ANSWER_MS = { firstMs: 10_000, mostMs: 120_000 }
+
+/** How long a place may take for a batch of a megabyte: over a slow line, two minutes rather than never. */
+export function shippingPatience(): Patience {
+  return new Patience(ANSWER_MS)
 }

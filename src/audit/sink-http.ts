@@ -1,6 +1,8 @@
 import Database from 'better-sqlite3'
 import { request } from 'undici'
 
+import type { Patience } from '../patience.ts'
+import { shippingPatience } from './ship-backoff.ts'
 import type { ChainHead, ChainId, ShipBatch, ShipRow, Sink, Taken } from './ship-types.ts'
 
 /** A collector that takes JSON lines. */
@@ -9,7 +11,6 @@ export interface HttpSinkOptions {
   readonly credential: string | null
 }
 
-const ANSWER_MS = 10_000
 const ANSWER_BYTES_MAX = 64 * 1024
 
 interface HeadRow {
@@ -26,10 +27,12 @@ interface HeadRow {
 export class HttpSink implements Sink {
   readonly #options: HttpSinkOptions
   readonly #state: Database.Database
+  readonly #patience: Patience
 
-  /** Opens `<path>.shipped`. Throws SQLite's error. */
-  constructor(options: HttpSinkOptions, path: string) {
+  /** Opens `<path>.shipped`; `patience`: how long an answer may take. Throws SQLite's error. */
+  constructor(options: HttpSinkOptions, path: string, patience = shippingPatience()) {
     this.#options = options
+    this.#patience = patience
     this.#state = new Database(`${path}.shipped`, { timeout: 1_000 })
     this.#state.pragma('journal_mode = WAL')
     this.#state.exec(`
@@ -83,6 +86,11 @@ export class HttpSink implements Sink {
   }
 
   async #post({ chain, rows }: ShipBatch): Promise<void> {
+    await this.#patience.learn((withinMs) => this.#send({ chain, rows }, withinMs))
+    this.#patience.shorter()
+  }
+
+  async #send({ chain, rows }: Pick<ShipBatch, 'chain' | 'rows'>, withinMs: number): Promise<void> {
     const { url, credential } = this.#options
     const writer = chain.writerId.toString('hex')
     const place = `${writer}-${chain.epoch}-${rows[0]?.seq}-${rows.at(-1)?.seq}`
@@ -94,8 +102,8 @@ export class HttpSink implements Sink {
         ...(credential === null ? {} : { authorization: `Bearer ${credential}` }),
       },
       body: rows.map((row) => lineOf(writer, chain.epoch, row)).join(''),
-      headersTimeout: ANSWER_MS,
-      bodyTimeout: ANSWER_MS,
+      headersTimeout: withinMs,
+      bodyTimeout: withinMs,
     })
     await body.dump({ limit: ANSWER_BYTES_MAX })
     if (statusCode < 200 || statusCode > 299)

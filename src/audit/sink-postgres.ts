@@ -1,6 +1,8 @@
-import type { Pool } from 'pg'
+import type { Pool, QueryResult, QueryResultRow } from 'pg'
 
-import { checkSchema, closePool, isDataError, openPool } from './postgres.ts'
+import type { Patience } from '../patience.ts'
+import { checkSchema, closePool, isDataError, openPool, STATEMENT_MS } from './postgres.ts'
+import { shippingPatience } from './ship-backoff.ts'
 import type { ChainHead, ChainId, ShipBatch, ShipRow, Sink, Taken } from './ship-types.ts'
 import { readRow, type ReadRow } from './sink-rows.ts'
 
@@ -75,15 +77,21 @@ interface Result {
   readonly moved: number
 }
 
+/** Nobody waits for a connection but the next batch, and each attempt at one takes several answers of a server. */
+const CONNECT_MS = 20_000
+
 /** SQLSTATE of `RESULT` where some of a batch was there before. */
 const THERE_ALREADY = '22012'
 
 /** PostgreSQL as a sink: every entry exactly once, however often and in whatever order it is sent. */
 export class PostgresSink implements Sink {
   readonly #pool: Pool
+  readonly #patience: Patience
 
-  constructor(url: string) {
-    this.#pool = openPool(url)
+  /** `patience`: how long a statement may take. Connects on first use. */
+  constructor(url: string, patience = shippingPatience()) {
+    this.#pool = openPool(url, STATEMENT_MS, CONNECT_MS)
+    this.#patience = patience
   }
 
   check(): Promise<void> {
@@ -92,7 +100,7 @@ export class PostgresSink implements Sink {
 
   async heads(chains: readonly ChainId[]): Promise<(ChainHead | null)[]> {
     const heads: (ChainHead | null)[] = chains.map(() => null)
-    const { rows } = await this.#pool.query<{ place: number; last_seq: string; last_hash: Buffer }>(
+    const { rows } = await this.#query<{ place: number; last_seq: string; last_hash: Buffer }>(
       HEADS,
       [chains.map(({ writerId }) => writerId), chains.map(({ epoch }) => epoch)],
     )
@@ -115,10 +123,20 @@ export class PostgresSink implements Sink {
     return closePool(this.#pool)
   }
 
+  #query<Row extends QueryResultRow>(text: string, values: unknown[]): Promise<QueryResult<Row>> {
+    return this.#patience.learn((withinMs) => {
+      // Of pg's Client; its types do not know it of a statement.
+      const asked = { text, values, query_timeout: withinMs }
+      return this.#pool.query<Row>(asked)
+    })
+  }
+
   async #putWhole(batch: ShipBatch, read: readonly ReadRow[]): Promise<Taken> {
     try {
-      const { rows } = await this.#pool.query<Result>(PUT, putValues(batch, read))
-      return rows[0]?.moved === 1 ? { kind: 'taken', dead: 0 } : await this.#elsewhere(batch)
+      const { rows } = await this.#query<Result>(PUT, putValues(batch, read))
+      if (rows[0]?.moved !== 1) return await this.#elsewhere(batch)
+      this.#patience.shorter()
+      return { kind: 'taken', dead: 0 }
     } catch (error) {
       // The server will not take one of them: halves until it is found, so that it stops nothing.
       if (!isDataError(error)) throw error
@@ -141,7 +159,7 @@ export class PostgresSink implements Sink {
       reason,
     ]
     try {
-      const { rows } = await this.#pool.query<Result>(BURY, values)
+      const { rows } = await this.#query<Result>(BURY, values)
       return rows[0]?.moved === 1 ? { kind: 'taken', dead: 1 } : await this.#elsewhere(batch)
     } catch (error) {
       // A time that is none, a hash of another length: no Governor wrote that.
@@ -168,7 +186,7 @@ export class PostgresSink implements Sink {
   async #compare(batch: ShipBatch, dead: number): Promise<Taken> {
     const { chain, rows } = batch
     const place = [chain.writerId, chain.epoch, rows[0]?.seq, rows.at(-1)?.seq]
-    const found = await this.#pool.query<{ seq: string; hash: Buffer }>(HASHES, place)
+    const found = await this.#query<{ seq: string; hash: Buffer }>(HASHES, place)
     const there = new Map(found.rows.map(({ seq, hash }) => [Number(seq), hash]))
     const isOther = rows.some(({ seq, hash }) => there.get(seq)?.equals(hash) === false)
     if (isOther || there.size < found.rows.length || there.size === 0) return { kind: 'differs' }
@@ -179,7 +197,7 @@ export class PostgresSink implements Sink {
         rows.findIndex(({ seq }) => there.has(seq) !== isFirstThere),
       )
     }
-    const moved = await this.#pool.query<Result>(MOVE, headValues(batch).slice(0, HEAD_VALUES))
+    const moved = await this.#query<Result>(MOVE, headValues(batch).slice(0, HEAD_VALUES))
     return moved.rows[0]?.moved === 1 ? { kind: 'taken', dead } : this.#elsewhere(batch)
   }
 }

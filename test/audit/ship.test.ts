@@ -14,6 +14,7 @@ import { shippedTo } from '../../src/audit/shipped-to.ts'
 import { type Fork, Shipper } from '../../src/audit/shipper.ts'
 import { PostgresSink } from '../../src/audit/sink-postgres.ts'
 import { Writer } from '../../src/audit/writer.ts'
+import { Patience } from '../../src/patience.ts'
 import { freshDatabase, runSql, startPostgres } from '../support/postgres.ts'
 import { Seeded } from '../support/seeded.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
@@ -38,11 +39,16 @@ interface Ready {
 /** A migrated database, a place for a log, and a shipper between them. */
 async function ready(
   t: Test,
-  { url, path, rowsMax = 7 }: { url?: string; path?: string; rowsMax?: number } = {},
+  {
+    url,
+    path,
+    rowsMax = 7,
+    patience,
+  }: { url?: string; path?: string; rowsMax?: number; patience?: Patience } = {},
 ): Promise<Ready> {
   const database = url ?? (await freshDatabase(t))
   if (url === undefined) await migrate(database, NOW_MS)
-  const sink = new PostgresSink(database)
+  const sink = new PostgresSink(database, patience)
   const log = path ?? join(t.testdir(), 'audit.db')
   const found = { forks: [] as Fork[], dead: 0 }
   const shipper = new Shipper({
@@ -234,6 +240,32 @@ t.test('an answer lost after the commit doubles nothing and is no fork', async (
   t.strictSame(await remote(url), local(path))
   t.strictSame(forks, [])
 })
+
+for (const [what, slow] of Object.entries({
+  'that is slow to connect to and to answer': { delayMs: 150, bytesPerTick: Infinity },
+  'at the end of a slow line': { delayMs: 0, bytesPerTick: 4096 },
+})) {
+  t.test(`a server ${what} has every entry once`, async (t) => {
+    const { url, path } = await ready(t)
+    await record(path, 100)
+    const { proxy, url: through } = await TcpProxy.to(t, url)
+    Object.assign(proxy, slow)
+    const patience = new Patience({ firstMs: 50, mostMs: 60_000 })
+    const { shipper, forks } = await ready(t, { url: through, path, rowsMax: 500, patience })
+    let late = 0
+    for (let more = true; more;) {
+      try {
+        more = await shipper.step()
+      } catch {
+        late++
+        shipper.forget()
+      }
+    }
+    t.ok(late > 0, `${late} answers were late`)
+    t.strictSame(await remote(url), local(path))
+    t.strictSame(forks, [])
+  })
+}
 
 t.test('a server that is killed and comes back has every entry once', async (t) => {
   const server = await startPostgres(t)
