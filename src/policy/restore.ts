@@ -62,7 +62,7 @@ export class RestoreInspector {
   /** Cuts of a text that is complete. */
   *text(text: string): Generator<undefined, readonly Cut[]> {
     if (text.length > LONG_UNITS) yield
-    return text.includes('[') ? this.#cuts(text, 0, isJson(text)) : []
+    return text.includes('[') ? this.#cuts(text, 0, levelsIn(text)) : []
   }
 
   *settle(
@@ -72,24 +72,63 @@ export class RestoreInspector {
     if (channel.length - channel.releasedTo > LONG_UNITS) yield
     const before = channel.releasedTo
     const { text, isJson: inJson } = channel.take(this.#unitsMax, isOver)
-    return { releasedTo: channel.releasedTo, cuts: this.#cuts(text, before, inJson) }
+    const level = inJson ? 1 : 0
+    return { releasedTo: channel.releasedTo, cuts: this.#cuts(text, before, () => level) }
   }
 
   cannotMask(): GovernorError {
     return new GovernorError('INTERNAL', { detail: 'a value cannot be put back' })
   }
 
-  #cuts(text: string, from: number, inJson: boolean): readonly Cut[] {
+  #cuts(text: string, from: number, levelOf: (index: number) => number): readonly Cut[] {
     const cuts: Cut[] = []
+    let count = 0
     for (const { 0: placeholder, index } of text.matchAll(PLACEHOLDER)) {
       const value = this.#values.get(placeholder)
+      const level = levelOf(count++)
       if (value === undefined) continue
       const start = from + index
-      const written = inJson ? JSON.stringify(value).slice(1, -1) : value
+      const written = inStrings(value, level)
       cuts.push({ start, end: start + placeholder.length, placeholder: written, policy: '' })
     }
     return cuts
   }
+}
+
+/** JSON in a string of JSON in a string …: deeper ones are read as text. */
+const LEVELS_MAX = 4
+const STRING = /"(?:[^"\\]|\\.)*"/gs
+
+/** A value as it stands in a string of JSON, which stands in another one, `level` times. */
+function inStrings(value: string, level: number): string {
+  let written = value
+  for (let i = 0; i < level; i++) written = JSON.stringify(written).slice(1, -1)
+  return written
+}
+
+/** In how many strings of JSON within each other the n-th placeholder of a text stands. */
+function levelsIn(text: string): (index: number) => number {
+  const levels = levelsOf(text, LEVELS_MAX)
+  return (index) => levels?.[index] ?? 0
+}
+
+/** Null where it is no JSON. */
+function levelsOf(text: string, most: number): readonly number[] | null {
+  if (!isJson(text)) return null
+  const levels: number[] = []
+  for (const [token] of text.matchAll(STRING)) {
+    const count = placeholdersIn(token)
+    if (count === 0) continue
+    const inner = most > 1 ? levelsOf(JSON.parse(token) as string, most - 1) : null
+    // Where an escape hides one, it cannot be told which is which.
+    const known = inner?.length === count ? inner : Array<number>(count).fill(0)
+    for (const level of known) levels.push(level + 1)
+  }
+  return levels
+}
+
+function placeholdersIn(text: string): number {
+  return text.includes('[') ? (text.match(PLACEHOLDER)?.length ?? 0) : 0
 }
 
 function isJson(text: string): boolean {

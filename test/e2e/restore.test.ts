@@ -43,7 +43,8 @@ function read(text: string): string {
 }
 
 t.test('a whole answer has the values again, also in the arguments of a call', async (t) => {
-  const args = '{"to":"[EMAIL_1]","say":"[WORD_1]"}'
+  const raw = String.raw`"{\"a\":\"{\\\"b\\\":\\\"[WORD_1]\\\"}\",\"c\":\"a \\\"[WORD_1]\\\"\"}"`
+  const args = `{"to":"[EMAIL_1]","say":"[WORD_1]","raw":${raw}}`
   const call = { id: 'c', type: 'function', function: { name: 'f', arguments: args } }
   const said = 'To [EMAIL_1] and [EMAIL_2] say [WORD_1], not [EMAIL_3]'
   upstream.behaviour = answer(says({ role: 'assistant', content: said, tool_calls: [call] }))
@@ -54,7 +55,11 @@ t.test('a whole answer has the values again, also in the arguments of a call', a
     choices?: [{ message: { tool_calls: [{ function: { arguments: string } }] } }]
   }
   const made = choices?.[0].message.tool_calls[0].function.arguments ?? ''
-  t.strictSame(JSON.parse(made), { to: MAIL, say: 'say "hi"' })
+  t.strictSame(JSON.parse(made), {
+    to: MAIL,
+    say: 'say "hi"',
+    raw: JSON.stringify({ a: JSON.stringify({ b: 'say "hi"' }), c: 'a "say "hi""' }),
+  })
   t.equal(got.headers['content-length'], String(got.bytes.length))
 })
 
