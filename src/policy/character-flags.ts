@@ -14,7 +14,7 @@ export const GENERAL = 32
 export const UNMARKED = 64
 
 const READS_OTHERWISE =
-  /[[\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\p{Cs}\p{Noncharacter_Code_Point}\p{Nd}\p{Pd}\u2018\u2019\u2212\ufffc\u{1f150}-\u{1f169}\u{1f170}-\u{1f189}\u{1f1e6}-\u{1f1ff}]--[\p{ASCII}\x85]]/v
+  /[[\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\p{Cs}\p{Noncharacter_Code_Point}\p{Nd}\p{Pd}\u2018\u2019\u2212\ufffc\u2474-\u247c\u249c-\u24b5\u{1f110}-\u{1f129}\u{1f150}-\u{1f169}\u{1f170}-\u{1f189}\u{1f1e6}-\u{1f1ff}]--[\p{ASCII}\x85]]/v
 const CONTROL = /[\p{Cc}--[\t-\r\x85]]/v
 /**
  * Marks, Hangul vowels and finals (also as compatibility and half-width letters), half-width sound

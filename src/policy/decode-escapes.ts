@@ -1,7 +1,21 @@
 /** Escapes of URLs, HTML, programs and mail that stand for one character each, in runs. */
 
-const ESCAPE =
-  /%([\da-f]{2})|\\x([\da-f]{2})|\\([0-3][0-7]{2})|(?:%|\\)u([\da-f]{4})|(?:\\u\{|&#x)([\da-f]{1,6})(?:\}|;)?|&#(\d{1,7});?|&([a-z][a-z\d]{1,7});/iy
+/** What HTML allows before a number, which has no limit there; a stream has to wait for its end. */
+const ZEROS = '0{0,16}'
+const HEX = '[\\da-fA-F]'
+const ESCAPE = new RegExp(
+  [
+    `%(${HEX}{2})`,
+    String.raw`\\[xX](${HEX}{2})`,
+    String.raw`\\([0-3][0-7]{2})`,
+    String.raw`\\U(00(?:0${HEX}|10)${HEX}{4})`,
+    String.raw`(?:%|\\)[uU](${HEX}{4})`,
+    String.raw`(?:\\[uU]\{|&#[xX])${ZEROS}(${HEX}{1,6})(?:\}|;)?`,
+    String.raw`&#${ZEROS}(\d{1,7});?`,
+    String.raw`&([a-zA-Z][a-zA-Z\d]{1,18});`,
+  ].join('|'),
+  'y',
+)
 /** Quoted-printable (RFC 2045 §6.7), which writes its digits in capitals. */
 const QUOTED = /=([\dA-F]{2})/y
 
@@ -15,7 +29,11 @@ function namedReferences(): Map<string, number> {
     'gt 62 GT 62 quest 63 commat 64 lsqb 91 lbrack 91 bsol 92 rsqb 93 rbrack 93 Hat 94 lowbar 95 ' +
     'UnderBar 95 grave 96 lcub 123 lbrace 123 verbar 124 vert 124 VerticalLine 124 rcub 125 rbrace 125 ' +
     'hyphen 45 dash 45 minus 45 ndash 45 mdash 45 ensp 32 emsp 32 thinsp 32 hairsp 32 zwnj 8204 ' +
-    'zwj 8205 lrm 8206 rlm 8207 lsquo 39 rsquo 39 fjlig 102 inodot 305 imath 305'
+    'zwj 8205 lrm 8206 rlm 8207 lsquo 39 rsquo 39 fjlig 102 inodot 305 imath 305 ' +
+    'ZeroWidthSpace 8203 NegativeVeryThinSpace 8203 NegativeThinSpace 8203 NegativeMediumSpace 8203 ' +
+    'NegativeThickSpace 8203 NoBreak 8288 ApplyFunction 8289 af 8289 InvisibleTimes 8290 it 8290 ' +
+    'InvisibleComma 8291 ic 8291 NonBreakingSpace 160 ThinSpace 32 VeryThinSpace 32 MediumSpace 32 ' +
+    'numsp 32 puncsp 32 emsp13 32 emsp14 32'
   const latin =
     'nbsp iexcl cent pound curren yen brvbar sect uml copy ordf laquo not shy reg macr deg plusmn sup2 ' +
     'sup3 acute micro para middot cedil sup1 ordm raquo frac14 frac12 frac34 iquest Agrave Aacute Acirc ' +
@@ -42,7 +60,7 @@ export interface EscapeRun {
 }
 
 /**
- * The escapes that follow each other from `at` on: `%7A`, `%u007A`, `\x7A`, `\172`, `\u007a`, `\u{7a}`,
+ * The escapes that follow each other from `at` on: `%7A`, `%u007A`, `\x7A`, `\172`, `\u007a`, `\u{7a}`, `\U0000007a`,
  * `&#122;`, `&#x7a;`, names of HTML; of quoted-printable at least two. Bytes are UTF-8. Null when none
  * is there. Time is linear in the run.
  */
@@ -74,7 +92,7 @@ function isInside([, percent, hex]: RegExpExecArray): boolean {
 function mayEscape(text: string, at: number): boolean {
   const next = text.charCodeAt(at + 1)
   if (text.charCodeAt(at) === 0x26) return next === 0x23 || isLetter(next)
-  return next === 0x75 || next === 0x78 || isHexDigit(next)
+  return (next | 0x20) === 0x75 || (next | 0x20) === 0x78 || isHexDigit(next)
 }
 
 /** What escapes say: bytes that follow each other are characters together. */
@@ -83,11 +101,11 @@ class Said {
   #bytes: number[] = []
 
   /** False where it is no character. */
-  add([, percent, hex, octal, unit, hexPoint, point, name]: RegExpExecArray): boolean {
+  add([, percent, hex, octal, long, unit, hexPoint, point, name]: RegExpExecArray): boolean {
     const byte = percent ?? hex
     if (byte !== undefined) this.#bytes.push(Number.parseInt(byte, 16))
     else if (octal !== undefined) this.#bytes.push(Number.parseInt(octal, 8))
-    else return this.#addText(characterOf({ unit, hexPoint, point, name }))
+    else return this.#addText(characterOf({ unit, hexPoint: long ?? hexPoint, point, name }))
     return true
   }
 

@@ -179,7 +179,7 @@ export class DecodeScan {
     if (first !== undefined && text.length - (this.#series.at(-1) ?? 0) <= SHORT_MAX + GAP_MAX) {
       open = Math.min(open, first)
     }
-    const escape = /(?:[%&\\=][^\s%&\\=]{0,9})+$/.exec(text.slice(-ESCAPES_OPEN_MAX))
+    const escape = /(?:[%&\\=][^\s%&\\=]{0,25})+$/.exec(text.slice(-ESCAPES_OPEN_MAX))
     return escape === null ? open : Math.min(open, text.length - escape[0].length)
   }
 

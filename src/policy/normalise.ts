@@ -11,13 +11,16 @@ import { Units } from './units.ts'
 /**
  * Format characters, default ignorables (U+00AD, U+034F, U+200B-F, U+2060, U+FEFF, variation selectors …),
  * lone surrogates, controls that are no white space, noncharacters, U+FFFC; and letters in boxes, which
- * NFKC leaves alone.
+ * NFKC leaves alone, and in brackets, of which it makes more than they say.
  */
 const INVISIBLE =
-  /[[\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\p{Cs}\p{Noncharacter_Code_Point}\ufffc\u{1f150}-\u{1f169}\u{1f170}-\u{1f189}\u{1f1e6}-\u{1f1ff}]--[\t-\r\x85]]/gv
-/** Tags, white on black, regional indicators: first and last, and what the first stands for. */
+  /[[\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\p{Cs}\p{Noncharacter_Code_Point}\ufffc\u2474-\u247c\u249c-\u24b5\u{1f110}-\u{1f129}\u{1f150}-\u{1f169}\u{1f170}-\u{1f189}\u{1f1e6}-\u{1f1ff}]--[\t-\r\x85]]/gv
+/** Tags, in brackets, white on black, regional indicators: first and last, and what the first stands for. */
 const SHADOWS = [
   [0xe0020, 0xe007e, 0x20],
+  [0x2474, 0x247c, 0x31],
+  [0x249c, 0x24b5, 0x61],
+  [0x1f110, 0x1f129, 0x41],
   [0x1f150, 0x1f169, 0x41],
   [0x1f170, 0x1f189, 0x41],
   [0x1f1e6, 0x1f1ff, 0x41],
