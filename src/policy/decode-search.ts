@@ -5,6 +5,7 @@ import {
   ENDS,
   EQUAL,
   ESCAPE,
+  IS_BEHIND_EQUAL,
   IS_LONG_RUN,
   isHexKind,
   JOINT,
@@ -13,6 +14,7 @@ import {
   MAY_BE_RUN,
   MAY_BE_SERIES,
   NEXT,
+  NEXT_BUT_ONE,
   ODD,
   OTHER,
   START,
@@ -86,7 +88,9 @@ export class DecodeSearch {
   finish(): boolean {
     const { length } = this.#text
     if (!this.#isClose) {
-      if (NEXT[this.#state + OTHER]! >= LOOK) this.#at = this.#look(length, OTHER, this.#state)
+      if (NEXT[(this.#state << 4) + OTHER]! >= LOOK) {
+        this.#at = this.#look(length, OTHER, ENDS[this.#state]!)
+      }
       return !this.#isClose
     }
     const hasFinished = this.#close.finish()
@@ -112,17 +116,20 @@ export class DecodeSearch {
     const { values } = this.#units
     let state = this.#state
     for (let i = 0; i < count; i++) {
-      const kind = KIND_OF[values[i]!]!
-      const next = NEXT[state + kind]!
-      if (next < LOOK) {
+      for (; i + 1 < count; i += 2) {
+        const next =
+          NEXT_BUT_ONE[(state << 8) + (KIND_OF[values[i]!]! << 4) + KIND_OF[values[i + 1]!]!]!
+        if (next === LOOK) break
         state = next
+      }
+      if (i >= count) break
+      const kind = KIND_OF[values[i]!]!
+      const next = NEXT[(state << 4) + kind]!
+      if (next < LOOK || this.#isNothing(i, count, kind, ENDS[state]!)) {
+        state = next & (LOOK - 1)
         continue
       }
-      if (this.#isNothing(i, count, kind, ENDS[state >> 4]!)) {
-        state = next - LOOK
-        continue
-      }
-      const at = this.#look(from + i, kind, state)
+      const at = this.#lookAt(from + i, kind, ENDS[state]!)
       if (at === ON) state = next - LOOK
       else if (this.#isClose || at >= from + count) return at - from
       else {
@@ -136,8 +143,8 @@ export class DecodeSearch {
 
   /** Told from the units in hand: most of what is flagged in code. */
   #isNothing(at: number, count: number, kind: number, ends: number): boolean {
-    if (kind === ODD || (ends & MAY_BE_SERIES) !== 0) return false
-    if (kind >= ESCAPE && (at + 1 >= count || mayFollow(this.#units.values[at + 1]!))) return false
+    if (kind === ODD || (ends & (MAY_BE_SERIES | IS_BEHIND_EQUAL)) !== 0) return false
+    if (kind === ESCAPE && (at + 1 >= count || mayFollow(this.#units.values[at + 1]!))) return false
     return (ends & MAY_BE_RUN) === 0 || this.#isNoRun(at)
   }
 
@@ -159,10 +166,15 @@ export class DecodeSearch {
     return !isPart && !mayReadUnits(values, start, end)
   }
 
+  /** Looks at what the unit at `at` ends or begins, or the `=` before it; returns where to go on. */
+  #lookAt(at: number, kind: number, ends: number): number {
+    const isPadding = (ends & IS_BEHIND_EQUAL) !== 0 && kind !== ODD && kind !== ESCAPE
+    return isPadding ? this.#look(at - 1, EQUAL, IS_LONG_RUN) : this.#look(at, kind, ends)
+  }
+
   /** Looks at what ends before the unit at `at`, or begins with it; returns where to go on. */
-  #look(at: number, kind: number, state: number): number {
+  #look(at: number, kind: number, ends: number): number {
     if (kind === ODD) this.#isOdd = true
-    const ends = ENDS[state >> 4]!
     const start =
       ends === 0 ? at : Math.min(this.#runStart(at, kind, ends), this.#seriesStart(at, ends))
     if (start < at) {
@@ -213,7 +225,7 @@ export class DecodeSearch {
   }
 }
 
-/** Whether an escape or a padding may go on with a unit: letters, digits, `#`, `=`. */
+/** Whether an escape may go on with a unit: letters, digits, `#`. */
 function mayFollow(unit: number): boolean {
-  return KIND_OF[unit]! < JOINT || unit === EQUALS || unit === HASH
+  return KIND_OF[unit]! < JOINT || unit === HASH
 }

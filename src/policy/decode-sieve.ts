@@ -76,7 +76,10 @@ const CROSSED = 5
 const CROSSED_ONE = 6
 const CROSSED_PAIR = 7
 const LONG = 8
-const PLACES = 9
+/** Behind `=`, which may pad the run before it, or not. */
+const BEHIND_PADDING = 9
+const BEHIND_EQUAL = 10
+const PLACES = 11
 
 /** Where a hexadecimal digit leads. */
 const AFTER: Readonly<Record<number, number>> = {
@@ -92,7 +95,6 @@ const DIGITS = 1
 const MARKED = 2
 /** What no text begins with. */
 const NO_TEXT = 3
-const RUN_KINDS = 4
 /** What follows a joint may be a run of its own. */
 const HOLDS_BEHIND_JOINT = [LETTERS, MARKED, MARKED, LETTERS]
 
@@ -107,23 +109,10 @@ interface State {
 /** Least hexadecimal digits that are a word. */
 const HEX_MIN = 8
 const RUNS = HEX_MIN + 1
-const STATES = RUN_KINDS * RUNS * PLACES * SERIES_MIN
 /** Added to the next state where something has to be looked at. */
 export const LOOK = 0x8000
 /** The state at the beginning of a text. */
 export const START = 0
-
-/** The next state, at a state plus the kind of the next unit. */
-export const NEXT = transitions()
-
-function indexOf({ run, holds, place, words }: State): number {
-  return (((run + holds * RUNS) * PLACES + place) * SERIES_MIN + words) * KINDS
-}
-
-/** Digits alone are no text in base64: all of its bytes were the first of two or more. */
-function endsRun({ run, holds }: Pick<State, 'run' | 'holds'>): boolean {
-  return holds === MARKED ? run >= BASE64_MIN : holds === DIGITS && run === HEX_MIN
-}
 
 /** The run that ends may be base64 or hexadecimal digits. */
 export const MAY_BE_RUN = 1
@@ -131,31 +120,80 @@ export const MAY_BE_RUN = 1
 export const IS_LONG_RUN = 2
 /** The word that ends is the fourth of a series. */
 export const MAY_BE_SERIES = 4
+/** The unit before is `=`. */
+export const IS_BEHIND_EQUAL = 8
 
-/** Which of these hold for what ends in a state, at a sixteenth of it. */
-export const ENDS = ends()
+const MACHINE = machine()
+/** The next state, at sixteen times a state plus the kind of the next unit. */
+export const NEXT = MACHINE.next
+/** The next state but one, at 256 times a state plus both kinds; `LOOK` where one of both has to be looked at. */
+export const NEXT_BUT_ONE = nextButOne(MACHINE.next)
+/** What holds for what ends in a state. */
+export const ENDS = MACHINE.ends
 
-function ends(): Uint8Array {
-  return Uint8Array.from({ length: STATES }, (_, index) => {
-    const state = stateAt(index * KINDS)
-    const run = (endsRun(state) ? MAY_BE_RUN : 0) | (state.run >= BASE64_MIN ? IS_LONG_RUN : 0)
-    return run | (wordEnded(state).isSeries ? MAY_BE_SERIES : 0)
+/** The states that a text can lead to, by number; fewer than a third of all. */
+function machine(): { readonly next: Uint16Array; readonly ends: Uint8Array } {
+  const numbers = new Map([[START, START]])
+  const found = [START]
+  const next: number[] = []
+  for (const index of found) {
+    for (let kind = 0; kind < KINDS; kind++) {
+      const to = transition(stateAt(index), kind)
+      const state = to % LOOK
+      const number = numbers.get(state) ?? found.push(state) - 1
+      numbers.set(state, number)
+      next.push(number + (to - state))
+    }
+  }
+  return { next: Uint16Array.from(next), ends: Uint8Array.from(found, endsOf) }
+}
+
+function nextButOne(next: Uint16Array): Uint16Array {
+  return Uint16Array.from({ length: next.length * KINDS }, (_, index) => {
+    const to = next[index >> 4]!
+    return to >= LOOK ? LOOK : Math.min(LOOK, next[to * KINDS + (index % KINDS)]!)
   })
+}
+
+function indexOf({ run, holds, place, words }: State): number {
+  return ((run + holds * RUNS) * PLACES + place) * SERIES_MIN + words
 }
 
 function stateAt(index: number): State {
-  const words = Math.floor(index / KINDS) % SERIES_MIN
-  const place = Math.floor(index / (KINDS * SERIES_MIN)) % PLACES
-  const run = Math.floor(index / (KINDS * SERIES_MIN * PLACES))
+  const words = index % SERIES_MIN
+  const place = Math.floor(index / SERIES_MIN) % PLACES
+  const run = Math.floor(index / (SERIES_MIN * PLACES))
   return { run: run % RUNS, holds: Math.floor(run / RUNS), place, words }
 }
 
-function transitions(): Uint16Array {
-  return Uint16Array.from({ length: STATES * KINDS }, (_, index) => {
-    const kind = index % KINDS
-    const state = stateAt(index)
-    return kind < JOINT ? insideWord(state, kind) : behindWord(state, kind)
-  })
+function endsOf(index: number): number {
+  const state = stateAt(index)
+  if (isBehindEqual(state)) return IS_BEHIND_EQUAL
+  const run = (endsRun(state) ? MAY_BE_RUN : 0) | (state.run >= BASE64_MIN ? IS_LONG_RUN : 0)
+  return run | (wordEnded(state).isSeries ? MAY_BE_SERIES : 0)
+}
+
+function isBehindEqual({ place }: State): boolean {
+  return place === BEHIND_PADDING || place === BEHIND_EQUAL
+}
+
+/** Where a unit leads, by the index of the state, with `LOOK`. */
+function transition(state: State, kind: number): number {
+  const isBehind = isBehindEqual(state)
+  const from = isBehind ? { ...state, place: BEFORE } : state
+  const next = kind < JOINT ? insideWord(from, kind) : behindWord(from, kind)
+  return isBehind && isPadding(state, kind) && next < LOOK ? next + LOOK : next
+}
+
+/** Whether `=` and the unit behind it may be padding, or be quoted-printable. */
+function isPadding({ place }: State, kind: number): boolean {
+  if (kind === EQUAL) return place === BEHIND_PADDING
+  return kind === ZERO || kind === DIGIT || kind === HEX_CAPITAL
+}
+
+/** Digits alone are no text in base64: all of its bytes were the first of two or more. */
+function endsRun({ run, holds }: Pick<State, 'run' | 'holds'>): boolean {
+  return holds === MARKED ? run >= BASE64_MIN : holds === DIGITS && run === HEX_MIN
 }
 
 function insideWord(state: State, kind: number): number {
@@ -195,9 +233,15 @@ function behindWord(state: State, kind: number): number {
     const next = indexOf({ run, holds, place: BEFORE, words })
     return isSeries ? next + LOOK : next
   }
-  const next = indexOf({ run: 0, holds: LETTERS, place: BEFORE, words })
-  return isSeries || kind >= ODD || endsRun(state) ? next + LOOK : next
+  const next = indexOf({ run: 0, holds: LETTERS, place: placeBehind(state, kind), words })
+  return isSeries || kind === ODD || kind === ESCAPE || endsRun(state) ? next + LOOK : next
 }
+
+function placeBehind({ run }: State, kind: number): number {
+  if (kind !== EQUAL) return BEFORE
+  return run >= BASE64_MIN ? BEHIND_PADDING : BEHIND_EQUAL
+}
+
 function placeAfter(place: number, kind: number): number {
   const isCross = kind === CROSS || kind === CROSS_CAPITAL
   const isHex = !isCross && isHexKind(kind)
