@@ -187,7 +187,7 @@ function* callsIn(db: Database, sinceUs: number): Generator<CallEntry, void> {
   const read = db.prepare<[number, number], CallRow>(
     'SELECT id, kind, request_id AS requestId, occurred_at AS at, body FROM entries WHERE id > ? ORDER BY id LIMIT ?',
   )
-  for (const row of pageByPage(read, startBefore(db, sinceUs - DISORDER_US))) {
+  for (const row of pageByPage(read, startBefore(db, sinceUs - DISORDER_US), (each) => each)) {
     const { kind, requestId, at } = row
     if ((kind !== 'decision' && kind !== 'outcome') || at < sinceUs) continue
     yield { kind, requestId, body: row.body.toString(), occurredAtUs: at }
@@ -222,7 +222,7 @@ export function scanEntries(
       const read = db.prepare<[number, number], EntryColumns>(
         `${SELECT} WHERE entries.id > ? ORDER BY entries.id LIMIT ?`,
       )
-      for (const row of pageByPage(read, startBefore(db, sinceUs - DISORDER_US))) {
+      for (const row of pageByPage(read, startBefore(db, sinceUs - DISORDER_US), (each) => each)) {
         if (row.occurred_at >= sinceUs) onEntry(toEntry(row))
       }
     } finally {

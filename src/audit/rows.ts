@@ -30,9 +30,21 @@ export interface ChainRow {
 
 /** Short reads, so that a running sidecar can go on reusing its write-ahead log. */
 const ROWS_A_READ = 500
-const FROM = `
-  SELECT id, chain, seq, occurred_at, kind, request_id, awaits, hash, body
-  FROM entries WHERE id > ? ORDER BY id LIMIT ?`
+const COLUMNS = 'id, chain, seq, occurred_at, kind, request_id, awaits'
+const BEHIND = 'FROM entries WHERE id > ? ORDER BY id LIMIT ?'
+const ONE = 'FROM entries WHERE id = ?'
+const HASH_BYTES = 32
+/** SQLite joins two blobs byte by byte and calls that text. Null where the columns are not what is written. */
+const JOINED = `
+  SELECT ${COLUMNS}, iif(
+    length(hash) = ${HASH_BYTES} AND typeof(hash) = 'blob' AND typeof(body) = 'blob',
+    CAST(hash || body AS BLOB), NULL) AS both
+  ${BEHIND}`
+
+/** A row of `JOINED`. */
+interface JoinedRow extends Omit<EntryRow, 'hash' | 'body'> {
+  readonly both: Buffer | null
+}
 
 /**
  * Gives a function that reads what follows entry `id` of the file: at most `rowsMax` rows, and no more of
@@ -41,7 +53,7 @@ const FROM = `
 export function rowsAfter(
   db: Database,
 ): (id: number, rowsMax: number, bytesMax: number) => EntryRow[] {
-  const read = db.prepare<[number, number], EntryRow>(FROM)
+  const read = db.prepare<[number, number], EntryRow>(`SELECT ${COLUMNS}, hash, body ${BEHIND}`)
   return (id, rowsMax, bytesMax) => {
     const found: EntryRow[] = []
     let bytes = 0
@@ -54,25 +66,37 @@ export function rowsAfter(
   }
 }
 
-/** Every row of the file behind entry `after`, in the order of commits. Throws SQLite's errors. */
+/**
+ * Every row of the file behind entry `after`, in the order of commits; hash and body are views of one
+ * buffer, because a buffer of its own for 32 bytes takes 1.5 µs of an entry's 12. Throws SQLite's errors.
+ */
 export function everyRow(
   db: Database,
   after: number = Number.MIN_SAFE_INTEGER,
 ): Generator<EntryRow> {
-  return pageByPage(db.prepare<[number, number], EntryRow>(FROM), after)
+  const plain = db.prepare<[number], EntryRow>(`SELECT ${COLUMNS}, hash, body ${ONE}`)
+  return pageByPage(db.prepare<[number, number], JoinedRow>(JOINED), after, (row) => {
+    const { id, chain, seq, occurred_at, kind, request_id, awaits, both } = row
+    // Altered: where its hash ends and its body begins is for the columns to say.
+    if (both === null) return plain.get(id)!
+    const hash = both.subarray(0, HASH_BYTES)
+    const body = both.subarray(HASH_BYTES)
+    return { id, chain, seq, occurred_at, kind, request_id, awaits, hash, body }
+  })
 }
 
-/** Every row of a statement that takes the place to go on behind, and how many rows at most. */
-export function* pageByPage<Row extends { readonly id: number }>(
+/** Every row, as `shape` gives it, of a statement that takes the place to go on behind, and how many rows at most. */
+export function* pageByPage<Row extends { readonly id: number }, Shaped>(
   read: Statement<[number, number], Row>,
   after: number,
-): Generator<Row> {
+  shape: (row: Row) => Shaped,
+): Generator<Shaped> {
   let id = after
   for (;;) {
     let rows = 0
     // One by one, since a page that is held in an array lives long enough to be collected last.
     for (const row of read.iterate(id, ROWS_A_READ)) {
-      yield row
+      yield shape(row)
       id = row.id
       rows++
     }

@@ -117,6 +117,16 @@ const ALTERATIONS: readonly { name: string; sql: string }[] = [
     name: 'a personal value of no entry',
     sql: "INSERT INTO personal VALUES (1, 99, 'client.address', 'acme/bob', x'00', '10.6.6.6')",
   },
+  {
+    name: 'a byte moved from the end of a hash to the beginning of its body',
+    sql: `UPDATE entries SET hash = substr(hash, 1, 31), body = CAST(substr(hash, 32) || body AS BLOB)
+          WHERE id = 7`,
+  },
+  {
+    name: 'a byte moved from the beginning of a body to the end of its hash',
+    sql: `UPDATE entries SET hash = CAST(hash || substr(body, 1, 1) AS BLOB), body = substr(body, 2)
+          WHERE id = 7`,
+  },
   { name: 'a body that is no object', sql: "UPDATE entries SET body = x'5b5d' WHERE id = 7" },
 ]
 
