@@ -3,6 +3,8 @@ import type { Log } from './log.ts'
 import type { Metrics } from './metrics.ts'
 import { AWAY, type OwnerCount, type OwnerStore } from './owner/store.ts'
 
+const CONNECT_MS = 20_000
+
 /**
  * Opens the store of who owns what providers keep; null where nobody asked for one. Rejects with an Error
  * where its file cannot be used or its database was not migrated; one that cannot be reached now is asked
@@ -26,7 +28,8 @@ export async function openOwners(
   }
   const { checkSchema, openPool, postgresMessage } = await import('./audit/postgres.ts')
   const { PostgresOwners } = await import('./owner/postgres.ts')
-  const pool = openPool(ownership.url, timeouts.commitMs)
+  // No call waits for a connection for longer than for an answer; but it may take several answers to make one.
+  const pool = openPool(ownership.url, timeouts.commitMs, CONNECT_MS)
   const store = await PostgresOwners.open(pool, bounds)
   try {
     if (store.fault('') !== AWAY) return store

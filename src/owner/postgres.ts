@@ -1,7 +1,8 @@
-import type { Pool } from 'pg'
+import { DatabaseError, type Pool } from 'pg'
 
 import { every, monotonicMs } from '../clock.ts'
 import type { PoolState } from '../metrics.ts'
+import { Gathered } from './gathered.ts'
 import { Shares } from './shares.ts'
 import {
   AWAY,
@@ -26,6 +27,8 @@ interface Row {
 
 /** When the table is counted again, at the earliest; it costs the server a scan. */
 const COUNT_MS = 10 * 60_000
+/** Ids in one statement, unless one caller alone has more. */
+const IDS_MAX = 2_000
 
 /**
  * Ownership in the table `governor.owned` of PostgreSQL, shared by all sidecars that name it. A record
@@ -35,6 +38,16 @@ export class PostgresOwners implements OwnerStore {
   readonly #pool: Pool
   readonly #bounds: OwnerBounds
   readonly #stopSweeping: () => void
+  readonly #finds = new Gathered<readonly string[], ReadonlyMap<string, Owned>>({
+    ask: (parts) => this.#findAll(parts),
+    fits: (parts, ids) => countOf(parts) + ids.length <= IDS_MAX,
+    isRefusal: isDataError,
+  })
+  readonly #claims = new Gathered<readonly Owned[], readonly string[]>({
+    ask: (parts) => this.#claimAll(parts),
+    fits: (parts, claims) => countOf(parts) + claims.length <= IDS_MAX && !shareIds(parts, claims),
+    isRefusal: isDataError,
+  })
   #isAway = false
   readonly #shares: Shares
   /** Somebody was refused since the last count. */
@@ -71,7 +84,15 @@ export class PostgresOwners implements OwnerStore {
     return FULL
   }
 
-  async find(ids: readonly string[]): Promise<ReadonlyMap<string, Owned>> {
+  find(ids: readonly string[]): Promise<ReadonlyMap<string, Owned>> {
+    return this.#inTime(this.#finds.put(ids, this.#bounds.timeoutMs))
+  }
+
+  async #findAll(
+    parts: readonly (readonly string[])[],
+  ): Promise<readonly ReadonlyMap<string, Owned>[]> {
+    // PostgreSQL keeps no NUL, and so nothing under an id with one.
+    const ids = [...new Set(parts.flat())].filter((id) => !id.includes('\0'))
     const rows = await this.#query<Row>(
       `SELECT id, tenant, origin, models, awaited FROM governor.owned
         WHERE id = ANY($1::text[]) AND created_at > now() - $2 * interval '1 ms'`,
@@ -82,10 +103,18 @@ export class PostgresOwners implements OwnerStore {
       const named = JSON.parse(models) as string[]
       found.set(id, { id, tenant, origin, models: named, isAwaited: awaited })
     }
-    return counted(found, ids, this.#bounds)
+    return parts.map((part) => {
+      const theirs = part.flatMap((id) => found.get(id) ?? [])
+      return counted(new Map(theirs.map((owned) => [owned.id, owned])), part, this.#bounds)
+    })
   }
 
-  async claim(claims: readonly Owned[]): Promise<readonly string[]> {
+  claim(claims: readonly Owned[]): Promise<readonly string[]> {
+    return this.#inTime(this.#claims.put(claims, this.#bounds.timeoutMs))
+  }
+
+  async #claimAll(parts: readonly (readonly Owned[])[]): Promise<readonly (readonly string[])[]> {
+    const claims = parts.flat()
     const rows = await this.#query<{ readonly id: string }>(
       `WITH given AS (
           SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::boolean[])
@@ -106,7 +135,8 @@ export class PostgresOwners implements OwnerStore {
       ],
     )
     this.#shares.add(claims.map(({ tenant }) => tenant))
-    return rows.map(({ id }) => id)
+    const others = new Set(rows.map(({ id }) => id))
+    return parts.map((part) => part.map(({ id }) => id).filter((id) => others.has(id)))
   }
 
   async contest(ids: readonly string[]): Promise<void> {
@@ -160,6 +190,16 @@ export class PostgresOwners implements OwnerStore {
     }
   }
 
+  /** Whoever waited in vain knows that the store is away. */
+  async #inTime<Answer>(answer: Promise<Answer>): Promise<Answer> {
+    try {
+      return await answer
+    } catch (error) {
+      this.#isAway ||= !isDataError(error)
+      throw error
+    }
+  }
+
   async #query<Found extends object>(text: string, values: readonly unknown[]): Promise<Found[]> {
     try {
       const { rows } = await within(
@@ -169,8 +209,23 @@ export class PostgresOwners implements OwnerStore {
       this.#isAway = false
       return rows
     } catch (error) {
-      this.#isAway = true
+      this.#isAway = !isDataError(error)
       throw error
     }
   }
+}
+
+function countOf(parts: readonly (readonly unknown[])[]): number {
+  return parts.reduce((sum, { length }) => sum + length, 0)
+}
+
+/** One statement cannot write an id twice, and which of two tenants had it first is then not lost. */
+function shareIds(parts: readonly (readonly Owned[])[], claims: readonly Owned[]): boolean {
+  const ids = new Set(claims.map(({ id }) => id))
+  return parts.some((part) => part.some(({ id }) => ids.has(id)))
+}
+
+/** The server did not take what it was given, SQLSTATE class 22: it is there, and others may ask. */
+function isDataError(error: unknown): boolean {
+  return error instanceof DatabaseError && error.code?.startsWith('22') === true
 }

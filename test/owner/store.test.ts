@@ -9,6 +9,7 @@ import { openPool } from '../../src/audit/postgres.ts'
 import { EmbeddedOwners } from '../../src/owner/embedded.ts'
 import { PostgresOwners } from '../../src/owner/postgres.ts'
 import {
+  AWAY,
   FULL,
   NOBODY,
   type Owned,
@@ -16,6 +17,8 @@ import {
   type OwnerStore,
 } from '../../src/owner/store.ts'
 import { freshDatabase, runSql } from '../support/postgres.ts'
+import { TcpProxy } from '../support/tcp-proxy.ts'
+import { until } from '../support/until.ts'
 
 /** Goal: both stores keep the same promises. Method: one list of them, run on real files and PostgreSQL. */
 
@@ -97,7 +100,7 @@ for (const [name, make] of Object.entries(KINDS)) {
     t.strictSame(await other.claim([{ ...first, origin: 'later' }], NOW_MS), [])
     t.strictSame((await store.find(['resp_1'])).get('resp_1'), first, 'it stays what it was')
     t.strictSame((await store.find(['x'])).get('x'), owned('x'), 'the rest of the batch is kept')
-    const strange = ["' OR '1'='1", 'RESP_1', 'resp_', 'resp_1 ', '%', 'ä'.repeat(900)]
+    const strange = ["' OR '1'='1", 'RESP_1', 'resp_', 'resp_1 ', 'resp_1\0', '%', 'ä'.repeat(900)]
     t.equal((await store.find(strange)).size, 0)
     t.strictSame([counts.hit, counts.miss], [2, strange.length])
   })
@@ -173,6 +176,54 @@ for (const [name, make] of Object.entries(KINDS)) {
     t.strictSame([store.fault('globex'), store.records], [null, 0])
   })
 }
+
+async function behindProxy(t: Tap, timeoutMs: number) {
+  const url = await freshDatabase(t)
+  await migrate(url, Date.UTC(2026, 10, 1))
+  const { proxy, url: through } = await TcpProxy.to(t, url)
+  const bounds = { ...new Counts().bounds, timeoutMs }
+  const store: OwnerStore = await PostgresOwners.open(openPool(through, timeoutMs, 20_000), bounds)
+  t.teardown(() => store.close())
+  return { proxy, store }
+}
+
+t.test('postgres: of a slow server all who ask at once have an answer', async (t) => {
+  const { proxy, store } = await behindProxy(t, 20_000)
+  proxy.delayMs = 150
+  const ids = Array.from({ length: 400 }, (_, index) => `resp_${index}`)
+  await Promise.all(ids.map((id) => store.claim([owned(id)], NOW_MS)))
+  const found = await Promise.all(ids.map((id) => store.find([id, 'nobodys'])))
+  t.strictSame(
+    found.map((each) => [...each.keys()]),
+    ids.map((id) => [id]),
+  )
+  const twice = ['acme', 'globex'].map((tenant) => store.claim([owned('x', tenant)], NOW_MS))
+  t.strictSame(await Promise.all(twice), [[], ['x']], 'in the order they came')
+})
+
+t.test('postgres: one that is too slow is away, and back once it is not', async (t) => {
+  const { proxy, store } = await behindProxy(t, 300)
+  proxy.delayMs = 60_000
+  await Promise.all(
+    Array.from({ length: 20 }, () => t.rejects(store.find(['resp_1']), /no answer|timeout/)),
+  )
+  t.equal(store.fault('acme'), AWAY)
+  proxy.delayMs = 0
+  proxy.cutAll()
+  await until('it to be back', async () => {
+    await store.sweep()
+    return store.fault('acme') === null
+  })
+  t.equal((await store.find(['resp_1'])).size, 0)
+})
+
+t.test('postgres: what one tenant sends keeps no other from its own', async (t) => {
+  const { store } = await behindProxy(t, 20_000)
+  const [first, bad, good] = ['first', 'b\0d', 'good'].map((id) => store.claim([owned(id)], NOW_MS))
+  await t.rejects(bad!, /invalid byte sequence/)
+  t.strictSame(await Promise.all([first, good]), [[], []])
+  t.equal(store.fault('acme'), null)
+})
 
 t.test('embedded: a file that is none, or of a newer Governor, is named', async (t) => {
   const directory = t.testdir()
