@@ -10,13 +10,14 @@ import {
   STRUCTURE,
   WHOLE,
 } from './answers.ts'
+import { cohereEvent } from './cohere-answers.ts'
 import { KIND } from './json-tape.ts'
 import type { JsonDocument } from './json.ts'
 import { readJson } from './json.ts'
 import { runSteps } from './steps.ts'
 
 /** Where an answer says what the model says. */
-const SAID = /^\/(?:choices|output)(?:\/|$)/
+const SAID = /^\/(?:choices|output|message)(?:\/|$)/
 const CHOICE = /^\/choices\/([^/]*)/
 const DONE = '[DONE]'
 
@@ -49,6 +50,7 @@ export const openaiAnswers: AnswerReader = {
   event(data, api, { jsonDepth }) {
     if (data.toString('latin1').trim() === DONE) return END
     const doc = runSteps(readJson(data, jsonDepth))
+    if (api === 'cohere.chat') return cohereEvent(doc)
     const isTyped = NAMED.has(api) || api.startsWith('realtime')
     return isTyped ? responseEvent(doc) : chatEvent(doc)
   },

@@ -130,11 +130,29 @@ function markParts(doc: JsonDocument, parts: number, marks: Marks, typed: boolea
   }
 }
 
+/**
+ * Whether a part is its strings and nothing else: a text, or as Cohere has them a thought without a
+ * signature, and a document that is given as a text or as an object of texts.
+ */
+function isPlain(doc: JsonDocument, part: number, type: string): boolean {
+  if (TEXT_PARTS.has(type)) return true
+  if (type !== 'thinking' && type !== 'document') return false
+  const content = doc.given(part, type)
+  if (content === -1 || !hasOnly(doc, part, ['type', type])) return false
+  const kind = doc.kind(content)
+  if (type === 'thinking') return kind === KIND.STRING
+  return kind === KIND.OBJECT && hasOnly(doc, content, ['data', 'id'])
+}
+
+function hasOnly(doc: JsonDocument, object: number, names: readonly string[]): boolean {
+  return [...doc.children(object)].every((value) => names.includes(doc.text(value - 1)))
+}
+
 function markPart(doc: JsonDocument, part: number, marks: Marks, typed: boolean): void {
   const typeNode = doc.member(part, 'type')
   if (typeNode === -1 && !typed) return
   const type = typeNode !== -1 && doc.kind(typeNode) === KIND.STRING ? doc.word(typeNode) : ''
-  if (TEXT_PARTS.has(type) || (!typed && type === 'logs')) return
+  if (isPlain(doc, part, type) || (!typed && type === 'logs')) return
   // Where a member says what it is, that member is marked when the walk comes to it.
   for (const value of doc.children(part)) {
     if (doc.kind(value) !== KIND.NULL && OPAQUE_MEMBERS.has(doc.text(value - 1))) return

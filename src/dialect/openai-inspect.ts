@@ -251,7 +251,7 @@ function inspectRare(doc: JsonDocument, marks: Marks): void {
 
 /** Checks the prompt's shape. */
 function inspectPrompts(doc: JsonDocument, api: string, marks: Marks): void {
-  if (api === 'chat.completions') inspectMessages(doc, marks)
+  if (api === 'chat.completions' || api === 'cohere.chat') inspectMessages(doc, marks)
   else if (api === 'embeddings') inspectEmbeddingInput(doc, marks)
   else {
     readKind(doc, 0, 'instructions', 'STRING')

@@ -32,6 +32,7 @@ const TERMINAL = new Set([
   'speech.audio.done',
   'transcript.text.done',
   'thread.run.completed',
+  'message-end',
   'done',
   'error',
 ])
@@ -170,6 +171,6 @@ function parseData(event: Buffer): Json | null {
 
 function eventType(event: Buffer): string {
   const head = event.toString('latin1', 0, TYPE_BYTES)
-  const match = /^event: ?([\w.]{1,64})/m.exec(head) ?? /"type"\s*:\s*"([\w.]{1,64})"/.exec(head)
+  const match = /^event: ?([\w.-]{1,64})/m.exec(head) ?? /"type"\s*:\s*"([\w.-]{1,64})"/.exec(head)
   return match?.[1] ?? ''
 }

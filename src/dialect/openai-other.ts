@@ -65,6 +65,7 @@ export const SHAPES: ReadonlyMap<string, Shape> = new Map<string, Shape>([
   ['skills.versions.create', PLAIN],
   ['rerank', { needsModel: true, needs: ['query', 'documents'] }],
   ['score', { needsModel: true }],
+  ['cohere.embed', { needsModel: true }],
   ['tokenize', { needsModel: true }],
   ['detokenize', { needsModel: true, needs: ['tokens'], tokens: ['tokens'] }],
   ['chat.completions.update', PLAIN],

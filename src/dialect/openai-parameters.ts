@@ -43,6 +43,13 @@ const TABLES: Readonly<Record<string, ParameterTable>> = {
     reasoning_effort: { names: ['reasoning.effort'] },
     service_tier: { names: ['service_tier'] },
   },
+  'cohere.chat': {
+    temperature: { names: ['temperature'] },
+    top_p: { names: ['p'] },
+    presence_penalty: { names: ['presence_penalty'] },
+    frequency_penalty: { names: ['frequency_penalty'] },
+    max_output_tokens: cap('max_tokens'),
+  },
   completions: { ...SAMPLING, ...PENALTIES, max_output_tokens: cap('max_tokens') },
   'realtime.response.create': realtime('response'),
   'realtime.session.update': realtime('session'),

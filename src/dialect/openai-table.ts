@@ -80,6 +80,9 @@ const INFERENCE: readonly Row[] = [
   send('/rerank', 'rerank', 'rerank'),
   send('/v1/score', 'rerank', 'score'),
   send('/score', 'rerank', 'score'),
+  // Cohere's own API, beside `/v2/rerank`.
+  send('/v2/chat', 'chat', 'cohere.chat', { generates: true }),
+  send('/v2/embed', 'embeddings', 'cohere.embed'),
   send('/tokenize', 'tokens', 'tokenize'),
   send('/detokenize', 'tokens', 'detokenize'),
 ]

@@ -39,7 +39,9 @@ export function parseObject(text: string): Json | null {
 }
 
 /** Token counts of a `usage` object; a field it does not report is null. */
-export function readTokens(usage: Json): Omit<Usage, 'responseModel' | 'responseId'> {
+export function readTokens(told: Json): Omit<Usage, 'responseModel' | 'responseId'> {
+  // Cohere tells what it charges for beside what went through the model.
+  const usage = asObject(told['billed_units']) ?? asObject(told['tokens']) ?? told
   const input = asObject(usage['prompt_tokens_details'] ?? usage['input_tokens_details'])
   const output = asObject(usage['completion_tokens_details'] ?? usage['output_tokens_details'])
   return {
@@ -94,7 +96,8 @@ function readChat(body: Buffer): Usage | null {
 function readParsed(body: Buffer): Usage | null {
   const answer = parseObject(body.toString('utf8'))
   if (answer === null) return null
-  const usage = asObject(answer['usage'])
+  // Cohere's embeddings tell it in `meta`.
+  const usage = asObject(answer['usage']) ?? asObject(answer['meta'])
   const told = withNames(usage, readName(answer['model']), readName(answer['id']))
   return withTier(told, answer['service_tier'])
 }
@@ -141,19 +144,23 @@ function searchEnd(body: Buffer): Usage {
  */
 export function searchUsage(tail: Buffer): Json | null {
   const text = tail.toString('latin1')
-  const found = text.lastIndexOf('"usage"')
-  return found === -1 ? null : usageAt(text, found)
+  for (const key of USAGE_KEYS) {
+    const found = text.lastIndexOf(key)
+    if (found !== -1) return usageAt(text, found, key.length)
+  }
+  return null
 }
 
 /** The object of the member whose key is at `found`. */
-function usageAt(text: string, found: number): Json | null {
-  BEFORE_OBJECT.lastIndex = found + USAGE_KEY_CHARS
+function usageAt(text: string, found: number, keyChars = USAGE_KEYS[0].length): Json | null {
+  BEFORE_OBJECT.lastIndex = found + keyChars
   if (!BEFORE_OBJECT.test(text)) return null
   const from = BEFORE_OBJECT.lastIndex
   return parseObject(text.slice(from, objectEnd(text, from)))
 }
 
-const USAGE_KEY_CHARS = '"usage"'.length
+/** The second one is Cohere's, at the end of its embeddings. */
+const USAGE_KEYS = ['"usage"', '"billed_units"'] as const
 const BEFORE_OBJECT = /\s{0,64}:\s{0,64}(?=\{)/y
 
 /** Where the object at `from` ends; usage objects hold no braces in strings. */

@@ -68,6 +68,23 @@ export const TOP_FIELDS: Readonly<Record<string, ReadonlySet<string>>> = {
     'stream_id',
     'type',
   ]),
+  // `documents` are prompt and stand in no list, as elsewhere.
+  'cohere.chat': new Set([
+    ...GENERATION,
+    'citation_options',
+    'frequency_penalty',
+    'k',
+    'logprobs',
+    'p',
+    'presence_penalty',
+    'priority',
+    'response_format',
+    'safety_mode',
+    'seed',
+    'stop_sequences',
+    'strict_tools',
+    'thinking',
+  ]),
   embeddings: new Set([...COMMON, 'dimensions', 'encoding_format', 'input', 'stream']),
 }
 

@@ -14,10 +14,12 @@ const FOREIGN: readonly Foreign[] = [
   whose(/^\/api\/[a-z]+$/, 'ollama', "Ollama's API"),
   whose(/^\/model\/[^/]+\/(?:invoke|converse|count-tokens)/, 'bedrock', "Amazon Bedrock's API"),
   whose(/^\/(?:v1\/)?(?:chat\/completions|responses|embeddings)$/, 'openai', "OpenAI's API"),
+  whose(/^\/v2\/(?:chat|embed|rerank)$/, 'openai', "Cohere's API"),
   {
-    paths: /^\/v2\/(?:chat|embed|parse|batches)(?:\/|$)|^\/v1\/(?:chat|generate|embed|summarize)$/,
+    paths:
+      /^\/v2\/(?:parse|batches|audio)(?:\/|$)|^\/v1\/(?:chat|generate|embed|embed-jobs|classify|summarize|tokenize|detokenize|datasets)$/,
     dialects: [],
-    hint: "This is a path of Cohere's own API, which is not supported in this version but for rerank",
+    hint: "This is a path of Cohere's API, of which chat, embed and rerank of version 2 are supported (CohereClientV2)",
   },
   {
     paths:

@@ -16,6 +16,7 @@ const WRITTEN: ReadonlySet<string> = new Set([
   'reasoning',
   'refusal',
   'thinking',
+  'tool_plan',
   'partial_json',
   'response',
 ])

@@ -4,6 +4,7 @@ import type { IncomingMessage } from 'node:http'
 import { anthropicAnswer, anthropicModels, messageAnswer, messageStream } from './echo-anthropic.ts'
 import { bedrockAnswer } from './echo-bedrock.ts'
 import { chatAnswer, chatStream } from './echo-chat.ts'
+import { cohereAnswer, cohereEmbeddings, cohereStream } from './echo-cohere.ts'
 import { fileAnswer, transcriptAnswer, transcriptStream } from './echo-form.ts'
 import { geminiAnswer, geminiModels } from './echo-gemini.ts'
 import { ollamaAnswer } from './echo-ollama.ts'
@@ -50,6 +51,8 @@ const POSTS: ReadonlyMap<string, Answerer> = new Map<string, Answerer>([
   ['/v1/files', fileAnswer],
   ['/v1/rerank', rerankAnswer],
   ['/v2/rerank', rerankAnswer],
+  ['/v2/chat', either(cohereAnswer, cohereStream)],
+  ['/v2/embed', cohereEmbeddings],
   ['/rerank', rerankAnswer],
   ['/score', rerankAnswer],
   ['/tokenize', (body) => ({ count: countTokens(JSON.stringify(body)), tokens: [] })],

@@ -50,6 +50,8 @@ const SAMPLES: Readonly<Record<string, Sample>> = {
   'skills.versions.create': noted,
   rerank: ({ model, text }) => ({ model, query: 'q', documents: [text] }),
   score: ({ model, text }) => ({ model, text_1: 'a', text_2: text }),
+  'cohere.chat': messages,
+  'cohere.embed': ({ model, text }) => ({ model, texts: [text], input_type: 'search_query' }),
   tokenize: prompt,
   detokenize: ({ model, text }) => ({ model, tokens: [1, 2], note: text }),
   'chat.completions.update': noted,

@@ -15,6 +15,7 @@ t.test('foreignHint() names the provider whose path it is', async (t) => {
     ['/v1/chat/completions', 'OpenAI'],
     ['/v2/chat', 'Cohere'],
     ['/v2/embed', 'Cohere'],
+    ['/v1/embed', 'Cohere'],
     ['/v1/fim/completions', 'Mistral'],
     ['/v1/chat/moderations', 'Mistral'],
   ] as const) {
@@ -28,10 +29,11 @@ t.test('foreignHint() says nothing of other paths, nor where such an upstream is
     'Vertex AI is not supported',
   )
   t.match(foreignHint('/guardrail/g/version/1/apply', ['bedrock']), 'Of Amazon Bedrock only')
-  for (const path of ['/', '/metrics', '/v1', '/v1/nothing', '/admin', '/v2/rerank']) {
+  for (const path of ['/', '/metrics', '/v1', '/v1/nothing', '/admin']) {
     t.equal(foreignHint(path, []), undefined, path)
   }
   t.equal(foreignHint('/v1/messages/x', ['openai', 'anthropic']), undefined)
   t.match(foreignHint('/v1/messages/x', ['openai']), 'dialect anthropic')
-  t.match(foreignHint('/v2/chat', ['openai', 'anthropic']), 'not supported in this version')
+  t.match(foreignHint('/v2/chat', ['anthropic']), 'dialect openai')
+  t.match(foreignHint('/v1/chat', ['openai', 'anthropic']), 'version 2 are supported')
 })

@@ -53,6 +53,46 @@ export const OPENAI_CHAT: Wire = {
   failure: OPENAI_FAILURE,
 }
 
+const COHERE_MESSAGE = {
+  id: 'c1',
+  finish_reason: 'COMPLETE',
+  message: { role: 'assistant', content: [{ type: 'text', text: 'Hello there' }] },
+  usage: {
+    billed_units: { input_tokens: 5, output_tokens: 2 },
+    tokens: { input_tokens: 70, output_tokens: 4 },
+  },
+}
+/** An event of Cohere's stream about the first block of a message. */
+export const cohereEvent = (type: string, message: object, more: object = {}): string => {
+  const event = { type, index: 0, delta: { message }, ...more }
+  return events([event])[0]!
+}
+
+/** Cohere's chat, version 2. */
+export const COHERE: Wire = {
+  dialect: 'openai',
+  plain: COHERE_MESSAGE,
+  events: [
+    cohereEvent('content-start', { content: { type: 'text', text: '' } }),
+    cohereEvent('content-delta', { content: { text: 'Hello' } }),
+    cohereEvent('content-delta', { content: { text: ' there' } }),
+    cohereEvent('content-end', {}),
+    cohereEvent('message-end', {}, { delta: { usage: COHERE_MESSAGE.usage } }),
+    'data: [DONE]\n\n',
+  ],
+  type: 'text/event-stream',
+  tool: {
+    ...COHERE_MESSAGE,
+    finish_reason: 'TOOL_CALL',
+    message: {
+      role: 'assistant',
+      tool_plan: 'I will look at the clock',
+      tool_calls: [{ id: 'now_1', ...CHAT_CALL }],
+    },
+  },
+  failure: { id: 'c1', message: 'No such parameter' },
+}
+
 const TEXT_ITEM = {
   type: 'message',
   id: 'msg_1',
