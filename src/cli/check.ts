@@ -81,7 +81,7 @@ function exitCode(loaded: Loaded): 0 | 1 | 2 {
 }
 
 function text(file: string, loaded: Loaded, print: boolean): string {
-  if (!loaded.ok) return renderProblems(loaded.problems)
+  if (!loaded.ok) return renderProblems(loaded.problems, '', loaded.excerptOf)
   const notes = loaded.notes.map((note) => `${problemLine(note)}\n`)
   if (!print) return [...notes, `${file}: OK, ${summary(loaded.snapshot)}\n`].join('')
   const comments = notes.map((note) => `# ${note}`)

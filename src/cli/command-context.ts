@@ -38,7 +38,7 @@ export async function withConfig(
 ): Promise<void> {
   const loaded = loadConfig(file, { forRun: false, candidate })
   if (!loaded.ok) {
-    writeError(renderProblems(loaded.problems))
+    writeError(renderProblems(loaded.problems, '', loaded.excerptOf))
     finish(2)
     return
   }

@@ -84,7 +84,7 @@ export async function demo({ version, write, notRead }: DemoOptions): Promise<nu
     writeFileSync(file, CONFIG)
     const loaded = loadConfig(file, { forRun: true })
     if (!loaded.ok) {
-      write(renderProblems(loaded.problems))
+      write(renderProblems(loaded.problems, '', loaded.excerptOf))
       return 2
     }
     const { snapshot } = loaded

@@ -34,7 +34,7 @@ export async function replay(options: ReplayOptions): Promise<number> {
   const { writeError = write } = options
   const loaded = loadConfig(against, { forRun: false, candidate: 'ignore' })
   if (!loaded.ok) {
-    writeError(renderProblems(loaded.problems, 'Nothing was replayed.'))
+    writeError(renderProblems(loaded.problems, 'Nothing was replayed.', loaded.excerptOf))
     return 2
   }
   const candidate = new Candidate(loaded.snapshot, compilePolicies(loaded.snapshot))

@@ -24,7 +24,7 @@ export async function run(options: RunOptions): Promise<number> {
   const { file, dev, version, write, writeError } = options
   const loaded = loadConfig(file, { forRun: true })
   if (!loaded.ok) {
-    writeError(renderProblems(loaded.problems, 'Nothing was started.'))
+    writeError(renderProblems(loaded.problems, 'Nothing was started.', loaded.excerptOf))
     return loaded.missing ? 2 : 1
   }
   const log = createLog('info')

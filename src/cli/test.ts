@@ -57,7 +57,11 @@ async function testFile(file: string, { env, coverageMin }: TestOptions) {
   if (!loaded.ok) {
     const problems = loaded.problems.map(problemLine)
     const tested = { file, report: null, problems, coverageProblem: null }
-    return { tested, text: renderProblems(loaded.problems), code: loaded.missing ? 2 : 1 }
+    return {
+      tested,
+      text: renderProblems(loaded.problems, '', loaded.excerptOf),
+      code: loaded.missing ? 2 : 1,
+    }
   }
   const { snapshot } = loaded
   const compiled = compilePolicies(snapshot)

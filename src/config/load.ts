@@ -5,9 +5,10 @@ import { env as processEnv } from 'node:process'
 
 import { wallMs } from '../clock.ts'
 import { advise } from './advice.ts'
+import { excerpt } from './excerpt.ts'
 import { adviseExceptions } from './lint-exceptions.ts'
 import { lint } from './lint.ts'
-import { PROBLEMS_MAX, sortProblems, type Problem } from './problem.ts'
+import { type ExcerptOf, PROBLEMS_MAX, sortProblems, type Problem } from './problem.ts'
 import { Reader } from './read.ts'
 import { Report } from './report.ts'
 import type { ExpressionCheck } from './resolve-expressions.ts'
@@ -50,6 +51,8 @@ export type Loaded =
   | {
       readonly ok: false
       readonly problems: readonly Problem[]
+      /** Shows where they are, to people; never a line that may hold a secret. */
+      readonly excerptOf: ExcerptOf
       /** The file itself cannot be read. */
       readonly missing: boolean
       /** Absolute paths of other files whose change may help. */
@@ -72,7 +75,8 @@ export function parseConfig(file: string, bytes: Buffer, options: LoadOptions): 
   if ('wrong' in text) return refused(file, text.wrong, false)
   const source = parse(file, text.text)
   if (source === null) return refused(file, 'Cannot parse: nested too deeply', false)
-  if (!source.sound) return failed(bounded(source.problems))
+  const excerptOf = (problem: Problem) => (problem.file === file ? excerpt(text.text, problem) : '')
+  if (!source.sound) return failed(bounded(source.problems), excerptOf)
   const report = new Report(source)
   const given = { env: options.env ?? processEnv, forRun: options.forRun }
   const value = new Reader(report, given).read(FILE)
@@ -87,7 +91,10 @@ export function parseConfig(file: string, bytes: Buffer, options: LoadOptions): 
   const candidate = loadCandidate(value.candidate, report, { file, options })
   const snapshot = { ...own, candidate: candidate.snapshot }
   const problems = [...bounded([...source.problems, ...report.problems]), ...candidate.problems]
-  if (problems.length > 0) return failed(problems, [...snapshot.secretFiles, ...candidate.follow])
+  if (problems.length > 0) {
+    const follow = [...snapshot.secretFiles, ...candidate.follow]
+    return failed(problems, (each) => excerptOf(each) || candidate.excerptOf(each), follow)
+  }
   const nowMs = options.nowMs ?? wallMs()
   for (const { path, message, rule } of [
     ...advise(snapshot),
@@ -106,6 +113,7 @@ interface LoadedCandidate {
   readonly snapshot: Snapshot | null
   /** In the candidate. */
   readonly problems: readonly Problem[]
+  readonly excerptOf: ExcerptOf
   readonly follow: readonly string[]
 }
 
@@ -116,7 +124,7 @@ function loadCandidate(
   { file, options }: { readonly file: string; readonly options: LoadOptions },
 ): LoadedCandidate {
   const { candidate = 'load' } = options
-  const nothing = { snapshot: null, problems: [], follow: [] }
+  const nothing = { snapshot: null, problems: [], excerptOf: NOTHING_SHOWN, follow: [] }
   const at = ['candidate']
   if (written === null || candidate === 'ignore' || !report.clean(at)) return nothing
   const isItself = resolve(dirname(file), written) === resolve(file)
@@ -127,15 +135,22 @@ function loadCandidate(
   const shown = isAbsolute(written) ? written : join(dirname(file), written)
   const loaded = loadConfig(shown, { ...options, candidate: 'refuse' })
   const follow = [resolve(shown)]
-  if (loaded.ok) return { snapshot: loaded.snapshot, problems: [], follow }
+  if (loaded.ok) return { ...nothing, snapshot: loaded.snapshot, follow }
   const more = [...follow, ...loaded.follow]
-  if (!loaded.missing) return { snapshot: null, problems: loaded.problems, follow: more }
+  const { problems, excerptOf } = loaded
+  if (!loaded.missing) return { snapshot: null, problems, excerptOf, follow: more }
   report.check(at, false, loaded.problems[0]?.message ?? 'Cannot read the file')
-  return { snapshot: null, problems: [], follow: more }
+  return { ...nothing, follow: more }
 }
 
-function failed(problems: readonly Problem[], follow: readonly string[] = []): Loaded {
-  return { ok: false, problems, missing: false, follow }
+const NOTHING_SHOWN: ExcerptOf = () => ''
+
+function failed(
+  problems: readonly Problem[],
+  excerptOf: ExcerptOf,
+  follow: readonly string[] = [],
+): Loaded {
+  return { ok: false, problems, excerptOf, missing: false, follow }
 }
 
 function refused(file: string, message: string, missing: boolean): Loaded {
@@ -143,6 +158,7 @@ function refused(file: string, message: string, missing: boolean): Loaded {
   return {
     ok: false,
     problems: [{ file, ...place, path: '', message, severity: 'error' }],
+    excerptOf: NOTHING_SHOWN,
     missing,
     follow: [],
   }

@@ -20,6 +20,9 @@ export interface Problem {
   readonly rule?: string
 }
 
+/** Shows the line of a problem and its place in it, as lines that end in line breaks; '' where it is not shown. */
+export type ExcerptOf = (problem: Problem) => string
+
 /** The most problems one file reports; a file with more is not read to its end by anyone. */
 export const PROBLEMS_MAX = 100
 
@@ -57,14 +60,19 @@ export function problemLine(problem: Problem): string {
 }
 
 /**
- * All problems, a line each, and a last line that counts them: `2 problems.` or, with `consequence`,
- * `2 problems. Nothing was started.` Ends in a line break; '' when there are none.
+ * All problems, a line each with its `excerptOf` below, and a last line that counts them: `2 problems.`
+ * or, with `consequence`, `2 problems. Nothing was started.` Ends in a line break; '' when there are none.
  */
-export function renderProblems(problems: readonly Problem[], consequence = ''): string {
+export function renderProblems(
+  problems: readonly Problem[],
+  consequence = '',
+  excerptOf: ExcerptOf = () => '',
+): string {
   if (problems.length === 0) return ''
   const count = problems.length === 1 ? '1 problem.' : `${problems.length} problems.`
   const last = consequence === '' ? count : `${count} ${consequence}`
-  return [...problems.map(problemLine), last, ''].join('\n')
+  const said = problems.map((problem) => `${problemLine(problem)}\n${excerptOf(problem)}`)
+  return `${said.join('')}${last}\n`
 }
 
 /** The candidate nearest to `word`, or null when none is near enough to be what was meant. */

@@ -58,7 +58,11 @@ t.test('check() prints all problems of all files and exits 1', async (t) => {
   t.match(
     output,
     `${a}:1:1  upstreams  Key "upstreams" is missing\n` +
+      '  1 | version: 2\n' +
+      '    | ^\n' +
       `${a}:1:10  version  Expected 1, found 2\n` +
+      '  1 | version: 2\n' +
+      '    |          ^\n' +
       `${a}:2:1  upstream  Unknown key: did you mean "upstreams"?\n` +
       '3 problems.\n',
   )

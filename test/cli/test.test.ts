@@ -94,7 +94,9 @@ t.test('test prints the problems of a file and goes on with the next', async (t)
   t.equal(ran.code, 1)
   t.match(
     ran.out,
-    `bad.yaml:8:63  tests[0].expect.policy  Unknown policy "codname": did you mean "codename"?\n1 problem.\n`,
+    `bad.yaml:8:63  tests[0].expect.policy  Unknown policy "codname": did you mean "codename"?\n` +
+      '  8 |   - { name: a, request: {}, expect: { decision: deny, policy: codname } }\n' +
+      `    | ${' '.repeat(62)}^\n1 problem.\n`,
   )
   t.match(ran.out, 'good.yaml: 2 tests')
   t.match(readFileSync(join(cwd, 'out.xml'), 'utf8'), '<failure message="bad.yaml:8:63  tests')

@@ -1,5 +1,6 @@
 import t from 'tap'
 
+import { excerpt } from '../../src/config/excerpt.ts'
 import {
   nearest,
   pathText,
@@ -67,3 +68,55 @@ for (const [word, want] of [
     t.equal(nearest(word, ['limits', 'policies', 'listen', 'audit']), want)
   })
 }
+
+/** Of a text in which ‸ stands before the place. */
+function shown(text: string): string {
+  const before = text.slice(0, text.indexOf('‸')).split('\n')
+  const column = (before.at(-1) ?? '').length + 1
+  return excerpt(text.replace('‸', ''), problem({ line: before.length, column }))
+}
+
+t.test('excerpt() shows the line and a caret below the place', async (t) => {
+  t.equal(
+    shown('policies:\n  - id: a\n    require: |\n      caller.‸rols == []\r\n'),
+    '  4 |       caller.rols == []\n    |              ^\n',
+  )
+  t.equal(shown('tests:\n\t‸- x\n'), '  2 |  - x\n    |  ^\n', 'a tab is one space')
+  t.equal(
+    shown('sets:\n  a: ["日本😀e\u0301", ‸b]'),
+    `  2 |   a: ["日本😀e\u0301", b]\n    | ${' '.repeat(17)}^\n`,
+    'below what it is about, however wide letters are',
+  )
+  const [first = ''] = shown('policies: ["a\u202e\u001b[2J", ‸b]').split('\n')
+  t.equal(first, '  1 | policies: ["a\\u202e\ufffd[2J", b]')
+})
+
+t.test('excerpt() shows as much of a long line as a terminal has', async (t) => {
+  for (const at of [0, 20, 500, 999]) {
+    const line = `${'x'.repeat(at)}‸${'y'.repeat(1000 - at)}`
+    const [first = '', second = ''] = shown(`policies:\n  a: ${line}\n`).split('\n')
+    t.ok(first.length <= 110, `${first.length}`)
+    t.equal(first[second.indexOf('^')], 'y', first)
+  }
+  const halves = shown(`policies:\n  a: ${'😀'.repeat(200)}‸b${'😀'.repeat(200)}\n`)
+  t.ok(halves.isWellFormed())
+})
+
+t.test('excerpt() shows no line that may hold a secret', async (t) => {
+  for (const text of [
+    'upstreams:\n  - credential: ‸sk-hunter2\n',
+    'policies: []\nupstreams:\n  - ‸credental: sk-hunter2\n',
+    'upstreams: [{ ‸credental: sk-hunter2 }]\n',
+    '{ policies: [], upstreams: [{ ‸credental: sk-hunter2 }] }\n',
+    '"upstreams":\n# policies:\n  - ‸credental: sk-hunter2\n',
+    'limit_store: ‸redis://:hunter2@redis\n',
+    'auth:\n  ‸x: hunter2\n',
+    '‸hunter2\n',
+    'policies:\n? ‸hunter2\n',
+    '\n‸',
+  ]) {
+    t.equal(shown(text), '', text)
+  }
+  t.equal(excerpt('policies: []\n', problem({ line: 0, column: 0 })), '')
+  t.equal(excerpt('policies: []\n', problem({ line: 9, column: 1 })), '')
+})
