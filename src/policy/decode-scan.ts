@@ -38,6 +38,8 @@ const QUOTE = 0x22
 const LINE_MIN = 40
 /** Units that are looked up in a go; most stretches are short. */
 const WINDOW_UNITS = 256
+/** Texts take turns in it; it is filled again before anything is read. */
+const UNITS = new Units(WINDOW_UNITS)
 /** Most that stands between two letters of a word that is spaced. */
 const GAP_MAX = 3
 /** Units before the end of the fourth word of a series in which the first begins, at most. */
@@ -55,7 +57,6 @@ export class DecodeScan {
   /** A word was spaced letter by letter. */
   hasSpelled = false
   readonly #text: string
-  readonly #units: Units
   readonly #spells: boolean
   #at = 0
   /** Behind this unit the stretch ends where nothing is going on. */
@@ -79,7 +80,6 @@ export class DecodeScan {
   /** With `spells` words are found that are spaced. */
   constructor(text: string, spells = true) {
     this.#text = text
-    this.#units = new Units(Math.min(text.length, WINDOW_UNITS))
     this.#spells = spells
   }
 
@@ -108,7 +108,7 @@ export class DecodeScan {
     const end = Math.min(to, length)
     while (this.#at < end && !this.#hasEnded) {
       const from = this.#at
-      const count = this.#units.fill(this.#text, from, end)
+      const count = UNITS.fill(this.#text, from, end)
       this.#at = from + this.#runUnits(from, count)
     }
     return this.#at < length
@@ -116,7 +116,7 @@ export class DecodeScan {
 
   /** Reads the units in hand, the first of which stands at `from`; returns how many it has read. */
   #runUnits(from: number, count: number): number {
-    const { values } = this.#units
+    const { values } = UNITS
     for (let i = 0; i < count; i++) {
       const kind = KIND_OF[values[i]!]!
       const at = from + i

@@ -29,6 +29,8 @@ const HASH = 0x23
 const LONG_RUN_UNITS = 64 * 1024
 /** Goes on with the next unit. */
 const ON = -1
+/** Texts take turns in it; it is filled again before anything is read. */
+const UNITS = new Units(WINDOW_UNITS)
 
 /**
  * Finds what is encoded in a text: most of it is passed over by a table of states, and what that flags
@@ -38,8 +40,9 @@ export class DecodeSearch {
   /** There are characters that read as others, which were passed over. */
   #isOdd = false
   readonly #text: string
-  readonly #units: Units
-  readonly #close: DecodeScan
+  readonly #spells: boolean
+  /** Null until there is something to be read closely, which in most texts there is not. */
+  #closeScan: DecodeScan | null = null
   #isClose = false
   #state = START
   #at = 0
@@ -49,20 +52,23 @@ export class DecodeSearch {
   /** With `spells` words are found that are spaced letter by letter. */
   constructor(text: string, spells = true) {
     this.#text = text
-    this.#units = new Units(Math.min(text.length, WINDOW_UNITS))
-    this.#close = new DecodeScan(text, spells)
+    this.#spells = spells
   }
 
   get patches(): readonly Patch[] {
-    return this.#close.patches
+    return this.#closeScan?.patches ?? NO_PATCHES
   }
 
   get isOdd(): boolean {
-    return this.#isOdd || this.#close.isOdd
+    return this.#isOdd || this.#closeScan?.isOdd === true
   }
 
   get hasSpelled(): boolean {
-    return this.#close.hasSpelled
+    return this.#closeScan?.hasSpelled === true
+  }
+
+  get #close(): DecodeScan {
+    return (this.#closeScan ??= new DecodeScan(this.#text, this.#spells))
   }
 
   /** Where it goes on. */
@@ -78,7 +84,7 @@ export class DecodeSearch {
       if (this.#isClose) this.#readClosely(end)
       else {
         const from = this.#at
-        this.#at = from + this.#pass(from, this.#units.fill(this.#text, from, end))
+        this.#at = from + this.#pass(from, UNITS.fill(this.#text, from, end))
       }
     }
     return this.#at < length
@@ -113,7 +119,7 @@ export class DecodeSearch {
 
   /** Passes over the units in hand, the first of which stands at `from`; returns how many are done. */
   #pass(from: number, count: number): number {
-    const { values } = this.#units
+    const { values } = UNITS
     let state = this.#state
     for (let i = 0; i < count; i++) {
       for (; i + 1 < count; i += 2) {
@@ -144,13 +150,13 @@ export class DecodeSearch {
   /** Told from the units in hand: most of what is flagged in code. */
   #isNothing(at: number, count: number, kind: number, ends: number): boolean {
     if (kind === ODD || (ends & (MAY_BE_SERIES | IS_BEHIND_EQUAL)) !== 0) return false
-    if (kind === ESCAPE && (at + 1 >= count || mayFollow(this.#units.values[at + 1]!))) return false
+    if (kind === ESCAPE && (at + 1 >= count || mayFollow(UNITS.values[at + 1]!))) return false
     return (ends & MAY_BE_RUN) === 0 || this.#isNoRun(at)
   }
 
   /** Whether the run that ends before the unit at `end` begins like no text. */
   #isNoRun(end: number): boolean {
-    const { values } = this.#units
+    const { values } = UNITS
     let start = end
     let isHex = true
     const first = Math.max(0, this.#done - this.#at)
@@ -224,6 +230,8 @@ export class DecodeSearch {
     return KIND_OF[this.#text.charCodeAt(at - 1)]! < JOINT
   }
 }
+
+const NO_PATCHES: readonly Patch[] = []
 
 /** Whether an escape may go on with a unit: letters, digits, `#`. */
 function mayFollow(unit: number): boolean {

@@ -20,6 +20,9 @@ const AROUND_UNITS = 512
 /** Larger calls are looked at text by text. */
 const QUICK_UNITS_MAX = 64 * 1024
 
+/** Units behind which it is asked whether anything was found. */
+const PART_UNITS = 2048
+
 /**
  * Whether something in `texts` may be encoded; `whole` is plain ASCII and contains them all. May be
  * wrong only in saying that it is.
@@ -36,9 +39,14 @@ export function mayDecode(texts: readonly string[], whole?: string): boolean {
 
 function holdsCode(text: string): boolean {
   const scan = new DecodeSearch(text)
-  do scan.run(text.length)
-  while (!scan.finish())
-  return scan.isOdd || scan.patches.length > 0
+  do {
+    while (scan.run(scan.at + PART_UNITS)) if (hasFound(scan)) return true
+  } while (!scan.finish())
+  return hasFound(scan)
+}
+
+function hasFound({ isOdd, patches }: DecodeSearch): boolean {
+  return isOdd || patches.length > 0
 }
 
 /**
