@@ -1,7 +1,9 @@
 import { Redis } from 'ioredis'
 import t from 'tap'
 
+import type { RedisStore } from '../../src/limit/redis-store.ts'
 import { RedisServer } from '../support/redis.ts'
+import { TcpProxy } from '../support/tcp-proxy.ts'
 import { until } from '../support/until.ts'
 import { callBy, rate } from './limits.ts'
 import { ask, HOUR_MS, now, passing, remainingOf, storeAt } from './redis-stores.ts'
@@ -73,35 +75,64 @@ t.test(
     const limits = [{ requests: rate(1_000_000, HOUR_MS), tokens: rate(10_000_000, HOUR_MS) }]
     const store = await storeAt(t, server.url, limits, { waitMs: 100 })
     t.teardown(() => server.signal('SIGCONT'))
-    const forecast = { inputTokens: 10, outputTokensMax: 0, price: null, allowsUnpriced: true }
-    const call = { ...callBy(), forecast }
-    const tooLate: string[] = []
-    const load = { isOver: false, asked: 0 }
-    const client = async () => {
-      while (!load.isOver) {
-        load.asked++
-        const asking = ask(store, call)
-        // Of two timers of one machine, however slow, the one that is due first goes first.
-        const timer = setTimeout(() => tooLate.push(store.why), 150)
-        const outcome = await asking
-        clearTimeout(timer)
-        if ('states' in outcome) outcome.settle()
-        await new Promise((resolve) => setImmediate(resolve))
-      }
-    }
-    const clients = Array.from({ length: 32 }, client)
+    const load = loadOn(store)
     for (let pause = 0; pause < 4; pause++) {
       server.signal('SIGSTOP')
       await until('the loss to be seen', () => store.mode === 'local_share')
       server.signal('SIGCONT')
       await until('Redis to be used again', () => store.mode === 'redis', 30_000)
     }
-    load.isOver = true
-    await Promise.all(clients)
-    t.strictSame(tooLate, [])
+    t.strictSame(await load.end(), [])
     t.ok(load.asked > 100, `${load.asked} calls`)
   },
 )
+
+t.test('nor for one that is slow, for however long', async (t) => {
+  const server = await RedisServer.start(t)
+  const { proxy, url } = await TcpProxy.to(t, server.url)
+  const limits = [{ requests: rate(1_000_000, HOUR_MS), tokens: rate(10_000_000, HOUR_MS) }]
+  const store = await storeAt(t, url, limits, { waitMs: 100 })
+  const load = loadOn(store)
+  for (const delayMs of [30, 60, 90, 110, 140, 1_000]) {
+    proxy.delayMs = delayMs
+    const before = load.asked
+    await until('a hundred calls', () => load.asked > before + 100)
+  }
+  await until('the loss to be seen', () => store.mode === 'local_share')
+  proxy.delayMs = 0
+  await until('Redis to be used again', () => store.mode === 'redis')
+  // Whole answers that come a byte at a time are no better.
+  proxy.bytesPerTick = 1
+  await until('the loss to be seen', () => store.mode === 'local_share')
+  t.strictSame(await load.end(), [])
+})
+
+/** Calls by 32 clients, one after the other, until `end`, which tells of each that waited for 150 ms. */
+function loadOn(store: RedisStore) {
+  const forecast = { inputTokens: 10, outputTokensMax: 0, price: null, allowsUnpriced: true }
+  const call = { ...callBy(), forecast }
+  const tooLate: string[] = []
+  const load = { asked: 0, isOver: false, end }
+  const client = async () => {
+    while (!load.isOver) {
+      load.asked++
+      const asking = ask(store, call)
+      // Of two timers of one machine, however slow, the one that is due first goes first.
+      const timer = setTimeout(() => tooLate.push(store.why), 150)
+      const outcome = await asking
+      clearTimeout(timer)
+      if ('states' in outcome) outcome.settle()
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+  }
+  const clients = Array.from({ length: 32 }, client)
+  async function end(): Promise<readonly string[]> {
+    load.isOver = true
+    await Promise.all(clients)
+    return tooLate
+  }
+  return load
+}
 
 t.test('what was settled while Redis was away is settled when it is back, once', async (t) => {
   const server = await RedisServer.start(t)
