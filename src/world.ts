@@ -110,6 +110,16 @@ export interface WorldParts {
 
 const SERVES = { quantifier: 'every', modellessPasses: true } as const
 
+function openPrices({ prices, aliases }: Snapshot, { cacheRequests }: Metrics): PriceBook {
+  const found = {
+    hit: { cache: 'prices', result: 'hit' },
+    miss: { cache: 'prices', result: 'miss' },
+  }
+  return new PriceBook(prices, readPriceTable().models, aliases, (result) => {
+    cacheRequests.inc(found[result])
+  })
+}
+
 /** Compiles a snapshot. All the cost of a reload is here, before the swap. */
 export async function createWorld(snapshot: Snapshot, parts: WorldParts): Promise<World> {
   const names = new ModelNames(compileAliases(snapshot.aliases))
@@ -132,7 +142,7 @@ export async function createWorld(snapshot: Snapshot, parts: WorldParts): Promis
   const former = servicesOf(parts.former)
   const detectors = openDetectors(snapshot, former, parts.metrics)
   const candidate = candidateWorld(snapshot, new Map([...former, ...detectors]), parts.metrics)
-  const prices = new PriceBook(snapshot.prices, readPriceTable().models, snapshot.aliases)
+  const prices = openPrices(snapshot, parts.metrics)
   const reserveOutput = Math.max(0, ...snapshot.limits.map((limit) => limit.reserveOutput))
   const tokens = await tokensOf(snapshot, parts)
   const { certificate, pod } = snapshot.auth

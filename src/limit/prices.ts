@@ -10,7 +10,10 @@ const VERSION = /-(?:\d{4}-\d{2}-\d{2}|\d{8}|latest)$/
 const NAME_CHARS_MAX = 256
 const CACHED_MAX = 1_000
 
-/** What models cost: the file's own prices first, then those that come with Governor. */
+/**
+ * What models cost: the file's own prices first, then those that come with Governor. `count` is told of each
+ * look-up whether the name was looked up before.
+ */
 export class PriceBook {
   /** Whether a call without a price may pass a limit on cost. */
   readonly allowsUnknown: boolean
@@ -19,12 +22,15 @@ export class PriceBook {
   readonly #cache = new Map<string, PriceConfig | null>()
   readonly #builtIn: Readonly<Record<string, PriceConfig>>
   readonly #aliases: Readonly<Record<string, string>>
+  readonly #count: (result: 'hit' | 'miss') => void
 
   constructor(
     { unknown, models }: PricesConfig,
     builtIn: Readonly<Record<string, PriceConfig>>,
     aliases: Readonly<Record<string, string>>,
+    count: (result: 'hit' | 'miss') => void = () => {},
   ) {
+    this.#count = count
     const entries = Object.entries(models).map(([name, price]) => [name.toLowerCase(), price])
     this.allowsUnknown = unknown === 'allow'
     this.#own = Object.fromEntries(entries) as Record<string, PriceConfig>
@@ -43,6 +49,7 @@ export class PriceBook {
   of(model: string): PriceConfig | null {
     if (model.length > NAME_CHARS_MAX) return null
     let price = this.#cache.get(model)
+    this.#count(price === undefined ? 'miss' : 'hit')
     if (price !== undefined) return price
     price = this.#look(model)
     // Clients choose the names: what is full begins anew.

@@ -64,6 +64,7 @@ export class RedisLink {
   /** Scripts whose answer is waited for. */
   #asked = 0
   #restMs = REST_MS
+  #restUntilMs = -Infinity
   #usableSinceMs = -Infinity
   #probe: NodeJS.Timeout | undefined
   #why = ''
@@ -81,7 +82,10 @@ export class RedisLink {
     // Every failure is met where it matters; an unheard 'error' event would end the process.
     this.#redis.on('error', (error) => this.#note(error))
     this.#redis.on('close', () => this.#rest())
-    this.#redis.on('ready', () => void this.#ask())
+    this.#redis.on('ready', () => {
+      // Connected again at once, it may be gone again as soon.
+      if (monotonicMs() >= this.#restUntilMs) void this.#ask()
+    })
   }
 
   /** What went wrong last, in the words of Redis or the system; '' when nothing has. */
@@ -227,6 +231,7 @@ export class RedisLink {
     this.#shards?.clear()
     const wasSettled = monotonicMs() - this.#usableSinceMs > SETTLED_MS
     this.#restMs = wasSettled ? REST_MS : Math.min(REST_MS_MAX, this.#restMs * 2)
+    this.#restUntilMs = monotonicMs() + this.#restMs
     this.#say()
     this.#later()
   }

@@ -27,6 +27,10 @@ t.test('cost is charged by the price table, and told in USD', async (t) => {
   t.equal(refused.status, 403)
   t.equal(refused.headers['x-governor-code'], 'LIMIT_EXHAUSTED')
   t.match(refused.json.error?.message, 'limit "spend": 0.0036 USD per day')
+  const looked = (result: string) => {
+    return site.metric('governor_cache_requests_total', 'cache="prices"', `result="${result}"`)
+  }
+  t.strictSame([await looked('miss'), await looked('hit')], [2, 1], 'once for each name')
 
   await site.governor.stop()
   await site.open()

@@ -87,6 +87,23 @@ t.test(
   },
 )
 
+t.test('a Redis that comes and goes is left alone for longer each time', async (t) => {
+  const server = await RedisServer.start(t)
+  const { proxy, url } = await TcpProxy.to(t, server.url)
+  const store = await storeAt(t, url, [{ requests: rate(1_000, HOUR_MS) }])
+  const restsMs: number[] = []
+  for (let time = 0; time < 3; time++) {
+    await until('Redis to be used', () => store.mode === 'redis')
+    const lostMs = performance.now()
+    proxy.cutAll()
+    await until('the loss to be seen', () => store.mode === 'local_share')
+    await until('Redis to be used again', () => store.mode === 'redis')
+    restsMs.push(performance.now() - lostMs)
+  }
+  // It rests 500 ms and twice as long each time, whatever else this machine has to do.
+  t.ok(restsMs[1]! >= 950 && restsMs[2]! >= 1_900, restsMs.join(' '))
+})
+
 t.test('nor for one that is slow, for however long', async (t) => {
   const server = await RedisServer.start(t)
   const { proxy, url } = await TcpProxy.to(t, server.url)

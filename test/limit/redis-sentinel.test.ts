@@ -20,7 +20,7 @@ for (const signal of ['SIGKILL', 'SIGSTOP'] as const) {
       const fleet = await RedisSentinels.start(t)
       const limits = [{ per: 'tenant', requests: rate(100, HOUR_MS) }] as const
       const store = await storeAt(t, fleet.place, limits, { waitMs: 1_000 })
-      t.equal(store.mode, 'redis')
+      await until('Redis to be used', () => store.mode === 'redis')
       t.equal(await passing(store, 10), 10)
       await command(fleet.primary, 'WAIT', '1', '10000')
       if (signal === 'SIGKILL') await fleet.primary.kill()
@@ -62,6 +62,7 @@ t.test(
   async (t) => {
     const fleet = await RedisSentinels.start(t)
     const store = await storeAt(t, fleet.place, [{ requests: rate(100, HOUR_MS) }])
+    await until('Redis to be used', () => store.mode === 'redis')
     await Promise.all(fleet.sentinels.map((sentinel) => sentinel.kill()))
     t.equal(await passing(store, 10), 10)
     t.match(await ask(store), { how: 'redis' })
