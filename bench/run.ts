@@ -58,8 +58,24 @@ const OVERHEAD_QUICK = {
 const STREAMS = { warmUps: 20, rounds: 6, few: 10, many: 5000, earlyMs: 15_000, lateMs: 60_000 }
 const STREAMS_QUICK = { warmUps: 2, rounds: 1, few: 5, many: 50, earlyMs: 600, lateMs: 1000 }
 
-const SESSIONS = { idle: 1000, busy: 100, responses: 2, events: 100, paceMs: 20, rounds: 5 }
-const SESSIONS_QUICK = { idle: 20, busy: 5, responses: 1, events: 5, paceMs: 5, rounds: 1 }
+const SESSIONS = {
+  idle: 1000,
+  busy: 100,
+  warmUps: 60,
+  responses: 2,
+  events: 100,
+  paceMs: 20,
+  rounds: 5,
+}
+const SESSIONS_QUICK = {
+  idle: 20,
+  busy: 5,
+  warmUps: 1,
+  responses: 1,
+  events: 5,
+  paceMs: 5,
+  rounds: 1,
+}
 
 const POLICIES = { rounds: 5, units: [2000, 100_000, 1_000_000], hostileUnits: 16_000_000 }
 const POLICIES_QUICK = { rounds: 1, units: [2000, 100_000], hostileUnits: 100_000 }

@@ -64,3 +64,26 @@ function turn(): void {
   waiting = at === 0 ? waiting : [...waiting.slice(at), ...kept]
   if (waiting.length > 0) schedule()
 }
+
+/** Who waits for the sockets to have their turn, longest first, and since when. */
+const breathing: { readonly resume: () => void; readonly sinceMs: number }[] = []
+/** Who has waited as long as this goes on, beside the one whose turn it is. */
+const BREATH_MS_MAX = 5
+
+/**
+ * Resolves when sockets and timers have had their turn. One goes on in each turn of the event loop: of
+ * many that came at once none holds up what is relayed for longer than its own next step takes.
+ */
+export function breath(): Promise<void> {
+  return new Promise((resume) => {
+    breathing.push({ resume, sinceMs: monotonicMs() })
+    if (breathing.length === 1) setImmediate(exhale)
+  })
+}
+
+function exhale(): void {
+  const overdueMs = monotonicMs() - BREATH_MS_MAX
+  do breathing.shift()?.resume()
+  while (breathing[0] !== undefined && breathing[0].sinceMs < overdueMs)
+  if (breathing.length > 0) setImmediate(exhale)
+}

@@ -1,7 +1,7 @@
 import t from 'tap'
 
 import { monotonicMs } from '../src/clock.ts'
-import { inTurns } from '../src/turns.ts'
+import { breath, inTurns } from '../src/turns.ts'
 
 /** Steps of about a millisecond. */
 function* busy(steps: number): Generator<undefined, number> {
@@ -57,4 +57,44 @@ void t.test('inTurns() lets a short job end before a long one that came first', 
     inTurns(busy(1)).then(() => order.push('short')),
   ])
   t.strictSame(order, ['short', 'long'])
+})
+
+void t.test(
+  'breath() goes on in a later turn of the loop, in order, however many wait',
+  async (t) => {
+    const order: number[] = []
+    let isLater = false
+    setImmediate(() => (isLater = true))
+    const waiting = Array.from({ length: 50 }, async (_, index) => {
+      await breath()
+      t.ok(isLater)
+      order.push(index)
+    })
+    t.strictSame(order, [])
+    await Promise.all(waiting)
+    t.strictSame(
+      order,
+      Array.from({ length: 50 }, (_, index) => index),
+    )
+  },
+)
+
+void t.test('breath() lets all go on together who have waited for long', async (t) => {
+  const turns: number[] = []
+  let turn = 0
+  let running = true
+  const count = () => {
+    turn++
+    if (running) setImmediate(count)
+  }
+  setImmediate(count)
+  const waiting = Array.from({ length: 5 }, async () => {
+    await breath()
+    turns.push(turn)
+  })
+  const endMs = monotonicMs() + 10
+  while (monotonicMs() < endMs);
+  await Promise.all(waiting)
+  running = false
+  t.equal(new Set(turns).size, 1, turns.join())
 })

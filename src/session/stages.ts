@@ -11,6 +11,7 @@ import { mayReach } from '../stages/forwarding.ts'
 import { identify, noteSpent } from '../stages/identify.ts'
 import { ownershipOf } from '../stages/ownership.ts'
 import type { GovernorStages, Shared } from '../stages/stages.ts'
+import { breath } from '../turns.ts'
 import type { RunningUpstream, World } from '../world.ts'
 import { eventGuard } from './guard.ts'
 import type { Session, TurnStages } from './session.ts'
@@ -99,6 +100,8 @@ function deciding(...[stages, world, shared, session]: Parts): Omit<TurnStages, 
     },
     route: (facts, trail) => upstreamFor(world, session, facts, trail),
     decide: async (facts, trail, turn) => {
+      // What begins a response takes half a millisecond: events of other sessions pass in between.
+      await breath()
       const decision = await decided(facts, trail, turn)
       if (!turn.isImplied || decision.changes === undefined) return decision
       const message = 'a policy changes responses, and the provider began this one by itself'
@@ -135,7 +138,10 @@ function upstreamFor(
 function sending(...[stages, world, shared, session]: Parts): Pick<TurnStages, SendingVerb> {
   return {
     rewrite: (body, trail) => stages.rewrite(body, trail),
-    record: (trail) => shared.recorder.record(trail, world.snapshot.audit.required),
+    record: async (trail) => {
+      await breath()
+      await shared.recorder.record(trail, world.snapshot.audit.required)
+    },
     forward: async (permit, turn, trail) => {
       trail.forwarded = true
       if (trail.route!.endpoint.generates) turn.guard = eventGuard(world, trail)
@@ -150,6 +156,7 @@ function sending(...[stages, world, shared, session]: Parts): Pick<TurnStages, S
       trail.ending = ending
       trail.usage = usage
       trail.refusal = error ?? null
+      await breath()
     },
     respond: (turn, trail, error) => {
       if (error.source === 'governor') {
