@@ -103,7 +103,8 @@ export class Counter<Label extends string = never> {
     if (labelNames.length === 0) this.#counts.set('', { value: 0 })
   }
 
-  inc(labels: Readonly<Record<Label, string>>, by = 1): void {
+  /** A number alone is not taken: without labels it is `inc({}, by)`. */
+  inc(labels: Readonly<Record<Label, string>> & object, by = 1): void {
     const { labelNames } = this
     const last = labelNames.length - 1
     let counts = this.#counts

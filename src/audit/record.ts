@@ -268,7 +268,7 @@ export class Recorder {
   gauges(): void {
     this.#metrics.auditBytes.set(this.#wal.stats.fileBytes)
     const lost = Math.max(this.#lostSeen, this.#unrecorded.total)
-    this.#metrics.auditLost.inc(lost - this.#lostSeen)
+    this.#metrics.auditLost.inc({}, lost - this.#lostSeen)
     this.#lostSeen = lost
     if (this.#shipping === null) return
     const { entries, oldestUs, forks } = this.#shipping.state

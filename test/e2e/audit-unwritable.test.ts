@@ -104,6 +104,7 @@ t.test('required: false goes on without a record, and tells what is missing', as
   const site = await startGovernor(t, { upstream: upstream.url, audit })
   const whole = await site.send({ body: chat('hi') })
   t.notMatch(whole.headers, { 'x-governor-audit': /./ })
+  t.equal(await site.metric('governor_audit_lost_total'), 0)
 
   const ballast = join(directory, 'ballast')
   fill(ballast)

@@ -73,6 +73,8 @@ t.test('names that attack are stored, shown escaped, and end nothing', async (t)
   await staysReadable(t, site)
   const { text } = await site.admin('/metrics')
   t.notMatch(text, /m{20}|img|__proto__/, 'metrics have no names that clients chose')
+  const lost = [1, 2].map(() => site.metric('governor_audit_lost_total'))
+  t.strictSame(await Promise.all(lost), [0, 0], 'to ask how many entries were lost loses none')
 })
 
 /** The audit and the log, as people and databases read them. */
