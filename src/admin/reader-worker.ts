@@ -28,7 +28,7 @@ async function answered(question: AuditQuestion): Promise<AuditAnswer> {
 async function remoteAnswer({ url, filter }: RemoteQuestion): Promise<AuditAnswer> {
   // The client of PostgreSQL is loaded by those who ask it.
   const { checkSchema, closePool, openPool, postgresMessage } = await import('../audit/postgres.ts')
-  const { pageOfCalls } = await import('../audit/postgres-rows.ts')
+  const { pageOfCalls } = await import('../audit/postgres-calls.ts')
   const pool = openPool(url, REMOTE_MS)
   try {
     await checkSchema(pool)

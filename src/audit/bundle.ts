@@ -109,7 +109,8 @@ export async function restoreBundle(file: string): Promise<Restored> {
     restorer.close()
     remove()
     const why = (error as Error).message
-    throw new Error(`Cannot read the bundle ${file}, line ${line}: ${why}`, { cause: error })
+    const where = line === 0 ? '' : `, line ${line}`
+    throw new Error(`Cannot read the bundle ${file}${where}: ${why}`, { cause: error })
   }
 }
 

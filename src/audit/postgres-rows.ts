@@ -1,11 +1,11 @@
-import type { Pool, PoolClient } from 'pg'
+import type { PoolClient } from 'pg'
 
 import type { CallFilter } from './call-index.ts'
 import type { StoredEntry } from './query.ts'
 import type { EntryRow } from './rows.ts'
 import type { RowColumns } from './sink-rows.ts'
 
-/** Reading the audit in PostgreSQL: the calls that match a question, and every entry in order. */
+/** Reading the audit in PostgreSQL: what to ask for the calls that match a question, and every entry in order. */
 
 /** An entry there, with its writer. */
 export interface RemoteRow extends EntryRow {
@@ -93,25 +93,6 @@ export interface RemotePlace {
 
 /** As `CallFilter`, with the place where the page before ended. */
 export type RemoteFilter = Omit<CallFilter, 'before'> & { readonly before?: RemotePlace | null }
-
-/** The newest calls that match, oldest first. Rejects with the server's error. */
-export async function findCalls(pool: Pool, filter: CallFilter): Promise<StoredEntry[]> {
-  return (await pageOfCalls(pool, { ...filter, before: null })).entries
-}
-
-/** The same, and where the page before ends; null where there is none. Rejects with the server's error. */
-export async function pageOfCalls(
-  pool: Pool,
-  filter: RemoteFilter,
-): Promise<{ readonly entries: StoredEntry[]; readonly next: RemotePlace | null }> {
-  const { sql, values } = callQuestion(filter)
-  const { rows } = await pool.query<Found>(sql, values)
-  const entries = rows.toReversed().map(toEntry)
-  const [oldest] = entries
-  if (oldest === undefined || entries.length < filter.limit) return { entries, next: null }
-  const { occurredAtUs: at, seq, writer, epoch } = oldest
-  return { entries, next: { at, seq, writer, epoch } }
-}
 
 /**
  * Every entry since `sinceUs` (microseconds since 1970), oldest first, a page at a time; those that are

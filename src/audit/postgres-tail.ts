@@ -13,7 +13,13 @@ const OVERLAP_US = 60_000_000
 const COLUMNS = `writer_id, epoch, seq, ${US}, convert_to(kind, 'UTF8') AS kind,
   convert_to(request_id, 'UTF8') AS request_id, awaits, hash, body`
 const DEAD_COLUMNS = `writer_id, epoch, seq, ${US}, kind, request_id, awaits, hash, body`
-const LAST = `SELECT ${COLUMNS} FROM governor.entries ORDER BY occurred_at DESC, seq DESC LIMIT $1`
+const NEWEST = 'ORDER BY occurred_at DESC, seq DESC LIMIT $1'
+const LAST = `
+  SELECT * FROM (
+    (SELECT ${COLUMNS}, occurred_at FROM governor.entries ${NEWEST})
+    UNION ALL
+    (SELECT ${DEAD_COLUMNS}, occurred_at FROM governor.dead_letters ${NEWEST})
+  ) AS every ${NEWEST}`
 const MOVED = `
   SELECT writer_id, epoch, last_seq, (extract(epoch FROM shipped_at) * 1000000)::bigint AS shipped_us
   FROM governor.writers

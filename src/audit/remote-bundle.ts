@@ -53,7 +53,12 @@ function coded(body: Buffer): { readonly body: string } | { readonly base64: str
 export async function isRemoteBundle(file: string): Promise<boolean> {
   const input = createReadStream(file, { end: 255 })
   let text = ''
-  for await (const chunk of input) text += String(chunk)
+  try {
+    for await (const chunk of input) text += String(chunk)
+  } catch (error) {
+    const why = (error as Error).message
+    throw new Error(`Cannot read the bundle ${file}: ${why}`, { cause: error })
+  }
   return text.startsWith(`{"bundle":"${FORMAT}"}\n`)
 }
 

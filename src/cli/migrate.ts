@@ -35,9 +35,9 @@ async function migrateAudit(url: string, nowMs: number, outputs: Outputs): Promi
   try {
     const { from, to, partitions, notes } = await migrate(url, nowMs)
     for (const note of notes) write(`note     ${escapeText(note)}\n`)
-    const made = partitions.length === 0 ? 'no' : `${partitions.length} new`
+    const made = partitions.length === 0 ? 'no' : String(partitions.length)
     const span = partitions.length === 0 ? '' : ` (${partitions[0]} to ${partitions.at(-1)})`
-    write(`${shownUrl(url)} ${went(from, to)}, ${made} monthly partitions${span}\n`)
+    write(`${shownUrl(url)} ${went(from, to)}, ${made} new monthly partitions${span}\n`)
     return 0
   } catch (error) {
     return failed(url, error, writeError)

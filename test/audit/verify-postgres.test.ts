@@ -6,7 +6,9 @@ import t from 'tap'
 
 import { appendOnce } from '../../src/audit/append-once.ts'
 import { migrate } from '../../src/audit/migrate.ts'
-import { callQuestion, findCalls } from '../../src/audit/postgres-rows.ts'
+import { findCalls, pageOfCalls } from '../../src/audit/postgres-calls.ts'
+import { callQuestion } from '../../src/audit/postgres-rows.ts'
+import { PostgresTail } from '../../src/audit/postgres-tail.ts'
 import { openPool } from '../../src/audit/postgres.ts'
 import { Shipper } from '../../src/audit/shipper.ts'
 import { PostgresSink } from '../../src/audit/sink-postgres.ts'
@@ -275,4 +277,36 @@ t.test('a thousand calls among many are an index scan, whatever is asked for', a
   t.strictSame(await findCalls(pool, { ...ANY, decision: 'none' }), [])
   const lateUs = (Date.UTC(2026, 10, 1) + 39_900 * 20_000) * 1000
   t.equal((await findCalls(pool, { ...filter, sinceUs: lateUs })).length, 2)
+  await t.test('and calls that PostgreSQL keeps as bytes only are among them', async (t) => {
+    // Of the same moments as others, all of one moment, and one that is no call.
+    await runSql(
+      url,
+      `INSERT INTO governor.dead_letters (writer_id, epoch, seq, occurred_at, kind, request_id,
+         awaits, hash, body, reason)
+       SELECT '\\x01', 1, n, timestamptz '2026-11-01' + n / 3 * 3 * interval '20 seconds',
+         convert_to(CASE WHEN n % 7 = 0 THEN 'outcome' ELSE 'decision' END, 'UTF8'), '\\x00', false,
+         '\\x00', convert_to('{"tenant":"tenant-' || n % 3 || '","key_name":"ci","gen_ai.request.model":"\\u0000"}', 'UTF8'),
+         'its body holds NUL'
+       FROM generate_series(39401, 40001) AS n`,
+    )
+    const mixed = { ...ANY, tenant: 'tenant-1', limit: 7 }
+    const all = await findCalls(pool, { ...mixed, limit: 100_000 })
+    const dead = all.filter(({ writer }) => writer === '01')
+    t.strictSame([dead.length, all.length], [171, 1171])
+    const paged = []
+    let before: Awaited<ReturnType<typeof pageOfCalls>>['next'] = null
+    do {
+      const page = await pageOfCalls(pool, { ...mixed, limit: 50, before })
+      paged.unshift(...page.entries)
+      before = page.next
+    } while (before !== null)
+    t.strictSame(paged, all)
+    const [first] = await findCalls(pool, { ...ANY, key: 'ci', model: '\0', limit: 1 })
+    t.match(first, { writer: '01', seq: 40_001, kind: 'decision' })
+    const last = await new PostgresTail(pool).last(3)
+    t.strictSame(
+      last.map(({ writer, seq }) => `${writer} ${seq}`),
+      ['01 40000', '01 40001', '00 40000'],
+    )
+  })
 })
