@@ -1,4 +1,3 @@
-import { nearest } from './problem.ts'
 import type { Field, Fields, Shape } from './spec.ts'
 
 /** What to say of a key at the wrong place. */
@@ -10,9 +9,16 @@ export function keyHint(key: string, fields: Fields): string | null {
   if (key === 'unless' || key === 'except') {
     return 'say it in an expression, or see `exceptions` for what was approved until a date'
   }
-  if (nearest(key, Object.keys(fields)) !== null) return null
-  const inside = Object.keys(fields).find((name) => holds(fields[name], key))
-  return inside === undefined ? null : `it belongs in \`${inside}\``
+  const inside = Object.keys(fields).filter((name) => holds(fields[name], key))
+  if (inside.length > 0) return `it belongs in ${oneOf(inside)}, indented further`
+  const isCondition = key === 'if' && Object.keys(fields).includes('for')
+  return isCondition ? 'an expression belongs in `for`, as `when`' : null
+}
+
+function oneOf(names: readonly string[]): string {
+  const shown = names.map((name) => `\`${name}\``)
+  const last = shown.pop() ?? ''
+  return shown.length === 0 ? last : `${shown.join(', ')} or ${last}`
 }
 
 function holds(field: Field<unknown> | undefined, key: string): boolean {

@@ -23,7 +23,8 @@ export const LINT_RULES = {
   'exception-ended': 'An exception that lifts nothing any more',
   'exception-ending': 'An exception that ends within 30 days',
   'exception-long': 'An exception that lasts longer than a year',
-  'no-pattern': 'A name that was meant as something else',
+  'no-pattern': 'A name or pattern that was meant as something else',
+  'all-of': 'A deny that several searches have to agree on',
   'candidate-answers': 'A candidate with policies on answers, which are not asked',
   'require-models': 'A require on models that also refuses operations without a model',
 } as const
@@ -68,6 +69,7 @@ function lintPolicy({ policy, at }: Placed, all: readonly Placed[], snapshot: Sn
     ...lintServed(policy, at, snapshot),
     ...lintRequire(policy, at),
     ...lintNames(policy, at),
+    ...lintTexts(policy, at),
   ]
   if (policy.mode !== 'shadow') return found
   const message = 'In shadow: it is recorded and decides nothing'
@@ -180,6 +182,34 @@ function lintRequire({ verb, selectors, for: narrowed }: PolicyConfig, at: Path)
   return [{ path: [...at, verb, 'models'], message, rule: 'require-models' }]
 }
 
+// --- texts ---
+
+/** `/zeus/i`, as other languages write a pattern. */
+const SLASHED = /^\/.+\/[a-z]*$/
+
+function lintTexts(policy: PolicyConfig, at: Path): Advice[] {
+  const { verb } = policy
+  return [
+    { asked: policy.for?.input, path: [...at, 'for', 'input'] },
+    { asked: policy.selectors.input, path: [...at, verb, 'input'] },
+    { asked: policy.output, path: [...at, verb, 'output'] },
+  ].flatMap(({ asked, path }) => {
+    const { matches = null, words = null, detect = null } = asked ?? {}
+    const found: Advice[] = []
+    if (typeof matches === 'string' && SLASHED.test(matches)) {
+      const message = 'The slashes are part of the pattern; for /…/i write (?i)…'
+      found.push({ path: [...path, 'matches'], message, rule: 'no-pattern' })
+    }
+    const given = Object.entries({ detect, matches, words }).filter(([, value]) => value !== null)
+    if (verb === 'deny' && given.length > 1) {
+      const names = given.map(([name]) => `\`${name}\``).join(' and ')
+      const message = `Refuses only where ${names} all find something: for any of them write a policy each`
+      found.push({ path, message, rule: 'all-of' })
+    }
+    return found
+  })
+}
+
 // --- names ---
 
 /** What has a meaning in a regular expression and hardly in a name; a list in one text. */
@@ -204,7 +234,7 @@ function lintNames(policy: PolicyConfig, at: Path): Advice[] {
 function nameAdvice(name: string): string | null {
   const shown = JSON.stringify(name)
   if (QUOTES.test(name)) return `The quotes of ${shown} are typographic, and part of the name`
-  if (name.includes(',')) return `${shown} is one name: write a list, [a, b]`
+  if (/[,\s]/.test(name)) return `${shown} is one name: write a list, [a, b]`
   return REGEX.test(name)
     ? `${shown} looks like a regular expression: in names only * has a meaning`
     : null

@@ -77,8 +77,13 @@ export function resolveDetect(
   })
 }
 
-/** What RE2 has against a pattern; null when it compiles. */
+/** No text has one, so that the pattern would never match and nobody would see why. */
+const BACKSPACE =
+  'it holds a backspace, which is what "\\b" is in double quotes: put it in \'single quotes\''
+
+/** What RE2, or who wrote it, has against a pattern; null when it compiles. */
 export function patternProblem(pattern: string): string | null {
+  if (pattern.includes('\b')) return BACKSPACE
   try {
     RE2JS.compile(pattern)
     return null

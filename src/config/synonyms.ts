@@ -1,8 +1,8 @@
 /** What people write who know other tools, and what it is here. */
 
 const SAME: Readonly<Record<string, readonly string[]>> = {
-  deny: ['block', 'forbid', 'reject', 'refuse', 'disallow'],
-  allow: ['permit', 'accept', 'pass', 'grant'],
+  deny: ['block', 'forbid', 'reject', 'refuse', 'disallow', 'denied', 'refused', 'blocked'],
+  allow: ['permit', 'accept', 'pass', 'grant', 'allowed', 'passed', 'permitted'],
   require: ['must', 'assert', 'enforce', 'ensure'],
   redact: ['mask', 'replace', 'anonymize', 'anonymise', 'sanitize'],
   set: ['clamp', 'override', 'modify', 'mutate'],
@@ -12,6 +12,17 @@ const SAME: Readonly<Record<string, readonly string[]>> = {
   message: ['description', 'reason', 'error'],
   shadow: ['dry-run', 'dryrun', 'audit', 'log', 'monitor', 'observe', 'report', 'off', 'disabled'],
   enforce: ['block', 'on', 'enabled', 'active', 'strict'],
+  input: ['prompt', 'content', 'contents', 'text', 'texts', 'messages', 'body'],
+  output: ['answer', 'answers', 'response', 'completion'],
+  max_output_tokens: ['max_tokens', 'max_completion_tokens', 'num_predict'],
+  at_most: ['max', 'maximum', 'cap', 'le', 'lte'],
+  at_least: ['min', 'minimum', 'ge', 'gte'],
+  time: ['now', 'date', 'datetime', 'timestamp'],
+  size: ['len', 'length', 'count'],
+  caller: ['user', 'principal', 'identity', 'auth'],
+  exists: ['any', 'some'],
+  roles: ['group', 'groups'],
+  tenants: ['team', 'teams', 'org', 'namespace', 'namespaces'],
   matches: ['regex', 'regexp', 'pattern', 'match', 'contains'],
   words: ['keywords', 'keyword', 'terms', 'blocklist', 'denylist'],
   credential: ['api_key', 'apikey', 'api-key', 'key', 'token', 'secret', 'password'],

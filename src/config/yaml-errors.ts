@@ -30,6 +30,8 @@ const MESSAGES: readonly (readonly [RegExp, string])[] = [
     'Text goes on after a closing quote: put the other kind of quotes around it',
   ],
   [/^Nested mappings are not allowed/, 'YAML reads ": " as another key: quote the text'],
+  [/^Tags and anchors must be separated/, 'YAML reads "!" as a tag: quote the expression'],
+  [/^Unexpected flow-(?:map|seq)-start/, 'A bracket in text without quotes: quote the text'],
 ]
 
 /**
@@ -47,7 +49,18 @@ export function yamlMistake(error: YAMLError, text: string, offset: number): Yam
   }
   const closing = /end with a ([\]}])$/.exec(error.message)?.[1]
   if (closing !== undefined) return openBracket(text, offset, closing)
+  if (error.code === 'BLOCK_AS_IMPLICIT_KEY' && !/:\s/.test(line.slice(offset - lineStart))) {
+    return indentedFurther(text, offset, lineEnd)
+  }
   return { offset, message: messageOf(error, text.slice(lineStart, offset)) }
+}
+
+/** A key below a text that YAML goes on with. */
+function indentedFurther(text: string, offset: number, lineEnd: number): YamlMistake {
+  const below = text.slice(lineEnd).search(/\S/)
+  const message =
+    'Indented further than the key above, whose text YAML goes on with: indent the keys of one item alike, or quote the text'
+  return { offset: below === -1 ? offset : lineEnd + below, message }
 }
 
 function messageOf(error: YAMLError, before: string): string {
@@ -62,7 +75,6 @@ function messageOf(error: YAMLError, before: string): string {
 const BY_CODE: Readonly<Partial<Record<YAMLError['code'], string>>> = {
   MULTIPLE_DOCS: 'A second document is not read: keep one document in the file',
   BAD_ALIAS: 'A pattern that starts with * must be quoted, like "*"',
-  BLOCK_AS_IMPLICIT_KEY: 'YAML reads ": " as another key: quote the expression',
   BLOCK_IN_FLOW: 'YAML reads ": " as another key: quote the text',
   TAB_AS_INDENT: 'A tab cannot indent: use spaces',
 }
@@ -74,6 +86,13 @@ function byCode({ code, message }: YAMLError, before: string): string | null {
   }
   if (code === 'UNEXPECTED_TOKEN' && /[\])}]$/.test(before)) {
     return 'Text goes on after a closing bracket: quote the expression'
+  }
+  if (code === 'BLOCK_AS_IMPLICIT_KEY') {
+    const what = /^\s*(?:- )?message:/.test(before) ? 'text' : 'expression'
+    return `YAML reads ": " as another key: quote the ${what}`
+  }
+  if (code === 'MISSING_CHAR' && message.startsWith('Missing , or :') && /["']$/.test(before)) {
+    return 'Text goes on after a closing quote: put the other kind of quotes around it'
   }
   return BY_CODE[code] ?? null
 }

@@ -59,6 +59,7 @@ function unexpected(source: string, start: number, wanted: string | null): strin
     return `The expression ends ${before}`
   }
   const found = wordAt(source, start)
+  if (/(?:^|[\s(&|])not\s+$/.test(source.slice(0, start))) return 'Unexpected "not": write !'
   if (Object.hasOwn(INSTEAD, found)) return `Unexpected "${found}": write ${INSTEAD[found]}`
   return wanted === null ? `Unexpected "${found}"` : `Expected ${wanted}, found "${found}"`
 }
@@ -80,7 +81,7 @@ function typeMessage({ code, summary }: CheckError): string {
   const [first = '', second = ''] = [...summary.matchAll(/'([^']*)'/g)].map(([, type]) => type)
   if (code === 'invalid_condition_type') return `A condition must be true or false, not ${first}`
   if (code === 'no_such_overload') return operatorMessage(summary)
-  if (code === 'no_matching_overload') return `Wrong types: there is no ${first}`
+  if (code === 'no_matching_overload') return overloadMessage(first)
   if (code === 'invalid_logical_operand') return `&& and || take true or false, not ${first}`
   if (code === 'incompatible_ternary_branches') {
     return `Both sides of ":" must have one type, not ${first} and ${second}`
@@ -88,9 +89,20 @@ function typeMessage({ code, summary }: CheckError): string {
   if (code.startsWith('heterogeneous')) {
     return `Items of a list or map must have one type, not ${first} and ${second}`
   }
-  if (code === 'invalid_index_type') return `An index of a list must be int, not ${first}`
+  if (code === 'invalid_index_type') return indexMessage(first)
   if (code === 'cannot_index_type') return `A value of type ${first} has no fields`
   return summary
+}
+
+function overloadMessage(call: string): string {
+  const instead = /^list[^.]*\.contains\(/.test(call) ? ', write "x" in …' : ''
+  return `Wrong types: there is no ${call}${instead}`
+}
+
+function indexMessage(type: string): string {
+  return type === 'string'
+    ? 'A list has no fields: count its items with size(…), look for one with "x" in …'
+    : `An index of a list must be int, not ${type}`
 }
 
 function operatorMessage(summary: string): string {

@@ -229,6 +229,10 @@ export class Walk {
       const message = `The pattern is too long: at most ${PATTERN_CHARS_MAX} characters`
       throw new ExpressionError(argument.start, message)
     }
+    if (pattern.includes('\b')) {
+      const message = 'The pattern holds a backspace, which is what "\\b" is here: write r"\\b"'
+      throw new ExpressionError(argument.start, message)
+    }
     try {
       const compiled = RE2JS.compile(pattern)
       this.patterns.set(pattern, compiled)

@@ -209,3 +209,25 @@ t.test('lint() finds names that were meant as something else', async (t) => {
     ],
   )
 })
+
+t.test('lint() finds texts that were meant otherwise', async (t) => {
+  t.strictSame(
+    lint(
+      policies(
+        OFFERED,
+        '{ id: a, deny: { input: { matches: "/zeus/i" } } }',
+        '{ id: b, deny: { input: { words: [zeus], detect: [email], max_chars: 9 } } }',
+        '{ id: c, deny: { output: { words: [zeus], matches: hermes } } }',
+        '{ id: d, deny: { input: { words: [zeus], max_chars: 9 } } }',
+        '{ id: e, redact: { input: { words: [zeus], matches: hermes } } }',
+        '{ id: f, deny: { models: ["gpt-5 gpt-4"] } }',
+      ),
+    ),
+    [
+      '5:40 policies[1].deny.input.matches no-pattern The slashes are part of the pattern; for /…/i write (?i)…',
+      '6:29 policies[2].deny.input all-of Refuses only where `detect` and `words` all find something: for any of them write a policy each',
+      '7:30 policies[3].deny.output all-of Refuses only where `matches` and `words` all find something: for any of them write a policy each',
+      '10:30 policies[6].deny.models no-pattern "gpt-5 gpt-4" is one name: write a list, [a, b]',
+    ],
+  )
+})
