@@ -18,12 +18,14 @@ type Delay = ReturnType<typeof monitorEventLoopDelay>
 interface Sources {
   readonly shared: Shared
   readonly keys: KeySource
+  /** The admin API's reader of the audit in PostgreSQL. */
+  readonly desk: { readonly connections: PoolState }
   /** In ns; it is reset. */
   readonly delay: Delay
 }
 
 /** Sets what is looked up, not counted, before the metrics are read. */
-export function setGauges({ upstreams }: World, { shared, keys, delay }: Sources): void {
+export function setGauges({ upstreams }: World, { shared, keys, desk, delay }: Sources): void {
   const { metrics, active, inFlight, spool, limits, recorder, owners } = shared
   metrics.inflightRequests.set(active.size)
   metrics.inflightBytes.set(inFlight.bytes)
@@ -38,6 +40,9 @@ export function setGauges({ upstreams }: World, { shared, keys, delay }: Sources
   setPool(metrics, 'redis:limits', limits.connections)
   setPool(metrics, 'postgres:ownership', owners?.connections)
   setPool(metrics, 'postgres:keys', keys.connections)
+  setPool(metrics, 'postgres:audit', recorder.connections)
+  // Opened for a question and closed after it.
+  if (recorder.connections !== undefined) setPool(metrics, 'postgres:admin', desk.connections)
   for (const [quantile, percent] of QUANTILES) {
     metrics.eventLoopDelay.set({ quantile }, delay.percentile(percent) / 1e9)
   }

@@ -345,7 +345,8 @@ export class Governor {
       registry: this.metrics.registry,
       unready: () => this.unready(),
       beforeScrape: () => {
-        setGauges(this.#world, { shared: this.#shared, keys: this.#store, delay: this.#delay })
+        const [shared, keys, desk, delay] = [this.#shared, this.#store, this.#desk, this.#delay]
+        setGauges(this.#world, { shared, keys, desk, delay })
       },
       hosts,
       // The health listener is reached from outside of the pod, and has no more than it needs.

@@ -4,6 +4,7 @@ import process, { stderr, stdout } from 'node:process'
 
 import { Command, CommanderError } from 'commander'
 
+import { ignoreAmbient } from './cli/ambient.ts'
 import { duration, percent } from './cli/arguments.ts'
 import { addAuditCommands } from './cli/audit-commands.ts'
 import { type CommandContext, withConfig, withConfigOption } from './cli/command-context.ts'
@@ -35,6 +36,8 @@ const progress: CommandContext['progress'] = (what, results) => {
   const isShown = stderr.isTTY && (results === 'at the end' || !stdout.isTTY)
   return isShown ? showProgress(what, writeError) : NO_PROGRESS
 }
+
+ignoreAmbient(process.env, writeError)
 
 const context = { version, write, writeError, finish, progress }
 const onHangup = (reload: () => void): void => void process.on('SIGHUP', reload)

@@ -1,7 +1,8 @@
-import { parentPort } from 'node:worker_threads'
+import { parentPort, workerData } from 'node:worker_threads'
 
 import { CallIndex } from '../audit/call-index.ts'
 import { entryAsJson } from '../audit/format.ts'
+import { type PoolCells, watchPool } from '../audit/pool-cells.ts'
 import { explainRecordedCall } from '../explain-recorded.ts'
 import type { AuditAnswer, AuditQuestion, RemoteQuestion } from './questions.ts'
 
@@ -30,6 +31,7 @@ async function remoteAnswer({ url, filter }: RemoteQuestion): Promise<AuditAnswe
   const { checkSchema, closePool, openPool, postgresMessage } = await import('../audit/postgres.ts')
   const { pageOfCalls } = await import('../audit/postgres-calls.ts')
   const pool = openPool(url, REMOTE_MS)
+  watchPool(pool, workerData as PoolCells)
   try {
     await checkSchema(pool)
     const { entries, next } = await pageOfCalls(pool, filter)

@@ -1,6 +1,8 @@
 import { Worker } from 'node:worker_threads'
 
+import { poolCells, poolState } from '../audit/pool-cells.ts'
 import { GovernorError } from '../errors.ts'
+import type { PoolState } from '../metrics.ts'
 import type { AuditAnswer, AuditQuestion } from './questions.ts'
 
 /** The first question of a large log also makes its index. */
@@ -21,10 +23,16 @@ interface Waiting {
  */
 export class AuditReader {
   readonly #waiting: Waiting[] = []
+  readonly #cells = poolCells()
   #worker: Worker | null = null
   #asked: Waiting | null = null
   #timer: NodeJS.Timeout | undefined
   #closed = false
+
+  /** Connections of its thread to PostgreSQL. */
+  get connections(): PoolState {
+    return poolState(this.#cells)
+  }
 
   /** Rejects with OVERLOADED (503) when too many wait or the answer is late, and when the thread dies. */
   ask(question: AuditQuestion): Promise<AuditAnswer> {
@@ -64,6 +72,7 @@ export class AuditReader {
   #open(): Worker {
     const worker = new Worker(new URL('./reader-worker.ts', import.meta.url), {
       execArgv: [],
+      workerData: this.#cells,
     })
     worker.unref()
     worker.on('message', (answer: AuditAnswer) => {
@@ -86,6 +95,7 @@ export class AuditReader {
     const worker = this.#worker
     const asked = this.#asked
     this.#worker = this.#asked = null
+    this.#cells.fill(0)
     asked?.reject(error)
     const ended = worker?.terminate()
     if (!this.#closed && this.#waiting.length > 0) this.#next()

@@ -1,6 +1,7 @@
 import type { KeyStore } from '../auth/key-store.ts'
 import type { Snapshot } from '../config/snapshot.ts'
 import { openKeyStore } from '../key-admin.ts'
+import type { PoolState } from '../metrics.ts'
 import type { Reloaded } from '../reload.ts'
 import type { Shared } from '../stages/stages.ts'
 import { AdminApi } from './api.ts'
@@ -53,6 +54,11 @@ export class AdminDesk {
         }),
       },
     })
+  }
+
+  /** Of the thread that reads PostgreSQL. */
+  get connections(): PoolState {
+    return this.#remoteReader.connections
   }
 
   /** Who reads the file again when somebody asks for it. */

@@ -1,9 +1,10 @@
 import { existsSync } from 'node:fs'
 import { dirname } from 'node:path'
 
-import { request } from 'undici'
+import { type Dispatcher, request } from 'undici'
 
 import { makeDirectories } from '../directories.ts'
+import { straight } from './direct-agent.ts'
 import {
   FLEET_ORIGIN,
   type FleetRoot,
@@ -31,8 +32,12 @@ function rootUrl(url: string): string {
 export async function publishedRoot({ file, url }: PublishTarget): Promise<FleetRoot | null> {
   if (file !== null) return existsSync(file) ? readRootFile(file, null) : null
   if (url === null) return null
-  const place = rootUrl(url)
-  const { statusCode, body } = await request(place, { signal: AbortSignal.timeout(HTTP_MS) })
+  return straight((dispatcher) => rootAt(rootUrl(url), dispatcher))
+}
+
+async function rootAt(place: string, dispatcher: Dispatcher): Promise<FleetRoot | null> {
+  const signal = AbortSignal.timeout(HTTP_MS)
+  const { statusCode, body } = await request(place, { dispatcher, signal })
   if (statusCode !== FOUND) {
     await body.dump()
     if (statusCode === NOT_FOUND) return null
@@ -61,14 +66,17 @@ export async function publishRoot({ file, url }: PublishTarget, text: string): P
   }
   if (url === null) return
   const place = rootUrl(url)
-  const { statusCode, body } = await request(place, {
-    method: 'PUT',
-    headers: { 'content-type': 'text/plain; charset=utf-8' },
-    body: text,
-    signal: AbortSignal.timeout(HTTP_MS),
+  await straight(async (dispatcher) => {
+    const { statusCode, body } = await request(place, {
+      dispatcher,
+      method: 'PUT',
+      headers: { 'content-type': 'text/plain; charset=utf-8' },
+      body: text,
+      signal: AbortSignal.timeout(HTTP_MS),
+    })
+    await body.dump()
+    if (statusCode < 200 || statusCode > 299) {
+      throw new Error(`Cannot publish to ${place}: it answered ${statusCode}`)
+    }
   })
-  await body.dump()
-  if (statusCode < 200 || statusCode > 299) {
-    throw new Error(`Cannot publish to ${place}: it answered ${statusCode}`)
-  }
 }

@@ -5,6 +5,7 @@ import { request } from 'undici'
 
 import { makeDirectories } from '../directories.ts'
 import type { Log } from '../log.ts'
+import { straight } from './direct-agent.ts'
 import { parseNote } from './note.ts'
 
 /** Where checkpoints go that must outlive whoever can write the log. */
@@ -17,7 +18,7 @@ export interface PublishTarget {
 
 const PUT_MS = 5_000
 const RETRY_MS = 10_000
-/** Answers are not read; this much is drained to keep the connection. */
+/** Answers are not read; this much is drained. */
 const ANSWER_BYTES_MAX = 16 * 1024
 /** One origin for each file this process began: more than this is a disk that fails all the time. */
 const WAITING_MAX = 64
@@ -125,12 +126,15 @@ async function appendNote(file: string, note: string): Promise<void> {
 
 /** No redirects: a checkpoint goes where the file says or nowhere. */
 async function putNote(url: string, origin: string, note: string): Promise<void> {
-  const { statusCode, body } = await request(`${url.replace(/\/+$/, '')}/${origin}`, {
-    method: 'PUT',
-    headers: { 'content-type': 'text/plain; charset=utf-8' },
-    body: note,
-    signal: AbortSignal.timeout(PUT_MS),
+  await straight(async (dispatcher) => {
+    const { statusCode, body } = await request(`${url.replace(/\/+$/, '')}/${origin}`, {
+      dispatcher,
+      method: 'PUT',
+      headers: { 'content-type': 'text/plain; charset=utf-8' },
+      body: note,
+      signal: AbortSignal.timeout(PUT_MS),
+    })
+    await body.dump({ limit: ANSWER_BYTES_MAX })
+    if (statusCode < 200 || statusCode > 299) throw new Error(`It answered ${statusCode}`)
   })
-  await body.dump({ limit: ANSWER_BYTES_MAX })
-  if (statusCode < 200 || statusCode > 299) throw new Error(`It answered ${statusCode}`)
 }

@@ -3,7 +3,7 @@ import type { ShipConfig, Snapshot } from '../config/snapshot.ts'
 import type { ErrorCode } from '../errors.ts'
 import type { Trail } from '../exchange.ts'
 import type { Log } from '../log.ts'
-import type { Metrics } from '../metrics.ts'
+import type { Metrics, PoolState } from '../metrics.ts'
 import { type AdminAct, adminActBody, AdminFold } from './admin-entry.ts'
 import type { TextEntry } from './batch.ts'
 import { type Charge, Charges } from './charges.ts'
@@ -115,6 +115,11 @@ export class Recorder {
       shipping = Shipping.start({ path, sink: ship, writerId, ...more })
     }
     return new Recorder({ wal, publisher, shipping, options })
+  }
+
+  /** Of shipping to PostgreSQL; undefined where nothing is shipped there. */
+  get connections(): PoolState | undefined {
+    return this.#shipping?.connections
   }
 
   /** False while decisions cannot be made durable. */

@@ -3,6 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { monotonicMs, wallMs } from '../clock.ts'
 import type { ShipConfig } from '../config/snapshot.ts'
 import { logBytes, makeRoom, SOFT_SHARE } from './make-room.ts'
+import type { PoolCells } from './pool-cells.ts'
 import { postgresMessage } from './postgres.ts'
 import type { UpTo } from './prune.ts'
 import { backoffMs } from './ship-backoff.ts'
@@ -28,6 +29,8 @@ export interface ShipWorkerOptions {
   readonly localBytesMax: number
   /** Governor's, for the entry that says what was removed. */
   readonly version: string
+  /** Told of its connections to PostgreSQL. */
+  readonly cells: PoolCells
 }
 
 /** How often a log that was shipped to its end is looked at again. */
@@ -79,7 +82,7 @@ function newShipper(): Shipper {
 }
 
 function opened(): Sink {
-  sink ??= openSink(place, options.path)
+  sink ??= openSink(place, options.path, options.cells)
   return sink
 }
 

@@ -2,8 +2,9 @@ import { Worker } from 'node:worker_threads'
 
 import type { ShipConfig } from '../config/snapshot.ts'
 import type { Log } from '../log.ts'
-import type { Metrics } from '../metrics.ts'
+import type { Metrics, PoolState } from '../metrics.ts'
 import type { Room } from './make-room.ts'
+import { poolCells, poolState } from './pool-cells.ts'
 import { backoffMs } from './ship-backoff.ts'
 import type { ShipWorkerOptions } from './ship-worker.ts'
 import type { Fork } from './shipper.ts'
@@ -81,6 +82,7 @@ export class Shipping {
   #worker: Worker | null = null
   /** True, when it ends. */
   #exited: Promise<true> = Promise.resolve(true)
+  readonly #cells = poolCells()
   #sink: ShipConfig
   #state = NOTHING
   /** Deaths in a row without anything shipped in between. */
@@ -113,7 +115,10 @@ export class Shipping {
       writer: Buffer.from(writerId).toString('hex'),
       localBytesMax,
       version,
+      cells: this.#cells,
     }
+    // Those of a thread that died are gone.
+    this.#cells.fill(0)
     const worker = new Worker(program, {
       workerData,
       // What this process was told to load first (the check of its Node, a loader) is not for the thread.
@@ -132,6 +137,11 @@ export class Shipping {
       })
     })
     this.#worker = worker
+  }
+
+  /** To PostgreSQL; undefined where it ships to something else. */
+  get connections(): PoolState | undefined {
+    return this.#sink.kind === 'postgres' ? poolState(this.#cells) : undefined
   }
 
   get state(): ShipState {

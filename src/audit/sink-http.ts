@@ -1,7 +1,8 @@
 import Database from 'better-sqlite3'
-import { request } from 'undici'
+import { type Agent, request } from 'undici'
 
 import type { Patience } from '../patience.ts'
+import { directAgent } from './direct-agent.ts'
 import { shippingPatience } from './ship-backoff.ts'
 import type { ChainHead, ChainId, ShipBatch, ShipRow, Sink, Taken } from './ship-types.ts'
 
@@ -28,11 +29,13 @@ export class HttpSink implements Sink {
   readonly #options: HttpSinkOptions
   readonly #state: Database.Database
   readonly #patience: Patience
+  readonly #agent: Agent
 
   /** Opens `<path>.shipped`; `patience`: how long an answer may take. Throws SQLite's error. */
   constructor(options: HttpSinkOptions, path: string, patience = shippingPatience()) {
     this.#options = options
     this.#patience = patience
+    this.#agent = directAgent()
     this.#state = new Database(`${path}.shipped`, { timeout: 1_000 })
     this.#state.pragma('journal_mode = WAL')
     this.#state.exec(`
@@ -71,9 +74,9 @@ export class HttpSink implements Sink {
     return { kind: 'taken', dead: 0 }
   }
 
-  close(): Promise<void> {
+  async close(): Promise<void> {
     this.#state.close()
-    return Promise.resolve()
+    await this.#agent.destroy()
   }
 
   #head({ writerId, epoch }: ChainId): ChainHead | null {
@@ -95,6 +98,7 @@ export class HttpSink implements Sink {
     const writer = chain.writerId.toString('hex')
     const place = `${writer}-${chain.epoch}-${rows[0]?.seq}-${rows.at(-1)?.seq}`
     const { statusCode, body } = await request(url, {
+      dispatcher: this.#agent,
       method: 'POST',
       headers: {
         'content-type': 'application/x-ndjson',

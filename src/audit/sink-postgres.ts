@@ -1,6 +1,7 @@
 import type { Pool, QueryResult, QueryResultRow } from 'pg'
 
 import type { Patience } from '../patience.ts'
+import { type PoolCells, watchPool } from './pool-cells.ts'
 import { checkSchema, closePool, isDataError, openPool, STATEMENT_MS } from './postgres.ts'
 import { shippingPatience } from './ship-backoff.ts'
 import type { ChainHead, ChainId, ShipBatch, ShipRow, Sink, Taken } from './ship-types.ts'
@@ -88,10 +89,11 @@ export class PostgresSink implements Sink {
   readonly #pool: Pool
   readonly #patience: Patience
 
-  /** `patience`: how long a statement may take. Connects on first use. */
-  constructor(url: string, patience = shippingPatience()) {
+  /** `patience`: how long a statement may take; `cells`: who is told of connections. Connects on first use. */
+  constructor(url: string, patience = shippingPatience(), cells?: PoolCells) {
     this.#pool = openPool(url, STATEMENT_MS, CONNECT_MS)
     this.#patience = patience
+    if (cells !== undefined) watchPool(this.#pool, cells)
   }
 
   check(): Promise<void> {

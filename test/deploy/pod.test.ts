@@ -5,6 +5,7 @@ import { execPath } from 'node:process'
 
 import OpenAI from 'openai'
 import t, { type Test } from 'tap'
+import { parse } from 'yaml'
 
 import { signRoot } from '../../src/audit/fleet-root.ts'
 import { Signer } from '../../src/audit/signing-key.ts'
@@ -276,3 +277,32 @@ t.test('the jobs find database, key and place in their configuration', (t) => {
   t.match(run(prune, removal), /^Cannot ask postgres:\/\/127\.0\.0\.1:1\/audit: .*ECONNREFUSED/)
   t.end()
 })
+
+t.test('the network policy closes the way around the sidecar of this pod', async (t) => {
+  const text = readFileSync(join(REPOSITORY, 'deploy/kubernetes/network-policy.yaml'), 'utf8')
+  const { kind, spec: policy } = parse(text) as NetworkPolicy
+  t.equal(kind, 'NetworkPolicy')
+  t.strictSame(policy.podSelector, { matchLabels: pod.metadata.labels })
+  t.strictSame(policy.policyTypes, ['Ingress', 'Egress'])
+  const open = policy.egress.filter(({ to }) => !to.every((peer) => 'podSelector' in peer))
+  t.strictSame(open, [], 'nothing but pods that are named, and no block of addresses')
+  t.strictSame(
+    policy.egress.flatMap(({ ports }) => ports.map(({ port }) => port)),
+    [53, 53, 3128],
+  )
+  const health = governor.ports?.find(({ name }) => name === 'health')?.containerPort
+  t.strictSame(policy.ingress[0]?.ports, [{ protocol: 'TCP', port: health }])
+})
+
+interface NetworkPolicy {
+  readonly kind: string
+  readonly spec: {
+    readonly podSelector: object
+    readonly policyTypes: readonly string[]
+    readonly ingress: readonly { readonly ports: readonly { readonly port: number }[] }[]
+    readonly egress: readonly {
+      readonly to: readonly object[]
+      readonly ports: readonly { readonly port: number }[]
+    }[]
+  }
+}

@@ -5,8 +5,8 @@ import type { ServerResponse } from 'node:http'
 import t from 'tap'
 
 import { writeFrame } from '../../src/dialect/bedrock-frames.ts'
-import { open } from '../support/client.ts'
-import { type Behaviour, FakeUpstream, redirect } from '../support/fake-upstream.ts'
+import { begin as begun, open } from '../support/client.ts'
+import { type Behaviour, FakeUpstream, type Received, redirect } from '../support/fake-upstream.ts'
 import { configText, InProcess, startGovernor } from '../support/start-governor.ts'
 import { until } from '../support/until.ts'
 
@@ -18,6 +18,8 @@ import { until } from '../support/until.ts'
 interface Provider {
   readonly path: string
   readonly body: object
+  /** The same call, to be answered as a whole. */
+  readonly plain: { readonly path?: string; readonly body?: object }
   readonly type: string
   /** Pieces of one stream, cut where no event ends; the last one is its end. */
   readonly pieces: readonly (string | Buffer)[]
@@ -33,6 +35,7 @@ const messages = [{ role: 'user', content: 'héllo \u{1f600} \\ "q"' }]
 const chunk = '{"id":"c","choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]}'
 const OPENAI = {
   body: { stream: true, model: 'm-1', messages, temperature: 1.5 },
+  plain: { body: { model: 'm-1', messages } },
   type: 'text/event-stream',
   pieces: [`: hi\n\ndata: ${chunk}\n\nda`, 'ta: {"choices":[]}\r\n\r\n', 'data: [DO', 'NE]\n\n'],
   broken: /\n\ndata: \{"error":\{"message":"The upstream broke off/,
@@ -53,6 +56,7 @@ const PROVIDERS: Readonly<Record<string, Provider>> = {
   anthropic: {
     path: '/v1/messages?beta=true',
     body: { model: 'm-1', max_tokens: 9, stream: true, messages },
+    plain: { body: { model: 'm-1', max_tokens: 9, messages } },
     type: 'text/event-stream; charset=utf-8',
     pieces: [
       'event: message_start\ndata: {"type":"message_start","message":{"model":"m-1"}}\n\nevent: pi',
@@ -66,6 +70,7 @@ const PROVIDERS: Readonly<Record<string, Provider>> = {
   gemini: {
     path: '/v1beta/models/m-1:streamGenerateContent?alt=sse',
     body: { contents: [{ role: 'user', parts: [{ text: 'hi \u00e9' }] }] },
+    plain: { path: '/v1beta/models/m-1:generateContent' },
     type: 'text/event-stream',
     pieces: [
       'data: {"candidates":[{"content":{"parts":[{"text":"a"}]}}]}\r\n\r\nda',
@@ -78,6 +83,7 @@ const PROVIDERS: Readonly<Record<string, Provider>> = {
   ollama: {
     path: '/api/chat',
     body: { model: 'm-1', messages },
+    plain: { body: { model: 'm-1', messages, stream: false } },
     type: 'application/x-ndjson',
     pieces: ['{"message":{"content":"a"},"done":false}\n{"mess', 'age":{},"done":true}\n'],
     broken: /\{"error":"The upstream broke off/,
@@ -87,6 +93,7 @@ const PROVIDERS: Readonly<Record<string, Provider>> = {
   bedrock: {
     path: '/model/anthropic.claude-3-haiku-20240307-v1:0/converse-stream',
     body: { messages: [{ role: 'user', content: [{ text: 'hi \u00e9' }] }] },
+    plain: { path: '/model/anthropic.claude-3-haiku-20240307-v1:0/converse' },
     type: 'application/vnd.amazon.eventstream',
     pieces: [
       Buffer.concat([
@@ -188,7 +195,10 @@ for (const [dialect, provider] of Object.entries(PROVIDERS)) {
 const FAULTS: Readonly<
   Record<
     string,
-    { readonly behaviour: Behaviour; readonly heard: readonly [number, string] | null }
+    {
+      readonly behaviour: Behaviour
+      readonly heard: readonly [number, string] | null
+    }
   >
 > = {
   'says nothing': { behaviour: () => {}, heard: [504, 'UPSTREAM_TIMEOUT'] },
@@ -240,8 +250,15 @@ const talksNonsense: Behaviour = (received, response) => {
   response.end(nonsense[type] ?? '\n\ndata: {"delta":{"text":"walrus"\n\n')
 }
 
-/** The beginning of the stream that was asked for. */
-function begin({ path }: { readonly path: string }, response: ServerResponse): void {
+/** Before the name of a fault, for calls that ask for a whole answer. */
+const WHOLE = 'whole '
+
+/** The beginning of the stream that was asked for, or of a whole answer. */
+function begin({ path, headers }: Received, response: ServerResponse): void {
+  if (headers['user-agent']?.startsWith(WHOLE)) {
+    response.writeHead(200, { 'content-type': 'application/json' }).write('{"a":')
+    return
+  }
   const { type, pieces } = Object.values(PROVIDERS).find((each) => each.path === path)!
   response.writeHead(200, { 'content-type': type }).write(pieces[0]!)
 }
@@ -250,7 +267,7 @@ t.test(
   'whatever an upstream does wrong, a client of any provider hears it as its own',
   async (t) => {
     const upstream = await FakeUpstream.start(t, (received, response) => {
-      const name = received.headers['user-agent'] ?? ''
+      const name = received.headers['user-agent']?.replace(WHOLE, '') ?? ''
       return (FAULTS[name]?.behaviour ?? talksNonsense)(received, response)
     })
     const own = Object.keys(PROVIDERS).map((dialect) => {
@@ -295,11 +312,55 @@ t.test(
         return { id, what, code }
       }),
     )
-    const told = await Promise.all(calls)
+    const whole = Object.entries(PROVIDERS).flatMap(([dialect, { path, body, plain, failed }]) =>
+      Object.entries(FAULTS).map(async ([name, { heard }]) => {
+        const what = `${dialect}, not streamed: ${name}`
+        const headers = { 'user-agent': `${WHOLE}${name}` }
+        const sent = { path: `/${dialect}${plain.path ?? path}`, body: plain.body ?? body, headers }
+        if (heard === null) {
+          // Where some of it was passed on already, the connection breaks as that of the provider did.
+          const status = await site
+            .send(sent)
+            .then((answer) => answer.status)
+            .catch(() => 0)
+          t.not(status, 200, what)
+          return []
+        }
+        const answer = await site.send(sent)
+        const [status, code] = heard
+        t.strictSame([answer.status, answer.headers['x-governor-code']], [status, code], what)
+        t.match(answer.json, failed, what)
+        return [{ id: String(answer.headers['x-governor-request-id']), what, code }]
+      }),
+    )
+    const told = [...(await Promise.all(calls)), ...(await Promise.all(whole)).flat()]
     for (const { id, what, code } of told) {
       const [, outcome] = await site.entriesOf(id, 2)
       t.match(outcome?.body, { outcome: 'upstream_failed', code }, what)
     }
+    t.equal(await site.metric('governor_inflight_requests'), 0)
+
+    const before = upstream.received.length
+    for (const [dialect, { path, body, plain }] of Object.entries(PROVIDERS)) {
+      for (const form of [
+        { path, body },
+        { path, body, ...plain },
+      ]) {
+        const headers = { 'user-agent': 'says nothing' }
+        const sent = { key: site.key, headers, body: form.body, path: `/${dialect}${form.path}` }
+        const { request, response } = begun(site.url, sent)
+        response.catch(() => {})
+        const count = upstream.received.length
+        await until('the upstream to be called', () => upstream.received.length > count)
+        request.destroy()
+        await until('its call to be cut', () => upstream.last!.closedEarly)
+      }
+    }
+    const left = upstream.received.length - before
+    await until('all who left to be settled', () => {
+      return site.entries().filter(({ body }) => body.outcome === 'client_closed').length === left
+    })
+    t.equal(left, 2 * Object.keys(PROVIDERS).length)
     t.equal(await site.metric('governor_inflight_requests'), 0)
   },
 )

@@ -242,6 +242,9 @@ t.test('a reload ships to another database from then on, with all there is', asy
   t.teardown(() => site.governor.stop(0))
   await site.send({ body: CHAT })
   await until('the first', async () => (await counted(one)) === site.entries().length)
+  const pool = ['governor_pool_connections', 'pool="postgres:audit"'] as const
+  t.equal(await site.metric(...pool, 'state="open"'), 1, 'its connection is told of')
+  t.equal(await site.metric(...pool, 'state="waiting"'), 0)
   writeFileSync(join(site.directory, 'database-url'), other)
   await site.governor.reload(site.load())
   await site.send({ body: CHAT })

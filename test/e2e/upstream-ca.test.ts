@@ -6,9 +6,11 @@ import { join } from 'node:path'
 import t from 'tap'
 
 import { Authority } from '../support/certificates.ts'
-import { chat } from '../support/client.ts'
+import { chat, send } from '../support/client.ts'
+import { ConnectProxy } from '../support/connect-proxy.ts'
 import { CHAT_ANSWER } from '../support/fake-upstream.ts'
-import { configText, InProcess } from '../support/start-governor.ts'
+import { ChildGovernor, configText, InProcess } from '../support/start-governor.ts'
+import { until } from '../support/until.ts'
 
 /** Goal: an upstream with a certificate of one's own is trusted by `ca_file`, and by nothing else. */
 
@@ -49,4 +51,35 @@ t.test('the certificates of ca_file are trusted, and those of a changed file', a
   writeFileSync(site.file, configText({ upstream }))
   await site.governor.reload(site.load())
   t.equal((await site.send({ body: chat('hi') })).status, 502, 'nobody else vouches for it')
+})
+
+t.test('what the environment says of certificates and proxies changes nothing', async (t) => {
+  const upstream = await tlsUpstream(t, new Authority('Nobody knows'))
+  const proxy = await ConnectProxy.start(t)
+  const audit = `{ path: audit.db, ship: { http: { url: '${upstream}' } }, checkpoints: { url: '${upstream}' } }`
+  const site = new InProcess(t.testdir(), configText({ upstream, audit }))
+  const key = await site.createKey()
+  const child = new ChildGovernor(site.file, [], {
+    NODE_TLS_REJECT_UNAUTHORIZED: '0',
+    NODE_USE_ENV_PROXY: '1',
+    HTTP_PROXY: proxy.url,
+    HTTPS_PROXY: proxy.url,
+  })
+  t.teardown(() => child.kill('SIGKILL'))
+  await child.ready()
+  t.match(
+    child.stderr,
+    /^NODE_TLS_REJECT_UNAUTHORIZED=0 is ignored: certificates are always checked/,
+  )
+  const refused = await send(child.url, { key, body: chat('hi') })
+  t.equal(refused.status, 502)
+  t.equal(refused.headers['x-governor-code'], 'UPSTREAM_UNREACHABLE')
+  await until('shipping to be refused, too', () => child.stderr.includes('cannot be shipped'))
+  t.match(child.stderr, /cannot be shipped|certificate/)
+  t.strictSame([proxy.asked, proxy.others], [[], []])
+  t.notMatch(
+    child.stderr,
+    /Setting the NODE_TLS_REJECT_UNAUTHORIZED/,
+    'what Node says when it heeds it',
+  )
 })

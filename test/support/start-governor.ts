@@ -289,9 +289,13 @@ export class ChildGovernor {
   stdout = ''
   stderr = ''
 
-  constructor(file: string, args: readonly string[] = []) {
+  constructor(
+    file: string,
+    args: readonly string[] = [],
+    env: Readonly<Record<string, string>> = {},
+  ) {
     this.process = spawn(execPath, [MAIN, 'run', '--config', file, ...args], {
-      env: childEnv(),
+      env: childEnv(env),
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     this.process.stdout!.on('data', (chunk: Buffer) => {

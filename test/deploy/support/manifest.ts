@@ -69,6 +69,7 @@ export interface PodContainer {
 
 export interface Pod {
   readonly kind: 'Pod'
+  readonly metadata: { readonly labels: Readonly<Record<string, string>> }
   readonly spec: {
     readonly automountServiceAccountToken?: boolean
     readonly terminationGracePeriodSeconds: number
