@@ -10,7 +10,7 @@ import { readJson } from '../dialect/json.ts'
 import { GovernorError } from '../errors.ts'
 import type { Principal } from '../exchange.ts'
 import { answerAdmin, readAdminBody } from '../http/admin-request.ts'
-import { limitAddress } from '../http/headers.ts'
+import { checkHeaders, limitAddress } from '../http/headers.ts'
 import { TokenBucket } from '../limit/window.ts'
 import type { Log } from '../log.ts'
 import { inTurns } from '../turns.ts'
@@ -122,9 +122,10 @@ export class AdminApi {
   }
 
   /** Who asks. What is refused before anybody is known is only counted. */
-  async #known({ headers, socket }: IncomingMessage): Promise<Principal> {
+  async #known({ rawHeaders, headers, socket }: IncomingMessage): Promise<Principal> {
     const { recorder, ring } = this.#parts
     try {
+      checkHeaders(rawHeaders, headers)
       const ip = limitAddress(socket.remoteAddress)
       const { authorization } = headers
       return await authenticate(

@@ -9,6 +9,7 @@ import { closed, orNull, TEXT } from './shapes.ts'
 export const COMMON_ERRORS: readonly ErrorCode[] = [
   'QUERY_UNKNOWN',
   'FIELD_INVALID',
+  'HEADER_INVALID',
   'AUTH_KEY_MISSING',
   'AUTH_KEY_INVALID',
   'ADMIN_FORBIDDEN',

@@ -85,7 +85,10 @@ export class FileKeys implements KeySource {
 
   async #read(): Promise<void> {
     try {
+      const tried = this.#tried
       const text = decoded(await readFile(this.#path))
+      // Somebody began to write meanwhile: keys may be missing that come in a moment.
+      if (identity(this.#path) !== tried) return
       this.#keys = keysOf(await inTurns(readKeysFile(text)))
       this.#changes += 1
       this.#log.info({ keys: this.#keys.size }, 'The file of keys was read again')

@@ -342,6 +342,7 @@ t.test('admin API: what is asked in a wrong way is refused by one shape of error
     [() => raw({ key: undefined }), 401, 'AUTH_KEY_MISSING'],
     [() => raw({ key: `${admin}x` }), 401, 'AUTH_KEY_INVALID'],
     [() => raw({ key: undefined, headers: { 'x-api-key': admin } }), 401, 'AUTH_KEY_MISSING'],
+    [() => raw({ headers: { authorization: [`Bearer ${admin}`, 'x'] } }), 400, 'HEADER_INVALID'],
     [() => raw({ headers: { host: 'rebound.example:4142' } }), 421, 'HOST_UNKNOWN'],
   ]
   for (const [asked, status, code] of cases) {
