@@ -32,6 +32,8 @@ const KINDS = 16
 
 const ODD_UNITS =
   /[\xad\u200b-\u200f\u2060-\u2064\ufeff\uff05\uff06\uff10-\uff19\uff1d\uff21-\uff3a\uff41-\uff5a\udb40\ud835]/
+/** Spaces, signs and punctuation of all scripts part words as those of ASCII do. */
+const PARTS = /[\p{P}\p{S}\p{Z}]/u
 const BY_PATTERN: readonly (readonly [RegExp, number])[] = [
   [/[a-f]/, HEX_SMALL],
   [/x/, CROSS],
@@ -59,6 +61,7 @@ function kinds(): Uint8Array {
     const found = unit < 128 ? BY_PATTERN.find(([pattern]) => pattern.test(letter)) : undefined
     if (found !== undefined) table[unit] = found[1]
     else if (ODD_UNITS.test(letter)) table[unit] = ODD
+    else if (PARTS.test(letter)) table[unit] = OTHER
   }
   return table
 }

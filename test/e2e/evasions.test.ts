@@ -82,6 +82,15 @@ const ROWS: Readonly<Record<string, readonly Row[]>> = {
     ['a word spaced', CHAT, says('what is z.e.u.s?'), 'words'],
     ['a word spaced in two parts', CHAT, says(cut({}, ['z e ', 'u s'])), 'words'],
     ['letters in boxes', CHAT, says('\u{1f169}\u{1f174}\u{1f1fa}\u{1f1f8}'), 'words'],
+    ['a word spaced by bullets', CHAT, says('tell z\u2022e\u2022u\u2022s'), 'words'],
+    [
+      'a word spaced in a long text',
+      CHAT,
+      says(
+        'ze\u0323bra\u00e9 '.repeat(10).concat('z\u00a0e\u00a0u\u00a0s ', 'a\u00e9 '.repeat(9000)),
+      ),
+      'words',
+    ],
     ['letters in brackets', CHAT, says('\u24b5\u24a0\u24b0\u24ae'), 'words'],
     ['capitals in brackets', CHAT, says('\u{1f129}\u{1f114}\u{1f124}\u{1f122}'), 'words'],
     ['a word in Chinese', CHAT, says('\u8bf7\u95eezeus\u662f\u4ec0\u4e48'), 'words'],
