@@ -47,28 +47,29 @@ export class PersonalCheck {
     }
   }
 
-  /** The file whose entries come next. Throws an Error when values lie there that belong to none. */
-  open(db: Database): void {
+  /** The file whose entries come next; says what of it belongs to none of them. Throws SQLite's errors. */
+  open(db: Database): string[] {
     this.#read = null
     this.#texts = null
-    this.#openTexts(db)
-    if (!hasPersonal(db)) return
+    const strays = this.#openTexts(db)
+    if (!hasPersonal(db)) return strays
     const values = db.prepare<[], number>(STRAY).pluck().get() ?? 0
-    if (values > 0) throw new Error(`${values} personal values belong to no entry`)
+    if (values > 0) strays.push(`${values} personal values in it belong to no entry`)
     // A log that keeps none is not asked about each of its entries.
-    if (db.prepare('SELECT 1 FROM personal LIMIT 1').get() === undefined) return
+    if (db.prepare('SELECT 1 FROM personal LIMIT 1').get() === undefined) return strays
     this.#read = db.prepare(
       'SELECT name, subject, salt, value FROM personal WHERE chain = ? AND seq = ?',
     )
+    return strays
   }
 
-  #openTexts(db: Database): void {
-    if (!hasContent(db)) return
+  #openTexts(db: Database): string[] {
+    if (!hasContent(db)) return []
     const strays = db.prepare<[], number>(STRAY_TEXTS).pluck().get() ?? 0
-    if (strays > 0) throw new Error(`${strays} prompts or answers belong to no entry`)
     if (db.prepare('SELECT 1 FROM content LIMIT 1').get() !== undefined) {
       this.#texts = contentOpener(db)
     }
+    return strays > 0 ? [`${strays} prompts or answers in it belong to no entry`] : []
   }
 
   /** Looks at the values of one entry; says what does not hold. */

@@ -144,7 +144,7 @@ class Verification {
       this.#problem({ file, writer: '', seq: 0 }, what)
     }
     const chains = new Map<number, ChainState | null>()
-    this.#personal.open(db)
+    for (const what of this.#personal.open(db)) this.#problem({ file, writer: '', seq: 0 }, what)
     this.#addChains(db, file, chains)
     let before: ChainState | null = null
     for (const row of everyRow(db)) {
