@@ -14,7 +14,14 @@ import {
   WIDE,
   ZERO,
 } from './decode-sieve.ts'
-import { isMostlyDigits, spelled, usualGap, wordIn } from './decode-spelled.ts'
+import {
+  isMostlyDigits,
+  letterRuns,
+  lettersFrom,
+  spelled,
+  spelledPart,
+  usualGap,
+} from './decode-spelled.ts'
 import { Units } from './units.ts'
 
 /**
@@ -289,11 +296,7 @@ export class DecodeScan {
     if (places.length === 0) return
     const isPart = this.#usualGap !== null
     if (isPart || places.length >= 2 * SERIES_MIN) {
-      const isSpelled = this.#seriesUnits === 1
-      const read = isSpelled ? this.#spelled(places) : this.#bytes(places)
-      const [start = 0] = places
-      if (read !== null) this.#add({ start, end: places.at(-1) ?? 0, text: read, isApart: !isPart })
-      this.hasSpelled ||= isSpelled && read !== null
+      this.#tell(places, places.at(-1) ?? 0, !isPart)
     }
     places.length = 0
     this.#isSeries = false
@@ -309,17 +312,40 @@ export class DecodeScan {
     if (!isSpelled && /[89ab]/i.test(text.charAt(end - 2)) && places.length < 2 * SERIES_MAX + 8)
       return
     this.#usualGap ??= usualGap(text, places)
-    const read = isSpelled ? this.#spelled([...places, next, next]) : this.#bytes(places)
-    if (read !== null) this.#add({ start: places[0] ?? 0, end: next, text: read, isApart: false })
-    this.hasSpelled ||= isSpelled && read !== null
+    if (isSpelled && isMostlyDigits(text, places)) {
+      // Nor between two letters of a word.
+      const from = lettersFrom(text, places)
+      this.#tell(places.slice(0, from), next, false)
+      places.splice(0, from)
+      return
+    }
+    this.#tell(isSpelled ? [...places, next, next] : places, next, false)
     places.length = 0
   }
 
-  #spelled(places: readonly number[]): string | null {
-    if (!this.#spells) return null
-    if (isMostlyDigits(this.#text, places)) return null
+  /** What a series says, or a part of one that ends where `end` begins. */
+  #tell(places: readonly number[], end: number, isApart: boolean): void {
+    const [start = 0] = places
+    if (this.#seriesUnits !== 1) {
+      const read = this.#bytes(places)
+      if (read !== null) this.#add({ start, end, text: read, isApart })
+    } else if (this.#spells && !isMostlyDigits(this.#text, places)) {
+      this.#addSpelled(places, { start, end, isApart })
+    } else if (this.#spells) {
+      for (const run of letterRuns(this.#text, places)) {
+        const [first = 0] = run
+        this.#addSpelled(run, { start: first, end: run.at(-1) ?? first, isApart: true })
+      }
+    }
+  }
+
+  #addSpelled(places: readonly number[], { start, end, isApart }: Omit<Patch, 'text'>): void {
     const usual = this.#usualGap
-    return usual === null ? spelled(this.#text, places) : wordIn(this.#text, places, usual)
+    const text = this.#text
+    const read = usual === null ? spelled(text, places) : spelledPart(text, places, usual)
+    if (read === null) return
+    this.#add({ start, end, text: read, isApart })
+    this.hasSpelled = true
   }
 
   #bytes(places: readonly number[]): string | null {

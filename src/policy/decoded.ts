@@ -17,6 +17,8 @@ const NORMAL_UNITS_MAX = 16 * 1024
 /** Of longer texts a reading has only what stands around what was decoded. */
 const WHOLE_UNITS_MAX = 4096
 const AROUND_UNITS = 512
+/** Parts of a reading that are written between two breaths. */
+const PATCHES_MAX = 1024
 /** Larger calls are looked at text by text. */
 const QUICK_UNITS_MAX = 64 * 1024
 
@@ -63,7 +65,7 @@ export function* decodedReadings(text: string): Generator<undefined, readonly No
     do while (scan.run(scan.at + SLICE_UNITS)) yield
     while (!scan.finish())
     if (scan.patches.length === 0) break
-    last = decodedOnce(last, scan.patches)
+    last = yield* decodedOnce(last, scan.patches)
     readings.push(last)
     // A word that is spaced is told in several ways, which are not to be told in several ways.
     spells &&= !scan.hasSpelled
@@ -82,9 +84,15 @@ function asSent(text: string): NormalText {
   return { text, original: (start, end) => ({ start, end }) }
 }
 
-function decodedOnce({ text, original }: NormalText, patches: readonly Patch[]): NormalText {
+function* decodedOnce(
+  { text, original }: NormalText,
+  patches: readonly Patch[],
+): Generator<undefined, NormalText> {
   const reading = new Reading(text)
-  for (const patch of patches) reading.add(patch)
+  for (const [index, patch] of patches.entries()) {
+    reading.add(patch)
+    if (index % PATCHES_MAX === PATCHES_MAX - 1) yield
+  }
   return reading.finish(original)
 }
 
@@ -113,7 +121,9 @@ class Reading {
   readonly #text: string
   readonly #isWhole: boolean
   readonly #pieces: Piece[] = []
-  readonly #said: string[] = []
+  #said: string[] = []
+  /** What was said before, in parts that are not so many. */
+  readonly #parts: string[] = []
   #length = 0
   /** How far the text is written or left out. */
   #from = 0
@@ -137,7 +147,7 @@ class Reading {
     this.#copy(this.#from, Math.max(this.#from, Math.min(to, end)))
     const pieces = this.#pieces
     return {
-      text: this.#said.join(''),
+      text: [...this.#parts, ...this.#said].join(''),
       original: (from, until) => {
         const place = placeOf(pieces, from, until)
         return original(place.start, place.end)
@@ -176,6 +186,9 @@ class Reading {
     this.#pieces.push({ ...piece, at: this.#length })
     this.#said.push(text)
     this.#length += text.length
+    if (this.#said.length < PATCHES_MAX) return
+    this.#parts.push(this.#said.join(''))
+    this.#said = []
   }
 }
 

@@ -71,6 +71,8 @@ const READS: readonly (readonly [note: string, sent: string, reads: string])[] =
   ['a word spaced by dashes', 'see z-e-u-s?', 'zeus'],
   ['a word spaced by line ends', 'z\ne\nu\ns', 'zeus'],
   ['words spaced', 'p r o j e c t   z e u s', 'project zeus'],
+  ['a word spaced among digits', '1 2 3 4 5 z e u s 6 7 8 9 0 1', 'zeus\neus'],
+  ['a word spaced before digits', 'z e u s 1 2', '\nzeus '],
   ['a word spaced in Russian', 'з е в с', 'зевс'],
   ['base64 of base64', base64(base64(base64('zeus'))), 'zeus'],
   ['base64 of percent-encoding', base64('%7A%65%75%73'), 'zeus'],
@@ -225,6 +227,25 @@ void t.test('a planted word is caught in any position, encoding or split', async
     }
   }
   t.strictSame(missed.slice(0, 5), [])
+})
+
+void t.test('decodedReadings() reads a word among ever so many spaced digits', async (t) => {
+  // A long series is told in parts, and the word stands where one ends.
+  for (const before of [300, 8187, 8188, 8189, 8190, 8192, 20_000]) {
+    const text = `${'1 '.repeat(before)}z e u s ${'2 '.repeat(9000)}`
+    const [reading] = readings(text)
+    const at = reading?.text.indexOf('zeus') ?? -1
+    t.ok(at >= 0, `behind ${before} digits`)
+    t.strictSame(reading?.original(at, at + 4), { start: 2 * before, end: 2 * before + 7 })
+  }
+})
+
+void t.test('decodedReadings() put together what has many parts in steps', async (t) => {
+  const steps = decodedReadings('z%65us, '.repeat(40_000))
+  let count = 0
+  while (steps.next().done !== true) count++
+  // 320,000 units are five slices to be looked through.
+  t.ok(count > 40, `${count} steps`)
 })
 
 void t.test('detectors find values that are encoded, and count them once', async (t) => {
