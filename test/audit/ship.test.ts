@@ -18,6 +18,7 @@ import { Patience } from '../../src/patience.ts'
 import { freshDatabase, runSql, startPostgres } from '../support/postgres.ts'
 import { Seeded } from '../support/seeded.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
+import { until } from '../support/until.ts'
 import { decision, openWal, outcome } from './support/log.ts'
 
 const NOW_MS = Date.UTC(2026, 10, 21)
@@ -266,6 +267,23 @@ for (const [what, slow] of Object.entries({
     t.strictSame(forks, [])
   })
 }
+
+t.test('a server that hangs in the middle of a batch has every entry once', async (t) => {
+  const { url, path } = await ready(t)
+  await record(path, 20)
+  const { proxy, url: through } = await TcpProxy.to(t, url)
+  const patience = new Patience({ firstMs: 500, mostMs: 60_000 })
+  const { shipper, forks } = await ready(t, { url: through, path, patience })
+  await until('a batch to be shipped', () => shipper.step().catch(() => false))
+  proxy.silent = true
+  await t.rejects(shipper.step(), /timeout/)
+  t.ok(shipper.backlog().entries > 0, 'what waits is counted meanwhile')
+  proxy.silent = false
+  shipper.forget()
+  await shipAll(shipper)
+  t.strictSame(await remote(url), local(path))
+  t.strictSame(forks, [])
+})
 
 t.test('a server that is killed and comes back has every entry once', async (t) => {
   const server = await startPostgres(t)

@@ -184,7 +184,7 @@ async function behindProxy(t: Tap, timeoutMs: number) {
   const bounds = { ...new Counts().bounds, timeoutMs }
   const store: OwnerStore = await PostgresOwners.open(openPool(through, timeoutMs, 20_000), bounds)
   t.teardown(() => store.close())
-  return { proxy, store }
+  return { proxy, store, url }
 }
 
 t.test('postgres: of a slow server all who ask at once have an answer', async (t) => {
@@ -216,6 +216,33 @@ t.test('postgres: one that is too slow is away, and back once it is not', async 
   })
   t.equal((await store.find(['resp_1'])).size, 0)
 })
+
+t.test(
+  'postgres: one that is gone, or comes back empty, is away; once it is whole it is back',
+  async (t) => {
+    const { proxy, store, url } = await behindProxy(t, 20_000)
+    await store.claim([owned('resp_1')], NOW_MS)
+    const back = () => {
+      return until('it to be back', async () => {
+        await store.sweep()
+        return store.fault('acme') === null
+      })
+    }
+    proxy.closed = true
+    proxy.cutAll()
+    await t.rejects(store.find(['resp_1']))
+    await t.rejects(store.claim([owned('resp_2')], NOW_MS))
+    t.equal(store.fault('acme'), AWAY)
+    proxy.closed = false
+    await back()
+    await runSql(url, 'ALTER TABLE governor.owned RENAME TO gone')
+    await t.rejects(store.find(['resp_1']), /does not exist/, 'that is no answer')
+    t.equal(store.fault('acme'), AWAY)
+    await runSql(url, 'ALTER TABLE governor.gone RENAME TO owned')
+    await back()
+    t.strictSame([...(await store.find(['resp_1', 'resp_2'])).keys()], ['resp_1'])
+  },
+)
 
 t.test('postgres: what one tenant sends keeps no other from its own', async (t) => {
   const { store } = await behindProxy(t, 20_000)
