@@ -23,6 +23,7 @@ import {
   type Segment,
   staysJson,
 } from './channel.ts'
+import { readsAsEvents } from './disguised.ts'
 import { editOf, refusal, unreadable, withEdits } from './edits.ts'
 
 /** The most a stream may have held back, bytes and events. */
@@ -74,7 +75,7 @@ export class AnswerGuard implements AnswerVerdict {
   readonly #channels = new Map<string, AnswerChannel>()
   /** How events are taken apart; that of a stream that came as one JSON array is another. */
   #framing: Pick<Framing, 'parts' | 'withData'>
-  readonly #type: RegExp
+  readonly #stream: Framing
   readonly #splitter: ReturnType<Framing['splitter']>
   #queue: Held[] = []
   #heldBytes = 0
@@ -91,7 +92,7 @@ export class AnswerGuard implements AnswerVerdict {
     this.#holds = options.inspector.enforces
     const framing = options.reader?.framing ?? SSE
     this.#framing = framing
-    this.#type = framing.type
+    this.#stream = framing
     this.#splitter = framing.splitter({
       event: (bytes) => this.#take(bytes),
       part: (bytes) => this.#takePart(bytes),
@@ -109,7 +110,7 @@ export class AnswerGuard implements AnswerVerdict {
   /** A whole answer, changed where a policy says so. Throws POLICY_DENIED. */
   async whole(body: Buffer, contentType: string): Promise<Buffer> {
     if (body.length === 0) return body
-    if (this.#type.test(contentType)) return this.#events(body)
+    if (readsAsEvents(this.#stream, body, contentType)) return this.#events(body)
     const { reader } = this.#options
     const ends = JSON_TYPE.test(contentType) ? (reader?.listed?.(body) ?? null) : null
     if (ends !== null) return inTurns(this.#listed(body, ends))
@@ -122,7 +123,7 @@ export class AnswerGuard implements AnswerVerdict {
     }
   }
 
-  /** Events that were collected, because their status is no good one. */
+  /** Events that were collected, because their status is no good one, or they came as a text. */
   #events(body: Buffer): Buffer {
     return this.#passed(Buffer.concat([this.chunk(body), this.flush()]))
   }

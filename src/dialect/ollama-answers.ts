@@ -18,6 +18,7 @@ const LF = 0x0a
 /** Lines of JSON, each an event. */
 const LINES: Framing = {
   type: /^application\/(?:x-ndjson|jsonl|x-jsonlines)/i,
+  sign: /^\s*\{/,
   splitter: (sink) => new LineSplitter(sink),
   parts: (line) => {
     let end = line.length

@@ -178,6 +178,7 @@ const FIELDS = /^(?:(?::|event:|id:|retry:)[^\n]*\n?)*$/
 /** Event streams of the web. */
 export const SSE: Framing = {
   type: /^text\/event-stream/i,
+  sign: /(?:^(?:\xef\xbb\xbf)?|[\r\n])data:\s*[[{]/,
   splitter: (sink) => new SseSplitter(sink),
   parts: (event) => {
     const parts = eventParts(event)

@@ -59,6 +59,8 @@ export interface EventSink {
 export interface Framing {
   /** Media type of streams that are framed so. */
   readonly type: RegExp
+  /** In bytes, as Latin-1, that call themselves a text: says that they are such a stream; absent where none can be. */
+  readonly sign?: RegExp
   /** Cuts bytes into events, the same however they arrive; `rest` is what is left at the end. */
   splitter(sink: EventSink): { push(chunk: Buffer): void; rest(): Buffer }
   /** Null for what is no event that is known. */

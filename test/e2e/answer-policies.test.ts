@@ -341,6 +341,8 @@ t.test('an answer is looked at as its client reads it, whatever it calls itself'
     ['events of another good status', cut, events, 201],
     ['events of a bad status', cut, events, 400],
     ['events that call themselves some JSON', cut, 'text/x-json', 200],
+    ['events that call themselves a text, for who asked for none', cut, 'text/plain', 200],
+    ['the same behind a mark', `\ufeff${cut}`, 'text/plain', 200],
     [
       'indexes that are one to a client',
       delta(0, 'project ') + delta('0', 'zeus') + DONE,

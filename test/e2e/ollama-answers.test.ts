@@ -95,3 +95,14 @@ t.test('whole answers are masked and refused', async (t) => {
   t.equal(said(masked.text), 'to [EMAIL_1]')
   t.equal((await ask(whole('a secret'))).status, 403)
 })
+
+t.test('lines that call themselves a text are looked at as lines', async (t) => {
+  const text = `${chatLine('a sec')}${chatLine('ret')}${LAST}`
+  upstream.behaviour = (_received, response) => {
+    response.writeHead(200, { 'content-type': 'text/plain' }).end(text)
+  }
+  const body = { model: 'llama3.2', messages: [{ role: 'user', content: 'hi' }], stream: false }
+  const got = await site.send({ path: '/api/chat', body })
+  t.notMatch(got.text, /sec|ret"/)
+  t.match(got.text, 'Policy denied')
+})
