@@ -211,7 +211,8 @@ export class Governor {
     // Calls may have taken all of the time; what they left is still sent where that is quick.
     const leastMs = Math.min(drainMs, SHIP_LEAST_MS)
     await this.#shared.recorder.close(Math.max(leastMs, deadlineMs - monotonicMs()))
-    await Promise.race([this.#keepUses(Infinity), pause(USES_LAST_MS)])
+    const late = new Promise((resolve) => void setTimeout(resolve, USES_LAST_MS).unref())
+    await Promise.race([this.#keepUses(Infinity), late])
     await this.#store.close()
     const running = this.#world === undefined ? [] : poolsOf(this.#world)
     const pools = [...running, ...this.#retiring]
