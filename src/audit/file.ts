@@ -34,7 +34,10 @@ export function epochPath(path: string, epoch: number): string {
   return join(dirname(path), `${stem}.e${epoch}${extension}`)
 }
 
-/** The files of the log at `path` that exist, oldest first; empty when there are none. */
+/**
+ * The files of the log at `path` that exist, oldest first; empty when there are none. Throws when its
+ * directory cannot be read.
+ */
 export function epochFiles(path: string): EpochFile[] {
   const { stem, extension } = split(path)
   const found: EpochFile[] = []
@@ -49,11 +52,15 @@ export function epochFiles(path: string): EpochFile[] {
   return found.sort((a, b) => a.epoch - b.epoch)
 }
 
+/** Throws where it cannot be told what is there: a log nobody may look at is not one that is absent. */
 function list(directory: string): string[] {
   try {
     return readdirSync(directory)
-  } catch {
-    return []
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT' || code === 'ENOTDIR') return []
+    const why = code === 'EACCES' ? 'no permission' : code
+    throw new Error(`Cannot look for the audit log in ${directory}: ${why}`, { cause: error })
   }
 }
 

@@ -1,4 +1,4 @@
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 
 import { wallMs } from '../clock.ts'
 import { append, label, lifetime, overlap } from './arguments.ts'
@@ -63,7 +63,11 @@ export function addKeysCommands(program: Command, context: CommandContext): void
   withConfigOption(keys.command('rotate'))
     .description('give a key another secret; it is shown once, alone on the last line')
     .argument('<key_id>', 'the part of the key before the dot')
-    .option('--overlap <duration>', 'how long the former secret opens, too', overlap, DAY_MS)
+    .addOption(
+      new Option('--overlap <duration>', 'how long the former secret opens, too')
+        .argParser(overlap)
+        .default(DAY_MS, '24h'),
+    )
     .option('--expires <duration>', 'how long the key lives from now; as before without', lifetime)
     .action(async (keyId: string, given: RotateOptions) => {
       const { keysRotate } = await import('./keys.ts')

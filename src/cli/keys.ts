@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { accessSync } from 'node:fs'
 
 import { escapeText } from '../audit/format.ts'
 import { allKeys, type KeyStore } from '../auth/key-store.ts'
@@ -159,7 +159,15 @@ export async function keysRevoke(context: KeysContext, keyId: string): Promise<n
 }
 
 function missing({ auth: { keys } }: Snapshot): boolean {
-  return keys.store !== 'postgres' && !existsSync(keys.path)
+  if (keys.store === 'postgres') return false
+  try {
+    accessSync(keys.path)
+    return false
+  } catch (error) {
+    // What may not be looked at is there, as far as anybody can tell; opening it says why not.
+    const { code } = error as NodeJS.ErrnoException
+    return code === 'ENOENT' || code === 'ENOTDIR'
+  }
 }
 
 /** Says that there is no such key, for want of a store. */

@@ -59,13 +59,20 @@ export type Loaded =
       readonly follow: readonly string[]
     }
 
+const NO_FILE = 'there is none'
+
 /**
  * Reads, checks and resolves a governance.yaml. Never throws: what is wrong comes back as problems
  * with line and column. `file` is shown in them as given.
  */
 export function loadConfig(file: string, options: LoadOptions): Loaded {
   const bytes = readBounded(file, FILE_BYTES_MAX)
-  if ('wrong' in bytes) return refused(file, bytes.wrong, true)
+  if ('wrong' in bytes) {
+    const isFirst = options.candidate !== 'refuse' && bytes.wrong.endsWith(NO_FILE)
+    // Whoever begins has no file yet.
+    const wayOut = isFirst ? ': `governor init` writes one' : ''
+    return refused(file, bytes.wrong + wayOut, true)
+  }
   return parseConfig(file, bytes.bytes, options)
 }
 
@@ -253,7 +260,7 @@ function readBounded(
 
 function reason(error: unknown): string {
   const code = error instanceof Error && 'code' in error ? error.code : null
-  if (code === 'ENOENT' || code === 'ENOTDIR') return 'there is none'
+  if (code === 'ENOENT' || code === 'ENOTDIR') return NO_FILE
   if (code === 'EACCES' || code === 'EPERM') return 'permission denied'
   return typeof code === 'string' ? code : 'unknown reason'
 }

@@ -1,11 +1,11 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { Socket } from 'node:net'
 
 import type { Registry } from 'prom-client'
 
 import { GovernorError } from '../errors.ts'
 import { answerAdmin, onlyHost } from './admin-request.ts'
 import { sendJson } from './respond.ts'
+import { Room } from './room.ts'
 
 export interface AdminOptions {
   readonly registry: Registry
@@ -80,31 +80,12 @@ function refuseHost(request: IncomingMessage, response: ServerResponse): void {
   answerAdmin(request, response, { status, value, headers: [] })
 }
 
-/**
- * Full of connections that say nothing, a listener would turn probes away and have the pod killed.
- * So the one that has been silent longest makes room; the newest does where all are being answered.
- */
+/** Full of connections that say nothing, a listener would turn probes away and have the pod killed. */
 function keepRoom(server: Server): void {
-  /** In the order in which they were last answered, or came. */
-  const silent = new Set<Socket>()
-  let open = 0
-  server.on('connection', (socket: Socket) => {
-    open += 1
-    socket.on('close', () => {
-      open -= 1
-      silent.delete(socket)
-    })
-    silent.add(socket)
-    if (open <= CONNECTIONS_MAX) return
-    const [oldest] = silent
-    silent.delete(oldest!)
-    oldest!.destroy()
-  })
+  const room = new Room(server, CONNECTIONS_MAX)
   server.on('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
-    silent.delete(socket)
-    response.on('close', () => {
-      if (!socket.destroyed) silent.add(socket)
-    })
+    room.speaks(socket)
+    response.on('close', () => room.falls(socket))
   })
 }
 

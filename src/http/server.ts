@@ -14,6 +14,7 @@ import type { TlsConfig } from '../config/snapshot.ts'
 import { GovernorError, type ErrorCode } from '../errors.ts'
 import type { Dialect } from '../exchange.ts'
 import { HttpExchange } from './exchange.ts'
+import { Room } from './room.ts'
 import { tlsOptions } from './tls.ts'
 
 export interface ServerOptions {
@@ -71,12 +72,14 @@ export function createProxyServer(options: ServerOptions): Server {
     tls === null
       ? createServer(settings)
       : createTlsServer({ ...settings, ...tlsOptions(tls), handshakeTimeout: headersMs })
-  server.maxConnections = options.connectionsMax
+  const room = new Room(server, options.connectionsMax)
   const connections: Connections = new WeakMap()
   const accept = (awaitsContinue: boolean) => (incoming: IncomingMessage, outgoing: Outgoing) => {
     const { socket } = incoming
     let connection = connections.get(socket)
-    if (connection === undefined) connections.set(socket, (connection = new Connection(socket)))
+    if (connection === undefined) {
+      connections.set(socket, (connection = new Connection(socket, room)))
+    }
     if (connection.isOver) return
     if (connection.underWay.length >= PIPELINED_MAX) {
       connection.latest!.isLast = true
@@ -97,6 +100,7 @@ export function createProxyServer(options: ServerOptions): Server {
   server.on('checkContinue', accept(true))
   server.on('checkExpectation', accept(true))
   server.on('upgrade', (incoming: IncomingMessage, socket: Duplex, head: Buffer) => {
+    room.speaks(socket as Socket)
     options.onExchange(sessionExchange(incoming, socket as Socket, head))
   })
   server.on('connect', (incoming: IncomingMessage, socket: Duplex) => {
@@ -113,19 +117,19 @@ function clientErrorHandler(connections: Connections, options: ServerOptions) {
   return (error: NodeJS.ErrnoException, socket: Duplex): void => {
     if (refused.has(socket)) return
     if (isHopeless(error, socket)) return void socket.destroy()
-    const connection = connections.get(socket) ?? new Connection(socket)
+    const connection = connections.get(socket)
     const code = PARSER_CODES[error.code ?? ''] ?? 'REQUEST_MALFORMED'
-    const { unread } = connection
+    const unread = connection?.unread
     if (unread !== undefined) {
       // The connection ended in the middle of the body: that client is gone.
       if (error.code === 'HPE_INVALID_EOF_STATE') socket.destroy()
       else unread.breakOff(new GovernorError(code))
       return
     }
-    if (connection.isOver) return void socket.destroy()
+    if (connection?.isOver === true) return void socket.destroy()
     refused.add(socket)
     // An answer under way must not be written into.
-    if (connection.underWay.length > 0) socket.destroy()
+    if (connection !== undefined && connection.underWay.length > 0) socket.destroy()
     else refuseRaw(socket, code, options)
     options.onMalformed(code, (socket as Socket).remoteAddress)
   }
@@ -144,7 +148,12 @@ class Connection {
   /** The last one to begin, while it is under way or where nothing may follow it. */
   latest: HttpExchange | undefined
 
-  constructor(socket: Duplex) {
+  readonly #socket: Socket
+  readonly #room: Room
+
+  constructor(socket: Socket, room: Room) {
+    this.#socket = socket
+    this.#room = room
     socket.on('close', () => {
       for (const exchange of this.underWay.slice()) exchange.leave()
     })
@@ -163,12 +172,14 @@ class Connection {
   }
 
   begin(exchange: HttpExchange): void {
+    this.#room.speaks(this.#socket)
     this.underWay.push(exchange)
     this.latest = exchange
     exchange.outgoing.on('close', () => {
       if (this.underWay.at(-1) === exchange) this.underWay.pop()
       else this.underWay.splice(this.underWay.indexOf(exchange), 1)
       if (this.latest === exchange && !exchange.isLast) this.latest = undefined
+      if (this.underWay.length === 0) this.#room.falls(this.#socket)
     })
   }
 }
@@ -209,6 +220,14 @@ function refuseRaw(socket: Duplex, code: ErrorCode, options: ServerOptions): voi
   )
 }
 
+/** Why nothing can listen there, in words; listen(2), bind(2). */
+const LISTEN_REASONS: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'the port is taken: stop what uses it or choose another',
+  EADDRNOTAVAIL: 'this machine has no such address: choose one of its own, 127.0.0.1 or 0.0.0.0',
+  EACCES: 'no permission: choose a port of 1024 or more',
+  ENOTFOUND: 'there is no such host: give an address',
+}
+
 /** Listens; a taken port is an error that names it and the key that chose it. */
 export async function listen(
   server: Server,
@@ -217,10 +236,7 @@ export async function listen(
 ): Promise<AddressInfo> {
   await new Promise<void>((resolve, reject) => {
     server.once('error', (cause: NodeJS.ErrnoException) => {
-      const why =
-        cause.code === 'EADDRINUSE'
-          ? 'the port is taken: stop what uses it or choose another'
-          : (cause.code ?? cause.message)
+      const why = LISTEN_REASONS[cause.code ?? ''] ?? cause.code ?? cause.message
       reject(new Error(`Cannot listen on ${host}:${port} (${key}): ${why}`, { cause }))
     })
     server.listen(port, host, resolve)

@@ -45,6 +45,10 @@ const FAULT_BY_CODE: Readonly<Record<string, Fault>> = {
   EHOSTUNREACH: 'connect',
   PROXY_REFUSED: 'connect',
   ENETUNREACH: 'connect',
+  // There is no descriptor or port left here to connect with, so nothing was sent.
+  EMFILE: 'connect',
+  ENFILE: 'connect',
+  EADDRNOTAVAIL: 'connect',
   UND_ERR_SOCKET: 'reset',
   ECONNRESET: 'reset',
   EPIPE: 'reset',

@@ -72,7 +72,7 @@ t.test('check() exits 2 when a file is not there', async (t) => {
   const file = join(t.testdir({}), 'none.yaml')
   t.strictSame(run({ files: [file] }), {
     code: 2,
-    output: `${file}  Cannot read the file: there is none\n1 problem.\n`,
+    output: `${file}  Cannot read the file: there is none: \`governor init\` writes one\n1 problem.\n`,
   })
 })
 

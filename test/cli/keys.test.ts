@@ -23,6 +23,18 @@ t.test('keys list and keys revoke make no store', async (t) => {
   t.notOk(existsSync(site.auditPath))
 })
 
+t.test('a place that cannot be looked at is not taken for an empty one', async (t) => {
+  const folder = t.testdir({ data: t.fixture('symlink', 'data') })
+  const keys = '{ store: sqlite, path: data/keys.db }'
+  const site = new Site(folder, configText({ keys, audit: '{ path: data/audit.db }' }))
+  const listed = await site.cli('keys', 'list')
+  t.strictSame([listed.code, listed.stdout], [2, ''])
+  t.match(listed.stderr, /^Cannot use the key store .*\/data\/keys\.db \(auth\.keys\.path\): /)
+  const tailed = await site.cli('audit', 'tail')
+  t.strictSame([tailed.code, tailed.stdout], [2, ''])
+  t.equal(tailed.stderr, `Cannot look for the audit log in ${join(folder, 'data')}: ELOOP\n`)
+})
+
 t.test('keys revoke prints its argument escaped, and never a secret', async (t) => {
   const site = new Site(t.testdir(), configText())
   const key = await site.createKey()

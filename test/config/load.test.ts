@@ -93,8 +93,8 @@ t.test('loadConfig() says why a file cannot be read', async (t) => {
   writeFileSync(join(folder, 'latin.yaml'), Buffer.from([0x61, 0x3a, 0x20, 0xe9, 0x0a]))
   writeFileSync(join(folder, 'large.yaml'), `# ${'x'.repeat(1024 * 1024)}\n`)
   for (const [name, missing, message] of [
-    ['none.yaml', true, 'Cannot read the file: there is none'],
-    ['none/none.yaml', true, 'Cannot read the file: there is none'],
+    ['none.yaml', true, 'Cannot read the file: there is none: `governor init` writes one'],
+    ['none/none.yaml', true, 'Cannot read the file: there is none: `governor init` writes one'],
     ['folder', true, 'Cannot read: it is not a file'],
     ['large.yaml', true, 'The file is larger than 1048576 bytes'],
     ['empty.yaml', false, 'The file is empty: `governor init` writes one to start from'],

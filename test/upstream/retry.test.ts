@@ -35,6 +35,8 @@ function wait(attempt: number, random: number, headers: Answer['headers'] = {}):
 t.test('only what nobody worked on is asked again', async (t) => {
   for (const [code, more] of [
     ['ECONNREFUSED', { syscall: 'connect' }],
+    ['EMFILE', { syscall: 'connect' }],
+    ['EADDRNOTAVAIL', { syscall: 'connect' }],
     ['ENOTFOUND', { syscall: 'getaddrinfo' }],
     ['UND_ERR_CONNECT_TIMEOUT', {}],
     ['CERT_HAS_EXPIRED', {}],
