@@ -40,6 +40,9 @@ export interface Patch {
 
 const EQUALS = 0x3d
 const QUOTE = 0x22
+/** Signs of Chinese, Japanese and Korean begin here; their punctuation behind their space. */
+const CHINESE = 0x2e80
+const WIDE_SPACE = 0x3000
 
 /** Lines of base64 that go on in the next are at least this long; MIME and PEM have 76 and 64. */
 const LINE_MIN = 40
@@ -272,10 +275,15 @@ export class DecodeScan {
     this.#isSeries = true
   }
 
-  /** Letters in quotes are no word. */
+  /** Letters in quotes are no word, nor are signs of Chinese between two of its commas. */
   #isGap(from: number, to: number): boolean {
     if (to - from > GAP_MAX) return false
-    for (let at = from; at < to; at++) if (this.#text.charCodeAt(at) === QUOTE) return false
+    const text = this.#text
+    const isChinese = text.charCodeAt(from - 1) >= CHINESE && text.charCodeAt(to) >= CHINESE
+    for (let at = from; at < to; at++) {
+      const unit = text.charCodeAt(at)
+      if (unit === QUOTE || (isChinese && unit > WIDE_SPACE)) return false
+    }
     return true
   }
 

@@ -73,6 +73,7 @@ const READS: readonly (readonly [note: string, sent: string, reads: string])[] =
   ['words spaced', 'p r o j e c t   z e u s', 'project zeus'],
   ['a word spaced among digits', '1 2 3 4 5 z e u s 6 7 8 9 0 1', 'zeus\neus'],
   ['a word spaced before digits', 'z e u s 1 2', '\nzeus '],
+  ['a word spaced in Chinese', '机 密 项 目', '机密项目'],
   ['a word spaced in Russian', 'з е в с', 'зевс'],
   ['base64 of base64', base64(base64(base64('zeus'))), 'zeus'],
   ['base64 of percent-encoding', base64('%7A%65%75%73'), 'zeus'],
@@ -98,6 +99,7 @@ for (const [note, text] of [
   ['a picture', 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk'],
   ['signs', '100% of a && b, x = y; 50%-60%; AT&T \\d+ \\w'],
   ['Chinese', '你好，世界。今天天气很好'],
+  ['Chinese in few words', '好。来、去。走、看。是。'],
 ] as const) {
   void t.test(`decodedReadings() has none of ${note}`, async (t) => {
     t.strictSame(readings(text), [])
