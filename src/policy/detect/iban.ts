@@ -1,4 +1,4 @@
-import { beginsAt, type Detector, endsAt, isAlphanumeric, isDigit } from './detector.ts'
+import { beginsAt, type Detector, endsAt, isAlphanumeric, isDigit, type Match } from './detector.ts'
 
 /** Country and length, the IBAN registry of SWIFT (release 99), and those in use outside it. */
 const LENGTHS: ReadonlyMap<string, number> = new Map(
@@ -15,27 +15,65 @@ const LENGTHS: ReadonlyMap<string, number> = new Map(
     .map((entry): [string, number] => [entry.slice(0, 2), Number(entry.slice(2))]),
 )
 const LENGTH_MAX = 34
+const CHARS_MAX = LENGTH_MAX * 2
 const SEPARATORS = ' -.'
+const GROUP = 4
+/** What may stand where groups are parted now so, now otherwise: by line ends, two blanks, a slash. */
+const IRREGULAR = ' -./\t\r\n'
+const IRREGULAR_MAX = 2
 
 /** International bank account numbers: country, its length, and the check of ISO 13616 (mod 97 is 1). */
 export const iban: Detector = {
   id: 'iban',
-  charsMax: LENGTH_MAX * 2,
+  charsMax: CHARS_MAX,
   atCountryWord(text, start) {
     const length = LENGTHS.get(text.slice(start, start + 2).toUpperCase())
     if (length === undefined || !beginsAt(text, start)) return null
-    const separator = separatorAt(text, start + 4)
-    let end = start + 4
-    let rest = 0
-    for (let count = 4; count < length; count++, end++) {
-      if (separator !== '' && text.charAt(end) === separator) end++
-      const unit = text.charCodeAt(end)
-      if (!isAlphanumeric(unit)) return null
-      rest = appended(rest, unit)
-    }
-    for (let i = start; i < start + 4; i++) rest = appended(rest, text.charCodeAt(i))
-    return rest === 1 && endsAt(text, end) ? { start, end } : null
+    return regular(text, start, length) ?? irregular(text, start, length)
   },
+}
+
+/** In one run, or in groups of four that one separator parts (ISO 13616). */
+function regular(text: string, start: number, length: number): Match | null {
+  const separator = separatorAt(text, start + 4)
+  let end = start + 4
+  let rest = 0
+  for (let count = 4; count < length; count++, end++) {
+    if (separator !== '' && count % GROUP === 0) {
+      if (text.charAt(end) !== separator) return null
+      end++
+    }
+    const unit = text.charCodeAt(end)
+    if (!isAlphanumeric(unit)) return null
+    rest = appended(rest, unit)
+  }
+  return checked(text, rest, { start, end })
+}
+
+/** However it is parted; words of a text pass the check once in 97 times, so that most has to be digits. */
+function irregular(text: string, start: number, length: number): Match | null {
+  let end = start + 4
+  let rest = 0
+  let digits = 0
+  for (let count = 4; count < length; count++, end++) {
+    for (let i = 0; i < IRREGULAR_MAX && isIrregular(text, end); i++) end++
+    const unit = text.charCodeAt(end)
+    if (!isAlphanumeric(unit) || end - start >= CHARS_MAX) return null
+    if (isDigit(unit)) digits++
+    rest = appended(rest, unit)
+  }
+  return digits * 3 < (length - 4) * 2 ? null : checked(text, rest, { start, end })
+}
+
+function isIrregular(text: string, at: number): boolean {
+  return at < text.length && IRREGULAR.includes(text.charAt(at))
+}
+
+/** The four characters at the start count last. */
+function checked(text: string, rest: number, { start, end }: Match): Match | null {
+  let all = rest
+  for (let i = start; i < start + 4; i++) all = appended(all, text.charCodeAt(i))
+  return all === 1 && endsAt(text, end) ? { start, end } : null
 }
 
 function separatorAt(text: string, at: number): string {

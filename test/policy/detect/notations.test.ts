@@ -1,6 +1,6 @@
 import t from 'tap'
 
-import { randomFrom } from '../random.ts'
+import { pick, randomFrom } from '../random.ts'
 import { findIn, setOf } from './find.ts'
 import { make } from './generate.ts'
 
@@ -93,6 +93,29 @@ void t.test('email takes the address and leaves what stands beside it', async (t
   ] as const) {
     const found = findIn(set, text).map(({ start, end }) => text.slice(start, end))
     t.strictSame(found, addresses, text)
+  }
+})
+
+void t.test('iban is found in every grouping, and words are none', async (t) => {
+  const set = setOf(['iban'])
+  for (const value of [
+    'DE89 3704 0044\n0532 0130 00',
+    'DE89  3704  0044  0532  0130  00',
+    'DE89 3704-0044 0532.0130 00',
+    'DE89/3704/0044/0532/0130/00',
+    'GB29 NWBK 6016\r\n1331 9268 19',
+    'FR14 2004 1010 0505\n0001 3M02 606',
+  ]) {
+    const text = `to ${value} now`
+    const found = findIn(set, text).map(({ start, end }) => text.slice(start, end))
+    t.strictSame(found, [value])
+  }
+  const random = randomFrom(11)
+  const words = () =>
+    Array.from({ length: 8 }, () => pick(random, ['the', 'quick', 'fox', 'ran', 'by']))
+  for (let i = 0; i < 2000; i++) {
+    const text = `see DE${10 + (i % 90)} ${words().join(' ')}`
+    t.strictSame(findIn(set, text), [], text)
   }
 })
 
