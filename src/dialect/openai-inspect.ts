@@ -29,6 +29,9 @@ const OPAQUE_FIELDS: ReadonlyMap<string, UninspectableKind> = new Map([
   ['previous_response_id', 'reference'],
   ['conversation', 'reference'],
   ['web_search_options', 'hosted_tool'],
+  // Azure's "on your data": documents that its server looks for and puts before the model.
+  ['data_sources', 'hosted_tool'],
+  ['datasources', 'hosted_tool'],
   ['prompt_token_ids', 'token_ids'],
   ['input_ids', 'token_ids'],
   ['input_embeds', 'token_ids'],

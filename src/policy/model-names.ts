@@ -40,6 +40,12 @@ export function modelMatcher(
   return wideMatcher(patterns, new ModelNames(compileAliases(aliases)))
 }
 
+/**
+ * Where one of Bedrock's inference profiles looks for its model (`us.`, `eu.`, `us-gov.`, `apac.`, `global.`),
+ * before the name of a provider and of the model itself.
+ */
+const REGION = /(^|\/)(?:[a-z]{2}(?:-[a-z]{2,8})?|apac|global)\.(?=[a-z][a-z0-9-]*\.)/i
+
 /** Tells whether any name of a model matches: to refuse, to narrow, to choose an upstream. */
 export function wideMatcher(
   patterns: readonly string[],
@@ -47,8 +53,9 @@ export function wideMatcher(
 ): (model: string) => boolean {
   const is = compileNames(patterns.map((pattern) => pattern.toLowerCase()))
   // A registry takes a name without a tag for the tag `latest`.
-  return (model) =>
+  const matches = (model: string): boolean =>
     names.of(model).some((name) => is(name) || (!name.includes(':') && is(`${name}${LATEST}`)))
+  return (model) => matches(model) || (REGION.test(model) && matches(model.replace(REGION, '$1')))
 }
 
 /**

@@ -224,6 +224,8 @@ t.test('inspect() marks what cannot be read', async (t) => {
     ],
     ['chat', chat({ messages: [{ role: 'assistant', content: 'x', audio: null }] }), []],
     ['chat', chat({ web_search_options: {} }), ['hosted_tool /web_search_options']],
+    ['chat', chat({ data_sources: [{ type: 'x' }] }), ['hosted_tool /data_sources']],
+    ['chat', chat({ dataSources: [{ type: 'x' }] }), ['hosted_tool /dataSources']],
     ['chat', chat({ audio: { voice: { id: 'v' } } }), ['reference /audio/voice']],
     ['chat', chat({ audio: { voice: 'alloy', format: 'wav' } }), []],
     ['chat', chat({ prompt_token_ids: [1] }), ['token_ids /prompt_token_ids']],

@@ -80,3 +80,27 @@ for (const [patterns, model, want] of [
     t.equal(strictMatcher(patterns, new ModelNames(aliases))(model), want)
   })
 }
+
+void t.test(
+  'a region before a model of Bedrock hides it from no refusal, and allows nothing',
+  async (t) => {
+    const denied = modelMatcher(['anthropic.claude-3-opus*', 'best'], { best: 'meta.llama4' })
+    const allowed = strictMatcher(['anthropic.claude-3-opus*'], names)
+    for (const region of [
+      'us.',
+      'eu.',
+      'US.',
+      'us-gov.',
+      'apac.',
+      'global.',
+      'jp.',
+      'bedrock/us.',
+    ]) {
+      t.ok(denied(`${region}anthropic.claude-3-opus-20240229-v1:0`), region)
+      t.ok(!allowed(`${region}anthropic.claude-3-opus-20240229-v1:0`), region)
+    }
+    t.ok(denied('us.meta.llama4'), 'by an alias')
+    t.ok(!denied('us.anthropic.claude-3-haiku'))
+    t.ok(!modelMatcher(['4o*'], {})('gpt.4o'), 'other names have points, too')
+  },
+)
