@@ -8,6 +8,7 @@ import { chat, open } from '../support/client.ts'
 import { FakeUpstream, HandStream, chatEvent } from '../support/fake-upstream.ts'
 import { startPostgres } from '../support/postgres.ts'
 import { configText, InProcess } from '../support/start-governor.ts'
+import { TcpProxy } from '../support/tcp-proxy.ts'
 import { until } from '../support/until.ts'
 
 /** Goal: sidecars that share keys in PostgreSQL act as one, and go on while it is away. */
@@ -119,6 +120,35 @@ t.test('a sidecar starts and serves while PostgreSQL is away, and refuses nobody
     20_000,
   )
 })
+
+t.test(
+  'with a PostgreSQL that is slow calls are as quick, and changes somewhat later',
+  async (t) => {
+    const { server, one } = await prepare(t, 'echo:')
+    const key = await made(one, 'create', '--tenant=acme', '--name=ci')
+    const { proxy, url } = await TcpProxy.to(t, server.url)
+    writeFileSync(join(one.directory, '..', 'url'), url)
+    one.key = key
+    proxy.delayMs = 400
+    await one.open()
+    t.teardown(() => one.governor.stop(0))
+    await until('the key to be known', async () => (await one.send(models)).status === 200)
+    proxy.delayMs = 2_500
+    const all = await Promise.all(Array.from({ length: 50 }, () => one.send(models)))
+    t.ok(all.every(({ status }) => status === 200))
+    proxy.delayMs = 400
+    // The command asks the slow one, too.
+    const { code, stderr } = await one.cli('keys', 'revoke', key.split('.')[0]!)
+    t.equal(code, 0, stderr)
+    const seen = new Set<number>()
+    await until('the revocation', async () => {
+      const { status } = await one.send(models)
+      seen.add(status)
+      return status === 401
+    })
+    t.notOk(seen.has(503), 'who is known is not asked to wait')
+  },
+)
 
 t.test('a sidecar that never saw the database says what to do', async (t) => {
   const server = await startPostgres(t)
