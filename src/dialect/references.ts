@@ -210,6 +210,7 @@ class Finder implements References {
 
   #text(doc: JsonDocument, key: number, { name, at }: { name: string; at: string }): void {
     const value = key + 1
+    if (name === 'conversation' && isNoId(doc, key)) return
     if (isName(name) || isNaming(doc, key, name)) return this.#add(doc, value, at)
     if (name === 'type' && EVERYBODY.has(doc.word(value)) && isSource(doc, doc.parent(key))) {
       this.everybody ??= `${at}${doc.pointer(value)}`
@@ -250,6 +251,12 @@ function isArguments(doc: JsonDocument, key: number): boolean {
   if (!doc.isKey(key, 'input') || doc.kind(key + 1) !== KIND.OBJECT) return false
   const type = doc.given(doc.parent(key), 'type')
   return type !== -1 && doc.kind(type) === KIND.STRING && doc.word(type).endsWith('tool_use')
+}
+
+/** In a realtime session a response says of which conversation it is in one of two words. */
+function isNoId(doc: JsonDocument, key: number): boolean {
+  const word = doc.word(key + 1)
+  return (word === 'none' || word === 'auto') && holderOf(doc, doc.parent(key)) === 'response'
 }
 
 /** Whether a member whose name says less is an id of what is kept. */

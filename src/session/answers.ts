@@ -75,6 +75,7 @@ export class SessionAnswers {
     }
     this.isBinary = isBinary
     this.#options.trail.answerBytes += bytes.length
+    this.#options.claims?.hear(event, message)
     return this.#pass({ event, bytes, message })
   }
 

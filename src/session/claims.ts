@@ -5,11 +5,17 @@ import type { Ownership } from '../stages/ownership.ts'
 
 /** Ids of one session that were written down; all are forgotten, and written once more, beyond that. */
 const KNOWN_MAX = 4096
+/** Items of one session that may be named again in it; the oldest is forgotten. */
+const ITEMS_MAX = 4096
+/** What a provider says of an item that is now part of the conversation, and of one that is not any more. */
+const ADDED: ReadonlySet<string> = new Set(['conversation.item.added', 'conversation.item.created'])
+const DELETED = 'conversation.item.deleted'
 
 /** Makes what the answers of a session name their tenant's, before the client hears of it. */
 export class SessionClaims {
   readonly #ownership: Ownership
   readonly #known = new Set<string>()
+  readonly #items = new Set<string>()
 
   constructor(ownership: Ownership) {
     this.#ownership = ownership
@@ -18,6 +24,23 @@ export class SessionClaims {
   /** Null where none is needed, which is nearly always. */
   static of(ownership: Ownership | null): SessionClaims | null {
     return ownership === null || ownership.store === null ? null : new SessionClaims(ownership)
+  }
+
+  /** What the provider says of the items of the conversation, which is gone with the session. */
+  hear({ type }: ServerEvent, message: Json): void {
+    if (type === DELETED) this.#items.delete(String(message['item_id']))
+    if (!ADDED.has(type)) return
+    const item = message['item'] as Json | null | undefined
+    const id = item?.['id']
+    if (typeof id !== 'string') return
+    const [oldest] = this.#items
+    if (oldest !== undefined && this.#items.size >= ITEMS_MAX) this.#items.delete(oldest)
+    this.#items.add(id)
+  }
+
+  /** Whether an item of the conversation has this id: what is in it was inspected when it was said. */
+  holds(id: string): boolean {
+    return this.#items.has(id)
   }
 
   /**

@@ -239,7 +239,8 @@ export class Session implements Interruptible {
   async #takeEvent({ bytes, heldBytes = 0 }: Message): Promise<void> {
     const turn = new SessionTurn(bytes, this.#ending.signal)
     turn.heldBytes = heldBytes
-    const { jsonDepth } = this.#options
+    const { jsonDepth, claims } = this.#options
+    if (claims !== null) turn.knows = (id) => claims.holds(id)
     try {
       turn.event = await this.reader.read(bytes, { jsonDepth })
     } catch (error) {

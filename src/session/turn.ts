@@ -3,6 +3,7 @@ import type { Trail, Usage } from '../exchange.ts'
 import type { ClientEvent, ServerEvent } from '../nouns/socket-events.ts'
 
 const LINE_FEED = Buffer.from('\n')
+const NOTHING = (): boolean => false
 
 /** How what an event brought about came to its end. */
 export interface TurnEnd {
@@ -47,6 +48,8 @@ export class SessionTurn {
   refusal: GovernorError | null = null
   /** It was refused before it reached the provider. */
   isRefused = false
+  /** Ids of what its session holds, and nobody keeps. */
+  knows: (id: string) => boolean = NOTHING
   /** Of its event, counted as in flight until it is settled. */
   heldBytes = 0
   readonly #signal: AbortSignal

@@ -25,6 +25,7 @@ export class Looked implements OwnedCall {
   found: ReadonlyMap<string, Owned> = new Map()
   later: OwnedCall['later'] = null
   readonly mayRepeat: boolean
+  readonly #ofSession = new Set<string>()
   readonly #tenant: string
   readonly #path: readonly string[]
   readonly #query: readonly string[]
@@ -43,6 +44,13 @@ export class Looked implements OwnedCall {
     this.ids = [...new Set([...this.#path, ...this.#query, ...this.#models, ...said])].filter(
       (id) => ID.test(id),
     )
+  }
+
+  /** What nobody owns and `knows` says the caller made a moment ago is the caller's own. */
+  adopt(knows: (id: string) => boolean): void {
+    for (const { id } of this.references.named) {
+      if (!this.found.has(id) && knows(id)) this.#ofSession.add(id)
+    }
   }
 
   get origin(): string | null {
@@ -119,7 +127,7 @@ export class Looked implements OwnedCall {
   }
 
   #isOwn(id: string): boolean {
-    return this.found.get(id)?.tenant === this.#tenant
+    return this.found.get(id)?.tenant === this.#tenant || this.#ofSession.has(id)
   }
 
   #isOthers(id: string): boolean {

@@ -65,12 +65,15 @@ export function ownershipOf(
 /** A call, or an event of a session, which has no headers. */
 type Asking = Pick<HttpExchange, 'whilePresent'> & {
   readonly incoming?: { readonly headers: IncomingHttpHeaders }
+  /** Whether an id is of something that lives as long as the session, which made it. Absent for calls. */
+  knows?(id: string): boolean
 }
 type Decide = (facts: Facts, trail: Trail, exchange: Asking) => Decision | Promise<Decision>
 
 /** What is to be decided of a call. */
 interface Asked {
   readonly mayRepeat: boolean
+  readonly knows: (id: string) => boolean
   readonly decide: (seen: Facts) => Decision | Promise<Decision>
 }
 
@@ -110,6 +113,7 @@ export class Ownership {
       const mayRepeat = exchange.incoming?.headers['idempotency-key'] !== undefined
       return this.#decided(facts, trail, {
         mayRepeat,
+        knows: (id) => exchange.knows?.(id) === true,
         decide: (seen) => decide(seen, trail, exchange),
       })
     }
@@ -139,7 +143,8 @@ export class Ownership {
     return this.creates(trail) || (body !== null && mayRefer(body.bytes, body))
   }
 
-  async #decided(facts: Facts, trail: Trail, { mayRepeat, decide }: Asked): Promise<Decision> {
+  async #decided(facts: Facts, trail: Trail, asked: Asked): Promise<Decision> {
+    const { mayRepeat, knows, decide } = asked
     const { config, store, jsonDepth } = this.#parts
     const references = await referencesOf(trail.body!, jsonDepth)
     if (store === null) {
@@ -148,6 +153,7 @@ export class Ownership {
     }
     const call = new Looked(trail, references, mayRepeat)
     if (call.ids.length > 0) call.found = await this.#ask(() => store.find(call.ids))
+    call.adopt(knows)
     call.checkPath()
     trail.owned = call
     const seen = call.lift(facts)

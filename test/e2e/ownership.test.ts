@@ -268,6 +268,56 @@ t.test('what a session answers is its tenant’s before the client hears of it',
   }
 })
 
+/** Asks for a response to an item; what came of it. */
+async function asks(client: RealtimeClient, id: string): Promise<unknown> {
+  const from = client.heard.length
+  const input = [{ type: 'item_reference', id }]
+  client.send({ type: 'response.create', response: { conversation: 'none', input } })
+  return until('an answer', () => {
+    const heard = client.heard.slice(from)
+    const error = heard.find(({ type }) => type === 'error')?.['error'] as { code: string }
+    return heard.some(({ type }) => type === 'response.done') ? 'answered' : (error?.code ?? null)
+  })
+}
+
+t.test('an item of a session is named again in that session, and in no other', async (t) => {
+  const upstream = await FakeRealtime.start(t, { greets: false })
+  const site = await startGovernor(t, {
+    upstream: upstream.url,
+    policies: POLICIES,
+    ownership: 'embedded',
+  })
+  const other = await site.createKey('other', [], 'globex')
+  upstream.script = (session, event) => {
+    const { type, item_id } = event
+    if (type === 'conversation.item.create') {
+      const item = { id: 'item_server', ...(event['item'] as object) }
+      session.send({ type: 'conversation.item.added', item })
+    }
+    if (type === 'conversation.item.delete') {
+      session.send({ type: 'conversation.item.deleted', item_id })
+    }
+    if (type === 'response.create') session.respond(['Hello'])
+  }
+  const item = { type: 'message', role: 'user', content: [{ type: 'input_text', text: 'hi' }] }
+  const client = await RealtimeClient.open(site.url, site.key)
+  t.equal(await asks(client, 'item_mine'), 'policy_denied', 'before it is there')
+  client.send({ type: 'conversation.item.create', item: { id: 'item_mine', ...item } })
+  client.send({ type: 'conversation.item.create', item })
+  await client.hears('conversation.item.added', client.heard.length + 1)
+  t.equal(await asks(client, 'item_mine'), 'answered')
+  t.equal(await asks(client, 'item_server'), 'answered')
+  for (const key of [site.key, other]) {
+    const elsewhere = await RealtimeClient.open(site.url, key)
+    t.equal(await asks(elsewhere, 'item_mine'), 'policy_denied', 'in another session')
+    elsewhere.socket.close()
+  }
+  client.send({ type: 'conversation.item.delete', item_id: 'item_mine' })
+  await client.hears('conversation.item.deleted')
+  t.equal(await asks(client, 'item_mine'), 'policy_denied', 'after it was deleted')
+  client.socket.close()
+})
+
 function ran(kind: string, id: string): object {
   return {
     type: `${kind}code_execution_tool_result`,
