@@ -2,6 +2,18 @@
  * Ids in answers: what a call created, and what became of a thing that is kept. Only places that the
  * provider fills are looked at: what it hands back of a request (metadata, tools) may say anything.
  */
+import { hash } from 'node:crypto'
+
+/** A handle may be of any length and hold any character: what it is known by. */
+export function handleId(handle: string): string {
+  return `handle_${hash('sha256', handle)}`
+}
+
+/** The handle by which what is said in a live session can be gone on from later; null where none is told. */
+export function resumedBy(message: Json): string | null {
+  const handle = asObject(message['sessionResumptionUpdate'])?.['newHandle']
+  return typeof handle === 'string' && handle !== '' ? handle : null
+}
 
 /** An id of an answer. */
 export interface Created {

@@ -5,6 +5,7 @@
 import { GovernorError } from '../errors.ts'
 import type { Reading } from '../exchange.ts'
 import type { Reference, References } from '../nouns/owned.ts'
+import { handleId } from './created.ts'
 import type { FormReading } from './form.ts'
 import { foldKey } from './json-fold.ts'
 import { KIND } from './json-tape.ts'
@@ -75,7 +76,7 @@ const LINES: ReadonlySet<string> = new Set(['batch', 'fine-tune', 'evals'])
 const HINT = new RegExp(
   `(?:${THINGS})_?ids?"|${[...NAMES, ...TYPES, ...EVERYBODY].map((name) => `"${name}"`).join('|')}` +
     // A member's name: what is said by the role of that name is in most conversations.
-    '|"(?:store|background)"|"(?:assistant|audio|file|video|voice)"\\s*:|"skill_|\\\\u00[4-7]',
+    '|"(?:store|background|handle)"|"(?:assistant|audio|file|video|voice)"\\s*:|"skill_|\\\\u00[4-7]',
   'i',
 )
 /** Items that are handed back are known by `id` alone. */
@@ -210,15 +211,20 @@ class Finder implements References {
 
   #text(doc: JsonDocument, key: number, { name, at }: { name: string; at: string }): void {
     const value = key + 1
-    if (name === 'conversation' && isNoId(doc, key)) return
+    if (isNoId(doc, key, name)) return
+    if (isResumed(doc, key, name)) return this.#resume(doc, value, at)
     if (isName(name) || isNaming(doc, key, name)) return this.#add(doc, value, at)
-    if (name === 'type' && EVERYBODY.has(doc.word(value)) && isSource(doc, doc.parent(key))) {
+    if (name === 'type' && isEverybodys(doc, value, doc.parent(key))) {
       this.everybody ??= `${at}${doc.pointer(value)}`
     }
     if (name === 'id' && isItem(doc, doc.parent(key))) {
       push(this.carried, { id: doc.copy(value), pointer: `${at}${doc.pointer(value)}` })
     }
     if (!ABOUT.has(name)) note(this.#mixed, doc, value)
+  }
+
+  #resume(doc: JsonDocument, node: number, at: string): void {
+    push(this.named, { id: handleId(doc.copy(node)), pointer: `${at}${doc.pointer(node)}` })
   }
 
   #add(doc: JsonDocument, node: number, at: string): void {
@@ -253,8 +259,14 @@ function isArguments(doc: JsonDocument, key: number): boolean {
   return type !== -1 && doc.kind(type) === KIND.STRING && doc.word(type).endsWith('tool_use')
 }
 
+/** Gemini's live sessions go on from a former one by its handle. */
+function isResumed(doc: JsonDocument, key: number, name: string): boolean {
+  return name === 'handle' && /^session_?resumption$/.test(holderOf(doc, doc.parent(key)))
+}
+
 /** In a realtime session a response says of which conversation it is in one of two words. */
-function isNoId(doc: JsonDocument, key: number): boolean {
+function isNoId(doc: JsonDocument, key: number, name: string): boolean {
+  if (name !== 'conversation') return false
   const word = doc.word(key + 1)
   return (word === 'none' || word === 'auto') && holderOf(doc, doc.parent(key)) === 'response'
 }
@@ -295,6 +307,8 @@ function holderOf(doc: JsonDocument, object: number): string {
   return holder === -1 ? '' : foldKey(doc.word(holder))
 }
 
-function isSource(doc: JsonDocument, object: number): boolean {
+/** Whether the type of `object` is a source that is all that anybody keeps. */
+function isEverybodys(doc: JsonDocument, type: number, object: number): boolean {
+  if (!EVERYBODY.has(doc.word(type))) return false
   return ['source', 'data_source'].includes(holderOf(doc, object))
 }

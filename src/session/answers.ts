@@ -75,8 +75,12 @@ export class SessionAnswers {
     }
     this.isBinary = isBinary
     this.#options.trail.answerBytes += bytes.length
-    this.#options.claims?.hear(event, message)
-    return this.#pass({ event, bytes, message })
+    const { claims, trail } = this.#options
+    claims?.hear(event, message)
+    const written = claims?.resumed(message, trail) ?? null
+    const heard = { event, bytes, message }
+    if (written === null) return this.#pass(heard)
+    return written.then(() => (this.#host.isEnded() ? undefined : this.#pass(heard)))
   }
 
   #pass(heard: Heard): void | Promise<void> {

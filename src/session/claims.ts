@@ -1,4 +1,4 @@
-import { createdIn, type Json } from '../dialect/created.ts'
+import { createdIn, handleId, type Json, resumedBy } from '../dialect/created.ts'
 import type { Trail } from '../exchange.ts'
 import type { ServerEvent } from '../nouns/socket-events.ts'
 import type { Ownership } from '../stages/ownership.ts'
@@ -24,6 +24,12 @@ export class SessionClaims {
   /** Null where none is needed, which is nearly always. */
   static of(ownership: Ownership | null): SessionClaims | null {
     return ownership === null || ownership.store === null ? null : new SessionClaims(ownership)
+  }
+
+  /** By which the session of `trail` can be gone on from: null where none is told, else when it may go on. */
+  resumed(message: Json, trail: Trail): Promise<void> | null {
+    const handle = resumedBy(message)
+    return handle === null ? null : this.#ownership.claim(trail, [handleId(handle)], false)
   }
 
   /** What the provider says of the items of the conversation, which is gone with the session. */

@@ -242,6 +242,39 @@ t.test(
   },
 )
 
+t.test('a session is gone on from by the tenant whose it was, and by no other', async (t) => {
+  const policies = `
+  - { id: live, allow: { operations: [realtime] } }
+  - { id: codename, for: { tenants: [acme] }, deny: { input: { words: [zeus] } } }`
+  const parts = await setUp(t, { policies, ownership: 'embedded' })
+  const handle = 'CihpZA+/of acme=='
+  parts.upstream.script = (session, event: Json) => {
+    if (!('setup' in event)) return
+    tell(session, { setupComplete: {} })
+    tell(session, { sessionResumptionUpdate: { newHandle: handle, resumable: true } })
+  }
+  const acme = parts.site.key
+  const globex = await parts.site.createKey('other', [], 'globex')
+  const first = await connect(parts, { sessionResumption: {} })
+  await until('a handle', () => {
+    return first.messages.find((each) => each.sessionResumptionUpdate !== undefined) ?? null
+  })
+  first.session.close()
+  const isOpened = async (key: string, given: string): Promise<boolean> => {
+    const { length } = parts.upstream.sessions
+    const client = await RealtimeClient.open(parts.site.url, key, PATH)
+    const setup = { model: `models/${MODEL}`, sessionResumption: { handle: given } }
+    client.socket.send(JSON.stringify({ setup }))
+    await until('an answer', () => client.closed ?? client.heard[0] ?? null)
+    client.socket.terminate()
+    return parts.upstream.sessions.length > length
+  }
+  t.equal(await isOpened(globex, handle), false, 'that of another tenant, whatever policies say')
+  t.equal(await isOpened(acme, handle), true, 'its own counts as inspected')
+  t.equal(await isOpened(acme, 'of-elsewhere'), false, 'that of nobody is for policies')
+  t.equal(await isOpened(globex, 'of-elsewhere'), true, 'which may let it pass')
+})
+
 t.test('a transcript that comes after its turn is looked at as one text with it', async (t) => {
   const parts = await setUp(t)
   const live = await connect(parts)
