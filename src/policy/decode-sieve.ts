@@ -31,9 +31,11 @@ export const EQUAL = 15
 const KINDS = 16
 
 const ODD_UNITS =
-  /[\xad\u200b-\u200f\u2060-\u2064\ufeff\uff05\uff06\uff10-\uff19\uff1d\uff21-\uff3a\uff41-\uff5a\udb40\ud835]/
+  /[\xad\u200b-\u200f\u2060-\u2064\ufeff\uff05\uff06\uff10-\uff19\uff1d\uff21-\uff3a\uff41-\uff5a\udb40\ud835]/g
 /** Spaces, signs and punctuation of all scripts part words as those of ASCII do. */
-const PARTS = /[\p{P}\p{S}\p{Z}]/u
+const PARTS = /[\p{P}\p{S}\p{Z}]/gu
+/** Units that are asked about at once. */
+const PAGE = 256
 const BY_PATTERN: readonly (readonly [RegExp, number])[] = [
   [/[a-f]/, HEX_SMALL],
   [/x/, CROSS],
@@ -56,12 +58,14 @@ export const KIND_OF = kinds()
 
 function kinds(): Uint8Array {
   const table = new Uint8Array(0x10000).fill(WIDE)
-  for (let unit = 0; unit < table.length; unit++) {
+  for (let first = 0; first < table.length; first += PAGE) {
+    const page = String.fromCharCode(...Array.from({ length: PAGE }, (_, at) => first + at))
+    for (const { index } of page.matchAll(PARTS)) table[first + index] = OTHER
+    for (const { index } of page.matchAll(ODD_UNITS)) table[first + index] = ODD
+  }
+  for (let unit = 0; unit < 128; unit++) {
     const letter = String.fromCharCode(unit)
-    const found = unit < 128 ? BY_PATTERN.find(([pattern]) => pattern.test(letter)) : undefined
-    if (found !== undefined) table[unit] = found[1]
-    else if (ODD_UNITS.test(letter)) table[unit] = ODD
-    else if (PARTS.test(letter)) table[unit] = OTHER
+    table[unit] = BY_PATTERN.find(([pattern]) => pattern.test(letter))?.[1] ?? OTHER
   }
   return table
 }
