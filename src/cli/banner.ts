@@ -1,6 +1,7 @@
 import { statfsSync } from 'node:fs'
 import { dirname } from 'node:path'
 
+import { escapeText } from '../audit/format.ts'
 import { capacityText } from '../config/advice.ts'
 import type { Address, Snapshot } from '../config/snapshot.ts'
 
@@ -32,7 +33,7 @@ export function banner(snapshot: Snapshot, listening: Listening, recovered: numb
   if (recovered > 0) lines.push(['recovered', `${recovered} interrupted calls closed in the audit`])
   return [
     'Governor is running.',
-    ...lines.map(([name, text]) => `  ${name.padEnd(10)} ${text}`),
+    ...lines.map(([name, text]) => `  ${name.padEnd(10)} ${escapeText(text)}`),
     '',
   ].join('\n')
 }

@@ -39,7 +39,7 @@ export function pathText(path: Path): string {
 
 /** Shows what would hide or reorder the text around it as `\\uXXXX`: a file is its writer's. */
 export function visible(text: string): string {
-  return text.replaceAll(/[\p{Cf}\p{Zl}\p{Zp}\x7f-\x9f]/gu, (found) =>
+  return text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (found) =>
     Array.from({ length: found.length }, (_, index) => {
       return `\\u${found.charCodeAt(index).toString(16).padStart(4, '0')}`
     }).join(''),
@@ -53,8 +53,8 @@ export function sortProblems(problems: readonly Problem[]): Problem[] {
 
 /** One line: `file:line:col  path  message`, what is empty left out. */
 export function problemLine(problem: Problem): string {
-  const place =
-    problem.line === 0 ? problem.file : `${problem.file}:${problem.line}:${problem.column}`
+  const file = visible(problem.file)
+  const place = problem.line === 0 ? file : `${file}:${problem.line}:${problem.column}`
   const message = problem.severity === 'note' ? `Note: ${problem.message}` : problem.message
   return [place, problem.path, message].filter((part) => part !== '').join('  ')
 }

@@ -343,7 +343,11 @@ export const FILE = map('governance.yaml', {
           'One key may hold a quarter of it beside its largest body.',
       ),
       json_depth: defaulted(integer(1, 256), '64', 'Nesting of a JSON body.'),
-      streams: defaulted(integer(1, 100_000), '2000', 'Calls open at once.'),
+      streams: defaulted(
+        integer(1, 100_000),
+        '2000',
+        'Calls open at once. Twice as many connections and 100 may be open; then the one that has been silent longest makes room.',
+      ),
     }),
     '{}',
     'The most of everything that could grow.',

@@ -39,6 +39,17 @@ t.test('problemLine() leaves out the place nobody knows and marks a note', async
   t.equal(note, 'governance.yaml:3:5  limits[0].id  Note: Key "id" is missing')
 })
 
+t.test(
+  'problemLine() shows a file name as characters, whatever they do to a terminal',
+  async (t) => {
+    const file = 'a\u001b[2J\n\u202eb.yaml'
+    t.equal(
+      problemLine(problem({ file, path: '', message: 'Wrong', line: 0 })),
+      'a\\u001b[2J\\u000a\\u202eb.yaml  Wrong',
+    )
+  },
+)
+
 t.test('sortProblems() orders by line, then column', async (t) => {
   const places = sortProblems([
     problem({ line: 10, column: 1 }),
