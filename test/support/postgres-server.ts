@@ -102,7 +102,7 @@ export class PostgresServer {
   async kill(): Promise<void> {
     const pid = Number(/^pid (\d+)$/m.exec(this.#output)?.[1])
     const children = childrenOf(pid)
-    for (const each of [pid, ...children]) process.kill(each, 'SIGKILL')
+    for (const each of [pid, ...children]) send(each, 'SIGKILL')
     await this.stop()
     rmSync(join(this.#data, 'postmaster.pid'), { force: true })
   }
@@ -110,7 +110,7 @@ export class PostgresServer {
   /** SIGSTOP or SIGCONT to the server and to each of its connections. */
   signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
     const pid = Number(/^pid (\d+)$/m.exec(this.#output)?.[1])
-    for (const each of [pid, ...childrenOf(pid)]) process.kill(each, signal)
+    for (const each of [pid, ...childrenOf(pid)]) send(each, signal)
   }
 
   async stop(): Promise<void> {
@@ -174,6 +174,15 @@ export class PostgresServer {
     child.stdout.on('data', keep)
     child.stderr.on('data', keep)
     return child
+  }
+}
+
+/** A connection that has ended since it was listed is no mistake. */
+function send(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
   }
 }
 
