@@ -1,10 +1,11 @@
 import { escapesAt, isHexDigit } from './decode-escapes.ts'
+import type { Patch, Patches } from './decode-patch.ts'
 import { BASE64_MIN, hexText, mayRead, runIn } from './decode-runs.ts'
 import {
-  DIGIT,
+  endsWord,
   EQUAL,
   ESCAPE,
-  HEX_CAPITAL,
+  isMark,
   JOINT,
   KIND_OF,
   LINE_END,
@@ -12,7 +13,6 @@ import {
   OTHER,
   SERIES_MIN,
   WIDE,
-  ZERO,
 } from './decode-sieve.ts'
 import {
   isMostlyDigits,
@@ -28,15 +28,6 @@ import { Units } from './units.ts'
  * Reads a stretch of a text for what stands for other text: escapes, runs of base64 and hexadecimal
  * digits, words that are spaced letter by letter.
  */
-
-/** A part of a text, and how it reads; UTF-16 units, end exclusive. */
-export interface Patch {
-  readonly start: number
-  readonly end: number
-  readonly text: string
-  /** It reads as something of its own, whatever stands before and behind it. */
-  readonly isApart: boolean
-}
 
 const EQUALS = 0x3d
 const QUOTE = 0x22
@@ -61,14 +52,18 @@ const SHORT_MAX = 4
 
 /** One pass over a stretch of a text, or over all of it, in as many steps as its caller likes. */
 export class DecodeScan {
-  readonly patches: Patch[] = []
+  /** Something was encoded. */
+  hasFound = false
   /** There are characters that read as others, which were passed over. */
   isOdd = false
   /** A word was spaced letter by letter. */
   hasSpelled = false
   readonly #text: string
+  readonly #into: Patches
   readonly #spells: boolean
   #at = 0
+  /** Behind what was found last. */
+  #foundTo = 0
   /** Behind this unit the stretch ends where nothing is going on. */
   #until = Infinity
   #hasEnded = false
@@ -88,8 +83,9 @@ export class DecodeScan {
   #usualGap: string | null = null
 
   /** With `spells` words are found that are spaced. */
-  constructor(text: string, spells = true) {
+  constructor(text: string, into: Patches, spells = true) {
     this.#text = text
+    this.#into = into
     this.#spells = spells
   }
 
@@ -112,14 +108,19 @@ export class DecodeScan {
     this.#isMarked = false
   }
 
-  /** Goes on up to `to`; false where that is the end of the text, and `finish` is to follow. */
+  /**
+   * Goes on up to `to`, or for as many units where it goes back to read a run again; false where that is
+   * the end of the text, and `finish` is to follow.
+   */
   run(to: number): boolean {
     const { length } = this.#text
     const end = Math.min(to, length)
-    while (this.#at < end && !this.#hasEnded) {
+    let left = end - this.#at
+    while (this.#at < end && left > 0 && !this.#hasEnded) {
       const from = this.#at
       const count = UNITS.fill(this.#text, from, end)
       this.#at = from + this.#runUnits(from, count)
+      left -= count
     }
     return this.#at < length
   }
@@ -371,7 +372,10 @@ export class DecodeScan {
   }
 
   #add(patch: Patch): void {
-    if (patch.start >= (this.patches.at(-1)?.end ?? 0)) this.patches.push(patch)
+    if (patch.start < this.#foundTo) return
+    this.#foundTo = patch.end
+    this.hasFound = true
+    this.#into.add(patch)
   }
 }
 
@@ -382,17 +386,6 @@ const TOKEN_OPEN_MAX = 8 * 1024
 
 function isHexadecimal(run: string): boolean {
   return /^(?:0x)?[\da-f]*$/i.test(run)
-}
-
-/** Whether nothing may go on behind it. */
-function endsWord(kind: number): boolean {
-  return kind !== JOINT && kind !== WIDE
-}
-
-/** Whether a digit of base64 is one that words do not have there. */
-function isMark(kind: number, isFirst: boolean): boolean {
-  if (kind === ZERO || kind === DIGIT) return true
-  return kind >= HEX_CAPITAL && !isFirst
 }
 
 /** No unit, and not the one before the first. */

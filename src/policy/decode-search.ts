@@ -1,6 +1,7 @@
 import { escapesAt } from './decode-escapes.ts'
+import type { Patches } from './decode-patch.ts'
 import { mayBeRunOf, mayReadUnits } from './decode-runs.ts'
-import { DecodeScan, type Patch, SERIES_UNITS_MAX } from './decode-scan.ts'
+import { DecodeScan, SERIES_UNITS_MAX } from './decode-scan.ts'
 import {
   ENDS,
   EQUAL,
@@ -40,6 +41,7 @@ export class DecodeSearch {
   /** There are characters that read as others, which were passed over. */
   #isOdd = false
   readonly #text: string
+  readonly #into: Patches
   readonly #spells: boolean
   /** Null until there is something to be read closely, which in most texts there is not. */
   #closeScan: DecodeScan | null = null
@@ -50,13 +52,15 @@ export class DecodeSearch {
   #done = 0
 
   /** With `spells` words are found that are spaced letter by letter. */
-  constructor(text: string, spells = true) {
+  constructor(text: string, into: Patches, spells = true) {
     this.#text = text
+    this.#into = into
     this.#spells = spells
   }
 
-  get patches(): readonly Patch[] {
-    return this.#closeScan?.patches ?? NO_PATCHES
+  /** Something was encoded. */
+  get hasFound(): boolean {
+    return this.#closeScan?.hasFound === true
   }
 
   get isOdd(): boolean {
@@ -68,7 +72,7 @@ export class DecodeSearch {
   }
 
   get #close(): DecodeScan {
-    return (this.#closeScan ??= new DecodeScan(this.#text, this.#spells))
+    return (this.#closeScan ??= new DecodeScan(this.#text, this.#into, this.#spells))
   }
 
   /** Where it goes on. */
@@ -76,14 +80,20 @@ export class DecodeSearch {
     return this.#at
   }
 
-  /** Goes on up to `to`; false where that is the end of the text, and `finish` is to follow. */
+  /**
+   * Goes on up to `to`, or until it has gone back to read a run again; false where that is the end of the
+   * text, and `finish` is to follow.
+   */
   run(to: number): boolean {
     const { length } = this.#text
     const end = Math.min(to, length)
     while (this.#at < end) {
-      if (this.#isClose) this.#readClosely(end)
-      else {
-        const from = this.#at
+      const from = this.#at
+      if (this.#isClose) {
+        this.#readClosely(end)
+        // However far that is, it is a step of its own.
+        if (this.#at < from) break
+      } else {
         this.#at = from + this.#pass(from, UNITS.fill(this.#text, from, end))
       }
     }
@@ -230,8 +240,6 @@ export class DecodeSearch {
     return KIND_OF[this.#text.charCodeAt(at - 1)]! < JOINT
   }
 }
-
-const NO_PATCHES: readonly Patch[] = []
 
 /** Whether an escape may go on with a unit: letters, digits, `#`. */
 function mayFollow(unit: number): boolean {

@@ -219,8 +219,8 @@ function holdsAfter({ run, holds, place }: State, kind: number): number {
   if (run === 0) return isDigit ? DIGITS : LETTERS
   if (holds === NO_TEXT) return NO_TEXT
   if (holds === DIGITS) return isDigit ? DIGITS : MARKED
-  const isMark = isDigit || (kind >= HEX_CAPITAL && place !== BEFORE)
-  return isMark ? MARKED : holds
+  const isMarked = isDigit || (kind >= HEX_CAPITAL && place !== BEFORE)
+  return isMarked ? MARKED : holds
 }
 
 /** A letter of another script: it ends a run and no word. */
@@ -265,6 +265,17 @@ function wordEnded({ place, words }: Pick<State, 'place' | 'words'>) {
   }
   const isSeries = words + 1 >= SERIES_MIN
   return { words: isSeries ? words : words + 1, isSeries }
+}
+
+/** Whether nothing may go on behind it. */
+export function endsWord(kind: number): boolean {
+  return kind !== JOINT && kind !== WIDE
+}
+
+/** Whether a digit of base64 is one that words do not have there. */
+export function isMark(kind: number, isFirst: boolean): boolean {
+  if (kind === ZERO || kind === DIGIT) return true
+  return kind >= HEX_CAPITAL && !isFirst
 }
 
 /** A hexadecimal digit, or the `x` of `0x`. */

@@ -1,4 +1,5 @@
-import { DecodeScan, type Patch } from './decode-scan.ts'
+import type { Patch, Patches } from './decode-patch.ts'
+import { DecodeScan } from './decode-scan.ts'
 import { DecodeSearch } from './decode-search.ts'
 import { normaliseWithIndex, type NormalText } from './normalise-index.ts'
 import { mayReadOtherwise } from './normalise.ts'
@@ -17,8 +18,8 @@ const NORMAL_UNITS_MAX = 16 * 1024
 /** Of longer texts a reading has only what stands around what was decoded. */
 const WHOLE_UNITS_MAX = 4096
 const AROUND_UNITS = 512
-/** Parts of a reading that are written between two breaths. */
-const PATCHES_MAX = 1024
+/** Parts of a reading that are joined in a go. */
+const PARTS_MAX = 1024
 /** Larger calls are looked at text by text. */
 const QUICK_UNITS_MAX = 64 * 1024
 
@@ -40,16 +41,14 @@ export function mayDecode(texts: readonly string[], whole?: string): boolean {
 }
 
 function holdsCode(text: string): boolean {
-  const scan = new DecodeSearch(text)
+  const scan = new DecodeSearch(text, NOWHERE)
   do {
-    while (scan.run(scan.at + PART_UNITS)) if (hasFound(scan)) return true
+    while (scan.run(scan.at + PART_UNITS)) if (scan.isOdd || scan.hasFound) return true
   } while (!scan.finish())
-  return hasFound(scan)
+  return scan.isOdd || scan.hasFound
 }
 
-function hasFound({ isOdd, patches }: DecodeSearch): boolean {
-  return isOdd || patches.length > 0
-}
+const NOWHERE: Patches = { add: () => {} }
 
 /**
  * The readings of `text` with one level more decoded each, at most four; none where nothing is encoded.
@@ -61,11 +60,12 @@ export function* decodedReadings(text: string): Generator<undefined, readonly No
   let spells = true
   const readings: NormalText[] = []
   while (readings.length < LEVELS_MAX) {
-    const scan = new DecodeSearch(last.text, spells)
+    const reading = new Reading(last.text)
+    const scan = new DecodeSearch(last.text, reading, spells)
     do while (scan.run(scan.at + SLICE_UNITS)) yield
     while (!scan.finish())
-    if (scan.patches.length === 0) break
-    last = yield* decodedOnce(last, scan.patches)
+    if (!scan.hasFound) break
+    last = reading.finish(last.original)
     readings.push(last)
     // A word that is spaced is told in several ways, which are not to be told in several ways.
     spells &&= !scan.hasSpelled
@@ -75,25 +75,13 @@ export function* decodedReadings(text: string): Generator<undefined, readonly No
 
 /** Where in `text` begins what may be encoded and go on behind its end; its length where nothing does. */
 export function openCode(text: string): number {
-  const scan = new DecodeScan(text)
+  const scan = new DecodeScan(text, NOWHERE)
   scan.run(text.length)
   return scan.openAt()
 }
 
 function asSent(text: string): NormalText {
   return { text, original: (start, end) => ({ start, end }) }
-}
-
-function* decodedOnce(
-  { text, original }: NormalText,
-  patches: readonly Patch[],
-): Generator<undefined, NormalText> {
-  const reading = new Reading(text)
-  for (const [index, patch] of patches.entries()) {
-    reading.add(patch)
-    if (index % PATCHES_MAX === PATCHES_MAX - 1) yield
-  }
-  return reading.finish(original)
 }
 
 /** Tells of a value in a reading whether it was found in the text as it was sent, where it stands plainly. */
@@ -108,19 +96,76 @@ export function plainPlaces(
     (ends.has(end) && text.startsWith(value, end - value.length))
 }
 
-/** From `at` on the reading is the text from `start` on, or (`isPatch`) what all of `[start, end)` reads as. */
-interface Piece {
-  readonly at: number
-  readonly start: number
-  readonly end: number
-  readonly isPatch: boolean
+/**
+ * Where the parts of a reading stand in the text, which they cover: two numbers each, for a text full of
+ * escapes has millions.
+ */
+class Pieces {
+  /** Of each where it begins in the reading, and where in the text; that as its complement if decoded. */
+  #places = new Int32Array(2 * 32)
+  #count = 0
+  /** Where the last one ends in the text. */
+  end = 0
+
+  /** From `at` on the reading is the text from `start` on, or what was decoded of all of it. */
+  add(at: number, start: number, isDecoded: boolean): void {
+    const index = 2 * this.#count
+    if (index === this.#places.length) {
+      const former = this.#places
+      this.#places = new Int32Array(2 * former.length)
+      this.#places.set(former)
+    }
+    this.#places[index] = at
+    this.#places[index + 1] = isDecoded ? ~start : start
+    this.#count++
+  }
+
+  /** What `[start, end)` of the reading is in the text. */
+  original(start: number, end: number): { start: number; end: number } {
+    if (this.#count === 0) return { start: 0, end: 0 }
+    const first = this.#find(start)
+    const last = this.#find(Math.max(start, end - 1))
+    return {
+      start: this.#start(first) + (this.#isDecoded(first) ? 0 : start - this.#at(first)),
+      end: this.#isDecoded(last) ? this.#end(last) : this.#start(last) + end - this.#at(last),
+    }
+  }
+
+  /** The last one that begins at or before `at`. */
+  #find(at: number): number {
+    let low = 0
+    let high = this.#count - 1
+    while (low < high) {
+      const middle = (low + high + 1) >> 1
+      if (this.#at(middle) <= at) low = middle
+      else high = middle - 1
+    }
+    return low
+  }
+
+  #at(piece: number): number {
+    return this.#places[2 * piece]!
+  }
+
+  #isDecoded(piece: number): boolean {
+    return this.#places[2 * piece + 1]! < 0
+  }
+
+  #start(piece: number): number {
+    const start = this.#places[2 * piece + 1]!
+    return start < 0 ? ~start : start
+  }
+
+  #end(piece: number): number {
+    return piece + 1 < this.#count ? this.#start(piece + 1) : this.end
+  }
 }
 
 /** Puts what was decoded in its place. */
-class Reading {
+class Reading implements Patches {
   readonly #text: string
   readonly #isWhole: boolean
-  readonly #pieces: Piece[] = []
+  readonly #pieces = new Pieces()
   #said: string[] = []
   /** What was said before, in parts that are not so many. */
   readonly #parts: string[] = []
@@ -137,19 +182,20 @@ class Reading {
     this.#keep(start)
     const before = isApart && isWordUnit(this.#text, start - 1) ? ' ' : ''
     const after = isApart && isWordUnit(this.#text, end) ? ' ' : ''
-    this.#write(before + text + after, { start, end, isPatch: true })
+    this.#write(before + text + after, start, true)
     this.#from = end
   }
 
   finish(original: NormalText['original']): NormalText {
     const end = this.#text.length
+    const pieces = this.#pieces
+    pieces.end = this.#from
     const to = this.#isWhole ? end : this.#cut(this.#from + AROUND_UNITS, -1)
     this.#copy(this.#from, Math.max(this.#from, Math.min(to, end)))
-    const pieces = this.#pieces
     return {
       text: [...this.#parts, ...this.#said].join(''),
       original: (from, until) => {
-        const place = placeOf(pieces, from, until)
+        const place = pieces.original(from, until)
         return original(place.start, place.end)
       },
     }
@@ -165,7 +211,7 @@ class Reading {
     const end = from === 0 ? 0 : this.#cut(from + AROUND_UNITS, -1)
     const begin = this.#cut(to - AROUND_UNITS, 1)
     this.#copy(from, end)
-    this.#write('\n\n', { start: end, end: begin, isPatch: true })
+    this.#write('\n\n', end, true)
     this.#copy(begin, to)
   }
 
@@ -179,14 +225,14 @@ class Reading {
   }
 
   #copy(start: number, end: number): void {
-    if (end > start) this.#write(this.#text.slice(start, end), { start, end, isPatch: false })
+    if (end > start) this.#write(this.#text.slice(start, end), start, false)
   }
 
-  #write(text: string, piece: Omit<Piece, 'at'>): void {
-    this.#pieces.push({ ...piece, at: this.#length })
+  #write(text: string, start: number, isDecoded: boolean): void {
+    this.#pieces.add(this.#length, start, isDecoded)
     this.#said.push(text)
     this.#length += text.length
-    if (this.#said.length < PATCHES_MAX) return
+    if (this.#said.length < PARTS_MAX) return
     this.#parts.push(this.#said.join(''))
     this.#said = []
   }
@@ -196,26 +242,4 @@ const WORD_UNIT = /[\p{L}\p{N}_]/u
 
 function isWordUnit(text: string, at: number): boolean {
   return at >= 0 && WORD_UNIT.test(text.charAt(at))
-}
-
-function placeOf(pieces: readonly Piece[], start: number, end: number) {
-  const first = pieces[pieceAt(pieces, start)]
-  const last = pieces[pieceAt(pieces, Math.max(start, end - 1))]
-  if (first === undefined || last === undefined) return { start: 0, end: 0 }
-  return {
-    start: first.isPatch ? first.start : first.start + (start - first.at),
-    end: last.isPatch ? last.end : last.start + (end - last.at),
-  }
-}
-
-/** The last piece that begins at or before `at`. */
-function pieceAt(pieces: readonly Piece[], at: number): number {
-  let low = 0
-  let high = pieces.length - 1
-  while (low < high) {
-    const middle = (low + high + 1) >> 1
-    if ((pieces[middle]?.at ?? 0) <= at) low = middle
-    else high = middle - 1
-  }
-  return low
 }

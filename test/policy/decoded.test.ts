@@ -1,15 +1,21 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+
 import t from 'tap'
 
 import { readJson } from '../../src/dialect/json.ts'
 import { runSteps } from '../../src/dialect/steps.ts'
 import { collectTexts } from '../../src/dialect/texts.ts'
-import { DecodeScan, type Patch } from '../../src/policy/decode-scan.ts'
+import type { Patch } from '../../src/policy/decode-patch.ts'
+import { DecodeScan } from '../../src/policy/decode-scan.ts'
 import { DecodeSearch } from '../../src/policy/decode-search.ts'
 import { decodedReadings, LEVELS_MAX, mayDecode } from '../../src/policy/decoded.ts'
 import type { NormalText } from '../../src/policy/normalise-index.ts'
 import { scanWhole } from '../../src/policy/scan.ts'
 import { compileTextRules } from '../../src/policy/text-rules.ts'
 import { randomObject, Random } from '../dialect/random.ts'
+
+const DECODED = new URL('../../src/policy/decoded.ts', import.meta.url).href
 
 function readings(text: string): readonly NormalText[] {
   const steps = decodedReadings(text)
@@ -242,13 +248,34 @@ void t.test('decodedReadings() reads a word among ever so many spaced digits', a
   }
 })
 
-void t.test('decodedReadings() put together what has many parts in steps', async (t) => {
-  const steps = decodedReadings('z%65us, '.repeat(40_000))
+void t.test('a run that is read again part by part is read in steps, too', async (t) => {
+  // 640,000 units are one run that is no text as a whole: its parts are looked through once more.
+  const steps = decodedReadings('1-2-3-4-z-e-u-s-'.repeat(40_000))
   let count = 0
   while (steps.next().done !== true) count++
-  // 320,000 units are five slices to be looked through.
-  t.ok(count > 40, `${count} steps`)
+  t.ok(count > 20, `${count} steps`)
 })
+
+void t.test(
+  'a reading of a million parts takes no memory of their number of objects',
+  async (t) => {
+    // In the heap that Governor is started with, such a text of 15 MB was the end of the process.
+    const script = `
+    const { decodedReadings } = await import(${JSON.stringify(DECODED)})
+    const steps = decodedReadings('%7a b'.repeat(1_000_000))
+    for (;;) {
+      const { done, value } = steps.next()
+      if (!done) continue
+      const [{ text, original }] = value
+      const { start, end } = original(2_999_997, 2_999_998)
+      process.stdout.write([text.length, start, end].join(' '))
+      break
+    }`
+    const flags = ['--max-semi-space-size=4', '--max-old-space-size=64', '--input-type=module']
+    const { stdout } = await promisify(execFile)(process.execPath, [...flags, '-e', script])
+    t.equal(stdout, '3000000 4999995 4999998')
+  },
+)
 
 void t.test('detectors find values that are encoded, and count them once', async (t) => {
   const rules = compileTextRules([], [], {
@@ -318,15 +345,17 @@ t.test('nothing that a close reading finds is passed over', async (t) => {
   const missed: string[] = []
   for (let count = 0; count < 20_000; count++) {
     const text = Array.from({ length: 1 + random.below(14) }, () => pick(pieces)()).join('')
-    const close = new DecodeScan(text)
+    const all: Patch[] = []
+    const close = new DecodeScan(text, { add: (patch) => all.push(patch) })
     do close.run(text.length)
     while (!close.finish())
-    const search = new DecodeSearch(text)
+    const found: Patch[] = []
+    const search = new DecodeSearch(text, { add: (patch) => found.push(patch) })
     do while (search.run(search.at + 7));
     while (!search.finish())
     const isFound = (patch: Patch) =>
-      search.patches.some(({ start, end }) => start <= patch.start && end >= patch.end)
-    if (!close.patches.every(isFound)) missed.push(text)
+      found.some(({ start, end }) => start <= patch.start && end >= patch.end)
+    if (!all.every(isFound)) missed.push(text)
   }
   t.strictSame(missed, [])
 })
