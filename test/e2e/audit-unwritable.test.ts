@@ -168,7 +168,9 @@ t.test('a log that has reached local_max refuses all calls', async (t) => {
   await refusesEverything(site, upstream)
   const unready = await site.admin('/readyz')
   t.equal(unready.status, 503)
-  t.match(unready.json, { reasons: ['the audit log has reached audit.local_max'] })
+  // What nobody waited for was tried as well, and by then the disk may have said no to it.
+  const { reasons } = unready.json as { reasons: string[] }
+  t.ok(reasons.includes('the audit log has reached audit.local_max'), reasons.join())
 })
 
 t.test('with required: false a log that has reached local_max refuses nothing', async (t) => {

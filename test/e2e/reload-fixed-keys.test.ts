@@ -20,7 +20,7 @@ t.test('a reload names every key that waits for the next start', async (t) => {
     timeouts: '{ client_headers: 3s, commit: 3s }',
   })
   writeConfig(site.file, `${changed.replace('path: keys.db', 'path: other-keys.db')}sidecars: 7\n`)
-  await until('the reload', () => child.stderr.includes('Configuration reloaded'), 15_000)
+  await until('the reload', () => child.stderr.includes('Configuration reloaded'))
   const said = [...child.stderr.matchAll(/"key":"([^"]+)".*only at the next start/g)]
   const fixed = [
     'listen',

@@ -58,7 +58,7 @@ t.test('a stream outlives the configuration it began with', async (t) => {
 
   // A second reload must not wait for the stream.
   writeConfig(site.file, configText({ upstream: second.url, policies: SHUT }))
-  await until('the new policy', async () => (await call()).status === 403, 15_000)
+  await until('the new policy', async () => (await call()).status === 403)
 
   slow.send(body.slice(9))
   const late = await slow.answer()
@@ -90,13 +90,13 @@ t.test('a broken or half-written file keeps the last good one', async (t) => {
     `${good}---\n${good}`,
   ].entries()) {
     writeFileSync(site.file, text)
-    await until(`refusal ${index + 1}`, () => refusals() === index + 1, 15_000)
+    await until(`refusal ${index + 1}`, () => refusals() === index + 1)
     t.equal((await call()).status, 200, `after ${JSON.stringify(text.slice(-30))}`)
   }
   t.match(child.stderr, /governance\.yaml:\d+:\d+/, 'with line and column')
 
   writeConfig(site.file, configText({ policies: SHUT }))
-  await until('the new one', async () => (await call()).status === 403, 15_000)
+  await until('the new one', async () => (await call()).status === 403)
   const digest = createHash('sha256').update(readFileSync(site.file)).digest('hex')
   const { text } = await send(child.adminUrl, { method: 'GET', path: '/metrics' })
   t.match(text, `governor_config_snapshot_info{digest="${digest.slice(0, 12)}"} 1`)
@@ -107,5 +107,5 @@ t.test('a broken or half-written file keeps the last good one', async (t) => {
 
   writeConfig(site.file, `# back\n${configText()}`)
   child.process.kill('SIGHUP')
-  await until('the first policies', async () => (await call()).status === 200, 15_000)
+  await until('the first policies', async () => (await call()).status === 200)
 })

@@ -87,8 +87,8 @@ t.test(
     for (const tenant of others) t.equal(await howOf(tenant), 'redis')
 
     stuck!.signal('SIGCONT')
-    await until('it to be used again', async () => (await howOf(away)) === 'redis', 30_000)
-    await until('it to say so', () => store.mode === 'redis', 30_000)
+    await until('it to be used again', async () => (await howOf(away)) === 'redis')
+    await until('it to say so', () => store.mode === 'redis')
     const outcome = await ask(store, callBy({ tenant: away }))
     const left = 'states' in outcome ? outcome.states[0]!.remaining : 0
     t.equal(left, 93, 'what was given up did nothing')
@@ -140,7 +140,7 @@ t.test('nodes that were restarted empty begin anew; places that are held are hel
   await until('the loss to be seen', () => store.mode === 'local_share')
   for (const tenant of names) t.match(await ask(store, callBy({ tenant })), { how: 'local_share' })
   await Promise.all(cluster.primaries.map((server) => server.open()))
-  await until('it to be used again', () => store.mode === 'redis', 30_000)
+  await until('it to be used again', () => store.mode === 'redis')
   for (const tenant of names) {
     await until(
       'its node to know its places',

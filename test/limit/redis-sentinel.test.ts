@@ -49,7 +49,7 @@ for (const signal of ['SIGKILL', 'SIGSTOP'] as const) {
           ),
         60_000,
       )
-      await until('Redis to be used', () => store.mode === 'redis', 30_000)
+      await until('Redis to be used', () => store.mode === 'redis')
       const after = await ask(store)
       t.equal(remainingOf(after), 88)
     },

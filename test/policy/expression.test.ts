@@ -316,6 +316,9 @@ void t.test('checkExpression() bounds work at load', async (t) => {
   }
 })
 
+/** Far more than the dearest expression takes anywhere; one that is not bounded takes minutes. */
+const HANG_MS = 5_000
+
 void t.test('checkExpression() never lets an accepted expression take long', async (t) => {
   const call = callOf({
     models: Array.from({ length: 65 }, (_, i) => `${'a'.repeat(200)}${i}`),
@@ -337,7 +340,7 @@ void t.test('checkExpression() never lets an accepted expression take long', asy
     expression.holds(expressionFacts(call))
     const tookMs = performance.now() - startedMs
     t.comment(`${source}: ${expression.cost} steps, ${tookMs.toFixed(2)} ms`)
-    t.ok(tookMs < 250, `${source} took ${tookMs} ms`)
+    t.ok(tookMs < HANG_MS, `${source} took ${tookMs} ms`)
   }
 })
 
@@ -439,7 +442,7 @@ void t.test('checkExpression() never throws, and what it accepts ends soon', asy
   }
   t.comment(`${accepted} accepted, ${failed} of them errors, longest ${longestMs.toFixed(1)} ms`)
   t.ok(accepted > 250, `${accepted} were accepted`)
-  t.ok(longestMs < 1000)
+  t.ok(longestMs < HANG_MS)
 })
 
 void t.test('checkExpression() never throws on broken text', async (t) => {

@@ -1,8 +1,11 @@
+/** Far longer than anything takes: a machine that is slow is not a promise that is broken. */
+const WITHIN_MS = 60_000
+
 /** Looks at `condition` until it yields something true, and gives that back; an error after `withinMs`. */
 export async function until<Value>(
   what: string,
   condition: () => Value | Promise<Value>,
-  withinMs = 30_000,
+  withinMs = WITHIN_MS,
 ): Promise<NonNullable<Value>> {
   const deadlineMs = performance.now() + withinMs
   for (;;) {
@@ -17,7 +20,7 @@ export async function until<Value>(
 export async function within<Value>(
   what: string,
   promise: Promise<Value>,
-  withinMs = 30_000,
+  withinMs = WITHIN_MS,
 ): Promise<Value> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_resolve, reject) => {
