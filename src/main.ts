@@ -165,16 +165,19 @@ program
   })
 
 withConfigOption(program.command('migrate'))
-  .description('make the tables of audit and keys in PostgreSQL, or bring them to this version')
-  .option('--url <url>', 'a database for both, instead of audit.ship.postgres and auth.keys.url')
+  .description(
+    'make the tables of audit, ownership and keys in PostgreSQL, or bring them to this version',
+  )
+  .option('--url <url>', 'a database for all of them, instead of those of the configuration')
   .action(async ({ config: file, url }: { config: string; url?: string }) => {
     const { runMigrate } = await import('./cli/migrate.ts')
     const nowMs = wallMs()
     if (url !== undefined) finish(await runMigrate({ url, keysUrl: url, nowMs, write, writeError }))
     else {
-      await withConfig(context, file, ({ snapshot: { audit: log, auth } }) => {
+      await withConfig(context, file, ({ snapshot: { audit: log, auth, ownership } }) => {
         return runMigrate({
           url: log.ship?.kind === 'postgres' ? log.ship.url : null,
+          ownersUrl: ownership.store === 'postgres' ? ownership.url : null,
           keysUrl: auth.keys.postgres?.url || null,
           nowMs,
           write,

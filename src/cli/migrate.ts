@@ -8,6 +8,8 @@ import { migrateKeys } from '../auth/key-migrate.ts'
 export interface MigrateOptions {
   /** Of the audit; null where the configuration names no PostgreSQL for it. */
   readonly url: string | null
+  /** Of who owns what, whose table is made with those of the audit; null or absent where it is kept elsewhere. */
+  readonly ownersUrl?: string | null
   /** Of the keys; null where they are kept elsewhere. */
   readonly keysUrl: string | null
   readonly nowMs: number
@@ -18,14 +20,17 @@ export interface MigrateOptions {
 
 /** Brings the databases to this version. Exit code 0, or 2 with the reason. */
 export async function runMigrate(options: MigrateOptions): Promise<number> {
-  const { url, keysUrl, nowMs, write, writeError = write } = options
-  if (url === null && keysUrl === null) {
-    writeError('Nothing to migrate: set audit.ship.postgres or auth.keys.url, or give --url\n')
+  const { url, ownersUrl = null, keysUrl, nowMs, write, writeError = write } = options
+  const urls = new Set([url, ownersUrl].filter((each) => each !== null))
+  if (urls.size === 0 && keysUrl === null) {
+    const where = 'audit.ship.postgres, ownership.postgres or auth.keys.url'
+    writeError(`Nothing to migrate: set ${where}, or give --url\n`)
     return 2
   }
-  const audit = url === null ? 0 : await migrateAudit(url, nowMs, { write, writeError })
-  const keys = keysUrl === null ? 0 : await migrateKeysOf(keysUrl, { write, writeError })
-  return Math.max(audit, keys)
+  const codes: number[] = []
+  for (const each of urls) codes.push(await migrateAudit(each, nowMs, { write, writeError }))
+  if (keysUrl !== null) codes.push(await migrateKeysOf(keysUrl, { write, writeError }))
+  return Math.max(...codes)
 }
 
 type Outputs = Required<Pick<MigrateOptions, 'write' | 'writeError'>>

@@ -58,6 +58,7 @@ export const FORMS: Readonly<Record<string, FormShape>> = {
 const MORE_DECISIVE: ReadonlySet<string> = new Set(['file', 'image', 'mask', 'purpose'])
 /** Fields that stand for content elsewhere, or bring it as a URL. */
 const BROUGHT: Readonly<Record<string, UninspectableKind>> = {
+  characters: 'reference',
   consent: 'reference',
   file_id: 'file',
   image_url: 'image',

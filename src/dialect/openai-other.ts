@@ -222,10 +222,12 @@ function checkShape(doc: JsonDocument, shape: Shape): void {
   }
 }
 
-/** A stored prompt, and an answer that is fetched later, from where nothing is inspected. */
+/** A stored prompt, characters of videos, and an answer that is fetched later: nothing is inspected there. */
 function markStored(doc: JsonDocument, { paints = false }: Shape, marks: Marks): void {
   const prompt = doc.given(0, 'prompt')
   if (prompt !== -1 && doc.kind(prompt) === KIND.OBJECT) marks.add('reference', prompt)
+  const characters = doc.given(0, 'characters')
+  if (characters !== -1) marks.add('reference', characters)
   if (paints) readKind(doc, 0, 'background', 'STRING')
   else if (readBoolean(doc, 0, 'background')) marks.add('reference', doc.member(0, 'background'))
 }

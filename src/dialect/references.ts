@@ -44,8 +44,10 @@ const HOLDERS: ReadonlySet<string> = new Set([
   'video',
   'voice',
 ])
-/** Fields of forms that are an id of what is kept. */
-const FIELDS: ReadonlySet<string> = new Set(['consent', 'video[id]'])
+/** Members of a call whose list has objects that are known by their `id`, or ids. */
+const LISTS: ReadonlySet<string> = new Set(['characters'])
+/** Clients write objects and lists as `input_reference[file_id]`, `characters[0][id]` into names of fields. */
+const BRACKETS = /[[\].]+/
 /** Skills of the providers' own have plain names. */
 const OWN_SKILL = /^skill_/
 /** Types of objects that are known by their `id`. */
@@ -76,7 +78,7 @@ const LINES: ReadonlySet<string> = new Set(['batch', 'fine-tune', 'evals'])
 const HINT = new RegExp(
   `(?:${THINGS})_?ids?"|${[...NAMES, ...TYPES, ...EVERYBODY].map((name) => `"${name}"`).join('|')}` +
     // A member's name: what is said by the role of that name is in most conversations.
-    '|"(?:store|background|handle)"|"(?:assistant|audio|file|video|voice)"\\s*:|"skill_|\\\\u00[4-7]',
+    '|"(?:store|background|handle|characters)"|"(?:assistant|audio|file|video|voice)"\\s*:|"skill_|\\\\u00[4-7]',
   'i',
 )
 /** Items that are handed back are known by `id` alone. */
@@ -128,9 +130,9 @@ function* readForm(
   const hasLines = purpose !== undefined && LINES.has(textOf(purpose))
   for (const part of parts) {
     const { name, filename, start, end } = part
-    const base = name.split('[')[0] ?? ''
     if (filename === null) {
-      if (isName(foldKey(base)) || FIELDS.has(name)) finder.add(textOf(part), `/${name}`)
+      const text = textOf(part)
+      if (isNamingField(name, text)) finder.add(text, `/${name}`)
     } else if (hasLines && name === 'file') {
       yield* readLines(finder, body.subarray(start, end), jsonDepth)
     }
@@ -154,6 +156,19 @@ function* readLines(finder: Finder, file: Buffer, jsonDepth: number): Generator<
 
 function isName(folded: string): boolean {
   return NAMES.has(folded) || NAME.test(folded)
+}
+
+/** As of members of JSON, by the words of a field's name. */
+function isNamingField(field: string, text: string): boolean {
+  const words = foldKey(field)
+    .split(BRACKETS)
+    .filter((word) => !/^\d*$/.test(word))
+  const [base = ''] = words
+  const name = words.at(-1) ?? ''
+  if (isName(base) || isName(name) || name === 'consent' || LISTS.has(name)) return true
+  if (name === 'skill_id') return OWN_SKILL.test(text)
+  const holder = words.at(-2) ?? ''
+  return name === 'id' && (HOLDERS.has(holder) || LISTS.has(holder))
 }
 
 class Finder implements References {
@@ -197,7 +212,9 @@ class Finder implements References {
     const value = key + 1
     if (UNREAD.has(name) || isArguments(doc, key)) return doc.next(value)
     if (doc.kind(value) === KIND.STRING) this.#text(doc, key, { name, at })
-    else if (doc.kind(value) === KIND.ARRAY) this.#array(doc, value, { isIds: isName(name), at })
+    else if (doc.kind(value) === KIND.ARRAY) {
+      this.#array(doc, value, { isIds: isName(name) || isOwnList(doc, key), at })
+    }
     return key + 1
   }
 
@@ -281,7 +298,16 @@ function isKnownById(doc: JsonDocument, object: number): boolean {
   const type = doc.given(object, 'type')
   if (type !== -1 && doc.kind(type) === KIND.STRING && TYPES.has(doc.word(type))) return true
   if (HOLDERS.has(holderOf(doc, object))) return true
+  const list = doc.parent(object)
+  if (list > 0 && doc.kind(list) === KIND.ARRAY && isOwnList(doc, list - 1)) return true
   return isListed(doc, object) && isIdAlone(doc, object, type)
+}
+
+/** Whether a list is one of `LISTS`, of a call or of a line of a file of requests; others may have its name. */
+function isOwnList(doc: JsonDocument, key: number): boolean {
+  const call = doc.parent(key)
+  if (doc.kind(key) !== KIND.KEY || !LISTS.has(foldKey(doc.word(key)))) return false
+  return call === 0 || (doc.parent(call) === 0 && holderOf(doc, call) === 'body')
 }
 
 /** Whether an object is one of the items of the Responses and Realtime APIs. */

@@ -28,6 +28,7 @@ t.test('mayRefer() looks at whatever could name something that is kept', async (
     { container: 'c' },
     '{"fil\\u0065_id":"f"}',
     { store: true },
+    { characters: [{ id: 'char_1' }] },
   ]) {
     t.ok(refers(body), JSON.stringify(body))
   }
@@ -42,22 +43,32 @@ t.test(
       voice: { id: 'voice_1' },
       video: { id: 'video_1' },
       audio: { voice: 'alloy', format: 'wav' },
+      characters: [{ id: 'char_1' }, 'char_2'],
+      item: { characters: ['Alice', { id: 'bob' }] },
     }
     const found = runSteps(findReferences(Buffer.from(JSON.stringify(body)), { jsonDepth: 64 }))
     t.strictSame(
       found.named.map(({ id }) => id),
-      ['skill_1', 'voice_1', 'video_1'],
+      ['skill_1', 'voice_1', 'video_1', 'char_2', 'char_1'],
     )
   },
 )
 
 t.test('findReferences() knows the fields of forms that name what is kept', async (t) => {
-  const fields = { consent: 'cons_1', 'video[id]': 'video_1', name: 'cons_2' }
+  const fields = {
+    consent: 'cons_1',
+    'video[id]': 'video_1',
+    name: 'cons_2',
+    'input_reference[file_id]': 'file_1',
+    'characters[0][id]': 'char_1',
+    'characters[]': 'char_2',
+    'metadata[id]': 'x_1',
+  }
   const form = formBody(fields, { name: 'audio_sample', content: 'cons_3' })
   const reading = { jsonDepth: 64, boundary: 'sample-boundary' }
   const found = runSteps(findReferences(form, reading))
   t.strictSame(
     found.named.map(({ id }) => id),
-    ['cons_1', 'video_1'],
+    ['cons_1', 'video_1', 'file_1', 'char_1', 'char_2'],
   )
 })

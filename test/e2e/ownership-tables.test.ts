@@ -41,6 +41,7 @@ const NAMES: readonly ((id: string) => object)[] = [
   (id) => ({ messages: [{ role: 'assistant', audio: { id } }] }),
   (id) => ({ voice: { id } }),
   (id) => ({ video: { id } }),
+  (id) => ({ characters: [{ id }] }),
   (id) => ({ 'file\u005fid': id }),
   (id) => ({ extra: { deep: [[{ source: { type: 'file', file_id: id } }]] } }),
   (id) => ({ extra: [{ type: 'item_reference', id }] }),
@@ -73,6 +74,18 @@ function uploads(id: string): Sent[] {
       body,
       headers,
     }))
+  })
+}
+
+/** A form whose field names `id` as clients write an object into one. */
+function videoForms(id: string): Sent[] {
+  const disposition = 'Content-Disposition: form-data; name='
+  const headers = { 'content-type': 'multipart/form-data; boundary=b' }
+  return ['input_reference[file_id]', 'characters[0][id]'].map((field) => {
+    const body =
+      `--b\r\n${disposition}"prompt"\r\n\r\na cat\r\n--b\r\n${disposition}"model"\r\n\r\nsora-2` +
+      `\r\n--b\r\n${disposition}"${field}"\r\n\r\n${id}\r\n--b--\r\n`
+    return { path: '/up/v1/videos', body, headers }
   })
 }
 
@@ -162,7 +175,9 @@ t.test('no id of one tenant is usable by another', async (t) => {
       }
     }
   }
-  for (const sent of uploads(mine)) isRefused(await globex.send(sent), JSON.stringify(sent))
+  for (const sent of [...uploads(mine), ...videoForms(mine)]) {
+    isRefused(await globex.send(sent), JSON.stringify(sent))
+  }
   t.ok(refused > 1500 && refused > 10 * malformed, `${refused} calls, ${malformed} malformed`)
   t.equal(upstream.received.length, before, 'the provider saw none of them')
 })

@@ -120,11 +120,12 @@ t.test(
 
 t.test('an id that can be none is refused, and wedges nothing', async (t) => {
   const url = await freshDatabase(t)
-  await migrate(url, Date.UTC(2026, 10, 1))
   const upstream = await FakeUpstream.start(t, new FakeAccount().behaviour)
   const ownership = '{ store: postgres, postgres_file: url }'
   const sections = { upstream: upstream.url, policies: '[{ id: all, allow: {} }]', ownership }
   const site = new InProcess(t.testdir({ url }), configText(sections))
+  const migrated = await site.cli('migrate')
+  t.match(migrated, { code: 0, stdout: /went from schema 0/ }, 'the file names one database')
   site.key = await site.createKey()
   await site.open()
   t.teardown(() => site.governor.stop(0))
