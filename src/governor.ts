@@ -202,8 +202,8 @@ export class Governor {
     for (const stopTimer of this.#timers) stopTimer()
     const deadlineMs = monotonicMs() + drainMs
     await this.#drain(deadlineMs)
-    // Calls that were cut off settle in the turns after their sockets closed.
-    for (let turn = 0; this.#shared.active.size > 0 && turn < 50; turn++) await pause(20)
+    // What did not end by itself settles in the turns after its socket closed.
+    await this.#settled()
     this.#delay.disable()
     await this.#desk.close()
     await this.#shared.limits.close()
@@ -233,8 +233,13 @@ export class Governor {
     for (const exchange of this.#shared.active) {
       exchange.cut(new GovernorError('DRAINING'))
     }
-    await pause(0)
+    await this.#settled()
     for (const server of this.#servers) server.closeAllConnections()
+  }
+
+  /** Calls that were cut off are recorded, answered and gone; the last of them within a second. */
+  async #settled(): Promise<void> {
+    for (let turn = 0; this.#shared.active.size > 0 && turn < 50; turn++) await pause(20)
   }
 
   #keysUnderWay(): Set<string> {

@@ -56,7 +56,9 @@ withConfigOption(program.command('run'))
   .action(async ({ config: file, dev }: { config: string; dev: boolean }) => {
     const { run } = await import('./cli/run.ts')
     const stopped = new Promise((resolve) => {
-      process.once('SIGTERM', resolve).once('SIGINT', resolve)
+      // A kubelet that restarts says it again: that must not end the calls that still may. A second
+      // Ctrl-C does.
+      process.on('SIGTERM', resolve).once('SIGINT', resolve)
     })
     const code = await run({ file, dev, version, write, writeError, stopped, onHangup })
     finish(code)

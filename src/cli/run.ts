@@ -34,6 +34,8 @@ export async function run(options: RunOptions): Promise<number> {
   let changed = (what: Changed): void => void early.push(what)
   // From before the start, so that no change during it is missed.
   const watcher = watchConfig(file, (what) => changed(what), { digest, secretFiles })
+  // Secrets of the environment, say, may have changed while no file did.
+  options.onHangup(() => changed('secret'))
   let governor: Governor
   try {
     governor = await Governor.start({ snapshot: loaded.snapshot, log, version })
@@ -50,9 +52,8 @@ export async function run(options: RunOptions): Promise<number> {
   changed = (what) => void reloader.request(what === 'secret')
   for (const what of early) changed(what)
   governor.reloadBy(() => reloader.request(true))
-  // Secrets of the environment, say, may have changed while no file did.
-  options.onHangup(() => void reloader.request(true))
   await options.stopped
+  changed = () => {}
   watcher.close()
   log.info('Draining: no new connections, calls under way may end')
   await governor.stop()

@@ -74,8 +74,12 @@ export class HttpExchange {
     this.#interruptible?.interrupt(error)
   }
 
-  /** Governor is shutting down: a session that has nothing to do is not waited for. */
+  /**
+   * Governor is shutting down: a session that has nothing to do is not waited for, and the client is told
+   * that its connection ends with this answer (RFC 9112 §9.6), or it would send its next call into it.
+   */
   drain(): void {
+    this.outgoing.shouldKeepAlive = false
     this.#interruptible?.drain?.()
   }
 

@@ -115,6 +115,7 @@ function checkingStages(...[world, shared, ownership]: Parts): Omit<GovernorStag
       trail.policyDigest = snapshot.digest
       exchange.trail = trail
       shared.active.add(exchange)
+      if (shared.draining) exchange.drain()
       if (snapshot.audit.content !== 'none') trail.client = clientOf(exchange)
       return trail
     },
