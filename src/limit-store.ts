@@ -1,7 +1,8 @@
 import { Recorder } from './audit/record.ts'
 import { monotonicMs, wallMs } from './clock.ts'
 import type { Snapshot } from './config/snapshot.ts'
-import { MemoryStore, RESTORED_WINDOW_MIN_MS } from './limit/memory-store.ts'
+import { lookbackMs } from './limit/lookback.ts'
+import { MemoryStore } from './limit/memory-store.ts'
 import type { LimitStore } from './limit/store.ts'
 import type { Log } from './log.ts'
 
@@ -30,16 +31,13 @@ export async function openLimits(
 
 /** Charges the memory store with what the log recorded: long windows would begin anew with every restart; the log knows what was charged. */
 export function restoreLimits({ limits, audit }: Snapshot, store: MemoryStore, log: Log): void {
-  const windowsMs = limits
-    .flatMap((limit) => [limit, ...limit.overrides])
-    .flatMap(({ requests, tokens, cost }) => [requests, tokens, cost])
-    .map((rate) => rate?.windowMs ?? 0)
-  const longestMs = Math.max(0, ...windowsMs)
-  if (longestMs < RESTORED_WINDOW_MIN_MS) return
+  const figures = limits.flatMap((limit) => [limit, ...limit.overrides])
+  const longestMs = Math.max(0, ...figures.map(lookbackMs))
+  if (longestMs === 0) return
   const now = { wallMs: wallMs(), monotonicMs: monotonicMs() }
   let restored = 0
-  const since = now.wallMs - longestMs * 1.1
-  const { damagedEntries, unreadableFiles } = Recorder.charges(audit.path, since, (charge) => {
+  const sinceMs = now.wallMs - longestMs
+  const { damagedEntries, unreadableFiles } = Recorder.charges(audit.path, sinceMs, (charge) => {
     if (store.restore(charge, now)) restored += 1
   })
   if (damagedEntries > 0 || unreadableFiles.length > 0) {

@@ -28,8 +28,10 @@ export interface Ways {
 }
 
 const MAKE_A_KEY = 'Make one with: governor keys create --tenant NAME --name NAME'
+const NO_ISSUER = 'The token is of no issuer that is accepted here (claim "iss")'
 const NO_RETRY = { 'x-should-retry': 'false', 'www-authenticate': 'Bearer' }
-const CREDENTIAL_CHARACTERS_MAX = TOKEN_CHARS_MAX + 'bearer '.length
+/** One character more than any token has, so that a longer one is not taken for its beginning. */
+const CREDENTIAL_CHARACTERS_MAX = TOKEN_CHARS_MAX + 'bearer '.length + 1
 /** Where the clients of the providers put their key, beside `authorization`. */
 const KEY_HEADERS = ['api-key', 'x-api-key', 'x-goog-api-key']
 
@@ -65,7 +67,7 @@ export function authenticate(
     const owner = certificate === null ? null : certificatePrincipal(caller, certificate, nowMs)
     if (owner !== null) return owner
     if (ways.pod !== null) return podPrincipal(ways.pod, ip)
-    throw missing(offered)
+    throw missing(offered, ways)
   }
   const parsed = parseKey(ours[0]!)
   const record = parsed === null ? null : ring.verify(parsed.keyId, parsed.secret, nowMs, ip)
@@ -175,12 +177,18 @@ function credentials(headers: Headers): string[] {
   return offered
 }
 
-function missing(offered: readonly string[]): GovernorError {
+function missing(offered: readonly string[], { tokens }: Ways): GovernorError {
   if (offered.some((credential) => credential.startsWith('sk-'))) {
     return new GovernorError('AUTH_KEY_INVALID', {
       detail: 'This is a provider key; make a Governor key with: governor keys create',
       headers: NO_RETRY,
     })
+  }
+  const token = tokens === null ? undefined : offered.find((each) => each.startsWith('eyJ'))
+  if (token !== undefined) {
+    const isLong = token.length > TOKEN_CHARS_MAX
+    const detail = isLong ? `The token is longer than ${TOKEN_CHARS_MAX} characters` : NO_ISSUER
+    return new GovernorError('AUTH_KEY_INVALID', { detail, headers: NO_RETRY })
   }
   const code = offered.length === 0 ? 'AUTH_KEY_MISSING' : 'AUTH_KEY_INVALID'
   return new GovernorError(code, {

@@ -76,7 +76,8 @@ function nameOf(shown: DetailedPeerCertificate, source: CertificateSource): stri
   const [name] = found
   if (name === undefined) throw invalid(`it has no ${source}`)
   if (found.length > 1) throw invalid(`it has more than one ${source}`)
-  if (name.length <= NAME_CHARS_MAX && /^[^\p{Cc}]*\S[^\p{Cc}]*$/u.test(name)) return name
+  if (name.length <= NAME_CHARS_MAX && /\S/u.test(name) && !/[\p{Cc}\p{Cs}]/u.test(name))
+    return name
   throw invalid(`its ${source} is no name`)
 }
 

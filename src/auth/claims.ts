@@ -72,8 +72,9 @@ function labelOf(value: unknown): string | null {
   return typeof value === 'string' && isName(value) ? value : null
 }
 
+/** No control characters, and no halves of characters: stores of text take neither. */
 function isName(value: string): boolean {
-  return value.length <= NAME_CHARS_MAX && /^[^\p{Cc}]*\S[^\p{Cc}]*$/u.test(value)
+  return value.length <= NAME_CHARS_MAX && /\S/u.test(value) && !/[\p{Cc}\p{Cs}]/u.test(value)
 }
 
 /** A claim by its name, or by a JSON pointer (RFC 6901) where that starts with `/`. */

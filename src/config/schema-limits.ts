@@ -59,7 +59,7 @@ export function limitSpec<Call>(call: Spec<Call>, id: Spec<string>) {
         { min: 0, max: 100 },
       ),
       '[]',
-      'The first whose `for` matches replaces the figures it gives; `burst` goes with `requests`. Of a call of several models each is looked at by itself, and all figures found are charged.',
+      'The first whose `for` matches replaces the figures it gives, and the calls it is about count apart from the others; `burst` goes with `requests`. Of a call of several models each is looked at by itself, and all figures found are charged.',
     ),
     reserve_output: optional(
       integer(0, 1_000_000),

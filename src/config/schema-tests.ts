@@ -17,7 +17,7 @@ import {
 
 /** The keys of `tests:`: a request described instead of made, and what should be decided of it. */
 
-const NAME = /^[^\p{Cc}]*\S[^\p{Cc}]*$/u
+const NAME = /^\P{Cc}*[^\s\p{Cc}]\P{Cc}*$/u
 const LABEL = /^[A-Za-z0-9][A-Za-z0-9_./-]{0,127}$/
 const MODEL = /^[^\s\p{Cc}]+$/u
 /** RFC 3339, with the seconds optional. */

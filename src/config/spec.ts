@@ -99,7 +99,7 @@ type Values<F extends Fields> = {
 /** What the validator returns for a spec. */
 export type Read<S> = S extends Spec<infer Value> ? Value : never
 
-const ANYTHING = /^[^\p{Cc}]*\S[^\p{Cc}]*$/u
+const ANYTHING = /^\P{Cc}*[^\s\p{Cc}]\P{Cc}*$/u
 
 /** A string on one line; `what` completes "Expected …" in messages. */
 export function text(what: string, pattern = ANYTHING, charsMax = 256): Spec<string> {

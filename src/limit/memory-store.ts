@@ -23,6 +23,7 @@ import {
   type Matches,
   type Tier,
 } from './bucket.ts'
+import { requestsCountMs, spendCountsMs } from './lookback.ts'
 import { adoptSpends, type SpendCounter } from './spend.ts'
 import { callerTiers, type LimitStanding } from './standing.ts'
 import { SLOT_WAIT_MS, standingsOf, statesOf } from './states.ts'
@@ -33,8 +34,6 @@ import type { Counter } from './window.ts'
 const BUCKETS_MAX = 100_000
 /** Looking for idle buckets among all takes some 10 ms: not at every refusal. */
 const SWEEP_INTERVAL_MS = 1_000
-/** Shorter windows are not restored: they have all but passed before a restarted process is asked. */
-export const RESTORED_WINDOW_MIN_MS = 3_600_000
 /** Room below zero for events from before this process, so that no window has a negative time. */
 const STEADY_START_MS = 400 * 86_400_000
 
@@ -168,6 +167,7 @@ export class MemoryStore implements LimitStore {
     const times = { wallMs: now.wallMs, steadyMs: this.steadyMs(now.monotonicMs) }
     return callerTiers(this.#limits, principal, this.#matches).flatMap((at) => {
       const bucket = findBucket(at.tier, principal) ?? spareBucket(at.tier, principal)
+      this.#restoreInto(bucket, at.tier)
       return standingsOf(at, bucket, times)
     })
   }
@@ -175,15 +175,14 @@ export class MemoryStore implements LimitStore {
   /**
    * Counts a call that a former process admitted at `atWallMs`, by the limit id and the bucket digest
    * of its audit entry; in order of time, before the first call. False when there is nothing to
-   * restore: an unknown limit, a window under an hour or long past, or no room.
+   * restore: an unknown limit, one that forgets within an hour or has forgotten this, or no room.
    */
   restore(entry: FormerCharge, now: Now): boolean {
     if (entry.what !== 'requests') return this.#restoreSpend(entry, now)
     const agoMs = Math.max(0, now.wallMs - entry.atWallMs)
-    const tiers = this.#tiers().filter((tier) => {
-      const windowMs = tier.figures.requests?.windowMs ?? 0
-      // A window covers up to a tenth more than its length.
-      return tier.id === entry.id && windowMs >= RESTORED_WINDOW_MIN_MS && agoMs <= windowMs * 1.1
+    const tiers = this.#tiers().filter(({ id, figures }) => {
+      const countsMs = requestsCountMs(figures)
+      return id === entry.id && countsMs > 0 && agoMs <= countsMs
     })
     if (tiers.length === 0) return false
     const restored = this.#restoredFor(entry.bucket)
@@ -209,7 +208,7 @@ export class MemoryStore implements LimitStore {
     const figures = this.#tiers()
       .filter((tier) => tier.id === id)
       .flatMap(({ spending }) => spending)
-      .filter((figure) => figure.what === what && figure.rate.windowMs >= RESTORED_WINDOW_MIN_MS)
+      .filter((figure) => figure.what === what && spendCountsMs(figure.rate) > 0)
     if (figures.length === 0 || amount <= 0) return false
     const restored = this.#restoredFor(bucket)
     if (restored === null) return false
@@ -217,8 +216,8 @@ export class MemoryStore implements LimitStore {
     for (const { shape, rate, makeCounter } of figures) {
       if (charged.has(shape)) continue
       charged.add(shape)
-      const counter = restored.spends.get(shape) ?? makeCounter()
-      restored.spends.set(shape, counter)
+      const counter = restored.spends.get(shape)?.counter ?? makeCounter()
+      restored.spends.set(shape, { counter, limit: rate.count })
       const steadyMs = this.steadyMs(now.monotonicMs) - agoMs
       counter.charge(amount, rate.count, counter.clock === 'wall' ? atWallMs : steadyMs)
     }
@@ -240,16 +239,20 @@ export class MemoryStore implements LimitStore {
 
   #newBucket(tier: Tier, call: LimitCall): Bucket {
     const bucket = makeBucket(tier, call.principal)
-    const restored = this.#restored.get(bucket.digest)
-    if (restored === undefined) this.#size++
-    else {
-      bucket.counter = restored.counters.get(tier.shape) ?? bucket.counter
-      for (const spend of bucket.spends) {
-        spend.counter = restored.spends.get(spend.shape) ?? spend.counter
-      }
-      this.#restored.delete(bucket.digest)
-    }
+    if (this.#restoreInto(bucket, tier)) this.#restored.delete(bucket.digest)
+    else this.#size++
     return bucket
+  }
+
+  /** Gives a bucket what a former process counted in it; false where that was nothing. */
+  #restoreInto(bucket: Bucket, tier: Tier): boolean {
+    const restored = this.#restored.get(bucket.digest)
+    if (restored === undefined) return false
+    bucket.counter = restored.counters.get(tier.shape) ?? bucket.counter
+    for (const spend of bucket.spends) {
+      spend.counter = restored.spends.get(spend.shape)?.counter ?? spend.counter
+    }
+    return true
   }
 
   /** Time that never goes back: a step back counts as no time passed, and time goes on from there. */
@@ -273,8 +276,10 @@ export class MemoryStore implements LimitStore {
       }
     }
     for (const [digest, { counters, spends }] of this.#restored) {
+      const isPaid = ({ counter, limit }: RestoredSpend) =>
+        counter.used(limit, counter.clock === 'wall' ? wallMs : steadyMs) === 0
       const isIdle =
-        spends.size === 0 &&
+        [...spends.values()].every(isPaid) &&
         [...counters.values()].every((counter) => counter.idle(timeFor(counter, wallMs, steadyMs)))
       if (isIdle && this.#restored.delete(digest)) this.#size--
     }
@@ -292,7 +297,12 @@ export class MemoryStore implements LimitStore {
 /** Counters of a former process, by shape. */
 interface Restored {
   readonly counters: Map<string, Counter>
-  readonly spends: Map<string, SpendCounter>
+  readonly spends: Map<string, RestoredSpend>
+}
+
+interface RestoredSpend {
+  readonly counter: SpendCounter
+  readonly limit: number
 }
 
 /** Places held by one call; settled once. */

@@ -86,6 +86,9 @@ t.test('a token that is wrong in any way is refused', async (t) => {
     'without a tenant': await issuer.token({ org: undefined }),
     'with a tenant that is no text': await issuer.token({ org: ['acme'] }),
     'with a tenant that breaks the line': await issuer.token({ org: 'acme\nx' }),
+    'with a tenant that holds a NUL': await issuer.token({ org: 'ac\0me' }),
+    'with a tenant that is half a character': await issuer.token({ org: 'acme\ud800' }),
+    'with a role that holds a control character': await issuer.token({ groups: ['dev\x1b'] }),
     'without a user': await issuer.token({ sub: undefined }),
     'with a role that is no text': await issuer.token({ groups: [{ admin: true }] }),
     'with a critical header': `${encoded({ alg: 'RS256', kid: 'first', crit: ['exp'] })}.${payload}.${signature}`,
@@ -107,6 +110,8 @@ t.test('a token that is wrong in any way is refused', async (t) => {
   t.equal(await call(large), '200 ok', 'a large one')
   const huge = await issuer.token({ pad: 'x'.repeat(10_000) })
   t.equal(await call(huge), '401 AUTH_KEY_INVALID', 'too large a one is none')
+  const { json: said } = await site.send({ key: huge, body: chat('hi') })
+  t.match(said.error!.message, 'The token is longer than 12288 characters')
   t.notOk(issuer.paths.includes('/evil'), 'nothing in a token is fetched')
   t.equal(issuer.paths.filter((path) => path !== '/jwks')[0], '/.well-known/openid-configuration')
 })

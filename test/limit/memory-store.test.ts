@@ -256,6 +256,41 @@ void t.test('restore() rebuilds what a former process counted', async (t) => {
   t.equal(passing(store, 1, callBy(), now), 0)
 })
 
+void t.test('a restart neither fills a bucket that takes many windows nor pays debt', async (t) => {
+  const limits = [
+    { id: 'bucket', requests: rate(1, HOUR_MS), burst: 5 } as const,
+    { id: 'daily', requests: null, tokens: rate(1_000, 24 * HOUR_MS, 'day') } as const,
+    { id: 'hourly', requests: null, tokens: rate(1_000, HOUR_MS) } as const,
+  ]
+  const [bucket, daily, hourly] = storeOf(...limits)
+    .standing(callBy().principal, at(0))
+    .map(({ state }) => state.bucket)
+  const former = [
+    { id: 'daily', bucket: daily!, what: 'tokens', amount: 4_500, hours: 50 },
+    ...[1, 2, 3, 4, 5].map(() => ({
+      id: 'bucket',
+      bucket: bucket!,
+      what: 'requests' as const,
+      amount: 1,
+      hours: 2.5,
+    })),
+    { id: 'hourly', bucket: hourly!, what: 'tokens', amount: 4_500, hours: 2.5 },
+  ] as const
+  const now = { ...at(0), monotonicMs: 12 }
+  const store = storeOf(...limits)
+  for (const { hours, ...charge } of former) {
+    t.ok(store.restore({ ...charge, atWallMs: at(-hours * HOUR_MS).wallMs }, now), charge.id)
+  }
+  t.strictSame(
+    store.standing(callBy().principal, now).map(({ state }) => [state.id, state.remaining]),
+    [
+      ['bucket', 2],
+      ['daily', 0],
+      ['hourly', 0],
+    ],
+  )
+})
+
 void t.test('restore() ignores what no limit asks for', async (t) => {
   const store = new MemoryStore([limitOf({ requests: rate(5, HOUR_MS) })], matches, {
     bucketsMax: 1,
