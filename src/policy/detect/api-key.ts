@@ -3,6 +3,7 @@ import { crc32 } from 'node:zlib'
 import { KEY_FORMATS, type KeyFormat } from './api-key-formats.ts'
 import {
   type Detector,
+  distinctIn,
   entropyOf,
   isAlphanumeric,
   isDigit,
@@ -12,17 +13,18 @@ import {
   isPlaceholder,
   type Match,
   runEnd,
+  unitsOf,
 } from './detector.ts'
 
 const CHARS_MAX = 544
 
 const SETS: Readonly<Record<KeyFormat['set'], (unit: number) => boolean>> = {
   alnum: isAlphanumeric,
-  url: (unit) => isAlphanumeric(unit) || unit === 0x2d || unit === 0x5f,
-  hex: (unit) => isDigit(unit) || ((unit | 0x20) >= 0x61 && (unit | 0x20) <= 0x66),
-  base32: (unit) => (unit >= 0x32 && unit <= 0x37) || (unit >= 0x41 && unit <= 0x5a),
-  base64: (unit) => isAlphanumeric(unit) || '+/=_-'.includes(String.fromCharCode(unit)),
-  dotted: (unit) => isAlphanumeric(unit) || unit === 0x2d || unit === 0x2e || unit === 0x5f,
+  url: unitsOf(/[\w-]/),
+  hex: unitsOf(/[\da-f]/i),
+  base32: unitsOf(/[2-7A-Z]/),
+  base64: unitsOf(/[\w+/=-]/),
+  dotted: unitsOf(/[\w.-]/),
 }
 
 /** Formats by the folded beginning the shared pass looks for. */
@@ -32,7 +34,7 @@ const BY_LITERAL: ReadonlyMap<string, readonly KeyFormat[]> = Map.groupBy(
 )
 
 /** Names that announce keys without a mark of their own; what follows is held to more. */
-const NAMES = [
+const NAMES: ReadonlySet<string> = new Set([
   'aws_secret',
   'awssecret',
   'secretaccesskey',
@@ -50,7 +52,7 @@ const NAMES = [
   'mailchimp',
   'algolia',
   'cloudflare',
-] as const
+])
 
 /**
  * Keys of clouds, code hosts, model providers, chat and payment services: by prefix, characters and
@@ -71,22 +73,17 @@ export const apiKey: Detector = {
     if (literal === ':aa') return telegramAt(text, start)
     if (literal === '-us') return mailchimpAt(text, start)
     if (literal === 'jqqj99') return azureAt(text, start)
-    return isName(literal) ? announcedAt(text, end) : null
+    return NAMES.has(literal) ? announcedAt(text, end) : null
   },
-}
-
-function isName(literal: string): boolean {
-  return (NAMES as readonly string[]).includes(literal)
 }
 
 /** Nothing before a key but what cannot be part of one; `_` and `-` join words of which it would be a part. */
 function standsAt(text: string, at: number, set: KeyFormat['set'] = 'url'): boolean {
+  if (at === 0) return true
   const before = text.charCodeAt(at - 1)
-  if (at === 0 || isEscapeBefore(text, at)) return true
   if (set === 'dotted' && before === 0x2e) return false
-  return (
-    (!isAlphanumeric(before) && before !== 0x2d && before !== 0x5f) || isEmphasisBefore(text, at)
-  )
+  if (!isAlphanumeric(before) && before !== 0x2d && before !== 0x5f) return true
+  return isEscapeBefore(text, at) || isEmphasisBefore(text, at)
 }
 
 function formatAt(text: string, start: number, format: KeyFormat): Match | null {
@@ -110,7 +107,7 @@ function bodyEnd(text: string, from: number, { set, max }: KeyFormat): number {
 /** Whether a body can have been issued: its checksum holds, or it looks random. */
 function isDrawn(prefix: string, body: string): boolean {
   if (/^(?:gh[pousr]_|npm_)$/.test(prefix) && hasChecksum(body)) return true
-  if (isPlaceholder(body) || new Set(body).size < 8) return false
+  if (distinctIn(body) < 8 || isPlaceholder(body)) return false
   if (prefix.endsWith('/') || /^[A-Z]{4}$/.test(prefix)) return true
   return /\d/.test(body) && entropyOf(body) >= 3
 }

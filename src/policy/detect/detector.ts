@@ -101,7 +101,16 @@ export function isEmphasisBefore(text: string, at: number): boolean {
 export function isEscapeBefore(text: string, at: number): boolean {
   if (at >= 2 && text.charCodeAt(at - 2) === BACKSLASH) return /[nrtbf]/.test(text.charAt(at - 1))
   if (at >= 3 && text.charAt(at - 3) === '%') return /^[\dA-F]{2}$/i.test(text.slice(at - 2, at))
-  return at >= 6 && /^\\u[\dA-F]{4}$/i.test(text.slice(at - 6, at))
+  if (at < 6 || text.charCodeAt(at - 6) !== BACKSLASH) return false
+  return /^\\u[\dA-F]{4}$/i.test(text.slice(at - 6, at))
+}
+
+/** A set of ASCII units, by regular expression of one. */
+export function unitsOf(pattern: RegExp): (unit: number) => boolean {
+  const table = Uint8Array.from({ length: 128 }, (_, unit) =>
+    pattern.test(String.fromCharCode(unit)) ? 1 : 0,
+  )
+  return (unit) => unit < 128 && table[unit] === 1
 }
 
 /** Offset of the first unit from `at` on that `accepts` does not take, at most `at + max`. */
@@ -117,17 +126,47 @@ export function runEnd(
   return end
 }
 
-/** Shannon entropy of a text, bits a character. */
-export function entropyOf(text: string): number {
-  const counts = new Map<number, number>()
+/** How many different characters a text has. */
+export function distinctIn(text: string): number {
+  let low = 0
+  let digits = 0
+  let upper = 0
+  let lower = 0
   for (let i = 0; i < text.length; i++) {
     const unit = text.charCodeAt(i)
-    counts.set(unit, (counts.get(unit) ?? 0) + 1)
+    const bit = 1 << (unit & 31)
+    if (unit < 0x20) low |= bit
+    else if (unit < 0x40) digits |= bit
+    else if (unit < 0x60) upper |= bit
+    else if (unit < 0x80) lower |= bit
+    else return new Set(text).size
+  }
+  return bitsIn(low) + bitsIn(digits) + bitsIn(upper) + bitsIn(lower)
+}
+
+function bitsIn(word: number): number {
+  let bits = 0
+  for (let rest = word; rest !== 0; rest &= rest - 1) bits++
+  return bits
+}
+
+/** Shannon entropy of a text of at most 65,535 UTF-16 units, bits a unit. */
+export function entropyOf(text: string): number {
+  const counts = new Uint16Array(128)
+  const beyond = new Map<number, number>()
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i)
+    if (unit < 128) counts[unit] = (counts[unit] ?? 0) + 1
+    else beyond.set(unit, (beyond.get(unit) ?? 0) + 1)
   }
   let bits = 0
-  for (const count of counts.values())
-    bits -= (count / text.length) * Math.log2(count / text.length)
+  for (const count of counts) bits += surprise(count, text.length)
+  for (const count of beyond.values()) bits += surprise(count, text.length)
   return bits
+}
+
+function surprise(count: number, all: number): number {
+  return count === 0 ? 0 : -(count / all) * Math.log2(count / all)
 }
 
 /** What people write where a secret would be. */
@@ -136,5 +175,5 @@ const PLACEHOLDER =
 
 /** Whether a would-be secret is a stand-in: spelled as one, or few letters again and again. */
 export function isPlaceholder(value: string): boolean {
-  return PLACEHOLDER.test(value) || new Set(value).size < Math.min(6, value.length / 2)
+  return distinctIn(value) < Math.min(6, value.length / 2) || PLACEHOLDER.test(value)
 }

@@ -1,5 +1,13 @@
 import { SPACELESS } from '../word-boundary.ts'
-import { type Detector, isAlphanumeric, isDigit, isLetter, type Match } from './detector.ts'
+import {
+  type Detector,
+  isAlphanumeric,
+  isDigit,
+  isLetter,
+  type Match,
+  runEnd,
+  unitsOf,
+} from './detector.ts'
 
 /** RFC 5321 §4.5.3.1: 64 octets of local part, 255 of domain. */
 const LOCAL_MAX = 64
@@ -134,22 +142,34 @@ function labelsEndOf(text: string, start: number): number {
 function domainEndOf(text: string, start: number): number | null {
   let end = labelsEndOf(text, start)
   while (end > start && !isTopUnit(text.charCodeAt(end - 1))) end--
+  const last = lastLabelIn(text, start, end)
+  if (last === -1 || end - last < TOP_MIN) return null
   const labels = text.slice(start, end).split(/[.\u3002]/)
   const top = labels.at(-1) ?? ''
   const topLength = topLengthOf(top)
   end -= top.length - topLength
   const domain = text.slice(start, end)
-  if (labels.length < 2 || topLength === 0 || NOT_DOMAINS.test(domain)) return null
+  if (topLength === 0 || NOT_DOMAINS.test(domain)) return null
   const fine = labels.every(
     (label) => label !== '' && label.length <= LABEL_MAX && !label.startsWith('-'),
   )
   return fine && !(isDigit(domain.charCodeAt(0)) && /^\dx\./.test(domain)) ? end : null
 }
 
+/** Where the last label from `start` to `end` starts; -1 where it is the only one. */
+function lastLabelIn(text: string, start: number, end: number): number {
+  for (let at = end - 1; at >= start; at--) {
+    const unit = text.charCodeAt(at)
+    if (unit === DOT || unit === IDEOGRAPHIC_DOT) return at + 1
+  }
+  return -1
+}
+
 function isTopUnit(unit: number): boolean {
   return isLetter(unit) || unit > 0xbf || isDigit(unit)
 }
 
+const TOP_MIN = 2
 const TOP = /^(?:[A-Za-z]{2,24}|xn--[A-Za-z0-9-]{2,59}|[^\0-\xbf]{2,24})$/
 /** Letters that something else follows directly, which no space or a dash parts from them. */
 const TOP_BEFORE = /^(?:xn--[A-Za-z0-9-]{2,59}|[A-Za-z]{2,24})(?=[^\0-\xbf]|-)/
@@ -161,10 +181,16 @@ function topLengthOf(top: string): number {
 
 const SPELLED =
   /([\w-]{1,63})(?: ?[[(]dot[\])] ?| dot |\.)([\w-]{1,63}(?:(?: ?[[(]dot[\])] ?| dot |\.)[a-z]{2,24}){0,2})/iy
+const isNameUnit = unitsOf(/[\w-]/)
+const isDotSignUnit = unitsOf(/[ [(.]/)
 const WELL_KNOWN_TOP = /(?:^|[.\s)\]])(?:com|org|net|edu|gov|io|dev|co|uk|de|fr|eu|info|app|ai)$/i
 
 /** `example [dot] com`; where even the sign is a word, only under well-known top-level names. */
 function spelledDomainEndOf(text: string, start: number): number | null {
+  const name = runEnd(text, start, LABEL_MAX, isNameUnit)
+  const sign = text.charCodeAt(name)
+  if (name === start || !isDotSignUnit(sign)) return null
+  if (sign === DOT && !isNameUnit(text.charCodeAt(name + 1))) return null
   SPELLED.lastIndex = start
   const found = SPELLED.exec(text)
   if (found === null || !/dot/i.test(found[0]) || !WELL_KNOWN_TOP.test(found[0])) return null

@@ -1,4 +1,4 @@
-import { beginsAt, type Detector, endsAt, isAlphanumeric, isDigit, type Match } from './detector.ts'
+import { beginsAt, type Detector, endsAt, type Match } from './detector.ts'
 
 /** Country and length, the IBAN registry of SWIFT (release 99), and those in use outside it. */
 const LENGTHS: ReadonlyMap<string, number> = new Map(
@@ -22,6 +22,22 @@ const GROUP = 4
 const IRREGULAR = ' -./\t\r\n'
 const IRREGULAR_MAX = 2
 
+const NEITHER = 0xff
+const BETWEEN = 0xfe
+/** What an ASCII unit is worth (0 to 9, A = 10 … Z = 35), whether it may part groups, or neither. */
+const WORTH = worth()
+
+function worth(): Uint8Array {
+  const table = new Uint8Array(128).fill(NEITHER)
+  for (const mark of IRREGULAR) table[mark.charCodeAt(0)] = BETWEEN
+  for (let value = 0; value < 36; value++) {
+    const sign = value.toString(36)
+    table[sign.charCodeAt(0)] = value
+    table[sign.toUpperCase().charCodeAt(0)] = value
+  }
+  return table
+}
+
 /** International bank account numbers: country, its length, and the check of ISO 13616 (mod 97 is 1). */
 export const iban: Detector = {
   id: 'iban',
@@ -35,53 +51,52 @@ export const iban: Detector = {
 
 /** In one run, or in groups of four that one separator parts (ISO 13616). */
 function regular(text: string, start: number, length: number): Match | null {
-  const separator = separatorAt(text, start + 4)
-  let end = start + 4
+  const mark = text.charAt(start + 4)
+  const isGrouped = mark !== '' && SEPARATORS.includes(mark)
+  const end = start + length + (isGrouped ? Math.ceil(length / GROUP) - 1 : 0)
+  // Where it would end tells most of what is none, before any of it is read.
+  if (end > text.length || !endsAt(text, end)) return null
+  const separator = mark.charCodeAt(0)
   let rest = 0
-  for (let count = 4; count < length; count++, end++) {
-    if (separator !== '' && count % GROUP === 0) {
-      if (text.charAt(end) !== separator) return null
-      end++
-    }
-    const unit = text.charCodeAt(end)
-    if (!isAlphanumeric(unit)) return null
-    rest = appended(rest, unit)
+  for (let at = start + 4, count = 4; count < length; at++, count++) {
+    if (isGrouped && count % GROUP === 0 && text.charCodeAt(at++) !== separator) return null
+    const value = worthOf(text.charCodeAt(at))
+    if (value >= BETWEEN) return null
+    rest = appended(rest, value)
   }
   return checked(text, rest, { start, end })
 }
 
 /** However it is parted; words of a text pass the check once in 97 times, so that most has to be digits. */
 function irregular(text: string, start: number, length: number): Match | null {
+  const lettersMax = Math.floor((length - 4) / 3)
   let end = start + 4
   let rest = 0
-  let digits = 0
+  let letters = 0
   for (let count = 4; count < length; count++, end++) {
-    for (let i = 0; i < IRREGULAR_MAX && isIrregular(text, end); i++) end++
-    const unit = text.charCodeAt(end)
-    if (!isAlphanumeric(unit) || end - start >= CHARS_MAX) return null
-    if (isDigit(unit)) digits++
-    rest = appended(rest, unit)
+    let value = worthOf(text.charCodeAt(end))
+    for (let i = 0; i < IRREGULAR_MAX && value === BETWEEN; i++) {
+      value = worthOf(text.charCodeAt(++end))
+    }
+    if (value >= BETWEEN || end - start >= CHARS_MAX) return null
+    if (value > 9 && ++letters > lettersMax) return null
+    rest = appended(rest, value)
   }
-  return digits * 3 < (length - 4) * 2 ? null : checked(text, rest, { start, end })
+  return endsAt(text, end) ? checked(text, rest, { start, end }) : null
 }
 
-function isIrregular(text: string, at: number): boolean {
-  return at < text.length && IRREGULAR.includes(text.charAt(at))
+function worthOf(unit: number): number {
+  return unit < 128 ? (WORTH[unit] ?? NEITHER) : NEITHER
 }
 
 /** The four characters at the start count last. */
 function checked(text: string, rest: number, { start, end }: Match): Match | null {
   let all = rest
-  for (let i = start; i < start + 4; i++) all = appended(all, text.charCodeAt(i))
-  return all === 1 && endsAt(text, end) ? { start, end } : null
+  for (let i = start; i < start + 4; i++) all = appended(all, worthOf(text.charCodeAt(i)))
+  return all === 1 ? { start, end } : null
 }
 
-function separatorAt(text: string, at: number): string {
-  const mark = text.charAt(at)
-  return mark !== '' && SEPARATORS.includes(mark) ? mark : ''
-}
-
-/** The remainder modulo 97 of a number with one more character behind it: a digit, or A = 10 … Z = 35. */
-function appended(rest: number, unit: number): number {
-  return isDigit(unit) ? (rest * 10 + unit - 0x30) % 97 : (rest * 100 + (unit & 0x5f) - 0x37) % 97
+/** The remainder modulo 97 of a number with one more character behind it. */
+function appended(rest: number, value: number): number {
+  return (rest * (value > 9 ? 100 : 10) + value) % 97
 }

@@ -1,4 +1,4 @@
-import { type Detector, entropyOf, isPlaceholder, type Match, runEnd } from './detector.ts'
+import { type Detector, entropyOf, isPlaceholder, type Match, runEnd, unitsOf } from './detector.ts'
 
 const VALUE_MAX = 128
 const CHARS_MAX = 512
@@ -164,9 +164,14 @@ function userinfoAt(text: string, start: number, end: number): Match | null {
   return { start: from, end: from + secret.length }
 }
 
+const isBase64 = unitsOf(/[\w+/=-]/)
+/** What base64 of a visible first character begins with: its upper six bits are 8 to 31. */
+const isBase64OfVisible = unitsOf(/[I-Za-f]/)
+
 /** Credentials of HTTP basic authentication (RFC 7617): base64 of `user:password`. */
 function basicAt(text: string, start: number): Match | null {
-  const end = runEnd(text, start, VALUE_MAX, (unit) => /[\w+/=-]/.test(String.fromCharCode(unit)))
+  if (!isBase64OfVisible(text.charCodeAt(start))) return null
+  const end = runEnd(text, start, VALUE_MAX, isBase64)
   if (end - start < 8) return null
   const decoded = Buffer.from(text.slice(start, end), 'base64').toString('latin1')
   return /^[\x20-\x39\x3b-\x7e]{1,64}:[\x20-\x7e]{4,}$/.test(decoded) ? { start, end } : null
