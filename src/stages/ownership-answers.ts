@@ -85,16 +85,23 @@ async function ofOwned(ownership: Ownership, answer: Answer, trail: Trail): Prom
 }
 
 function isEvents({ headers }: Answer): boolean {
-  return String(headers['content-type'] ?? '')
-    .toLowerCase()
-    .startsWith('text/event-stream')
+  return typeOf(headers).startsWith('text/event-stream')
+}
+
+/** What a server says, whatever was asked for: some answer a call for a stream with all of it at once. */
+function isObject({ headers }: Answer): boolean {
+  return /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/.test(typeOf(headers))
+}
+
+function typeOf(headers: Answer['headers']): string {
+  return String(headers['content-type'] ?? '').toLowerCase()
 }
 
 // --- what is new ---
 
 async function claimed(ownership: Ownership, answer: Answer, trail: Trail): Promise<Answer> {
   const claims = new Claims(ownership, trail)
-  if (isEvents(answer) || (answer.whole === null && trail.going.stream)) {
+  if (isEvents(answer) || (answer.whole === null && trail.going.stream && !isObject(answer))) {
     const held = new HeldAnswer(answer, claims)
     await held.begun
     return held
@@ -162,7 +169,8 @@ class Claims implements EventWatch {
   event(bytes: Buffer): Promise<void> | null {
     if (this.#isNamed && !NEWS.some((word) => bytes.includes(word))) return null
     const { data } = eventParts(bytes)
-    const object = data.length === 0 ? null : readObject(data.toString('utf8'))
+    // Without any line of data it may be an object that nobody called one.
+    const object = readObject((data.length === 0 ? bytes : data).toString('utf8'))
     if (object === null) return null
     const created = this.#read(object).filter(({ id }) => !this.#known.has(id))
     if (created.length === 0) return null

@@ -208,6 +208,21 @@ t.test('an id of a stream is written down before the client sees it', async (t) 
   const repeated = await site.send({ path: '/v1/responses', body, headers, key: other })
   t.equal(repeated.status, 502, 'an answer that a provider repeats for another tenant')
   t.notOk(repeated.text.includes('resp_streamed'))
+  // Some servers answer a call for a stream with all of it at once.
+  const types = ['application/json', 'application/json; charset=utf-8', 'text/event-stream', '']
+  for (const [index, type] of types.entries()) {
+    const id = `resp_whole_${index}`
+    upstream.behaviour = (_received, response) => {
+      response.writeHead(200, type === '' ? {} : { 'content-type': type })
+      response.write(`{"id":"${id}",`)
+      response.end('"status":"completed"}')
+    }
+    t.ok((await site.send({ path: '/v1/responses', body })).text.includes(id), type)
+    upstream.behaviour = answer({ id })
+    const fetched = { method: 'GET', path: `/v1/responses/${id}` }
+    t.equal((await site.send(fetched)).status, 200, type)
+    t.equal((await site.send({ ...fetched, key: other })).status, 404, type)
+  }
 })
 
 t.test('what a session answers is its tenant’s before the client hears of it', async (t) => {
