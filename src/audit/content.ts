@@ -18,7 +18,7 @@ const NONCE_BYTES = 12
 const TAG_BYTES = 16
 const SALT_BYTES = 32
 
-/** An encrypted value with its key; the key is null where it is gone. */
+/** An encrypted value with its key; the key is null where it is gone, or is that of somebody else. */
 interface SealedRow {
   readonly name: string
   readonly subject: string
@@ -107,16 +107,21 @@ export function contentInserter(db: Database): (place: Place, value: SideValue) 
   }
 }
 
-/** Gives a function that decrypts what an entry commits to; null in place of what cannot be. */
+/**
+ * Gives a function that decrypts what an entry commits to; null in place of what cannot be, or would be looked
+ * for, and erased, as of another call or by another caller's key.
+ */
 export function contentOpener(
   db: Database,
-): (chain: number, seq: number) => (PersonalRow | null)[] {
-  const read = db.prepare<[number, number], SealedRow>(
-    `SELECT name, content.subject, secret AS key, nonce, data
-     FROM content LEFT JOIN content_keys ON content_keys.id = content.key
+): (chain: number, seq: number, requestId: string) => (PersonalRow | null)[] {
+  const read = db.prepare<[number, number], SealedRow & { readonly request_id: string }>(
+    `SELECT name, request_id, content.subject, secret AS key, nonce, data
+     FROM content LEFT JOIN content_keys AS keys
+       ON keys.id = content.key AND keys.subject = content.subject
      WHERE chain = ? AND seq = ?`,
   )
-  return (chain, seq) => read.all(chain, seq).map(open)
+  return (chain, seq, requestId) =>
+    read.all(chain, seq).map((row) => (row.request_id === requestId ? open(row) : null))
 }
 
 /** The texts of one call in one file, in the order they were stored. */
@@ -126,7 +131,8 @@ export function keptTexts(db: Database, requestId: string): KeptText[] {
       `SELECT content.name, content.subject, keys.secret AS key, content.nonce, content.data,
          lower(hex(chains.writer_id)) AS writer, chains.epoch, content.seq
        FROM content JOIN chains ON chains.id = content.chain
-       LEFT JOIN content_keys AS keys ON keys.id = content.key
+       LEFT JOIN content_keys AS keys
+         ON keys.id = content.key AND keys.subject = content.subject
        WHERE content.request_id = ? ORDER BY content.rowid`,
     )
     .all(requestId)

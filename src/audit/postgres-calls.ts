@@ -4,6 +4,7 @@ import type { CallFilter } from './call-index.ts'
 import { columnsOf } from './call-tables.ts'
 import {
   callQuestion,
+  FINITE,
   type Found,
   type RemoteFilter,
   type RemotePlace,
@@ -21,7 +22,7 @@ const ROWS_A_READ = 500
 const CALLS = `
   SELECT writer_id, epoch, seq, ${US}, kind, request_id, awaits, hash, body
   FROM governor.dead_letters
-  WHERE kind = convert_to('decision', 'UTF8')
+  WHERE kind = convert_to('decision', 'UTF8') AND ${FINITE}
     AND occurred_at >= timestamptz 'epoch' + $1::bigint * interval '1 microsecond'`
 const BEFORE = `
   AND (occurred_at, seq, writer_id, epoch) <

@@ -35,8 +35,15 @@ interface FoundWhole extends Found, RowColumns {
 const ROWS_A_READ = 1_000
 /** Of PostgreSQL's integer: nothing is in front of it. */
 const EPOCH_LEAST = -(2 ** 31)
-/** The time of an entry, as `us` of `Found`. */
-export const US = '(extract(epoch FROM occurred_at) * 1000000)::bigint AS us'
+/**
+ * The time of an entry, as `us` of `Found`. No entry has an infinite one: who wrote it there is told by its
+ * hash, and may not keep others from being asked for.
+ */
+export const US = `
+  CASE WHEN isfinite(occurred_at) THEN (extract(epoch FROM occurred_at) * 1000000)::bigint
+  ELSE 0 END AS us`
+/** Pages go on behind the time of an entry, which such a one has not. */
+export const FINITE = "occurred_at < 'infinity'"
 const COLUMNS = 'tenant, key_id, key_name, operation, model, decision, policy, code'
 const ENTRIES = `
   SELECT writer_id, epoch, seq, occurred_at, convert_to(kind, 'UTF8') AS kind,
@@ -61,14 +68,15 @@ const CALL = `writer_id, epoch, seq, ${US}, convert_to(kind, 'UTF8') AS kind,
 const CALLS = `
   SELECT writer_id, epoch, seq, occurred_at, kind, request_id, awaits, hash, body
   FROM governor.entries
-  WHERE kind = 'decision' AND occurred_at >= timestamptz 'epoch' + $1::bigint * interval '1 microsecond'`
+  WHERE kind = 'decision' AND ${FINITE}
+    AND occurred_at >= timestamptz 'epoch' + $1::bigint * interval '1 microsecond'`
 
 /** By time, which is how partitions are; two entries of one moment by their place. */
 const SINCE = `
   SELECT writer_id, epoch, seq, ${US}, convert_to(kind, 'UTF8') AS kind,
     convert_to(request_id, 'UTF8') AS request_id, awaits, hash, body
   FROM governor.entries
-  WHERE occurred_at >= timestamptz 'epoch' + $1::bigint * interval '1 microsecond'
+  WHERE ${FINITE} AND occurred_at >= timestamptz 'epoch' + $1::bigint * interval '1 microsecond'
     AND (occurred_at, writer_id, epoch, seq) >
       (timestamptz 'epoch' + $1::bigint * interval '1 microsecond', $2::bytea, $3::integer, $4::bigint)
   ORDER BY occurred_at, writer_id, epoch, seq LIMIT $5`

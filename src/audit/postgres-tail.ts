@@ -20,8 +20,10 @@ const LAST = `
     UNION ALL
     (SELECT ${DEAD_COLUMNS}, occurred_at FROM governor.dead_letters ${NEWEST})
   ) AS every ${NEWEST}`
+/** A head that somebody set to the end of time does not hide those that move after it. */
 const MOVED = `
-  SELECT writer_id, epoch, last_seq, (extract(epoch FROM shipped_at) * 1000000)::bigint AS shipped_us
+  SELECT writer_id, epoch, last_seq,
+    (extract(epoch FROM least(shipped_at, now())) * 1000000)::bigint AS shipped_us
   FROM governor.writers
   WHERE shipped_at >= timestamptz 'epoch' + $1::bigint * interval '1 microsecond'`
 const PLACE = 'writer_id = $1 AND epoch = $2 AND seq > $3 AND seq <= $4'

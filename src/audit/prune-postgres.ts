@@ -104,7 +104,7 @@ export async function planPrune(
   let uncovered: string | null = null
   for (const month of await oldMonths(pool, olderThanMs)) {
     if (!(await isCovered(pool, month, published))) {
-      uncovered = month.table.slice('entries_'.length).replace('_', '-')
+      uncovered = nameOf(month.table)
       break
     }
     months.push(month)
@@ -173,17 +173,33 @@ function endOf(months: readonly Month[]): string | null {
 
 /**
  * Removes what the plan says, a month in one transaction; the entries `retention` that allow it have arrived
- * before. Killed at any point the rest verifies, and the next run goes on. Answers how many entries went.
- * Rejects with the server's error, also when a lock could not be had.
+ * before. Killed at any point the rest verifies, and the next run goes on. Answers how many entries went, and
+ * of which months, as `2026-05`, oldest first. Rejects with the server's error, also when a lock could not be
+ * had.
  */
-export async function removeMonths(pool: Pool, plan: PrunePlan): Promise<number> {
+export async function removeMonths(
+  pool: Pool,
+  plan: PrunePlan,
+): Promise<{ readonly entries: number; readonly months: string[] }> {
   let entries = 0
   for (const month of plan.months) {
     entries += await inTransaction(pool, (client) => removeMonth(client, month, plan))
   }
+  const months = new Set(plan.months.map(({ table }) => nameOf(table)))
   const end = endOf(plan.months)
-  if (end === null) return entries
-  return entries + (await inTransaction(pool, (client) => removeStrays(client, end, plan)))
+  if (end !== null) {
+    const strays = await inTransaction(pool, (client) => removeStrays(client, end, plan))
+    for (const { month, count } of strays) {
+      entries += Number(count)
+      months.add(month)
+    }
+  }
+  return { entries, months: [...months].toSorted() }
+}
+
+/** `2026-05` of `entries_2026_05`. */
+function nameOf(table: string): string {
+  return table.slice('entries_'.length).replace('_', '-')
 }
 
 async function removeMonth(client: PoolClient, { table }: Month, plan: PrunePlan): Promise<number> {
@@ -204,23 +220,34 @@ async function removeMonth(client: PoolClient, { table }: Month, plan: PrunePlan
   return Number(rows[0]?.entries ?? 0)
 }
 
+/** What went of one month: `2026-05`, and how many entries. */
+interface Stray {
+  readonly month: string
+  readonly count: string
+}
+
 /** Entries of these months that never had a partition, or were moved out of it when it went. */
-async function removeStrays(client: PoolClient, end: string, plan: PrunePlan): Promise<number> {
+async function removeStrays(client: PoolClient, end: string, plan: PrunePlan): Promise<Stray[]> {
   await client.query(PRUNED, valuesOf(plan))
-  let entries = 0
+  const strays: Stray[] = []
   for (const [table, kept] of [
     ['entries_default', KEPT],
     ['dead_letters', KEPT_BYTES],
   ]) {
-    const { rowCount } = await client.query(
-      `DELETE FROM governor.${table} AS entry USING pruned
-       WHERE entry.writer_id = pruned.writer_id AND entry.epoch = pruned.epoch
-         AND seq BETWEEN 2 AND upto AND occurred_at < $1 AND kind NOT IN ${kept}`,
+    const { rows } = await client.query<Stray>(
+      `WITH gone AS (
+         DELETE FROM governor.${table} AS entry USING pruned
+         WHERE entry.writer_id = pruned.writer_id AND entry.epoch = pruned.epoch
+           AND seq BETWEEN 2 AND upto AND occurred_at < $1 AND kind NOT IN ${kept}
+         RETURNING occurred_at
+       )
+       SELECT to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM') AS month, count(*) AS count
+       FROM gone GROUP BY 1`,
       [end],
     )
-    entries += rowCount ?? 0
+    strays.push(...rows)
   }
-  return entries
+  return strays
 }
 
 function valuesOf({ pruned }: PrunePlan): unknown[] {

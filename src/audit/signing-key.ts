@@ -65,7 +65,7 @@ export class Signer {
    */
   static open(path: string, nowMs: number): Signer {
     const signer = new Signer(path)
-    if (!existsSync(secretKeyPath(path))) newKey(path, nowMs)
+    if (!existsSync(secretKeyPath(path))) storeKey(path, makeKey(), nowMs)
     signer.#load(nowMs)
     return signer
   }
@@ -109,17 +109,26 @@ export class Signer {
   }
 }
 
+/** A key that is made and does not sign yet. */
+export interface NextKey {
+  /** Id of the key that signs so far. */
+  readonly former: string
+  /** Id of the new one. */
+  readonly current: string
+  /** Makes it the one that signs. Throws an Error that names a file. */
+  readonly use: () => void
+}
+
 /**
- * Makes a new key the one that signs; the former counts for one minute more, until running sidecars
- * have noticed. Returns the ids, the former '' when there was none. Throws an Error that names a file.
+ * Makes a new key, so that its id can be told before it signs; once it does, the former counts for one minute
+ * more, until running sidecars have noticed. A log without a key gets a former one first. Throws an Error that
+ * names a file.
  */
-export function rotateKey(path: string, nowMs: number): { former: string; current: string } {
-  const file = secretKeyPath(path)
-  if (!existsSync(file)) return { former: '', current: newKey(path, nowMs) }
+export function nextKey(path: string, nowMs: number): NextKey {
+  const made = makeKey()
   Signer.open(path, nowMs)
-  const former = keyIdOf(rawPublicKey(createPublicKey(readSecret(file))))
-  const current = newKey(path, nowMs, former)
-  return { former, current }
+  const former = keyIdOf(rawPublicKey(createPublicKey(readSecret(secretKeyPath(path)))))
+  return { former, current: made.id, use: () => storeKey(path, made, nowMs, former) }
 }
 
 /** Reads a list of public keys. Throws an Error that names the file and what is wrong with it. */
@@ -147,22 +156,35 @@ function listedKey(value: unknown, index: number): ListedKey {
   return { id, key: publicKeyOf(raw), fromMs, untilMs }
 }
 
+interface MadeKey {
+  readonly id: string
+  readonly secret: KeyObject
+  readonly key: KeyObject
+}
+
+function makeKey(): MadeKey {
+  const { privateKey: secret } = generateKeyPairSync('ed25519')
+  const key = createPublicKey(secret)
+  return { id: keyIdOf(rawPublicKey(key)), secret, key }
+}
+
 /** The list is written first: a signature without its public key would be worth nothing. */
-function newKey(path: string, nowMs: number, former?: string): string {
-  const { privateKey } = generateKeyPairSync('ed25519')
-  const publicKey = createPublicKey(privateKey)
-  const id = keyIdOf(rawPublicKey(publicKey))
+function storeKey(
+  path: string,
+  { id, secret, key }: MadeKey,
+  nowMs: number,
+  former?: string,
+): void {
   makeDirectories(dirname(path))
   const list = existsSync(keyListPath(path)) ? readKeyList(keyListPath(path)) : []
   const ended = list.map((each) =>
     each.id === former && each.untilMs === null ? { ...each, untilMs: nowMs + OVERLAP_MS } : each,
   )
-  writeKeyList(path, [...ended, { id, key: publicKey, fromMs: nowMs, untilMs: null }])
-  const pem = privateKey.export({ format: 'pem', type: 'pkcs8' })
+  writeKeyList(path, [...ended, { id, key, fromMs: nowMs, untilMs: null }])
+  const pem = secret.export({ format: 'pem', type: 'pkcs8' })
   // The first key of a log may be made by two processes at once: the slower takes the other's.
   const place = former === undefined ? linkNew : renameSync
   placeFile(secretKeyPath(path), { text: pem.toString(), mode: 0o600, place })
-  return id
 }
 
 function writeKeyList(path: string, list: readonly ListedKey[]): void {

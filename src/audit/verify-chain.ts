@@ -178,7 +178,7 @@ export class ChainState {
     if ((body.request_id ?? '') !== row.request_id) {
       problems.push('Its request id differs from its body')
     }
-    if ((body.forward === true) !== (row.awaits === 1)) {
+    if (Number(body.forward === true) !== row.awaits) {
       problems.push('Whether it awaits an outcome differs from its body')
     }
     if ((row.seq === 1) !== (row.kind === 'writer.open')) {

@@ -12,7 +12,8 @@ const STRAY = `
   SELECT count(*) FROM personal WHERE NOT EXISTS (
     SELECT 1 FROM entries WHERE entries.chain = personal.chain AND entries.seq = personal.seq)`
 const STRAY_TEXTS = STRAY.replaceAll('personal', 'content')
-const UNREADABLE = 'A prompt or answer cannot be decrypted: it was altered, or its key is gone'
+const UNREADABLE =
+  'A prompt or answer cannot be decrypted as this call’s: it was altered, or its key is gone'
 
 /** Holds personal values against the commitments in the entries, and what is gone against `redaction`. */
 export class PersonalCheck {
@@ -109,9 +110,9 @@ export class PersonalCheck {
   }
 
   /** Values and texts of an entry; null where one cannot be decrypted. */
-  #rows({ chain, seq }: EntryRow): PersonalRow[] | null {
+  #rows({ chain, seq, request_id }: EntryRow): PersonalRow[] | null {
     const rows = this.#read?.all(chain, seq) ?? []
-    for (const text of this.#texts?.(chain, seq) ?? []) {
+    for (const text of this.#texts?.(chain, seq, request_id) ?? []) {
       if (text === null) return null
       rows.push(text)
     }

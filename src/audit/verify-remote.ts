@@ -162,7 +162,8 @@ class RemoteVerification {
     for (const chain of unproven) this.#note(chain, leftoverNote(chain))
     const unchecked = chains.filter(({ tree }) => tree.unchecked > 0)
     if (unchecked.length > 0) {
-      const what = `Signatures of ${unchecked.length} chains were not checked: give --keys`
+      const chainsText = unchecked.length === 1 ? 'one chain' : `${unchecked.length} chains`
+      const what = `Signatures of ${chainsText} were not checked: give --keys`
       this.#findings.note({ file: this.#place, writer: '', seq: 0 }, what)
     }
     const openCalls = this.#countCalls()

@@ -12,6 +12,7 @@ import { verifyPostgres } from '../audit/verify-postgres.ts'
 import { wallMs } from '../clock.ts'
 import { ask } from './audit-postgres.ts'
 import { NO_RETENTION, type PruneOptions, rootToPruneUnder } from './audit-prune.ts'
+import { entriesOf } from './counted.ts'
 
 /** A month may hold millions of entries. */
 const STATEMENT_MS = 30 * 60_000
@@ -87,9 +88,8 @@ async function prune(
     return 0
   }
   if (plan.pruned.length > 0) await record(pool, options, plan, olderMs)
-  const entries = await removeMonths(pool, plan)
-  const months = plan.months.map(({ table }) => table.slice('entries_'.length).replace('_', '-'))
-  write(`Removed ${entries} entries of ${plan.pruned.length} chains: ${months.join(', ')}.\n`)
+  const { entries, months } = await removeMonths(pool, plan)
+  write(`Removed ${entriesOf(entries, plan.pruned.length)}: ${months.join(', ')}.\n`)
   return 0
 }
 

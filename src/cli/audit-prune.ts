@@ -12,6 +12,7 @@ import { openSink } from '../audit/sink.ts'
 import { verifyLog } from '../audit/verify.ts'
 import { wallMs } from '../clock.ts'
 import type { Snapshot } from '../config/snapshot.ts'
+import { entriesOf } from './counted.ts'
 import { publishedRootOf } from './published-root.ts'
 
 /** What `governor audit prune` was asked for. */
@@ -59,7 +60,7 @@ export async function auditPrune(options: PruneOptions): Promise<number> {
       return 0
     }
     const room = shrunk ? 'The files are smaller now' : 'New entries use the room'
-    write(`Removed ${entries} entries of ${chains} chains. ${room}.\n`)
+    write(`Removed ${entriesOf(entries, chains)}. ${room}.\n`)
     return 0
   } catch (error) {
     writeError(`${escapeText(aboutLog(path, error).message)}\n`)

@@ -7,6 +7,7 @@ import type { PublishTarget } from '../audit/publish.ts'
 import { Signer } from '../audit/signing-key.ts'
 import { wallMs } from '../clock.ts'
 import { NO_DATABASE } from './audit-postgres.ts'
+import { entriesOf } from './counted.ts'
 
 /** What `governor audit publish` was asked for. */
 export interface PublishOptions {
@@ -83,7 +84,6 @@ async function publish({
   await publishRoot(place, signRoot(checkpoints.values(), signer))
   const entries = [...checkpoints.values()].reduce((sum, { size }) => sum + size, 0)
   const places = [place.file, place.url].filter((each) => each !== null).join(' and ')
-  const covered = `${entries} entries of ${checkpoints.size} chains`
-  write(`Published a root over ${covered} to ${escapeText(places)}.\n`)
+  write(`Published a root over ${entriesOf(entries, checkpoints.size)} to ${escapeText(places)}.\n`)
   return 0
 }

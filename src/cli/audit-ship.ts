@@ -7,6 +7,7 @@ import { Shipper } from '../audit/shipper.ts'
 import { sinkName } from '../audit/sink-name.ts'
 import { openSink } from '../audit/sink.ts'
 import type { ShipConfig } from '../config/snapshot.ts'
+import { entriesOf } from './counted.ts'
 
 /** What `governor audit ship` was asked for. */
 export interface AuditShipOptions {
@@ -65,7 +66,7 @@ async function shipLog(
     const there = [...heads.values()].reduce((sum, seq) => sum + seq, 0)
     const said = dead === 0 ? '' : `, ${dead} as bytes only`
     write(
-      `${escapeText(path)}: ${there} entries of ${heads.size} chains are at ${sinkName(config)}${said}\n`,
+      `${escapeText(path)}: ${entriesOf(there, heads.size)} are at ${sinkName(config)}${said}\n`,
     )
     return shipper.forks.length > 0 ? 1 : 0
   } catch (error) {

@@ -9,11 +9,12 @@ import { LogReader } from '../audit/query.ts'
 import type { StoredEntry } from '../audit/query.ts'
 import { recordReading, textsOfEntry } from '../audit/read-content.ts'
 import { bundleSource, isRemoteBundle } from '../audit/remote-bundle.ts'
-import { keyListPath, rotateKey } from '../audit/signing-key.ts'
+import { keyListPath, nextKey } from '../audit/signing-key.ts'
 import { verifySource } from '../audit/verify-remote.ts'
 import { verifyLog } from '../audit/verify.ts'
 import type { Finding, VerifyResult } from '../audit/verify.ts'
 import { every, wallMs } from '../clock.ts'
+import { counted } from './counted.ts'
 import { NO_PROGRESS, type Progress } from './progress.ts'
 
 /** How often a followed log is looked at. */
@@ -181,10 +182,6 @@ const VERDICTS = {
   2: 'Not enough evidence',
 }
 
-function counted(count: number, one: string, many: string): string {
-  return `${count} ${count === 1 ? one : many}`
-}
-
 function resultLines(result: VerifyResult): string[] {
   const { problems, problemsTotal, notes, openCalls, unacknowledged } = result
   const lines = problems.map((problem) => `problem  ${findingText(problem)}`)
@@ -214,7 +211,7 @@ function findingText({ file, writer, seq, what }: Finding): string {
 }
 
 /**
- * `governor audit rotate-key`: a new key signs from now on. The entry that says so comes first. Exit
+ * `governor audit rotate-key`: a new key signs from now on. The entry that says which comes first. Exit
  * code 0, or 2 when log or key cannot be written.
  */
 export function auditRotateKey(options: {
@@ -226,8 +223,10 @@ export function auditRotateKey(options: {
   const { path, version, write, writeError = write } = options
   try {
     const nowMs = wallMs()
-    appendOnce(path, version, [{ kind: 'admin', body: adminBody('audit.rotate-key', {}, nowMs) }])
-    const { former, current } = rotateKey(path, nowMs)
+    const { former, current, use } = nextKey(path, nowMs)
+    const body = adminBody('audit.rotate-key', { former, current }, nowMs)
+    appendOnce(path, version, [{ kind: 'admin', body }])
+    use()
     write(`Key ${current} signs the audit from now on, instead of ${former}.\n`)
     write(`Give verifiers the new list: ${escapeText(keyListPath(path))}\n`)
     return 0

@@ -5,6 +5,7 @@ import { printConfig } from '../config/print.ts'
 import { type Problem, problemLine, renderProblems, suggestion } from '../config/problem.ts'
 import type { Snapshot } from '../config/snapshot.ts'
 import { loadConfig, type Loaded } from '../load-config.ts'
+import { counted } from './counted.ts'
 import { withShadowSince } from './shadow-since.ts'
 
 const FORMATS = ['text', 'json', 'github', 'sarif']
@@ -96,15 +97,11 @@ function describe(file: string, loaded: Loaded, print: boolean) {
 
 function summary(snapshot: Snapshot): string {
   const counts = [
-    count(snapshot.upstreams.length, 'upstream', 'upstreams'),
-    count(snapshot.limits.length, 'limit', 'limits'),
-    count(snapshot.policies.length, 'policy', 'policies'),
+    counted(snapshot.upstreams.length, 'upstream', 'upstreams'),
+    counted(snapshot.limits.length, 'limit', 'limits'),
+    counted(snapshot.policies.length, 'policy', 'policies'),
   ]
   const { candidate } = snapshot
   if (candidate !== null) counts.push(`candidate ${candidate.file}`)
   return `${counts.join(', ')}; ${capacityText(snapshot)}`
-}
-
-function count(number: number, one: string, many: string): string {
-  return `${number} ${number === 1 ? one : many}`
 }

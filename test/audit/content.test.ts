@@ -163,6 +163,8 @@ for (const [name, text, what] of [
   ['deleted', "DELETE FROM content WHERE subject = 'acme/bob'", /missing|differs/],
   ['altered', 'UPDATE content SET data = zeroblob(80) WHERE rowid = 1', /cannot be decrypted/],
   ['given to somebody else', "UPDATE content SET subject = 'x'", /cannot be decrypted/],
+  ['given to another call', "UPDATE content SET request_id = 'x'", /as this call/],
+  ['kept from being shredded', "UPDATE content_keys SET subject = 'x'", /cannot be decrypted/],
   ['renamed', "UPDATE content SET name = 'other' WHERE name = 'prompt'", /cannot be decrypted/],
   ['shredded without a word', 'DELETE FROM content_keys', /cannot be decrypted/],
   ['dropped with their table', 'DROP TABLE content', /missing|differs/],

@@ -94,6 +94,12 @@ t.test('verifyPostgres() finds whatever is altered, with where', async (t) => {
       `UPDATE governor.entries SET occurred_at = occurred_at + '1 microsecond' WHERE seq = 4`,
       /hash/,
     ],
+    [
+      'a time that never was',
+      `UPDATE governor.entries SET occurred_at = 'infinity' WHERE seq = 4;
+       UPDATE governor.dead_letters SET occurred_at = '-infinity'`,
+      /hash/,
+    ],
     ['an entry', 'DELETE FROM governor.entries WHERE seq = 5', /Missing before it: entry 5/],
     [
       'an end',
@@ -307,6 +313,24 @@ t.test('a thousand calls among many are an index scan, whatever is asked for', a
     t.strictSame(
       last.map(({ writer, seq }) => `${writer} ${seq}`),
       ['01 40000', '01 40001', '00 40000'],
+    )
+  })
+  await t.test('and a row that somebody gave no time to ends no question', async (t) => {
+    const pages = { ...ANY, tenant: 'tenant-7', limit: 50 }
+    const before = await findCalls(pool, pages)
+    await runSql(
+      url,
+      `UPDATE governor.entries SET occurred_at = 'infinity' WHERE seq = 7;
+       UPDATE governor.entries SET occurred_at = '-infinity' WHERE seq = 8;
+       INSERT INTO governor.writers VALUES ('\\x00112233445566778899aabbccddeeff', 1, 1,
+         decode(repeat('00', 32), 'hex'), 'infinity')`,
+    )
+    t.strictSame(await findCalls(pool, pages), before)
+    const last = await new PostgresTail(pool).last(1)
+    t.strictSame(
+      last.map(({ seq }) => seq),
+      [7],
+      'where it is seen',
     )
   })
 })

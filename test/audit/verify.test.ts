@@ -127,6 +127,10 @@ const ALTERATIONS: readonly { name: string; sql: string }[] = [
     sql: `UPDATE entries SET hash = CAST(hash || substr(body, 1, 1) AS BLOB), body = substr(body, 2)
           WHERE id = 7`,
   },
+  {
+    name: 'an outcome that awaits another',
+    sql: 'UPDATE entries SET awaits = 1000001 WHERE id = 3',
+  },
   { name: 'a body that is no object', sql: "UPDATE entries SET body = x'5b5d' WHERE id = 7" },
 ]
 

@@ -7,7 +7,7 @@ import { appendOnce } from '../../src/audit/append-once.ts'
 import { chainHasher, NO_HASH } from '../../src/audit/chain.ts'
 import { CompactRange } from '../../src/audit/merkle.ts'
 import { originOf } from '../../src/audit/note.ts'
-import { keyListPath, rotateKey, Signer } from '../../src/audit/signing-key.ts'
+import { keyListPath, nextKey, Signer } from '../../src/audit/signing-key.ts'
 import { verifyLog } from '../../src/audit/verify.ts'
 import { own, Writer } from '../../src/audit/writer.ts'
 import { monotonicMs, wallMs } from '../../src/clock.ts'
@@ -207,7 +207,7 @@ const MUTATIONS: Readonly<Record<string, Mutation>> = {
   },
   're-sign with a newer key': (db, made, random) => {
     const copy = db.name
-    rotateKey(copy, wallMs() + 3_600_000)
+    nextKey(copy, wallMs() + 3_600_000).use()
     const signer = Signer.open(copy, wallMs() + 3_600_000)
     const victim = pick(
       made.sidecar.filter(({ kind }) => kind === 'decision'),

@@ -35,16 +35,28 @@ const TIMES: Readonly<Record<string, string>> = {
   mutate: '10000',
   power: '2000',
 }
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    times: { type: 'string' },
-    seed: { type: 'string', default: '1' },
-    directory: { type: 'string' },
-    minutes: { type: 'string' },
-    target: { type: 'string', default: 'http' },
-  },
-})
+const USAGE =
+  'Usage: npm run campaign crash|fuzz|limits|mutate|power|faults -- [--times N] [--minutes N] [--seed 1] [--directory DIR] [--target sockets]\n'
+
+function given() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        times: { type: 'string' },
+        seed: { type: 'string', default: '1' },
+        directory: { type: 'string' },
+        minutes: { type: 'string' },
+        target: { type: 'string', default: 'http' },
+      },
+    })
+  } catch (error) {
+    stderr.write(`${(error as Error).message}\n${USAGE}`)
+    return process.exit(2)
+  }
+}
+
+const { values, positionals } = given()
 const [name] = positionals
 const TARGETS: ReadonlySet<string> = new Set(['http', 'sockets'])
 const times = Number(values.times ?? TIMES[name ?? ''])
@@ -103,8 +115,6 @@ if (name === 'crash' && isNumbered) {
   say(JSON.stringify(figures))
   finish(problems, 'The audit survived.')
 } else {
-  stderr.write(
-    'Usage: npm run campaign crash|fuzz|limits|mutate|power|faults -- [--times N] [--minutes N] [--seed 1] [--directory DIR] [--target sockets]\n',
-  )
+  stderr.write(USAGE)
   process.exitCode = 2
 }

@@ -511,6 +511,13 @@ t.test('prune --url drops the months that the root covers, and verify explains i
     out: '',
     err: /^Nothing was removed: it does not verify/,
   })
+  // The oldest has no partition any more: what is left of it lies in that of all other times.
+  await runSql(
+    url,
+    `ALTER TABLE governor.entries DETACH PARTITION governor.entries_${oldest!.replace('-', '_')};
+     INSERT INTO governor.entries SELECT * FROM governor.entries_${oldest!.replace('-', '_')};
+     DROP TABLE governor.entries_${oldest!.replace('-', '_')}`,
+  )
   const pruned = await governor(['audit', 'prune', '--url', url, '--config', config])
   // 30 + 20 + 40 of each; the five behind the second month's checkpoint stay.
   t.strictSame(pruned, {
@@ -559,10 +566,12 @@ t.test('a prune --url that was stopped in the middle verifies, and goes on', asy
   await ship(url, path)
   const holds = async () => (await verifyPostgres(url, { strict: false })).problems
   t.strictSame(await holds(), [], 'before anything went')
-  t.equal(await removeMonths(pool, { ...plan, months: plan.months.slice(0, 1) }), 50)
+  const first = await removeMonths(pool, { ...plan, months: plan.months.slice(0, 1) })
+  t.strictSame(first, { entries: 50, months: [monthName(monthsAgo(3))] })
   t.strictSame(await holds(), [], 'after one of two months')
   const rest = await planPrune(pool, wallMs() - 40 * DAY_MS, everything)
   t.strictSame(rest.pruned, plan.pruned)
-  t.equal(await removeMonths(pool, rest), 40)
+  const second = { entries: 40, months: [monthName(monthsAgo(2))] }
+  t.strictSame(await removeMonths(pool, rest), second)
   t.strictSame(await holds(), [])
 })

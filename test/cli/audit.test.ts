@@ -178,3 +178,30 @@ t.test('what a command cannot do it says on standard error, with exit code 2', a
     t.match({ ...ran, words }, { code: 2, stdout: /^$/, stderr: why })
   }
 })
+
+t.test('auditRotateKey() tells both keys in an entry, of a log that had none, too', async (t) => {
+  const path = join(t.testdir(), 'audit.db')
+  let out = ''
+  const write = (text: string) => (out += text)
+  for (let time = 0; time < 2; time++) t.equal(auditRotateKey({ path, version: 'test', write }), 0)
+  const { keys } = JSON.parse(readFileSync(`${path}.keys.json`, 'utf8')) as {
+    keys: { id: string; until: string | null }[]
+  }
+  const [first, second, third] = keys.map(({ id }) => id)
+  t.strictSame(
+    keys.map(({ until }) => until === null),
+    [false, false, true],
+  )
+  t.match(out, `Key ${third} signs the audit from now on, instead of ${second}.\n`)
+  const db = new Database(path, { readonly: true })
+  const rows = db.prepare("SELECT body FROM entries WHERE kind = 'admin' ORDER BY id").all()
+  db.close()
+  t.strictSame(
+    (rows as { body: Buffer }[]).map(({ body }) => JSON.parse(body.toString()).about),
+    [
+      { former: first, current: second },
+      { former: second, current: third },
+    ],
+  )
+  t.equal(auditVerify({ path, strict: true, keys: null, json: false, write }), 0)
+})
