@@ -185,6 +185,8 @@ export interface Usage {
 
 /** Reads usage out of an answer as it passes. One per answer; never throws. */
 export interface Meter {
+  /** Headers of an answer, before its body; absent where they say nothing of usage. */
+  headers?(headers: Readonly<Record<string, string | string[] | undefined>>): void
   /** A whole answer that is not an event stream. */
   whole(body: Buffer): void
   /**

@@ -12,11 +12,13 @@ import {
   searchUsage,
   TAIL_BYTES,
 } from './openai-usage.ts'
-import { readEvent, SseSplitter } from './sse.ts'
+import { addParts, NO_PARTS, type PartNames, promptTokens } from './prompt-parts.ts'
+import { isWholeEvent, readEvent, SseSplitter } from './sse.ts'
 
-/** The event's type stands in its `event:` line. */
-const TYPE_BYTES = 64
-const EVENT_TYPE = /^event: ?(message_start|message_delta|message_stop|error)\s/
+/** The event's type stands in its `event:` line, after comments and an id where there are any. */
+const TYPE_BYTES = 256
+const EVENT_TYPE =
+  /^(?:\u00ef\u00bb\u00bf)?event: ?(message_start|message_delta|message_stop|error)\s/m
 
 /** A fresh meter. Anthropic reports usage unasked, so nothing is ever dropped. */
 export function meter(): Meter {
@@ -24,11 +26,17 @@ export function meter(): Meter {
 }
 
 const EMPTY = Buffer.alloc(0)
+const PROMPT: PartNames = {
+  fresh: ['input_tokens'],
+  read: ['cache_read_input_tokens'],
+  written: ['cache_creation_input_tokens'],
+}
 
 class AnthropicMeter implements Meter, EventSink {
   complete = false
   usage: Usage = NO_USAGE
   readonly #splitter = new SseSplitter(this)
+  #prompt = NO_PARTS
 
   whole(body: Buffer): void {
     this.complete = true
@@ -49,7 +57,7 @@ class AnthropicMeter implements Meter, EventSink {
 
   flush(): Buffer {
     const rest = this.#splitter.rest()
-    if (rest.length > 0) this.event(rest)
+    if (isWholeEvent(rest)) this.event(rest)
     return EMPTY
   }
 
@@ -78,22 +86,15 @@ class AnthropicMeter implements Meter, EventSink {
   /** Figures are cumulative: the last one of each kind counts. */
   #take(usage: Json | null): void {
     if (usage === null) return
-    const { inputTokens, outputTokens, cachedTokens, reasoningTokens } = this.usage
+    const { outputTokens, reasoningTokens } = this.usage
+    this.#prompt = addParts(this.#prompt, usage, PROMPT)
     const details = asObject(usage['output_tokens_details'])
     this.usage = {
       ...this.usage,
-      inputTokens: promptTokens(usage) ?? inputTokens,
+      inputTokens: promptTokens(this.#prompt),
       outputTokens: readCount(usage['output_tokens']) ?? outputTokens,
-      cachedTokens: readCount(usage['cache_read_input_tokens']) ?? cachedTokens,
+      cachedTokens: this.#prompt.read,
       reasoningTokens: readCount(details?.['thinking_tokens']) ?? reasoningTokens,
     }
   }
-}
-
-/** The whole prompt: `input_tokens` leaves out what was read from a cache or written to one. */
-function promptTokens(usage: Json): number | null {
-  const plain = readCount(usage['input_tokens'])
-  if (plain === null) return null
-  const read = readCount(usage['cache_read_input_tokens']) ?? 0
-  return plain + read + (readCount(usage['cache_creation_input_tokens']) ?? 0)
 }

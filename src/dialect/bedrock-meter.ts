@@ -13,8 +13,24 @@ import {
   searchUsage,
   TAIL_BYTES,
 } from './openai-usage.ts'
+import { addParts, firstCount, NO_PARTS, type PartNames, promptTokens } from './prompt-parts.ts'
 
 const EMPTY = Buffer.alloc(0)
+/** Converse, Anthropic's own, and what InvokeModel and its metrics say, in this order. */
+const PROMPT: PartNames = {
+  fresh: ['inputTokens', 'input_tokens', 'inputTokenCount', 'prompt_tokens'],
+  read: ['cacheReadInputTokens', 'cache_read_input_tokens', 'cacheReadInputTokenCount'],
+  written: ['cacheWriteInputTokens', 'cache_creation_input_tokens', 'cacheWriteInputTokenCount'],
+}
+const OUTPUT = ['outputTokens', 'output_tokens', 'outputTokenCount', 'completion_tokens'] as const
+
+/** Of answers to InvokeModel, by the names of the figures in the metrics of its streams. */
+const HEADERS = [
+  ['x-amzn-bedrock-input-token-count', 'inputTokenCount'],
+  ['x-amzn-bedrock-output-token-count', 'outputTokenCount'],
+  ['x-amzn-bedrock-cache-read-input-token-count', 'cacheReadInputTokenCount'],
+  ['x-amzn-bedrock-cache-write-input-token-count', 'cacheWriteInputTokenCount'],
+] as const
 
 /** A fresh meter. Usage is in every answer, so nothing is asked for and nothing dropped. */
 export function meter({ endpoint }: Pick<Route, 'endpoint'>): Meter {
@@ -27,9 +43,16 @@ class BedrockMeter implements Meter {
   failure: GovernorError | null = null
   readonly #isInvoked: boolean
   readonly #splitter = new FrameSplitter()
+  #prompt = NO_PARTS
 
   constructor(isInvoked: boolean) {
     this.#isInvoked = isInvoked
+  }
+
+  /** What models that do not count in their answers took; of others, what their answers say counts. */
+  headers(headers: Readonly<Record<string, string | string[] | undefined>>): void {
+    const told = HEADERS.map(([header, name]) => [name, toCount(headers[header])])
+    this.#takeUsage(Object.fromEntries(told) as Json)
   }
 
   whole(body: Buffer): void {
@@ -104,29 +127,20 @@ class BedrockMeter implements Meter {
   /** Tokens read from or written to a cache are input, too. */
   #takeUsage(usage: Json | null): void {
     if (usage === null) return
-    const count = (...names: readonly string[]): number | null => {
-      const found = names.map((name) => readCount(usage[name])).find((each) => each !== null)
-      return found ?? null
-    }
-    const fresh = count('inputTokens', 'input_tokens', 'inputTokenCount', 'prompt_tokens')
-    const read = count(
-      'cacheReadInputTokens',
-      'cache_read_input_tokens',
-      'cacheReadInputTokenCount',
-    )
-    const written = count(
-      'cacheWriteInputTokens',
-      'cache_creation_input_tokens',
-      'cacheWriteInputTokenCount',
-    )
-    const output = count('outputTokens', 'output_tokens', 'outputTokenCount', 'completion_tokens')
+    this.#prompt = addParts(this.#prompt, usage, PROMPT)
+    const details = asObject(usage['output_tokens_details'])
     this.usage = {
       ...this.usage,
-      inputTokens: fresh === null ? this.usage.inputTokens : fresh + (read ?? 0) + (written ?? 0),
-      outputTokens: output ?? this.usage.outputTokens,
-      cachedTokens: read ?? this.usage.cachedTokens,
+      inputTokens: promptTokens(this.#prompt),
+      outputTokens: firstCount(usage, OUTPUT) ?? this.usage.outputTokens,
+      cachedTokens: this.#prompt.read,
+      reasoningTokens: readCount(details?.['thinking_tokens']) ?? this.usage.reasoningTokens,
     }
   }
+}
+
+function toCount(header: string | string[] | undefined): number | null {
+  return typeof header === 'string' && /^\d{1,10}$/.test(header) ? Number(header) : null
 }
 
 /** Models that count beside their answer; null for all others. */

@@ -11,7 +11,7 @@ import {
   readName,
   TAIL_BYTES,
 } from './openai-usage.ts'
-import { readEvent, SseSplitter } from './sse.ts'
+import { isWholeEvent, readEvent, SseSplitter } from './sse.ts'
 
 /** A fresh meter. Usage is on every chunk, so nothing is asked for and nothing dropped. */
 export function meter(): Meter {
@@ -19,15 +19,20 @@ export function meter(): Meter {
 }
 
 const EMPTY = Buffer.alloc(0)
+/** Keys of which a stream's last chunk has one. */
+const END_KEYS = ['"finishReason"', '"blockReason"', '"error"'] as const
+const END_BYTES = 64
 
 class GeminiMeter implements Meter, EventSink {
   complete = false
   usage: Usage = NO_USAGE
   readonly #splitter = new SseSplitter(this)
+  #isOversizeLast = false
 
+  /** A stream without `alt=sse` is one JSON array, which shows when it is cut. */
   whole(body: Buffer): void {
-    this.complete = true
     const answer = body.length > PARSED_BYTES_MAX ? null : lastOf(body.toString('utf8'))
+    this.complete = answer !== null || !isCut(body)
     if (answer === null) this.#takeUsage(searchMetadata(body.subarray(-TAIL_BYTES)))
     else this.#take(answer)
   }
@@ -39,22 +44,28 @@ class GeminiMeter implements Meter, EventSink {
 
   flush(): Buffer {
     const rest = this.#splitter.rest()
-    if (rest.length > 0) this.event(rest)
+    if (isWholeEvent(rest)) this.event(rest)
     return EMPTY
   }
 
   event(bytes: Buffer): void {
-    const isLast = bytes.includes('"finishReason"') || bytes.includes('"blockReason"')
-    if (isLast || bytes.includes('"error"')) this.complete = true
-    const isRead = isLast || bytes.includes('"usageMetadata"')
-    if (!isRead || bytes.length > PARSED_BYTES_MAX) return
+    const saysEnd = END_KEYS.some((key) => bytes.includes(key))
+    if (!saysEnd && !bytes.includes('"usageMetadata"')) return
+    if (bytes.length > PARSED_BYTES_MAX) {
+      if (saysEnd) this.complete = true
+      return
+    }
     const data = parseObject(readEvent(bytes).data)
-    if (data !== null) this.#take(data)
+    if (data === null) return
+    // Arguments of a function call may have keys of these names, too.
+    if (saysEnd && isLast(data)) this.complete = true
+    this.#take(data)
   }
 
   /** A chunk longer than any text: an image. Its end may say that it was the last. */
-  part(bytes: Buffer): void {
-    if (bytes.includes('"finishReason"')) this.complete = true
+  part(bytes: Buffer, last: boolean): void {
+    if (bytes.includes('"finishReason"')) this.#isOversizeLast = true
+    if (last && this.#isOversizeLast) this.complete = true
     this.#takeUsage(searchMetadata(bytes.subarray(-TAIL_BYTES)))
   }
 
@@ -83,6 +94,13 @@ class GeminiMeter implements Meter, EventSink {
   }
 }
 
+function isLast({ candidates, promptFeedback, error }: Json): boolean {
+  if (error !== undefined || asObject(promptFeedback)?.['blockReason'] !== undefined) return true
+  return (
+    Array.isArray(candidates) && candidates.some((each) => 'finishReason' in (asObject(each) ?? {}))
+  )
+}
+
 function sum(one: number | null, other: number | null): number {
   return (one ?? 0) + (other ?? 0)
 }
@@ -90,6 +108,12 @@ function sum(one: number | null, other: number | null): number {
 function promptTokens(usage: Json): number | null {
   const prompt = readCount(usage['promptTokenCount'])
   return prompt === null ? null : prompt + sum(readCount(usage['toolUsePromptTokenCount']), null)
+}
+
+/** Of a body that does not parse: because it breaks off, and not because only its end was kept. */
+function isCut(body: Buffer): boolean {
+  if (body.length <= TAIL_BYTES) return /^\s*[[{]/.test(body.toString('latin1', 0, END_BYTES))
+  return !/[\]}]\s*$/.test(body.toString('latin1', body.length - END_BYTES))
 }
 
 /** An answer, or the last of the array that a stream without `alt=sse` is. */

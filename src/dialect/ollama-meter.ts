@@ -1,9 +1,18 @@
 /** Reads usage out of Ollama answers: one JSON object, or one a line of which the last has `done`. */
 import type { Meter, Usage } from '../exchange.ts'
-import { NO_USAGE, parseObject, PARSED_BYTES_MAX, readCount, readName } from './openai-usage.ts'
+import {
+  NO_USAGE,
+  parseObject,
+  PARSED_BYTES_MAX,
+  readCount,
+  readName,
+  TAIL_BYTES,
+} from './openai-usage.ts'
 
 const LINE_FEED = 0x0a
 const EMPTY = Buffer.alloc(0)
+const INPUT = /"prompt_eval_count"\s*:\s*(\d{1,10})\b/g
+const OUTPUT = /"eval_count"\s*:\s*(\d{1,10})\b/g
 
 /** A fresh meter. Usage comes unasked. */
 export function meter(): Meter {
@@ -19,7 +28,14 @@ class OllamaMeter implements Meter {
 
   whole(body: Buffer): void {
     this.complete = true
-    if (body.length <= PARSED_BYTES_MAX) this.#take(body)
+    if (body.length <= PARSED_BYTES_MAX && this.#take(body)) return
+    // Of a long answer only the end was kept, which has the counts.
+    const end = body.toString('latin1', Math.max(0, body.length - TAIL_BYTES))
+    this.usage = {
+      ...this.usage,
+      inputTokens: lastCount(end, INPUT),
+      outputTokens: lastCount(end, OUTPUT),
+    }
   }
 
   chunk(bytes: Buffer): Buffer {
@@ -51,9 +67,10 @@ class OllamaMeter implements Meter {
     if (isRead && (line.includes('"done"') || line.includes('"error"'))) this.#take(line)
   }
 
-  #take(line: Buffer): void {
+  /** False for what is no object. */
+  #take(line: Buffer): boolean {
     const answer = parseObject(line.toString('utf8'))
-    if (answer === null) return
+    if (answer === null) return false
     if (answer['done'] === true || 'error' in answer) this.complete = true
     this.usage = {
       ...this.usage,
@@ -61,5 +78,12 @@ class OllamaMeter implements Meter {
       inputTokens: readCount(answer['prompt_eval_count']) ?? this.usage.inputTokens,
       outputTokens: readCount(answer['eval_count']) ?? this.usage.outputTokens,
     }
+    return true
   }
+}
+
+/** The last one: text cannot pass for it, inside a JSON string its quotes are escaped. */
+function lastCount(end: string, member: RegExp): number | null {
+  const told = [...end.matchAll(member)].at(-1)?.[1]
+  return told === undefined ? null : readCount(Number(told))
 }

@@ -14,7 +14,7 @@ import {
   withTier,
 } from './openai-usage.ts'
 import type { Json } from './openai-usage.ts'
-import { readEvent, SseSplitter } from './sse.ts'
+import { isWholeEvent, readEvent, SseSplitter } from './sse.ts'
 
 /** Events that are read for the answer's model and id before giving up. */
 const NAMED_EVENTS_MAX = 8
@@ -88,14 +88,18 @@ class OpenaiMeter implements Meter, EventSink {
 
   flush(): Buffer {
     const rest = this.#splitter.rest()
-    if (rest.length > 0) this.event(rest)
+    if (isWholeEvent(rest)) this.event(rest)
+    else if (this.#drops) this.#kept.push(rest)
     const kept = this.#kept
     this.#kept = []
     return Buffer.concat(kept)
   }
 
   event(bytes: Buffer): void {
-    const drop = this.#isTyped ? this.#readTypedEvent(bytes) : this.#readChatEvent(bytes)
+    const isEnd = isDone(bytes)
+    if (isEnd) this.complete = true
+    if (this.#isTyped && !isEnd) this.#readTypedEvent(bytes)
+    const drop = !this.#isTyped && !isEnd && this.#readChatEvent(bytes)
     if (!this.#drops) return
     if (drop) this.#dropped = true
     else this.#kept.push(bytes)
@@ -115,10 +119,6 @@ class OpenaiMeter implements Meter, EventSink {
 
   /** True for the one chunk that is there only because usage was asked for. */
   #readChatEvent(bytes: Buffer): boolean {
-    if (bytes.length < DONE_BYTES_MAX && bytes.includes('[DONE]')) {
-      if (readEvent(bytes).data.trim() === '[DONE]') this.complete = true
-      return false
-    }
     const hasUsage = bytes.includes('"prompt_tokens"')
     if (!hasUsage && !this.#wantsName()) return false
     const data = parseData(bytes)
@@ -130,11 +130,11 @@ class OpenaiMeter implements Meter, EventSink {
     return usage !== null && Array.isArray(choices) && choices.length === 0
   }
 
-  #readTypedEvent(bytes: Buffer): false {
+  #readTypedEvent(bytes: Buffer): void {
     const type = eventType(bytes)
     const isTerminal = TERMINAL.has(type)
     if (isTerminal) this.complete = true
-    if (!isTerminal && !this.#wantsName()) return false
+    if (!isTerminal && !this.#wantsName()) return
     const data = parseData(bytes)
     const response = asObject(data?.['response']) ?? (asObject(data?.['usage']) && data)
     if (response !== null) {
@@ -143,7 +143,6 @@ class OpenaiMeter implements Meter, EventSink {
     } else if (isTerminal && type !== 'error') {
       this.#take(searchUsage(bytes.subarray(-TAIL_BYTES)))
     }
-    return false
   }
 
   #wantsName(): boolean {
@@ -169,8 +168,19 @@ function parseData(event: Buffer): Json | null {
   return event.length > PARSED_BYTES_MAX ? null : parseObject(readEvent(event).data)
 }
 
+/** The mark that ends streams of chunks, and others at some servers. */
+function isDone(event: Buffer): boolean {
+  if (event.length >= DONE_BYTES_MAX || !event.includes('[DONE]')) return false
+  return readEvent(event).data.trim() === '[DONE]'
+}
+
+/** Of an event too long to be parsed, the first type in it. */
 function eventType(event: Buffer): string {
   const head = event.toString('latin1', 0, TYPE_BYTES)
-  const match = /^event: ?([\w.-]{1,64})/m.exec(head) ?? /"type"\s*:\s*"([\w.-]{1,64})"/.exec(head)
-  return match?.[1] ?? ''
+  const named =
+    /^event: ?([\w.-]{1,64})/m.exec(head) ?? /^data: ?\{"type": ?"([\w.-]{1,64})"/.exec(head)
+  if (named !== null) return named[1]!
+  const data = parseData(event)
+  if (data !== null) return readName(data['type']) ?? ''
+  return /"type"\s*:\s*"([\w.-]{1,64})"/.exec(head)?.[1] ?? ''
 }

@@ -127,6 +127,21 @@ export function readEvent(event: Buffer): { readonly name: string; readonly data
   return { name, data: data.join('\n') }
 }
 
+/**
+ * Whether an event that the stream's end left without its empty line is all there: parsers differ in whether
+ * they hand such a one on, none has more of it.
+ */
+export function isWholeEvent(event: Buffer): boolean {
+  const { data } = readEvent(event)
+  if (data.trim() === '[DONE]') return true
+  try {
+    JSON.parse(data)
+    return true
+  } catch {
+    return false
+  }
+}
+
 function fieldValue(line: string, from: number): string {
   return line.slice(line[from] === ' ' ? from + 1 : from)
 }

@@ -54,6 +54,13 @@ const LINE_FEED = 0x0a
 /** Ollama's lines of JSON are events of its own; Gemini's JSON array is one long document. */
 const JSON_TYPE = /^[\w.+-]+\/(?:[\w.+-]+\+)?json *(?:;|$)/
 
+/** Sound and pictures, which providers that do not stream them send whole to those who asked for a stream. */
+const MEDIA_TYPE = /^(?:audio|image|video)\//
+
+/** How what streams are made of begins: lines of events, and JSON. */
+const STREAM_START = /^(?:\u00ef\u00bb\u00bf)?\s*(?:$|[[{:]|data|event|id|retry)/
+const STREAM_START_BYTES = 64
+
 /** The last bytes of a long answer that is no event stream: that is where its usage is. */
 const TAIL_BYTES = 64 * 1024
 
@@ -68,6 +75,7 @@ export async function relay(
   options: RelayOptions,
 ): Promise<void> {
   trail.upstreamStatus = trail.status = answer.status
+  options.meter.headers?.(answer.headers)
   try {
     const { guard } = options
     if (answer.whole === null && (guard === null || isEvents(answer, trail))) {
@@ -141,7 +149,8 @@ function sendWhole(
 /** By its own name; by what was asked for where that name is missing or another. */
 function isEventStream({ headers }: RelayedAnswer, { facts }: Trail): boolean {
   const type = String(headers['content-type'] ?? '').toLowerCase()
-  return type.startsWith('text/event-stream') || (facts!.stream && !JSON_TYPE.test(type))
+  if (type.startsWith('text/event-stream')) return true
+  return facts!.stream && !JSON_TYPE.test(type) && !MEDIA_TYPE.test(type)
 }
 
 /** Of every status that clients take for a good one with a body. */
@@ -186,7 +195,9 @@ class Stream implements Interruptible {
   readonly #exchange: HttpExchange
   readonly #trail: Trail
   readonly #options: RelayOptions
-  readonly #isEvents: boolean
+  #isEvents: boolean
+  /** It is called text and may be just that: transcripts are, where their model does not stream. */
+  #isUnsure: boolean
   #tail: Buffer[] = []
   #tailBytes = 0
   /** What was sent last is not the end of a line. */
@@ -201,6 +212,8 @@ class Stream implements Interruptible {
     this.#trail = trail
     this.#options = options
     this.#isEvents = isEvents(answer, trail)
+    const isText = /^text\/(?!event-stream)/i.test(typeOf(answer))
+    this.#isUnsure = this.#isEvents && isText && options.guard === null
   }
 
   async run(): Promise<void> {
@@ -215,11 +228,12 @@ class Stream implements Interruptible {
       clearTimeout(this.#stalled)
       this.#answer.resume()
     })
-    if (this.#isEvents) this.#options.streams.inc(1)
+    const change = this.#isEvents ? 1 : 0
+    if (change === 1) this.#options.streams.inc(1)
     this.#exchange.interruptible = this
     this.#answer.pipe(this)
     await finished
-    if (this.#isEvents) this.#options.streams.inc(-1)
+    if (change === 1) this.#options.streams.inc(-1)
   }
 
   interrupt(error: GovernorError): void {
@@ -231,6 +245,7 @@ class Stream implements Interruptible {
   write(chunk: Buffer): boolean {
     if (this.#ended) return true
     const cleaned = this.#options.filter?.chunk(chunk) ?? chunk
+    if (this.#isUnsure) this.#look(cleaned)
     if (!this.#isEvents) {
       this.#remember(cleaned)
       return this.#send(cleaned)
@@ -239,6 +254,13 @@ class Stream implements Interruptible {
     const wantsMore = this.#pass(meter.chunk(cleaned))
     if (meter.failure != null) this.#refuse(meter.failure, 'upstream_failed')
     return wantsMore
+  }
+
+  /** By its first bytes. */
+  #look(bytes: Buffer): void {
+    if (bytes.length === 0) return
+    this.#isUnsure = false
+    this.#isEvents = STREAM_START.test(bytes.toString('latin1', 0, STREAM_START_BYTES))
   }
 
   /** Events on their way to the client, past the policies on answers where there are any. */
@@ -261,9 +283,8 @@ class Stream implements Interruptible {
     this.#sendHeld()
     if (this.#ended) return
     const { meter } = this.#options
-    if (!this.#isEvents) {
-      meter.whole(Buffer.concat(this.#tail))
-    } else if (!meter.complete) {
+    if (!this.#isEvents) meter.whole(Buffer.concat(this.#tail))
+    if (!meter.complete) {
       // A stream that just ends counts as a complete answer in the official SDKs.
       const error = new GovernorError('UPSTREAM_FAILED', { detail: 'the stream ended early' })
       this.#fail(error, 'incomplete')
@@ -309,6 +330,7 @@ class Stream implements Interruptible {
   #sendHeld(): void {
     const { filter, meter } = this.#options
     const held = filter?.flush()
+    if (this.#isUnsure && held !== undefined) this.#look(held)
     if (!this.#isEvents) {
       if (held !== undefined) this.write(held)
       return

@@ -92,6 +92,10 @@ export class CountingMeter implements Meter {
     return this.#meter.failure ?? null
   }
 
+  headers(headers: Parameters<NonNullable<Meter['headers']>>[0]): void {
+    this.#meter.headers?.(headers)
+  }
+
   whole(body: Buffer): void {
     this.#meter.whole(body)
     if (!this.usage.outputTokens) this.#counter.push(body)

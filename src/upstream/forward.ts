@@ -149,7 +149,9 @@ export async function forward(permit: Permit, options: ForwardOptions): Promise<
     throw new GovernorError('UPSTREAM_REDIRECT')
   }
   const encoding = answer.headers['content-encoding'] ?? 'identity'
-  if (encoding !== 'identity') {
+  // RFC 9112 §6.1: `gzip, chunked` is undone as far as the chunks.
+  const coding = String(answer.headers['transfer-encoding'] ?? 'chunked').toLowerCase()
+  if (encoding !== 'identity' || coding !== 'chunked') {
     // We asked for identity: what cannot be read cannot be metered, nor cleaned of our credential.
     call.abort()
     faults.inc({ upstream, fault: 'protocol' })

@@ -252,6 +252,25 @@ t.test('usage of a stream, however it is cut, and not a byte changed', async (t)
   }
 })
 
+t.test('figures that a later event leaves out stay what they were', async (t) => {
+  const meter = anthropic.meter(route(MESSAGES), await facts(message({})), false)
+  const usage = {
+    input_tokens: 11,
+    cache_creation_input_tokens: 100,
+    cache_read_input_tokens: 1000,
+  }
+  const later = { input_tokens: 12, cache_read_input_tokens: null, output_tokens: 29 }
+  const text =
+    event({ type: 'message_start', ...{ message: { model: 'm', id: 'i', usage } } }) +
+    event({ type: 'message_delta', ...{ usage: later } })
+  meter.chunk(Buffer.from(`\u{feff}: first\nid: 1\n${text}: last\nid: 9\nevent: message_stop\n`))
+  t.equal(meter.complete, false)
+  meter.chunk(Buffer.from('data: {"type":"message_stop"}'))
+  meter.flush()
+  t.equal(meter.complete, true)
+  t.match(meter.usage, { inputTokens: 1112, cachedTokens: 1000, outputTokens: 29 })
+})
+
 const read = async (answer: string) => {
   const meter = anthropic.meter(route(MESSAGES), await facts(message({})), false)
   meter.whole(Buffer.from(answer))

@@ -150,3 +150,46 @@ t.test('a frame with one bit changed is no frame', async (t) => {
     }, FrameError)
   }
 })
+
+t.test(
+  'usage of an invocation: of its headers, its events and its metrics, each figure by itself',
+  async (t) => {
+    const meterAt = (path: string) => {
+      const found = bedrock.lookup('POST', path)
+      if (found.kind !== 'endpoint') throw new Error(`${path} is not known`)
+      const { endpoint, pathModel } = found
+      const route = { endpoint, dialect: bedrock, mount: null, path, pathModel }
+      return bedrock.meter(route, {} as Facts, false)
+    }
+    const plain = meterAt(INVOKE)
+    plain.headers?.({
+      'x-amzn-bedrock-input-token-count': '25',
+      'x-amzn-bedrock-output-token-count': '34',
+      'x-amzn-bedrock-cache-read-input-token-count': '-1',
+    })
+    plain.whole(Buffer.from('{"outputs":[{"text":"x"}]}'))
+    t.match(plain.usage, { inputTokens: 25, outputTokens: 34, cachedTokens: null })
+    const usage = {
+      input_tokens: 11,
+      cache_creation_input_tokens: 100,
+      cache_read_input_tokens: 1000,
+    }
+    const details = { output_tokens_details: { thinking_tokens: 9 } }
+    const events = [
+      { type: 'message_start', message: { model: 'm', id: 'i', usage } },
+      { type: 'message_delta', usage: { output_tokens: 29, ...details } },
+      {
+        type: 'message_stop',
+        'amazon-bedrock-invocationMetrics': { inputTokenCount: 11, outputTokenCount: 29 },
+      },
+    ]
+    const streamed = meterAt(`${INVOKE}-with-response-stream`)
+    for (const event of events) {
+      const bytes = Buffer.from(JSON.stringify(event)).toString('base64')
+      const names = { ':event-type': 'chunk', ':message-type': 'event' }
+      streamed.chunk(writeFrame(names, JSON.stringify({ bytes })))
+    }
+    const figures = { inputTokens: 1111, outputTokens: 29, cachedTokens: 1000, reasoningTokens: 9 }
+    t.match({ ...streamed.usage, complete: streamed.complete }, { ...figures, complete: true })
+  },
+)

@@ -189,6 +189,28 @@ t.test('usage of events however they are cut, of an array, of one answer', async
   t.equal(cut.complete, false, 'a stream without its end is not complete')
 })
 
+t.test('a stream cut in its last chunk is not complete, as events or as an array', async (t) => {
+  const found = await facts(say({ text: 'a' }))
+  const last = `data: ${JSON.stringify(CHUNKS[1])}`
+  for (let to = 0; to <= last.length; to++) {
+    const meter = gemini.meter(route(STREAM), found, false)
+    meter.chunk(Buffer.from(last.slice(0, to)))
+    meter.flush()
+    if (meter.complete !== (to === last.length)) t.fail(last.slice(0, to))
+  }
+  const list = JSON.stringify(CHUNKS)
+  for (let to = 1; to <= list.length; to++) {
+    const meter = gemini.meter(route(STREAM), found, false)
+    meter.whole(Buffer.from(list.slice(0, to)))
+    if (meter.complete !== (to === list.length)) t.fail(list.slice(0, to))
+  }
+  const call = { functionCall: { name: 'f', args: { finishReason: 'STOP', error: 'none' } } }
+  const meter = gemini.meter(route(STREAM), found, false)
+  const chunk = { candidates: [{ content: { parts: [call] } }] }
+  meter.chunk(Buffer.from(`data: ${JSON.stringify(chunk)}\n\n`))
+  t.equal(meter.complete, false, 'arguments of a call end no stream')
+})
+
 t.test('what is closed, and a version that is not known, is told as such', async (t) => {
   for (const [method, path, hint] of [
     ['POST', '/v1/models/m:batchGenerateContent', 'Batches of this API'],

@@ -96,3 +96,11 @@ t.test('usage is on the last line, however the lines are cut', async (t) => {
   cut.flush()
   t.equal(cut.complete, false)
 })
+
+t.test('usage of an answer of which only the end was kept is found there', async (t) => {
+  const meter = ollama.meter(route('/api/chat'), await facts('/api/chat', chat()), false)
+  const numbers = '0.12345,'.repeat(9000)
+  meter.whole(Buffer.from(`${numbers}0]],"total_duration":9,"prompt_eval_count":8,"eval_count":2}`))
+  t.match({ ...meter.usage }, { inputTokens: 8, outputTokens: 2 })
+  t.equal(meter.complete, true)
+})

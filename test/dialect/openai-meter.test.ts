@@ -119,6 +119,47 @@ t.test('a stream that is cut is not complete', async (t) => {
   t.equal(relay(RESPONSES, false, [Buffer.from(RESPONSE_STREAM.slice(0, 300))]).complete, false)
 })
 
+t.test('a stream cut anywhere in its last event is not complete', async (t) => {
+  const transcript = '/v1/audio/transcriptions'
+  const lastEvents = [
+    [RESPONSES, responseEvent('response.completed', `"response":{"usage":${RESPONSE_USAGE}}`)],
+    [
+      transcript,
+      'event: transcript.text.done\ndata: {"type":"transcript.text.done","text":"hi"}\n\n',
+    ],
+    [CHAT, DONE],
+    [RESPONSES, 'event: done\ndata: [DONE]\n\n'],
+  ] as const
+  for (const [at, text] of lastEvents) {
+    const data = text.trimEnd().length
+    for (let cut = 0; cut <= text.length; cut++) {
+      const bytes = text.slice(0, cut)
+      const { complete } = relay(at, false, [Buffer.from(bytes)])
+      if (complete !== cut >= data) t.fail(`${cut}: ${bytes}`)
+    }
+  }
+  t.pass('all cuts')
+})
+
+t.test(
+  'streams without names of events end with their type, wherever it stands, or [DONE]',
+  async (t) => {
+    const nested =
+      'data: {"response":{"output":[{"type":"message"}],"id":"r","model":"m"},"type":"response.completed"}\n\n'
+    t.equal(relay(RESPONSES, false, [Buffer.from(nested)]).complete, true)
+    t.equal(
+      relay(RESPONSES, false, [Buffer.from(nested.replace('completed', 'created'))]).complete,
+      false,
+    )
+    const transcript = '/v1/audio/transcriptions'
+    const chunks = `data: {"object":"transcription.chunk","choices":[],"usage":${FIGURES}}\n\n`
+    t.match(relay(transcript, false, [Buffer.from(chunks + DONE)]), {
+      complete: true,
+      usage: { inputTokens: USAGE.inputTokens },
+    })
+  },
+)
+
 t.test('a responses stream ends with its terminal event or an error', async (t) => {
   for (const type of ['response.completed', 'response.incomplete', 'response.failed', 'error']) {
     const named = responseEvent(type, '"response":{}')

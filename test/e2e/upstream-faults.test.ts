@@ -303,6 +303,26 @@ t.test('a mode nobody asked for is taken as it comes', async (t) => {
   }
   const untyped = await site.send({ body: chat('hi', { stream: true }) })
   t.equal(untyped.text, CHAT_EVENTS.join(''))
+  for (const [type, body] of [
+    ['audio/mpeg', Buffer.from(Array.from({ length: 256 }, (_, at) => at))],
+    ['text/plain; charset=utf-8', Buffer.from('Hello there.\ndata: none\n')],
+  ] as const) {
+    upstream.behaviour = (_received, response) => {
+      response.writeHead(200, { 'content-type': type })
+      response.write(body.subarray(0, 20))
+      response.end(body.subarray(20))
+    }
+    const whole = await site.send({ body: chat('hi', { stream: true }) })
+    t.strictSame(whole.text, body.toString(), `${type} gets no error frame`)
+    t.match(await outcomeOf(site, whole), { outcome: 'complete', answer_bytes: body.length })
+  }
+  upstream.behaviour = (_received, response) => {
+    response.socket?.end(
+      'HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n',
+    )
+  }
+  const coded = await site.send({ body: chat('hi') })
+  t.equal(coded.status, 502, 'an answer that is compressed for the way is one nobody asked for')
 })
 
 t.test('a connection that idles at the upstream is not used after it closed', async (t) => {
