@@ -73,6 +73,9 @@ const LINES_OF: Readonly<Record<string, 'requests' | 'examples'>> = {
   evals: 'examples',
 }
 
+/** A server may be less exact about how a purpose is written than we are. */
+const LINE_LETTERS: ReadonlySet<string> = new Set(['batch', 'finetune', 'evals'])
+
 /** How a form is read. */
 export type FormReading = Reading & { readonly boundary: string }
 
@@ -210,7 +213,10 @@ class Form {
 
   #linesOf(): 'requests' | 'examples' | undefined {
     const purpose = this.#text('purpose')
-    return readsLines(purpose) ? LINES_OF[purpose] : undefined
+    if (readsLines(purpose)) return LINES_OF[purpose]
+    const letters = purpose.toLowerCase().replaceAll(/[^a-z]/g, '')
+    if (LINE_LETTERS.has(letters)) throw fieldInvalid('purpose', 'must be written as the API does')
+    return undefined
   }
 
   #plain(text: string, at: string): void {

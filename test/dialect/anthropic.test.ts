@@ -261,8 +261,8 @@ t.test('figures that a later event leaves out stay what they were', async (t) =>
   }
   const later = { input_tokens: 12, cache_read_input_tokens: null, output_tokens: 29 }
   const text =
-    event({ type: 'message_start', ...{ message: { model: 'm', id: 'i', usage } } }) +
-    event({ type: 'message_delta', ...{ usage: later } })
+    event(Object.assign({ type: 'message_start' }, { message: { model: 'm', id: 'i', usage } })) +
+    event(Object.assign({ type: 'message_delta' }, { usage: later }))
   meter.chunk(Buffer.from(`\u{feff}: first\nid: 1\n${text}: last\nid: 9\nevent: message_stop\n`))
   t.equal(meter.complete, false)
   meter.chunk(Buffer.from('data: {"type":"message_stop"}'))

@@ -151,16 +151,17 @@ t.test('a frame with one bit changed is no frame', async (t) => {
   }
 })
 
+function meterAt(path: string) {
+  const found = bedrock.lookup('POST', path)
+  if (found.kind !== 'endpoint') throw new Error(`${path} is not known`)
+  const { endpoint, pathModel } = found
+  const route = { endpoint, dialect: bedrock, mount: null, path, pathModel }
+  return bedrock.meter(route, {} as Facts, false)
+}
+
 t.test(
   'usage of an invocation: of its headers, its events and its metrics, each figure by itself',
   async (t) => {
-    const meterAt = (path: string) => {
-      const found = bedrock.lookup('POST', path)
-      if (found.kind !== 'endpoint') throw new Error(`${path} is not known`)
-      const { endpoint, pathModel } = found
-      const route = { endpoint, dialect: bedrock, mount: null, path, pathModel }
-      return bedrock.meter(route, {} as Facts, false)
-    }
     const plain = meterAt(INVOKE)
     plain.headers?.({
       'x-amzn-bedrock-input-token-count': '25',

@@ -177,6 +177,16 @@ t.test('lines of examples are searched, whatever form they have', async (t) => {
   }
 })
 
+t.test('a purpose that a server may take for one whose lines are read is refused', async (t) => {
+  for (const purpose of ['Batch', ' batch', 'batch\n', 'fine_tune', 'finetune', 'EVALS']) {
+    const wanted = 'FIELD_INVALID /purpose must be written as the API does'
+    t.equal(await lineRefusal('{}\n', purpose), wanted, purpose)
+  }
+  for (const purpose of ['user_data', 'batch_output', 'vision']) {
+    t.equal(await lineRefusal('{}\n', purpose), 'accepted', purpose)
+  }
+})
+
 t.test('a line that is not one strict JSON object is refused, and named', async (t) => {
   const good = line(say('m', 'a'))
   const wrong: readonly (readonly [string, string | Buffer])[] = [
