@@ -2,6 +2,7 @@
 import { GovernorError } from '../errors.ts'
 import type { Facts, Reading, Route, UninspectableKind } from '../exchange.ts'
 import { lookAtMessage } from './anthropic-inspect.ts'
+import { CAPS, CONFIGS, HANDED_ON } from './bedrock-parameters.ts'
 import { BEDROCK_STREAMS } from './bedrock-table.ts'
 import { type Inspected, inspectBody, withPathModel } from './inspect-body.ts'
 import { KIND } from './json-tape.ts'
@@ -34,21 +35,6 @@ const OPAQUE: ReadonlyMap<string, UninspectableKind> = new Map([
 ])
 /** JSON of the caller's own, in which names mean nothing to a model's server. */
 const FREE: ReadonlySet<string> = new Set(['input', 'inputSchema', 'json', 'parameters', 'schema'])
-/** Output caps of the models that are invoked in forms of their own. */
-const CAPS = [
-  'max_tokens',
-  'max_completion_tokens',
-  'max_tokens_to_sample',
-  'max_gen_len',
-  'max_new_tokens',
-  'maxTokens',
-]
-/** Members that hold one of those. */
-const CONFIGS: readonly (readonly [string, string])[] = [
-  ['inferenceConfig', 'maxTokens'],
-  ['inferenceConfig', 'max_new_tokens'],
-  ['textGenerationConfig', 'maxTokenCount'],
-]
 /** By which something is decided: not to be spelled otherwise. */
 const DECISIVE: ReadonlySet<string> = new Set([
   'anthropic_version',
@@ -95,7 +81,7 @@ function look(doc: JsonDocument, api: string): Inspected {
   }
   if (!isInvoked && api !== 'count_tokens') checkConverse(doc)
   refuseModel(doc, 0)
-  refuseModel(doc, doc.given(0, 'additionalModelRequestFields'))
+  refuseModel(doc, doc.given(0, HANDED_ON))
   markBelow(doc, marks)
   return {
     models: [],
@@ -162,17 +148,22 @@ function isMarked(doc: JsonDocument, source: number): boolean {
   return doc.kind(key) === KIND.KEY && OPAQUE.has(doc.word(key))
 }
 
+/** The largest that was sent: which of several a model's server heeds is its own affair. */
 function readCap(doc: JsonDocument): number | null {
-  let most: number | null = null
-  const take = (cap: number | null): void => {
-    if (cap !== null && cap > (most ?? -1)) most = cap
+  const caps: number[] = []
+  const take = (object: number, name: string): void => {
+    const cap = readInteger(doc, object, name, 0)
+    if (cap !== null) caps.push(cap)
   }
-  for (const name of CAPS) take(readInteger(doc, 0, name, 0))
-  for (const [outer, inner] of CONFIGS) {
-    const config = doc.given(0, outer)
-    if (config !== -1 && doc.kind(config) === KIND.OBJECT) take(readInteger(doc, config, inner, 0))
+  for (const form of [0, doc.given(0, HANDED_ON)]) {
+    if (form === -1 || doc.kind(form) !== KIND.OBJECT) continue
+    for (const name of CAPS) take(form, name)
+    for (const [outer, inner] of CONFIGS) {
+      const config = doc.given(form, outer)
+      if (config !== -1 && doc.kind(config) === KIND.OBJECT) take(config, inner)
+    }
   }
-  return most
+  return caps.length === 0 ? null : Math.max(...caps)
 }
 
 /** Names of tools, in the forms that Bedrock's models have for them. */

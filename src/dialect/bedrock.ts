@@ -1,12 +1,12 @@
 /** Amazon Bedrock's runtime: conversations and invocations, whole and streamed. */
 import type { GovernorError } from '../errors.ts'
-import type { Dialect, Lookup, ParameterNames } from '../exchange.ts'
+import type { Dialect, Lookup } from '../exchange.ts'
 import { bedrockAnswers } from './bedrock-answers.ts'
 import { writeFrame } from './bedrock-frames.ts'
 import { inspect } from './bedrock-inspect.ts'
 import { meter } from './bedrock-meter.ts'
+import { parameters } from './bedrock-parameters.ts'
 import { BEDROCK_ROWS } from './bedrock-table.ts'
-import type { ParameterTable } from './set-members.ts'
 import { compileTable } from './table.ts'
 
 const TABLE = compileTable(BEDROCK_ROWS)
@@ -22,12 +22,6 @@ const TYPES: Readonly<Record<number, string>> = {
   504: 'ModelTimeoutException',
 }
 
-const within = (name: string): ParameterNames => ({ names: [`inferenceConfig.${name}`] })
-const CONVERSE: ParameterTable = {
-  max_output_tokens: within('maxTokens'),
-  temperature: within('temperature'),
-  top_p: within('topP'),
-}
 /** The dialect of Amazon Bedrock. The path names the model. */
 export const bedrock: Dialect = {
   name: 'bedrock',
@@ -50,7 +44,7 @@ export const bedrock: Dialect = {
   ],
   lookup,
   inspect,
-  parameters: (api) => (api.startsWith('converse') ? CONVERSE : {}),
+  parameters,
   credential: (secret) => ({ authorization: `Bearer ${secret}` }),
   errorBody: (error, requestId) => JSON.stringify({ message: textOf(error, requestId) }),
   errorHeaders: (error) => ({ 'x-amzn-errortype': typeOf(error) }),

@@ -84,6 +84,11 @@ t.test('forms of models: caps, texts, and those of Anthropic as Anthropic’s', 
   t.equal(await cap({ inputText: 'a', textGenerationConfig: { maxTokenCount: 5 } }), 5)
   t.equal(await cap({ prompt: 'a', max_gen_len: 6 }), 6)
   t.equal(await cap({ messages: [], inferenceConfig: { maxTokens: 8 } }), 8)
+  const handedOn = {
+    inferenceConfig: { maxTokens: 8 },
+    additionalModelRequestFields: { max_tokens: 9 },
+  }
+  t.equal((await facts(CONVERSE, { ...say({ text: 'a' }), ...handedOn })).maxOutputTokens, 9)
   const found = await facts(INVOKE, {
     anthropic_version: 'bedrock-2023-05-31',
     max_tokens: 9,

@@ -97,6 +97,44 @@ t.test('parameters are put and clamped under the name the endpoint has for them'
   }
 })
 
+const bedrock = await FakeUpstream.start(t)
+const models = await startGovernor(t, {
+  upstream: bedrock.url,
+  dialect: 'bedrock',
+  policies: `
+  - { id: open, allow: {} }
+  - { id: cap, set: { max_output_tokens: { default: 4096, at_most: 8192 }, top_p: { at_most: 0.5 } } }`,
+})
+
+/** An invocation is in the model's own words: what it says is clamped, and nothing is put. */
+const INVOKED: readonly (readonly [path: string, sent: string, forwarded: string])[] = [
+  [
+    'invoke',
+    `{"anthropic_version":"x","max_tokens":9000,"top_p":0.9,${MESSAGES}}`,
+    `{"anthropic_version":"x","max_tokens":8192,"top_p":0.5,${MESSAGES}}`,
+  ],
+  [
+    'invoke-with-response-stream',
+    '{"inputText":"hi","textGenerationConfig":{"maxTokenCount": 9000,"topP":1}}',
+    '{"inputText":"hi","textGenerationConfig":{"maxTokenCount": 8192,"topP":0.5}}',
+  ],
+  ['invoke', '{"prompt":"hi","max_gen_len":8193}', '{"prompt":"hi","max_gen_len":8192}'],
+  ['invoke', '{"prompt":"hi"}', '{"prompt":"hi"}'],
+  [
+    'converse',
+    '{"messages":[{"role":"user","content":[{"text":"hi"}]}],"additionalModelRequestFields":{"max_tokens":9000}}',
+    '{"inferenceConfig":{"maxTokens":4096},"messages":[{"role":"user","content":[{"text":"hi"}]}],"additionalModelRequestFields":{"max_tokens":8192}}',
+  ],
+]
+
+t.test('models of Bedrock are not asked for more in words of their own', async (t) => {
+  for (const [path, sent, forwarded] of INVOKED) {
+    const answer = await models.send({ path: `/model/anthropic.claude-x/${path}`, body: sent })
+    t.equal(answer.status, 200, answer.text)
+    t.equal(bedrock.last?.body.toString(), forwarded)
+  }
+})
+
 t.test('set and redact change one call together', async (t) => {
   const body = '{"model":"gpt-4o-mini","messages":[{"role":"user","content":"a@b.org"}]}'
   const answer = await site.send({ body })
