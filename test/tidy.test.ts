@@ -3,7 +3,7 @@ import { join } from 'node:path'
 
 import t from 'tap'
 
-/** What every area may use: the nouns, the error table, the clock, the log, the metrics. */
+/** What every area may use: the nouns, the error table, the clock, the log, the metrics, how others are asked. */
 const COMMON = [
   'exchange',
   'nouns',
@@ -14,6 +14,7 @@ const COMMON = [
   'log',
   'metrics',
   'directories',
+  'lean-http',
 ]
 const AREAS = ['audit', 'auth', 'config', 'dialect', 'http', 'limit', 'owner', 'policy', 'upstream']
 /** Folders that put areas together, as the files at the top of src/ do. */
@@ -26,6 +27,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   turns: ['clock'],
   patience: ['clock'],
   directories: [],
+  'lean-http': [],
   log: [],
   series: [],
   metrics: ['series'],
@@ -72,6 +74,10 @@ for (const file of files) {
       t.ok(isType || mayImport(area, areaOf(target)), `${area} -> ${target}`)
     }
     t.notMatch(text, /\b(TODO|FIXME|XXX)\b(?!\(#\d+\))/, 'every TODO names an issue')
+    if (file !== 'lean-http.ts') {
+      const heavy = /^import (?!type).*from '(node:http|undici)'/m
+      t.notMatch(text, heavy, 'HTTP is in lean-http.ts: by itself it takes 13 MB more')
+    }
     if (file !== 'clock.ts') {
       t.notMatch(text, /\bDate\.now\(|\bnew Date\(\)|\bperformance\.now\(/, 'time is in clock.ts')
       t.notMatch(text, /\bsetInterval\(/, 'repeating timers come from clock.ts')

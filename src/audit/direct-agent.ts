@@ -1,4 +1,4 @@
-import { Agent } from 'undici'
+import { Agent } from '../lean-http.ts'
 
 /**
  * Connections of the audit to servers that the configuration names: straight there, whatever proxies the

@@ -1,9 +1,10 @@
 import { existsSync } from 'node:fs'
 import { dirname } from 'node:path'
 
-import { type Dispatcher, request } from 'undici'
+import type { Dispatcher } from 'undici'
 
 import { makeDirectories } from '../directories.ts'
+import { request } from '../lean-http.ts'
 import { straight } from './direct-agent.ts'
 import {
   FLEET_ORIGIN,

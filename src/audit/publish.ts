@@ -1,9 +1,8 @@
 import { open } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
-import { request } from 'undici'
-
 import { makeDirectories } from '../directories.ts'
+import { request } from '../lean-http.ts'
 import type { Log } from '../log.ts'
 import { straight } from './direct-agent.ts'
 import { parseNote } from './note.ts'

@@ -1,6 +1,6 @@
 import Database from 'better-sqlite3'
-import { type Agent, request } from 'undici'
 
+import { type Agent, request } from '../lean-http.ts'
 import type { Patience } from '../patience.ts'
 import { directAgent } from './direct-agent.ts'
 import { shippingPatience } from './ship-backoff.ts'

@@ -1,9 +1,8 @@
 import { open } from 'node:fs/promises'
 import { isIP } from 'node:net'
 
-import { Agent, request } from 'undici'
-
 import type { IssuerKeysConfig } from '../config/snapshot.ts'
+import { Agent, request } from '../lean-http.ts'
 import { isPrivateAddress, publicLookup } from './private-address.ts'
 
 /** Sets of keys are a few kilobytes. */

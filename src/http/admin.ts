@@ -1,8 +1,9 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 
 import type { Registry } from 'prom-client'
 
 import { GovernorError } from '../errors.ts'
+import { http } from '../lean-http.ts'
 import { answerAdmin, onlyHost } from './admin-request.ts'
 import { sendJson } from './respond.ts'
 import { Room } from './room.ts'
@@ -32,7 +33,7 @@ const SECURITY_HEADERS = ['cache-control', 'no-store', 'x-content-type-options',
  * a name that resolves to this machine, so the host is compared exactly.
  */
 export function createAdminServer(options: AdminOptions): Server {
-  const server = createServer(
+  const server = http.createServer(
     {
       maxHeaderSize: 8 * 1024,
       headersTimeout: REQUEST_MS,

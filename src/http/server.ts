@@ -1,11 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import {
-  createServer,
-  type IncomingMessage,
-  type Server,
-  ServerResponse,
-  STATUS_CODES,
-} from 'node:http'
+import type { IncomingMessage, Server } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
@@ -13,6 +7,7 @@ import type { Duplex } from 'node:stream'
 import type { TlsConfig } from '../config/snapshot.ts'
 import { GovernorError, type ErrorCode } from '../errors.ts'
 import type { Dialect } from '../exchange.ts'
+import { http } from '../lean-http.ts'
 import { HttpExchange } from './exchange.ts'
 import { Room } from './room.ts'
 import { tlsOptions } from './tls.ts'
@@ -70,7 +65,7 @@ export function createProxyServer(options: ServerOptions): Server {
   const { tls, headersMs } = options
   const server =
     tls === null
-      ? createServer(settings)
+      ? http.createServer(settings)
       : createTlsServer({ ...settings, ...tlsOptions(tls), handshakeTimeout: headersMs })
   const room = new Room(server, options.connectionsMax)
   const connections: Connections = new WeakMap()
@@ -189,7 +184,7 @@ type Outgoing = ConstructorParameters<typeof HttpExchange>[1]
 /** Node has let go of the socket: until it is a session's it has an answer, as of any request. */
 function sessionExchange(incoming: IncomingMessage, socket: Socket, head: Buffer): HttpExchange {
   socket.on('error', () => socket.destroy())
-  const outgoing = new ServerResponse(incoming)
+  const outgoing = new http.ServerResponse(incoming)
   outgoing.shouldKeepAlive = false
   outgoing.assignSocket(socket)
   outgoing.on('finish', () => {
@@ -212,7 +207,7 @@ function refuseRaw(socket: Duplex, code: ErrorCode, options: ServerOptions): voi
   setTimeout(() => socket.destroy(), LINGER_MS).unref()
   socket.resume()
   socket.end(
-    `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status] ?? 'Refused'}\r\n` +
+    `HTTP/1.1 ${error.status} ${http.STATUS_CODES[error.status] ?? 'Refused'}\r\n` +
       'content-type: application/json; charset=utf-8\r\n' +
       `content-length: ${Buffer.byteLength(body)}\r\n` +
       `x-governor-request-id: ${requestId}\r\nx-request-id: ${requestId}\r\n` +

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
+import { http } from '../lean-http.ts'
 import { compose } from './echo-answers.ts'
 import { readForm } from './echo-form.ts'
 import type { EchoBody, Pieces } from './echo-text.ts'
@@ -37,7 +38,7 @@ export class EchoUpstream {
 
   constructor(options: EchoOptions) {
     this.#options = options
-    this.#server = createServer((request, response) => {
+    this.#server = http.createServer((request, response) => {
       this.#answer(request, response).catch(() => response.destroy())
     })
     this.#server.keepAliveTimeout = 75_000

@@ -1,8 +1,7 @@
 import { open } from 'node:fs/promises'
 
-import { Agent, request } from 'undici'
-
 import { wallMs } from '../clock.ts'
+import { Agent, request } from '../lean-http.ts'
 import type { Log } from '../log.ts'
 import type { ProxyConnector } from './proxy-connector.ts'
 

@@ -1,8 +1,7 @@
 import type { Readable } from 'node:stream'
 
-import { Pool } from 'undici'
-
 import { GovernorError } from '../errors.ts'
+import { Pool } from '../lean-http.ts'
 import type { Permit } from '../pipeline.ts'
 import {
   COLLECTED_BYTES_MAX,

@@ -1,10 +1,11 @@
-import { Agent as HttpAgent, request as httpRequest } from 'node:http'
+import type { Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
 import { connect as connectTcp, isIP, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 
-import { type buildConnector, errors } from 'undici'
+import type { buildConnector } from 'undici'
 
+import { errors, http } from '../lean-http.ts'
 import { upstreamError } from './fault.ts'
 
 /** The most a proxy's answer to CONNECT may have of a head. */
@@ -57,7 +58,7 @@ export class ProxyConnector {
     this.#target = new URL(options.url)
     const port = portOf(this.#target)
     this.#authority = `${this.#target.hostname}:${port}`
-    this.agent = this.#target.protocol === 'https:' ? new HttpsAgent() : new HttpAgent()
+    this.agent = this.#target.protocol === 'https:' ? new HttpsAgent() : new http.Agent()
     this.agent.createConnection = (_options, callback) => {
       this.open((error, socket) => {
         if (error === null) callback?.(null, socket)
@@ -127,7 +128,7 @@ export class ProxyConnector {
   #ask(socket: Socket): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     const { credential } = this.#options.proxy
-    const request = httpRequest({
+    const request = http.request({
       method: 'CONNECT',
       path: this.#authority,
       headers: {

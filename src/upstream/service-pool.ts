@@ -1,4 +1,4 @@
-import { Pool } from 'undici'
+import { Pool, request } from '../lean-http.ts'
 
 /** Shorter than the 60 s after which common load balancers drop an idle connection. */
 const KEEP_ALIVE_MS = 55_000
@@ -25,13 +25,14 @@ export interface ServiceOptions {
 export class ServicePool {
   readonly #options: ServiceOptions
   readonly #pool: Pool
-  readonly #basePath: string
+  /** Where paths are put behind. */
+  readonly #base: string
   readonly #headers: Readonly<Record<string, string>>
 
   constructor(options: ServiceOptions) {
     const { origin, pathname } = new URL(options.url)
     this.#options = options
-    this.#basePath = pathname === '/' ? '' : pathname
+    this.#base = pathname === '/' ? origin : origin + pathname
     this.#headers = {
       'content-type': 'application/json',
       accept: 'application/json',
@@ -70,8 +71,8 @@ export class ServicePool {
   }
 
   async #send(path: string, json: string, signal: AbortSignal): Promise<string> {
-    const { statusCode, body } = await this.#pool.request({
-      path: this.#basePath + path,
+    const { statusCode, body } = await request(this.#base + path, {
+      dispatcher: this.#pool,
       method: 'POST',
       headers: this.#headers,
       body: json,

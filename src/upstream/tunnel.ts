@@ -1,10 +1,11 @@
-import { type ClientRequest, IncomingMessage } from 'node:http'
+import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 
 import type { ProxyServer } from 'http-proxy-3'
 
 import { every, monotonicMs } from '../clock.ts'
 import { GovernorError } from '../errors.ts'
+import { http } from '../lean-http.ts'
 import type { Permit } from '../pipeline.ts'
 import type { Faults } from './call.ts'
 import { upstreamError } from './fault.ts'
@@ -94,7 +95,7 @@ export class Tunnel {
     const { pool, client, headers } = this.#options
     const server = await tunnels()
     if (client.socket.destroyed) throw new GovernorError('CLIENT_CLOSED')
-    const request = new IncomingMessage(client.socket)
+    const request = new http.IncomingMessage(client.socket)
     request.method = 'GET'
     request.httpVersion = '1.1'
     request.headers = pairs(headers)

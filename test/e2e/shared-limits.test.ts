@@ -68,8 +68,10 @@ t.test('two sidecars, one limit; then without Redis each its share', async (t) =
     'and never a 401',
   )
   const share = alone.filter(({ status }) => status === 200)
-  t.ok(share.length === 3 || share.length === 6, `${share.length}: its share of those it knew of`)
-  t.equal(share[0]?.headers['x-governor-ratelimit-store'], 'local_share')
+  // What passed by the share while Redis seemed lost before is counted there.
+  const shares = shared.length === passed.length ? [3, 6] : [0, 1, 2, 3, 4, 5, 6]
+  t.ok(shares.includes(share.length), `${share.length}: its share of those it knew of`)
+  for (const { headers } of share) t.equal(headers['x-governor-ratelimit-store'], 'local_share')
   const strict = await one.send({ body: chat('hi', { model: 'gpt-4o-mini' }) })
   t.equal(strict.status, 503)
   const lost = { 'x-governor-ratelimit-store': 'local_share' }
