@@ -1,3 +1,4 @@
+import type * as Http from 'node:http'
 import { createRequire } from 'node:module'
 
 import type { Dispatcher } from 'undici'
@@ -13,7 +14,7 @@ import type * as Undici from 'undici'
 const load = createRequire(import.meta.url)
 
 /** Node's own http, whole. */
-export const http = load('node:http') as typeof import('node:http')
+export const http = load('node:http') as typeof Http
 
 /** Connections to one origin. */
 export const Pool = load('undici/lib/dispatcher/pool.js') as typeof Undici.Pool
