@@ -164,7 +164,7 @@ class Verification {
     const chains = [...this.#chains.values()]
     const unattested = chains.filter((chain) => !this.#isAttested(chain))
     this.#missingEpochs()
-    this.#ununsignedGaps()
+    this.#unsignedGaps()
     this.#unsignedRedactions()
     this.#tails()
     const openCalls = this.#calls.count((chain) => this.#isOver(chain), this.#pruned.size > 0)
@@ -202,14 +202,15 @@ class Verification {
     for (const chain of this.#chains.values()) {
       const { unacknowledged: count, cut } = chain
       if (count === 0 || cut === null) continue
-      const what = `${count} entries follow entry ${cut.seq}, where its next epoch says it was acknowledged last`
+      const some = count === 1 ? 'One entry follows' : `${count} entries follow`
+      const what = `${some} entry ${cut.seq}, where its next epoch says it was acknowledged last`
       if (count <= BATCH_ENTRIES_MAX) this.note(chain.file, what, chain)
       else this.#problem(place(chain), `${what}: more than the ${BATCH_ENTRIES_MAX} of one commit`)
     }
   }
 
   /** Whoever has not the key could otherwise allow himself what is gone. */
-  #ununsignedGaps(): void {
+  #unsignedGaps(): void {
     if (this.#evidence.keys === null) return
     for (const chain of unsignedGaps(this.#retentions, this.#chains)) {
       const what = 'Entries up to here are missing, and no signed entry says they were pruned'
