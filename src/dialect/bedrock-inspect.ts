@@ -159,8 +159,8 @@ function readCap(doc: JsonDocument): number | null {
     if (form === -1 || doc.kind(form) !== KIND.OBJECT) continue
     for (const name of CAPS) take(form, name)
     for (const [outer, inner] of CONFIGS) {
-      const config = doc.given(form, outer)
-      if (config !== -1 && doc.kind(config) === KIND.OBJECT) take(config, inner)
+      const config = readKind(doc, form, outer, 'OBJECT')
+      if (config !== -1) take(config, inner)
     }
   }
   return caps.length === 0 ? null : Math.max(...caps)

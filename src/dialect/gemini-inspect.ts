@@ -135,6 +135,7 @@ export class Look {
       const name = plain(doc.word(value - 1))
       if (PROMPTS.has(name) || name === 'tools') prompts.push(value)
       if (name === 'tools') withKeys.add(value)
+      if (name === 'generationconfig') checkObject(doc, value)
     }
     this.#walk()
     const { uninspectable, payloads, runs } = this.#marks
@@ -298,4 +299,10 @@ export class Look {
       this.#tools.add(doc.copy(name))
     }
   }
+}
+
+function checkObject(doc: JsonDocument, value: number): void {
+  const kind = doc.kind(value)
+  if (kind === KIND.OBJECT || kind === KIND.NULL) return
+  throw fieldInvalid(doc, value, 'must be an object or null')
 }

@@ -29,17 +29,20 @@ export function* setMembers(
       edit.put(node, settled(edit.value(node)))
     }
     const put = isSent ? null : settled(null)
-    if (put !== null && names[0] !== undefined) edit.add(names[0], JSON.stringify(put))
+    if (put !== null && names.length > 0) edit.add(names, JSON.stringify(put))
   }
   return edit.splices()
 }
 
-/** Edits of members, gathered so that two of one object get on. */
+/** Members that are put: JSON by name, or the members of an object that is put with them. */
+type Members = Map<string, string | Members>
+
+/** Edits of members, gathered so that several of one object get on, also of one that was not there. */
 class MemberEdit {
   readonly #doc: JsonDocument
   readonly #splices: Splice[] = []
-  /** Members to be put at the beginning of an object, by its node. */
-  readonly #added = new Map<number, string[]>()
+  /** Members to be put at the beginning of an object, or in place of null, by its node. */
+  readonly #added = new Map<number, Members>()
 
   constructor(doc: JsonDocument) {
     this.#doc = doc
@@ -67,26 +70,42 @@ class MemberEdit {
     if (put !== null && put !== this.value(node)) this.#replace(node, JSON.stringify(put))
   }
 
-  /** Puts a member where there is none, or null, with the objects that lead to it. */
-  add(name: string, json: string): void {
+  /** Puts a member where there is none, or null, under the name of which most is there. */
+  add(names: readonly string[], json: string): void {
     const doc = this.#doc
-    const path = name.split('.')
-    let object = 0
-    for (const [index, each] of path.entries()) {
-      const there = doc.member(object, each)
-      const rest = path.slice(index + 1)
-      const wrapped = rest.reduceRight((inner, key) => `{${JSON.stringify(key)}:${inner}}`, json)
-      if (there === -1) return this.#put(object, each, wrapped)
-      if (rest.length === 0 || doc.kind(there) === KIND.NULL) return this.#replace(there, wrapped)
-      if (doc.kind(there) !== KIND.OBJECT) return
-      object = there
+    const path = this.#nearest(names)
+    const at = this.#there(path)
+    const node = at.at(-1) ?? 0
+    const rest = path.slice(at.length)
+    if (rest.length === 0) return this.#replace(node, json)
+    if (doc.kind(node) !== KIND.OBJECT && doc.kind(node) !== KIND.NULL) return
+    let members = this.#added.get(node) ?? new Map<string, string | Members>()
+    this.#added.set(node, members)
+    for (const name of rest.slice(0, -1)) {
+      const inner = members.get(name)
+      const within: Members = inner instanceof Map ? inner : new Map()
+      members.set(name, within)
+      members = within
     }
+    members.set(rest.at(-1) ?? '', json)
   }
 
-  #put(object: number, name: string, json: string): void {
-    const members = this.#added.get(object) ?? []
-    members.push(`${JSON.stringify(name)}:${json}`)
-    this.#added.set(object, members)
+  /** Of names for one member (`a.b`, `a_a.b`) the first of those that begin like what is there, as a path. */
+  #nearest(names: readonly string[]): readonly string[] {
+    const paths = names.map((name) => name.split('.'))
+    const depths = paths.map((path) => (path.length === 1 ? 0 : this.#there(path).length))
+    return paths[depths.indexOf(Math.max(...depths))] ?? []
+  }
+
+  /** Nodes of the members of a path, as far as it is there. */
+  #there(path: readonly string[]): readonly number[] {
+    const nodes: number[] = []
+    for (const name of path) {
+      const node = this.#doc.member(nodes.at(-1) ?? 0, name)
+      if (node === -1) break
+      nodes.push(node)
+    }
+    return nodes
   }
 
   #replace(node: number, text: string): void {
@@ -95,11 +114,24 @@ class MemberEdit {
 
   splices(): readonly Splice[] {
     const doc = this.#doc
-    for (const [object, members] of this.#added) {
-      const start = doc.start(object) + 1
-      const isEmpty = doc.next(object) === object + 1
-      this.#splices.push({ start, end: start, text: `${members.join(',')}${isEmpty ? '' : ','}` })
+    for (const [node, members] of this.#added) {
+      if (doc.kind(node) === KIND.NULL) {
+        this.#replace(node, `{${printed(members)}}`)
+        continue
+      }
+      const start = doc.start(node) + 1
+      const isEmpty = doc.next(node) === node + 1
+      this.#splices.push({ start, end: start, text: `${printed(members)}${isEmpty ? '' : ','}` })
     }
     return this.#splices.sort((a, b) => a.start - b.start)
   }
+}
+
+function printed(members: Members): string {
+  const parts: string[] = []
+  for (const [name, value] of members) {
+    const json = typeof value === 'string' ? value : `{${printed(value)}}`
+    parts.push(`${JSON.stringify(name)}:${json}`)
+  }
+  return parts.join(',')
 }

@@ -11,6 +11,7 @@ const POLICIES = `
   - { id: lower, for: { labels: { tier: none } }, set: { max_output_tokens: { at_most: 1 } } }
   - { id: calm, for: { models: [gpt-4o] }, set: { temperature: { at_most: 0.5, at_least: 0.1 } } }
   - { id: thrifty, for: { models: [o3] }, set: { max_output_tokens: { at_most: 500, default: 400 }, n: 1, reasoning_effort: { default: low }, service_tier: flex } }
+  - { id: nested, for: { models: ['nested-*'] }, set: { max_output_tokens: { default: 9 }, temperature: { default: 0.5, at_most: 1 }, top_p: { default: 0.9 } } }
   - { id: someday, mode: shadow, set: { temperature: 0 } }
   - { id: pii, redact: { input: { detect: [email] } } }`
 
@@ -81,7 +82,13 @@ const ROWS: readonly (readonly [path: string, sent: string, forwarded: string, i
 ]
 
 const upstream = await FakeUpstream.start(t)
-const site = await startGovernor(t, { upstream: upstream.url, policies: POLICIES })
+const site = await startGovernor(t, {
+  upstream: upstream.url,
+  upstreams: ['gemini', 'bedrock', 'ollama'].map((dialect) => {
+    return `{ name: ${dialect}, dialect: ${dialect}, url: '${upstream.url}', credential: '\${UPSTREAM_KEY}' }`
+  }),
+  policies: POLICIES,
+})
 
 t.test('parameters are put and clamped under the name the endpoint has for them', async (t) => {
   for (const [path, sent, forwarded, ids] of ROWS) {
@@ -158,3 +165,79 @@ t.test('policies decide on what was sent, whatever is set', async (t) => {
   t.equal((await call(',"max_tokens":9000')).status, 200)
   t.match(upstream.last?.body.toString(), '"max_tokens":100}')
 })
+
+const GEMINI = 'gemini/v1beta/models/nested-1:generateContent'
+const CONTENTS = '"contents":[{"parts":[{"text":"hi"}]}]'
+const BEDROCK = 'bedrock/model/nested-1/converse'
+const TURN = '"messages":[{"role":"user","content":[{"text":"hi"}]}]'
+const OLLAMA = 'ollama/api/generate'
+const ASK = '"model":"nested-1","prompt":"hi","stream":false'
+
+/** What was sent to which path, and what went on. */
+const NESTED: readonly (readonly [path: string, sent: string, forwarded: string])[] = [
+  [
+    GEMINI,
+    `{${CONTENTS}}`,
+    `{"generationConfig":{"maxOutputTokens":9,"temperature":0.5,"topP":0.9},${CONTENTS}}`,
+  ],
+  [
+    GEMINI,
+    `{${CONTENTS},"generation_config":{"top_p":1}}`,
+    `{${CONTENTS},"generation_config":{"maxOutputTokens":9,"temperature":0.5,"top_p":1}}`,
+  ],
+  [
+    GEMINI,
+    `{"generationConfig":{"max_output_tokens":null,"temperature":3},${CONTENTS}}`,
+    `{"generationConfig":{"topP":0.9,"max_output_tokens":9,"temperature":1},${CONTENTS}}`,
+  ],
+  [
+    GEMINI,
+    `{${CONTENTS},"generation_config":null}`,
+    `{${CONTENTS},"generation_config":{"maxOutputTokens":9,"temperature":0.5,"topP":0.9}}`,
+  ],
+  [
+    BEDROCK,
+    `{${TURN}}`,
+    `{"inferenceConfig":{"maxTokens":9,"temperature":0.5,"topP":0.9},${TURN}}`,
+  ],
+  [
+    BEDROCK,
+    `{${TURN},"inferenceConfig":null}`,
+    `{${TURN},"inferenceConfig":{"maxTokens":9,"temperature":0.5,"topP":0.9}}`,
+  ],
+  [
+    OLLAMA,
+    `{${ASK},"options":{}}`,
+    `{${ASK},"options":{"num_predict":9,"temperature":0.5,"top_p":0.9}}`,
+  ],
+  [OLLAMA, `{${ASK}}`, `{"options":{"num_predict":9,"temperature":0.5,"top_p":0.9},${ASK}}`],
+]
+
+t.test('several parameters of one object are put into one, under the name it has', async (t) => {
+  for (const [path, sent, forwarded] of NESTED) {
+    const answer = await site.send({ path: `/${path}`, body: sent })
+    t.equal(answer.status, 200, answer.text)
+    t.equal(upstream.last?.body.toString(), forwarded)
+  }
+})
+
+t.test(
+  'what should hold parameters and is no object is refused, not sent on without them',
+  async (t) => {
+    const before = upstream.received.length
+    for (const wrong of ['[]', '"x"', '3', 'true']) {
+      const gemini = await site.send({
+        path: `/${GEMINI}`,
+        body: `{${CONTENTS},"generationConfig":${wrong}}`,
+      })
+      const bedrock = await site.send({
+        path: `/${BEDROCK}`,
+        body: `{${TURN},"inferenceConfig":${wrong}}`,
+      })
+      t.strictSame([gemini.status, bedrock.status], [400, 400], wrong)
+      t.match(gemini.text, '/generationConfig must be an object or null')
+      t.match(bedrock.text, '/inferenceConfig must be an object or null')
+    }
+    t.equal(upstream.received.length, before)
+  },
+)
