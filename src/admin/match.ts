@@ -61,6 +61,9 @@ export function readAsked({ route, segments }: MatchedRoute, query: string): Ask
   for (const [name, value] of Object.entries(segments)) {
     asked[name] = checked(name, value, route.params[name]!)
   }
+  if (!isUtf8(query)) {
+    throw new GovernorError('FIELD_INVALID', { detail: 'the query has a "%" that encodes no text' })
+  }
   for (const [name, value] of new URLSearchParams(query)) {
     const schema = Object.hasOwn(route.query, name) ? route.query[name] : undefined
     if (schema === undefined || Object.hasOwn(asked, name)) {
@@ -74,6 +77,16 @@ export function readAsked({ route, segments }: MatchedRoute, query: string): Ask
     asked[name] = checked(name, value, schema)
   }
   return asked
+}
+
+/** URLSearchParams puts U+FFFD where a percent encoding (RFC 3986 §2.1) holds no UTF-8. */
+function isUtf8(query: string): boolean {
+  try {
+    decodeURIComponent(query)
+    return true
+  } catch {
+    return false
+  }
 }
 
 function checked(name: string, text: string, schema: Schema): string | number {

@@ -56,7 +56,7 @@ function figures(value: FigureValue, report: Report, at: Path): LimitFigures {
   const sliding = requests !== null && requests.calendar === null
   report.check(
     [...at, 'burst'],
-    burst === null || sliding,
+    burst === null || sliding || !report.clean([...at, 'requests']),
     'A burst needs `requests` beside it with a sliding window, like 100/60s',
   )
   return { requests, burst, concurrent, tokens, cost }
@@ -75,9 +75,11 @@ function checkTimeZone(
     known,
     `Unknown time zone ${report.source.shown(here)}: expected one like UTC or Europe/Berlin`,
   )
-  const calendar = all
-    .flatMap(({ requests, tokens, cost }) => [requests, tokens, cost])
-    .some((rate) => rate !== null && rate.calendar !== null)
+  const calendar =
+    all
+      .flatMap(({ requests, tokens, cost }) => [requests, tokens, cost])
+      .some((rate) => rate !== null && rate.calendar !== null) ||
+    ['requests', 'tokens', 'cost'].some((figure) => !report.clean([...at, figure]))
   report.check(
     here,
     calendar,
@@ -98,7 +100,9 @@ function checkReserve(
   all: readonly LimitFigures[],
   { report, at }: { readonly report: Report; readonly at: Path },
 ): void {
-  const spends = all.some(({ tokens, cost }) => tokens !== null || cost !== null)
+  const spends =
+    all.some(({ tokens, cost }) => tokens !== null || cost !== null) ||
+    ['tokens', 'cost'].some((figure) => !report.clean([...at, figure]))
   const message = 'Nothing is reserved here: it needs `tokens` or `cost` beside it'
   report.check([...at, 'reserve_output'], reserve === null || spends, message)
 }

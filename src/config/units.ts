@@ -80,7 +80,10 @@ const PRICE_USD_MAX = 10_000
 export function parseCost(text: string): Parsed<Rate> {
   const expected = 'an amount in USD and a window, like 50 USD/day or 0.5 USD/h'
   const match = /^(\d{1,7}(?:\.\d{1,6})?) USD(\/[0-9a-z]+)$/.exec(text)
-  if (match === null) return { ok: false, expected }
+  if (match === null) {
+    const isFine = /^\d{1,7}\.\d{7,} USD\//.test(text)
+    return { ok: false, expected: isFine ? 'six decimals of a USD at most' : expected }
+  }
   const rate = parseRate(`1${match[2]}`)
   if (!rate.ok) return rate
   const count = Math.round(Number(match[1]) * 1e6) * 1000

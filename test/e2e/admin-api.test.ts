@@ -321,6 +321,8 @@ t.test('admin API: what is asked in a wrong way is refused by one shape of error
     [() => ask(admin, 'GET', '/keys?limit=501'), 400, 'FIELD_INVALID'],
     [() => ask(admin, 'GET', '/keys?limit=1&limit=2'), 400, 'QUERY_UNKNOWN'],
     [() => ask(admin, 'GET', '/keys?__proto__=1'), 400, 'QUERY_UNKNOWN'],
+    [() => ask(admin, 'GET', '/audit?key=%ff'), 400, 'FIELD_INVALID'],
+    [() => ask(admin, 'GET', '/audit?key=%zz'), 400, 'FIELD_INVALID'],
     [() => ask(admin, 'POST', '/keys', { name: 'a b' }), 400, 'FIELD_INVALID'],
     [() => ask(admin, 'POST', '/keys', { name: 'a', secret: 'b' }), 400, 'FIELD_INVALID'],
     [() => ask(admin, 'POST', '/keys', {}), 400, 'FIELD_INVALID'],
