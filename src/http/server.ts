@@ -60,7 +60,9 @@ export function createProxyServer(options: ServerOptions): Server {
     connectionsCheckingInterval: 1000,
     keepAliveTimeout: KEEP_ALIVE_MS,
     noDelay: true,
-    shouldUpgradeCallback: (incoming: IncomingMessage) => options.opensSession(incoming),
+    shouldUpgradeCallback: (incoming: IncomingMessage) => {
+      return !isOld(incoming) && options.opensSession(incoming)
+    },
   }
   const { tls, headersMs } = options
   const server =
@@ -87,6 +89,7 @@ export function createProxyServer(options: ServerOptions): Server {
       // Node drops what follows in the same segment, so nothing after it can be told apart.
       exchange.isLast = true
       outgoing.shouldKeepAlive = false
+      if (isOld(incoming)) delete incoming.headers.upgrade
     }
     connection.begin(exchange)
     options.onExchange(exchange)
@@ -104,6 +107,11 @@ export function createProxyServer(options: ServerOptions): Server {
   })
   server.on('clientError', clientErrorHandler(connections, options))
   return server
+}
+
+/** HTTP/1.0 knows no upgrade: an offer in it is to be ignored (RFC 9110 §7.8). */
+function isOld({ httpVersion }: IncomingMessage): boolean {
+  return httpVersion === '1.0'
 }
 
 /** What to do about bytes that are no request, or that do not come in time. */

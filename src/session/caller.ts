@@ -34,6 +34,8 @@ function offeredAsSubprotocol(
 ): string | null {
   const offered = offeredSubprotocols(headers)
   if (keySubprotocol === '') return null
-  const key = offered.find((name) => name.startsWith(keySubprotocol))
-  return key?.slice(keySubprotocol.length) ?? null
+  const [key, second] = offered.filter((name) => name.startsWith(keySubprotocol))
+  if (second === undefined) return key?.slice(keySubprotocol.length) ?? null
+  const detail = 'two different keys in one request'
+  throw new GovernorError('HEADER_INVALID', { detail, param: 'sec-websocket-protocol' })
 }

@@ -303,6 +303,18 @@ t.test('HTTP/1.0 is served and closed', async (t) => {
   const line = 'POST /v1/chat/completions HTTP/1.0'
   const chunks = post(['transfer-encoding: chunked'], chunked(BODY), line)
   t.equal((await rawAnswer(site.url, chunks)).status, 400, 'which has no chunks')
+  const offer = [
+    'connection: Upgrade',
+    'upgrade: websocket',
+    'sec-websocket-version: 13',
+    'sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==',
+    `authorization: Bearer ${site.key}`,
+  ]
+  const target = '/v1/realtime?model=gpt-realtime'
+  const upgrade = (version: string) =>
+    rawAnswer(site.url, `GET ${target} ${version}\r\nhost: x\r\n${offer.join('\r\n')}\r\n\r\n`)
+  t.match(await upgrade('HTTP/1.0'), { headers: { 'x-governor-code': 'OPERATION_UNKNOWN' } })
+  t.match(await upgrade('HTTP/1.1'), { headers: { 'x-governor-code': 'POLICY_DENIED' } }, 'asked')
 })
 
 t.test('pipelined requests are answered one by one, in order', async (t) => {
