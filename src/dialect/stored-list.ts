@@ -18,11 +18,11 @@ export interface StoredPage {
   cut(kept: readonly boolean[]): Buffer
 }
 
-/** Reads a page, yielding while it is long. Throws BODY_INVALID; null for an answer that holds no list. */
+/** Reads a page, yielding while it is long. Throws BODY_INVALID; null for an answer that holds no list, or things beside it. */
 export function* readStoredPage(bytes: Buffer): Generator<void, StoredPage | null> {
   const doc = yield* readJson(bytes, DEPTH_MAX)
   const list = doc.member(0, 'data')
-  if (list === -1 || doc.kind(list) !== KIND.ARRAY) return null
+  if (list === -1 || doc.kind(list) !== KIND.ARRAY || holdsBeside(doc, list)) return null
   const elements = [...doc.children(list)]
   const ids = elements.map((element) => idOf(doc, element))
   const more = doc.member(0, 'has_more')
@@ -45,6 +45,19 @@ export function* readStoredPage(bytes: Buffer): Generator<void, StoredPage | nul
       ])
     },
   }
+}
+
+/** Whether another list of things stands beside `list`: whose they are nobody would look at. */
+function holdsBeside(doc: JsonDocument, list: number): boolean {
+  const after = doc.next(0)
+  for (let key = 1; key < after; key = doc.next(key + 1)) {
+    const value = key + 1
+    if (value === list || doc.kind(value) !== KIND.ARRAY) continue
+    for (const child of doc.children(value)) {
+      if (doc.kind(child) === KIND.OBJECT && idOf(doc, child) !== '') return true
+    }
+  }
+  return false
 }
 
 interface Replacement {

@@ -80,8 +80,7 @@ async function ofOwned(ownership: Ownership, answer: Answer, trail: Trail): Prom
   if (operation.endsWith('.read')) {
     return counted(await claimedResults(ownership, answer, trail), trail)
   }
-  if (operation.endsWith('.delete')) await forgotten(ownership, trail)
-  return answer
+  return operation.endsWith('.delete') ? forgotten(ownership, answer, trail) : answer
 }
 
 function isEvents({ headers }: Answer): boolean {
@@ -197,11 +196,15 @@ function idsOf(created: readonly Created[]): string[] {
   return created.map(({ id }) => id)
 }
 
-async function forgotten({ store }: Ownership, { route, principal }: Trail): Promise<void> {
-  const [id, below] = route!.ids ?? []
-  if (store === null || id === undefined || below !== undefined) return
-  // It is gone at the provider; a record too many harms nobody.
-  await store.forget(id, principal!.tenant).catch(() => {})
+/** What is gone at the provider is nobody's; what it says it has kept, all the same, stays the tenant's. */
+async function forgotten({ store }: Ownership, answer: Answer, trail: Trail): Promise<Answer> {
+  const [id, below] = trail.route!.ids ?? []
+  if (store === null || id === undefined || below !== undefined) return answer
+  const whole = await collected(answer, ANSWER_BYTES_MAX)
+  if (readObject(whole.whole!.toString('utf8'))?.['deleted'] === false) return whole
+  // A record too many harms nobody.
+  await store.forget(id, trail.principal!.tenant).catch(() => {})
+  return whole
 }
 
 function unreadable(): GovernorError {

@@ -58,6 +58,11 @@ t.test('a response is read and deleted by its own tenant alone', async (t) => {
   const id = String(own.headers['x-governor-request-id'])
   const [entry] = await site.entriesOf(id, 2)
   t.equal(entry!.body['origin'], made.headers['x-governor-request-id'])
+  const { behaviour } = upstream
+  upstream.behaviour = answer({ id: made.json['id'], deleted: false })
+  t.equal((await site.send({ method: 'DELETE', path })).status, 200)
+  upstream.behaviour = behaviour
+  t.equal((await site.send({ method: 'GET', path })).status, 200, 'what was kept is still its own')
   t.equal((await site.send({ method: 'DELETE', path })).status, 200)
   t.equal((await site.send({ method: 'GET', path })).status, 404, 'and then it is nobody’s')
 })
@@ -163,7 +168,7 @@ t.test('what nobody knows cannot be asked about a thing of another tenant', asyn
 })
 
 t.test('a list shows what is the tenant’s own, page after page', async (t) => {
-  const { account, site, other } = await start(t)
+  const { account, upstream, site, other } = await start(t)
   const own: unknown[] = []
   for (let count = 0; count < 3; count++) {
     for (let more = 0; more < 25; more++) account.make('/v1/vector_stores')
@@ -186,6 +191,11 @@ t.test('a list shows what is the tenant’s own, page after page', async (t) => 
   t.strictSame(seen, own)
   const empty = await site.send({ method: 'GET', path: '/v1/vector_stores', key: other })
   t.match(empty.json, { data: [], has_more: false, first_id: null, last_id: null })
+  const others = [{ id: own[0] }]
+  upstream.behaviour = answer({ object: 'list', data: [], groups: [{ name: 'a' }], others })
+  const beside = await site.send({ method: 'GET', path: '/v1/vector_stores', key: other })
+  t.equal(beside.status, 502, 'nobody looks at whose a second list is')
+  t.notOk(beside.text.includes(String(own[0])))
 })
 
 t.test('an id of a stream is written down before the client sees it', async (t) => {
