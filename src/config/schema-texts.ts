@@ -39,7 +39,7 @@ export const output = map('output', {
   ...answerFields,
   max_chars: optional(
     integer(1, 1_000_000_000),
-    'The most characters a model may say; `deny` and `require` both refuse a longer answer.',
+    'The most characters a model may say, counted as in `input`; `deny` and `require` both refuse a longer answer.',
   ),
   max_tokens: optional(
     integer(1, 1_000_000_000),

@@ -73,7 +73,7 @@ const selectors = map('policy selectors', {
       ...searchFields,
       max_chars: optional(
         integer(1, 1_000_000_000),
-        'A length of the prompt content. In `deny` it matches when the length is exceeded; elsewhere it holds while the prompt is within it.',
+        'A length of the prompt content, in UTF-16 units: most characters are one, an emoji two or more. In `deny` it matches when the length is exceeded; elsewhere it holds while the prompt is within it.',
       ),
       max_tokens: optional(
         integer(1, 1_000_000_000),
