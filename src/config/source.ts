@@ -57,7 +57,9 @@ export class Source {
   problemAtOffset(offset: number, path: Path, message: string): Problem {
     const { line, col } = this.#lines.linePos(Math.min(offset, this.text.length))
     const at = { line: Math.max(1, line), column: Math.max(1, col) }
-    return { file: this.file, ...at, path: pathText(path), message, severity: 'error' }
+    // What a parser quotes is the file's: a terminal and a CI log show it and do not obey it.
+    const shown = visible(message)
+    return { file: this.file, ...at, path: pathText(path), message: shown, severity: 'error' }
   }
 
   /** The problem `message` at the value of `path`, or at the nearest thing above that exists. */

@@ -302,3 +302,16 @@ t.test('loadConfig() notes a way to a database or collector that others can read
   ])
   t.strictSame(shipNotes('{ http: { url: "https://collector/audit" } }'), [])
 })
+
+t.test(
+  'a problem shows what a parser quotes from the file, whatever it does to a terminal',
+  async (t) => {
+    const require = `policies:\n  - id: a\n    require: `
+    t.strictSame(lines(load(`${HEAD}${require}| \u001b[31m\n`)), [
+      '5:16  Not a YAML token: \\u001b[31m',
+    ])
+    t.strictSame(lines(load(`${HEAD}${require}'1 \u009b 2'\n`)), [
+      '5:17 policies[0].require Unexpected "\\u009b"',
+    ])
+  },
+)
