@@ -79,6 +79,7 @@ export class AnswerGuard implements AnswerVerdict {
   readonly #splitter: ReturnType<Framing['splitter']>
   #queue: Held[] = []
   #heldBytes = 0
+  #block = 0
   /** Lanes in which an event waits. */
   #blocked = new Set<string>()
   #out: Buffer[] = []
@@ -290,6 +291,8 @@ export class AnswerGuard implements AnswerVerdict {
       return
     }
     const event = reader.event(parts.data, api, { jsonDepth })
+    if ((event.block ?? this.#block) < this.#block) this.#unreadable('blocks that take turns')
+    this.#block = event.block ?? this.#block
     this.#checkReadable(event)
     const held = this.#hold(bytes, parts, event)
     if (this.#holds) this.#enqueue(held)

@@ -69,10 +69,11 @@ export interface Place {
   readonly logprobs: number
 }
 
-/** How a string goes on: its channel, and whether the model says it here. */
+/** How a string goes on: its channel, and whether the model says it here; `container` is the node it is in. */
 export type Belongs = (
   place: Place,
   key: string,
+  container: number,
 ) => Pick<AnswerText, 'channel' | 'isSaid'> & { readonly isSigned?: boolean }
 
 /** A text that is complete, and that the model did not say here. */
@@ -134,7 +135,7 @@ class Walk {
   content(): AnswerContent {
     for (const [node, tokens] of this.#tokens) {
       const place = this.#places.get(node)!
-      const { channel } = this.#belongs(place, 'token')
+      const { channel } = this.#belongs(place, 'token', node)
       if (channel === null && tokens.length < 2) continue
       this.#texts.push({ ...this.#span(node), text: tokens.join(''), channel, isSaid: false })
     }
@@ -184,7 +185,7 @@ class Walk {
     const [start, end] = [doc.start(node), doc.end(node)]
     if (end - start < NUMBER_BYTES_MIN || !ARGUMENTS.test(place.path)) return
     const key = doc.kind(parent) === KIND.OBJECT ? doc.text(node - 1) : place.key
-    const { isSaid } = this.#belongs(place, key)
+    const { isSaid } = this.#belongs(place, key, parent)
     this.#texts.push({
       text: numberText(doc, node),
       start,
@@ -197,7 +198,7 @@ class Walk {
 
   #addText(node: number, key: string, place: Place): void {
     const doc = this.#doc
-    const { channel, isSaid, isSigned = false } = this.#belongs(place, key)
+    const { channel, isSaid, isSigned = false } = this.#belongs(place, key, doc.parent(node))
     const isJson = key === 'arguments' || channel?.endsWith(WHOLE) === true
     const kind = isSigned ? 'fixed' : isJson ? 'json' : 'text'
     const [start, end] = [doc.start(node), doc.end(node)]

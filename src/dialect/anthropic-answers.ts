@@ -39,7 +39,8 @@ function messageEvent(doc: JsonDocument): AnswerEvent {
   const typeNode = doc.member(0, 'type')
   const type = typeNode === -1 || doc.kind(typeNode) !== KIND.STRING ? '' : doc.word(typeNode)
   const indexNode = doc.member(0, 'index')
-  const block = `/${(indexNode === -1 ? null : doc.integer(indexNode)) ?? ''}/`
+  const index = indexNode === -1 ? null : doc.integer(indexNode)
+  const block = `/${index ?? ''}/`
   const content = runSteps(
     answerContent(doc, ({ path }, key) => {
       if (!PIECES.has(path) || STRUCTURE.has(key)) return COMPLETE
@@ -48,7 +49,13 @@ function messageEvent(doc: JsonDocument): AnswerEvent {
       return { channel, isSaid: true, isSigned: SIGNED.has(key) }
     }),
   )
-  return { ...content, closes: closed(doc, type, block), lanes: type === 'ping' ? [] : [LANE] }
+  const event = {
+    ...content,
+    closes: closed(doc, type, block),
+    lanes: type === 'ping' ? [] : [LANE],
+  }
+  const isText = content.texts.some(({ channel }) => channel === TEXT)
+  return isText && index !== null ? { ...event, block: index } : event
 }
 
 function closed(doc: JsonDocument, type: string, block: string): readonly string[] {

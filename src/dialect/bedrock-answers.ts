@@ -130,7 +130,8 @@ const TEXT = 'text'
 /** Blocks are told apart by their index, and end with an event that says nothing else. */
 function converseEvent(doc: JsonDocument): AnswerEvent {
   const indexNode = doc.given(0, 'contentBlockIndex')
-  const block = `/${(indexNode === -1 ? null : doc.integer(indexNode)) ?? ''}/`
+  const index = indexNode === -1 ? null : doc.integer(indexNode)
+  const block = `/${index ?? ''}/`
   const content = runSteps(
     answerContent(doc, ({ path }, key) => {
       const place = `${path}/${key}`
@@ -144,5 +145,7 @@ function converseEvent(doc: JsonDocument): AnswerEvent {
   const goesOn = begins || doc.given(0, 'delta') !== -1
   const isEnd = doc.given(0, 'stopReason') !== -1
   const closes = isEnd ? [''] : begins ? [TEXT] : indexNode !== -1 && !goesOn ? [block] : []
-  return { ...content, closes, lanes: [LANE] }
+  const isText = content.texts.some(({ channel }) => channel === TEXT)
+  const event = { ...content, closes, lanes: [LANE] }
+  return isText && index !== null ? { ...event, block: index } : event
 }

@@ -12,6 +12,8 @@ const CANDIDATE = /^\/candidates\/([^/]*)/
 /** Parts whose texts are whole in one event: a program's, with arguments that are no JSON text. */
 const AT_ONCE =
   /\/(?:functionCall|functionResponse|executableCode|groundingMetadata|citationMetadata)/
+/** Ends the channel of what is thought, which no client shows as one with what is said. */
+const THOUGHT = '~thought'
 /** Endpoints of Gemini's own; all others are OpenAI's, which Google serves too. */
 const OWN: ReadonlySet<string> = new Set(['generateContent', 'streamGenerateContent'])
 
@@ -60,11 +62,11 @@ const wholeText: Belongs = ({ path }, key) => ({
 
 function candidatesEvent(doc: JsonDocument): AnswerEvent {
   const content = runSteps(
-    answerContent(doc, ({ path }, key) => {
+    answerContent(doc, ({ path }, key, part) => {
       if (!CANDIDATE.test(path) || STRUCTURE.has(key)) return COMPLETE
-      return AT_ONCE.test(path)
-        ? { channel: null, isSaid: true }
-        : { channel: `${path}/${key}`, isSaid: true }
+      if (AT_ONCE.test(path)) return { channel: null, isSaid: true }
+      const isThought = key === 'text' && isTrue(doc, doc.member(part, 'thought'))
+      return { channel: `${path}/${key}${isThought ? THOUGHT : ''}`, isSaid: true }
     }),
   )
   const closes: string[] = []
@@ -76,6 +78,14 @@ function candidatesEvent(doc: JsonDocument): AnswerEvent {
       closes.push(`/candidates/${indexOf(doc, candidate)}/`)
     }
   }
-  const channels = content.texts.flatMap(({ channel }) => channel ?? [])
+  // What is said comes after what was thought, and neither waits for more of that.
+  for (const { channel } of content.texts) {
+    if (channel?.endsWith('/text') === true) closes.push(`${channel}${THOUGHT}`)
+  }
+  const channels = content.texts.flatMap(({ channel }) => channel?.replace(THOUGHT, '') ?? [])
   return { ...content, closes, lanes: [...new Set([...channels, ...closes])] }
+}
+
+function isTrue(doc: JsonDocument, node: number): boolean {
+  return node !== -1 && doc.kind(node) === KIND.TRUE
 }

@@ -35,6 +35,8 @@ export interface AnswerEvent extends AnswerContent {
   readonly closes: readonly string[]
   /** Events of one lane stay in order; one of no lane waits for none. */
   readonly lanes: readonly string[]
+  /** Index of the block of text that it is of, where texts of blocks are one, in the order of these. */
+  readonly block?: number
 }
 
 /** An event of a stream, taken apart by the bytes. */

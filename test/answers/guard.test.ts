@@ -263,6 +263,57 @@ t.test('choices and fields that interleave are masked apart, each in its order',
   })
 })
 
+const textDelta = (index: number, text: string) =>
+  sse(
+    { type: 'content_block_delta', index, delta: { type: 'text_delta', text } },
+    'content_block_delta',
+  )
+
+t.test(
+  'texts of blocks are one in the order of the blocks: such as take turns are refused',
+  async (t) => {
+    const rules = outputRules(t.testdir(), POLICIES)
+    const read = (...deltas: readonly string[]) => {
+      const guard = guardOf(rules, { dialect: anthropic, api: 'messages' })
+      return [
+        through(guard, [...deltas, sse({ type: 'message_stop' }, 'message_stop')]),
+        guard.failure,
+      ]
+    }
+    const [text, none] = read(textDelta(0, 'a fal'), textDelta(1, 'con'), textDelta(2, ' b'))
+    t.equal(none, null)
+    t.notMatch(text, 'fal')
+    const [out, failure] = read(textDelta(0, 'a fal'), textDelta(1, ' '), textDelta(0, 'con b'))
+    t.match(failure, { code: 'POLICY_DENIED', message: /blocks that take turns/ })
+    t.notMatch(out, 'con b')
+  },
+)
+
+const candidate = (...parts: readonly object[]) =>
+  Buffer.from(sse({ candidates: [{ content: { role: 'model', parts } }] }))
+
+t.test(
+  'what Gemini thinks and what it says are two texts, and the first waits for no more',
+  async (t) => {
+    const guard = guardOf(outputRules(t.testdir(), POLICIES), {
+      dialect: gemini,
+      api: 'streamGenerateContent',
+    })
+    const first = guard.chunk(candidate({ text: 'I am done, fal', thought: true })).toString()
+    const second = guard.chunk(candidate({ text: 'falcon here. ' })).toString()
+    t.match(first + second, /I am done, fal"/)
+    const [third, fourth] = [
+      candidate({ text: 'a falc', thought: true }, { text: 'fal' }),
+      candidate({ text: 'con.' }),
+    ]
+    const rest = through(guard, [third, fourth])
+    t.match(rest, /\[WORD_1\] here/)
+    t.match(rest, /a falc"/)
+    t.notMatch(rest, /con\./)
+    t.equal(guard.failure, null)
+  },
+)
+
 t.test(
   'a message of Anthropic is masked, its tools too, and signed thinking is refused',
   async (t) => {
