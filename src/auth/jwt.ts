@@ -77,7 +77,11 @@ export class Tokens {
    * (503): keys that cannot be fetched never make a valid caller a 401.
    */
   principal(token: string, ip: string, nowMs: number): Principal | Promise<Principal> | null {
-    if (token.length > TOKEN_CHARS_MAX || !TOKEN.test(token)) return null
+    if (!TOKEN.test(token)) return null
+    if (token.length > TOKEN_CHARS_MAX) {
+      if (this.#issuerOf(token) === undefined) return null
+      throw invalid(`it is longer than ${TOKEN_CHARS_MAX} characters`)
+    }
     const digest = hash('sha256', this.#processKey + token, 'base64')
     const known = this.#verified.get(digest)
     const holds = known !== undefined && holdsNow(known, nowMs)
