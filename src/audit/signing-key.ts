@@ -34,6 +34,8 @@ interface WrittenKey {
 
 /** After a rotation the former key may sign for this long: a sidecar looks before it signs. */
 const OVERLAP_MS = 60_000
+/** ECMA-262 §21.4.1.1: no later moment has a date. */
+const TIME_MS_MAX = 8.64e15
 const KEYS_MAX = 1_000
 const LIST_BYTES_MAX = 1024 * 1024
 
@@ -115,8 +117,11 @@ export interface NextKey {
   readonly former: string
   /** Id of the new one. */
   readonly current: string
-  /** Makes it the one that signs. Throws an Error that names a file. */
-  readonly use: () => void
+  /**
+   * Makes it the one that signs; `signedMs` is when the log was signed last, milliseconds since 1970. Throws
+   * an Error that names a file.
+   */
+  readonly use: (signedMs: number) => void
 }
 
 /**
@@ -128,7 +133,7 @@ export function nextKey(path: string, nowMs: number): NextKey {
   const made = makeKey()
   Signer.open(path, nowMs)
   const former = keyIdOf(rawPublicKey(createPublicKey(readSecret(secretKeyPath(path)))))
-  return { former, current: made.id, use: () => storeKey(path, made, nowMs, former) }
+  return { former, current: made.id, use: (signedMs) => storeKey(path, made, nowMs, signedMs) }
 }
 
 /** Reads a list of public keys. Throws an Error that names the file and what is wrong with it. */
@@ -168,22 +173,27 @@ function makeKey(): MadeKey {
   return { id: keyIdOf(rawPublicKey(key)), secret, key }
 }
 
-/** The list is written first: a signature without its public key would be worth nothing. */
+/**
+ * The list is written first: a signature without its public key would be worth nothing. With `signedMs` the
+ * keys that are in use end, but not before what they signed: the clock may have been set back since.
+ */
 function storeKey(
   path: string,
   { id, secret, key }: MadeKey,
   nowMs: number,
-  former?: string,
+  signedMs?: number,
 ): void {
   makeDirectories(dirname(path))
   const list = existsSync(keyListPath(path)) ? readKeyList(keyListPath(path)) : []
-  const ended = list.map((each) =>
-    each.id === former && each.untilMs === null ? { ...each, untilMs: nowMs + OVERLAP_MS } : each,
-  )
+  const ended = list.map((each) => {
+    if (signedMs === undefined || each.untilMs !== null) return each
+    const lastMs = Math.min(Math.max(nowMs, signedMs, each.fromMs), TIME_MS_MAX - OVERLAP_MS)
+    return { ...each, untilMs: lastMs + OVERLAP_MS }
+  })
   writeKeyList(path, [...ended, { id, key, fromMs: nowMs, untilMs: null }])
   const pem = secret.export({ format: 'pem', type: 'pkcs8' })
   // The first key of a log may be made by two processes at once: the slower takes the other's.
-  const place = former === undefined ? linkNew : renameSync
+  const place = signedMs === undefined ? linkNew : renameSync
   placeFile(secretKeyPath(path), { text: pem.toString(), mode: 0o600, place })
 }
 

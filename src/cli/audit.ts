@@ -5,6 +5,7 @@ import { adminBody } from '../audit/entry.ts'
 import { aboutLog } from '../audit/file.ts'
 import type { FleetRoot } from '../audit/fleet-root.ts'
 import { entryAsJson, entryAsText, escapeText, textsAsText } from '../audit/format.ts'
+import { lastSignedMs } from '../audit/last-signed.ts'
 import { LogReader } from '../audit/query.ts'
 import type { StoredEntry } from '../audit/query.ts'
 import { recordReading, textsOfEntry } from '../audit/read-content.ts'
@@ -226,7 +227,7 @@ export function auditRotateKey(options: {
     const { former, current, use } = nextKey(path, nowMs)
     const body = adminBody('audit.rotate-key', { former, current }, nowMs)
     appendOnce(path, version, [{ kind: 'admin', body }])
-    use()
+    use(lastSignedMs(path))
     write(`Key ${current} signs the audit from now on, instead of ${former}.\n`)
     write(`Give verifiers the new list: ${escapeText(keyListPath(path))}\n`)
     return 0

@@ -207,7 +207,7 @@ const MUTATIONS: Readonly<Record<string, Mutation>> = {
   },
   're-sign with a newer key': (db, made, random) => {
     const copy = db.name
-    nextKey(copy, wallMs() + 3_600_000).use()
+    nextKey(copy, wallMs() + 3_600_000).use(0)
     const signer = Signer.open(copy, wallMs() + 3_600_000)
     const victim = pick(
       made.sidecar.filter(({ kind }) => kind === 'decision'),

@@ -1,11 +1,13 @@
-import { readFileSync, rmSync, statSync } from 'node:fs'
+import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 import Database from 'better-sqlite3'
 import t from 'tap'
 
 import { appendOnce } from '../../src/audit/append-once.ts'
+import { Signer } from '../../src/audit/signing-key.ts'
 import { auditRotateKey, auditTail, auditVerify } from '../../src/cli/audit.ts'
+import { wallMs } from '../../src/clock.ts'
 import { configText, Site } from '../support/start-governor.ts'
 
 function admin(action: string): { kind: 'admin'; body: string } {
@@ -205,3 +207,21 @@ t.test('auditRotateKey() tells both keys in an entry, of a log that had none, to
   )
   t.equal(auditVerify({ path, strict: true, keys: null, json: false, write }), 0)
 })
+
+t.test(
+  'a key that is replaced after the clock was set back ends after what it signed',
+  async (t) => {
+    const path = join(t.testdir(), 'audit.db')
+    const list = `${path}.keys.json`
+    // Made, and used, by a clock that was an hour ahead.
+    Signer.open(path, wallMs() + 3_600_000)
+    appendOnce(path, 'test', [admin('one')])
+    const { keys } = JSON.parse(readFileSync(list, 'utf8')) as { keys: object[] }
+    writeFileSync(list, JSON.stringify({ keys: [{ ...keys[0], from: new Date(0).toISOString() }] }))
+    let out = ''
+    const write = (text: string) => (out += text)
+    t.equal(auditRotateKey({ path, version: 'test', write }), 0)
+    appendOnce(path, 'test', [admin('two')])
+    t.equal(auditVerify({ path, strict: true, keys: null, json: false, write }), 0, out)
+  },
+)
