@@ -9,7 +9,7 @@ export function openWal(path: string, options: Partial<WalOptions> = {}): Promis
   return Wal.open({
     path,
     localBytesMax: 2 ** 30,
-    commitMs: 5000,
+    commitMs: 60_000,
     version: 'test',
     exclusive: true,
     ...options,
