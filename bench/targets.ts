@@ -70,6 +70,7 @@ export async function startGovernor(
   copyFileSync(join(BENCH, 'governance.yaml'), config)
   const environment = {
     MALLOC_ARENA_MAX: '1',
+    MALLOC_TRIM_THRESHOLD_: '131072',
     BENCH_UPSTREAM: upstream.url,
     BENCH_CREDENTIAL: CREDENTIAL,
     BENCH_LIMIT_STORE: limitStore,
@@ -84,6 +85,7 @@ export async function startGovernor(
     nodeFlags: [
       '--max-semi-space-size=4',
       '--max-old-space-size=384',
+      '--v8-pool-size=1',
       '--import',
       join(ROOT, 'src/require-node.mjs'),
       ...nodeFlags,

@@ -1,10 +1,11 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { join } from 'node:path'
 
 import t from 'tap'
 
 import { configText, Site, startChild } from '../support/start-governor.ts'
-import { until } from '../support/until.ts'
+import { until, within } from '../support/until.ts'
 
 /** Goal: what `npm start` prints works as it is printed, at every start. */
 
@@ -60,4 +61,31 @@ t.test('a port that is taken, and a log in use, are errors that name them', asyn
   const taken = await other.cli('run')
   t.equal(taken.code, 2)
   t.match(taken.stderr, `127.0.0.1:${port} (listen.proxy)`)
+})
+
+t.test('a signal to npm ends Governor, and npm with it', async (t) => {
+  const site = new Site(t.testdir(), configText())
+  const root = join(import.meta.dirname, '../..')
+  const npm = spawn('npm', ['run', 'governor', '--', 'run', '--config', site.file], {
+    cwd: root,
+    detached: true,
+  })
+  t.teardown(() => {
+    // What npm left behind, had it left anything.
+    try {
+      process.kill(-npm.pid!, 'SIGKILL')
+    } catch {
+      t.comment('nothing was left')
+    }
+  })
+  let said = ''
+  for (const pipe of [npm.stdout, npm.stderr]) {
+    pipe.on('data', (chunk: Buffer) => (said += chunk.toString()))
+  }
+  await until('the start', () => said.includes('proxy'))
+  const ended = once(npm, 'close')
+  npm.kill('SIGTERM')
+  // Its pipes close once nobody writes to them any more.
+  await within('the end', ended)
+  t.match(said, /"Stopped"/)
 })
