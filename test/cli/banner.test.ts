@@ -10,14 +10,14 @@ t.test('banner() shows names of the environment as characters', async (t) => {
     'governance.yaml': `
 version: 1
 upstreams: [{ name: echo, dialect: openai, url: 'echo:' }]
-auth: { pod: { tenant: '\${NAMESPACE}', user: pod } }
+audit: { path: '\${LOG}' }
 `,
   })
-  const env = { NAMESPACE: 'shop\u001b[2J' }
+  const env = { LOG: join(folder, 'shop\u001b[2J.db') }
   const loaded = loadConfig(join(folder, 'governance.yaml'), { env, forRun: true })
   if (!loaded.ok) return t.fail(loaded.problems[0]?.message ?? 'no reason')
   const proxy = { host: '127.0.0.1', port: 4141 }
   const text = banner(loaded.snapshot, { proxy, admin: null, health: null }, 0)
-  t.match(text, 'callers    keys, or the pod as tenant shop\\u001b[2J\n')
+  t.match(text, 'shop\\u001b[2J.db, ')
   t.match(text, 'proxy      http://127.0.0.1:4141  OPENAI_BASE_URL=http://127.0.0.1:4141/v1\n')
 })
