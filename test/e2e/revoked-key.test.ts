@@ -8,12 +8,12 @@ import { RawConnection } from '../support/raw-http.ts'
 import { startGovernor } from '../support/start-governor.ts'
 import { until } from '../support/until.ts'
 
-/** Goal: a key revoked by another process ends within a second, streams under way included. */
+/** Goal: a key revoked by another process ends soon after, streams under way included. */
 
 /** A second is promised; the rest is for a machine that has much else to do. */
 const SOON_MS = 5_000
 
-t.test('a revoked key is refused within a second, and its stream is cut', async (t) => {
+t.test('a revoked key is refused soon after, and its stream is cut', async (t) => {
   const hand = new HandStream()
   const upstream = await FakeUpstream.start(t)
   const site = await startGovernor(t, { upstream: upstream.url })
