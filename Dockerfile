@@ -18,8 +18,8 @@ COPY src src
 ENV NODE_COMPILE_CACHE=/governor/.compile-cache
 RUN chmod -R go=rX . && install -d -o 65532 -g 65532 .compile-cache
 USER 65532:65532
-RUN node --import ./src/require-node.mjs --import ./src/cli/run.ts --import ./src/cli/check.ts \
-    src/main.ts demo && chmod -R go=rX .compile-cache
+RUN node --concurrent-recompilation-queue-length=4 --import ./src/require-node.mjs \
+    --import ./src/cli/run.ts --import ./src/cli/check.ts src/main.ts demo && chmod -R go=rX .compile-cache
 
 FROM node:24.21.0-trixie-slim
 # A new named volume takes over this owner.
@@ -40,5 +40,5 @@ STOPSIGNAL SIGTERM
 # listen.admin is on unless the configuration moves it; the image has no curl.
 HEALTHCHECK --interval=30s --timeout=3s --start-period=10s --retries=3 \
   CMD ["node", "-e", "fetch('http://127.0.0.1:4142/livez').then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
-ENTRYPOINT ["node", "--import", "./src/require-node.mjs", "src/main.ts"]
+ENTRYPOINT ["node", "--concurrent-recompilation-queue-length=4", "--import", "./src/require-node.mjs", "src/main.ts"]
 CMD ["run", "--config", "/etc/governor/governance.yaml"]

@@ -86,6 +86,7 @@ export async function startGovernor(
       '--max-semi-space-size=4',
       '--max-old-space-size=384',
       '--v8-pool-size=1',
+      '--concurrent-recompilation-queue-length=4',
       '--import',
       join(ROOT, 'src/require-node.mjs'),
       ...nodeFlags,

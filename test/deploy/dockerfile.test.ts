@@ -35,6 +35,7 @@ t.test('the image runs main.ts as a numeric user that is not root', (t) => {
   t.match(last(FINAL, 'USER'), /^[1-9]\d*:[1-9]\d*$/)
   t.strictSame(execForm(last(FINAL, 'ENTRYPOINT')), [
     'node',
+    '--concurrent-recompilation-queue-length=4',
     '--import',
     './src/require-node.mjs',
     'src/main.ts',
