@@ -14,7 +14,9 @@ const HOLLOW_SEGMENT = /(?:^|\/)\.{0,2}(?:\/|$)/
 /** Refuses the value at `node`; `rule` reads on from its pointer, like `must be a string`. */
 export function fieldInvalid(doc: JsonDocument, node: number, rule: string): GovernorError {
   const pointer = doc.pointer(node).slice(0, POINTER_CHARS_SHOWN_MAX)
-  return new GovernorError('FIELD_INVALID', { detail: `${pointer} ${rule}`, param: pointer })
+  // The whole document's pointer is empty (RFC 6901).
+  const where = pointer === '' ? 'the body' : pointer
+  return new GovernorError('FIELD_INVALID', { detail: `${where} ${rule}`, param: pointer })
 }
 
 /** Names without anything that would have to be looked at twice. */

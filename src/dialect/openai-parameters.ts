@@ -4,6 +4,10 @@ import type { ParameterTable } from './set-members.ts'
 /** Every name an output cap has somewhere: a server may heed them all. */
 const CAPS = ['max_completion_tokens', 'max_tokens', 'max_output_tokens']
 
+/** The two names of an effort: servers of several origins heed both. */
+const EFFORT = 'reasoning_effort'
+const EFFORT_WITHIN = 'reasoning.effort'
+
 function cap(...names: readonly string[]) {
   return { names, others: CAPS.filter((name) => !names.includes(name)) }
 }
@@ -17,7 +21,7 @@ const PENALTIES = {
 const RUN: ParameterTable = {
   ...SAMPLING,
   max_output_tokens: cap('max_completion_tokens'),
-  reasoning_effort: { names: ['reasoning_effort'] },
+  reasoning_effort: { names: [EFFORT], others: [EFFORT_WITHIN] },
 }
 
 /** Of the settings that a realtime event brings, under `within`. */
@@ -34,13 +38,13 @@ const TABLES: Readonly<Record<string, ParameterTable>> = {
     ...SAMPLING,
     ...PENALTIES,
     max_output_tokens: cap('max_completion_tokens', 'max_tokens'),
-    reasoning_effort: { names: ['reasoning_effort'] },
+    reasoning_effort: { names: [EFFORT], others: [EFFORT_WITHIN] },
     service_tier: { names: ['service_tier'] },
   },
   responses: {
     ...SAMPLING,
     max_output_tokens: cap('max_output_tokens'),
-    reasoning_effort: { names: ['reasoning.effort'] },
+    reasoning_effort: { names: [EFFORT_WITHIN], others: [EFFORT] },
     service_tier: { names: ['service_tier'] },
   },
   'cohere.chat': {

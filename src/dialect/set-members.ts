@@ -1,10 +1,15 @@
 /** Puts and clamps parameters of a request, in the bytes it was sent in. */
 import type { Parameter, ParameterNames, Splice } from '../exchange.ts'
+import { foldKey } from './json-fold.ts'
 import { KIND } from './json-tape.ts'
 import { type JsonDocument, readJson } from './json.ts'
+import { fieldInvalid } from './openai-fields.ts'
 
 /** What has to stand where `sent` stands (null: nothing was sent); null where nothing has to. */
-export type Settle = (parameter: Parameter, sent: number | string | null) => number | string | null
+export type Settled = (sent: number | string | null) => number | string | null
+
+/** What becomes of a parameter; undefined of one that nothing is said about. */
+export type Settle = (parameter: Parameter) => Settled | undefined
 
 /** Where parameters are in the body of one endpoint. */
 export type ParameterTable = Readonly<Partial<Record<Parameter, ParameterNames>>>
@@ -12,6 +17,8 @@ export type ParameterTable = Readonly<Partial<Record<Parameter, ParameterNames>>
 /**
  * Splices that make of the parameters of a body what `settle` says, in order of place. The body has
  * been inspected; parameters that are not in `table` are left alone. Yields while it reads a long body.
+ * Throws FIELD_INVALID where a parameter that is settled could be read past the edit: in what should be
+ * an object and is none, or under a name that is its own but for the case.
  */
 export function* setMembers(
   bytes: Buffer,
@@ -20,7 +27,8 @@ export function* setMembers(
 ): Generator<void, readonly Splice[]> {
   const edit = new MemberEdit(yield* readJson(bytes, jsonDepth))
   for (const [parameter, { names, others = [] }] of Object.entries(table)) {
-    const settled = (sent: number | string | null) => settle(parameter as Parameter, sent)
+    const settled = settle(parameter as Parameter)
+    if (settled === undefined) continue
     let isSent = false
     for (const name of [...names, ...others]) {
       const node = edit.find(name)
@@ -48,14 +56,33 @@ class MemberEdit {
     this.#doc = doc
   }
 
-  /** The value of `name`, or of `outer.inner` and so on; -1 when it is absent or null. */
+  /**
+   * The value of `name`, or of `outer.inner` and so on; -1 when it is absent or null. Throws
+   * FIELD_INVALID where something else stands in an object's place, or beside the name another case of it.
+   */
   find(name: string): number {
+    const doc = this.#doc
     let node = 0
     for (const each of name.split('.')) {
-      node = this.#doc.given(node, each)
+      if (doc.kind(node) !== KIND.OBJECT) throw fieldInvalid(doc, node, 'must be an object or null')
+      this.#checkCase(node, each)
+      node = doc.given(node, each)
       if (node === -1) break
     }
     return node
+  }
+
+  /** Servers in Go read a member under every case of its name, also where we would put it anew. */
+  #checkCase(object: number, name: string): void {
+    const doc = this.#doc
+    const end = doc.next(object)
+    for (let key = object + 1; key < end; key = doc.next(key + 1)) {
+      if (doc.isKey(key, name)) continue
+      const written = doc.word(key)
+      // Simple folding keeps the number of characters, and all that fold to ASCII are of one unit.
+      if (written.length !== name.length || foldKey(written) !== foldKey(name)) continue
+      throw fieldInvalid(doc, key, `must be spelled ${name}`)
+    }
   }
 
   /** A number, or what else stands there as a text. */
@@ -72,13 +99,11 @@ class MemberEdit {
 
   /** Puts a member where there is none, or null, under the name of which most is there. */
   add(names: readonly string[], json: string): void {
-    const doc = this.#doc
     const path = this.#nearest(names)
     const at = this.#there(path)
     const node = at.at(-1) ?? 0
     const rest = path.slice(at.length)
     if (rest.length === 0) return this.#replace(node, json)
-    if (doc.kind(node) !== KIND.OBJECT && doc.kind(node) !== KIND.NULL) return
     let members = this.#added.get(node) ?? new Map<string, string | Members>()
     this.#added.set(node, members)
     for (const name of rest.slice(0, -1)) {

@@ -1,3 +1,4 @@
+import type { Uninspectable } from '../exchange.ts'
 import { type Applicant, liftedBy } from './applicants.ts'
 import type { Asked } from './asked.ts'
 import type { CompiledPolicy } from './compile.ts'
@@ -56,7 +57,13 @@ export function cannotInspect(
   const guards = (each: Applicant) => each.policy.guardsText && liftedBy(each, wallMs) === null
   if (!asked.applicants.some(guards)) return null
   if (isLarge) return TOO_LARGE
-  const [first] = facts.uninspectable
-  const what = `${first?.kind ?? 'content'} at ${quoted(first?.pointer ?? '')}`
-  return `A policy on text applies and this content cannot be read: ${what}`
+  return `A policy on text applies and this content cannot be read: ${placed(facts.uninspectable)}`
+}
+
+/** The first of it that has a place in the body (a JSON pointer); else what the path brings in. */
+function placed(unread: readonly Uninspectable[]): string {
+  const first = unread.find(({ pointer }) => pointer !== '')
+  if (first !== undefined) return `${first.kind} at ${quoted(first.pointer)}`
+  const kind = unread[0]?.kind ?? 'content'
+  return kind === 'tunnel' ? 'a tunnel' : `${kind} named in the path`
 }

@@ -136,13 +136,23 @@ class Change {
     if (setting.length === 0) return []
     const idle = new Set<string>()
     for (const policy of setting) {
-      if ((await this.#splicesOf([policy])).length === 0) idle.add(policy.id)
+      if (!(await this.#wouldSet(policy))) idle.add(policy.id)
     }
     const policies = this.#decision.policies.filter(
       ({ id, result }) => result !== 'set' || !idle.has(id),
     )
     this.#decision = { ...this.#decision, policies }
     return this.#splicesOf(this.#policies('set', true))
+  }
+
+  /** Whether a policy would change this call; one in shadow refuses nothing that it could not change. */
+  async #wouldSet(policy: CompiledPolicy): Promise<boolean> {
+    try {
+      return (await this.#splicesOf([policy])).length > 0
+    } catch (error) {
+      if (error instanceof GovernorError && policy.mode === 'shadow') return true
+      throw error
+    }
   }
 
   #splicesOf(policies: readonly CompiledPolicy[]): Promise<readonly Splice[]> | readonly Splice[] {
@@ -154,9 +164,9 @@ class Change {
     const settings = combineSettings(policies.flatMap((policy) => policy.settings))
     const { jsonDepth } = this.#world.snapshot.maximums
     return soon(
-      setMembers(body!.bytes, { table, jsonDepth }, (parameter, sent) => {
+      setMembers(body!.bytes, { table, jsonDepth }, (parameter) => {
         const setting = settings.get(parameter)
-        return setting === undefined ? null : settle(setting, sent)
+        return setting === undefined ? undefined : (sent) => settle(setting, sent)
       }),
     )
   }

@@ -241,3 +241,109 @@ t.test(
     t.equal(upstream.received.length, before)
   },
 )
+
+const strict = await startGovernor(t, {
+  upstream: upstream.url,
+  upstreams: ['gemini', 'bedrock', 'ollama', 'anthropic'].map((dialect) => {
+    return `{ name: ${dialect}, dialect: ${dialect}, url: '${upstream.url}', credential: '\${UPSTREAM_KEY}' }`
+  }),
+  policies: `
+  - { id: open, allow: {} }
+  - { id: effort, set: { reasoning_effort: low, temperature: { at_most: 1 }, max_output_tokens: { at_most: 100 } } }`,
+})
+
+const INPUT = '"model":"o3","input":"hi"'
+
+/** A body, and what is said of the one member a server could read past the edit. */
+const PAST: readonly (readonly [path: string, sent: string, said: string])[] = [
+  ...['"x"', '[]', '[{"effort":"high"}]', '3', 'false', '""'].map((wrong) => {
+    const sent = `{${INPUT},"reasoning":${wrong}}`
+    return ['v1/responses', sent, '/reasoning must be an object or null'] as const
+  }),
+  ['v1/responses', `{${INPUT},"Reasoning":{"effort":"high"}}`, '/Reasoning must be spelled reason'],
+  [
+    'v1/responses',
+    `{${INPUT},"reasoning":{"EFFORT":"high"}}`,
+    '/reasoning/EFFORT must be spelled effort',
+  ],
+  [
+    'v1/responses',
+    `{${INPUT},"rea\\u017foning":{"effort":"high"}}`,
+    '/rea\u017foning must be spelled reasoning',
+  ],
+  [
+    'v1/chat/completions',
+    `{"model":"o3",${MESSAGES},"reasoning":"high"}`,
+    '/reasoning must be an object or null',
+  ],
+  [
+    'v1/chat/completions',
+    `{"model":"o3",${MESSAGES},"Temperature":2}`,
+    '/Temperature must be spelled temperature',
+  ],
+  [
+    BEDROCK,
+    `{${TURN},"additionalModelRequestFields":"x"}`,
+    '/additionalModelRequestFields must be an object or null',
+  ],
+  [
+    BEDROCK,
+    `{${TURN},"inferenceConfig":{"MaxTokens":9000}}`,
+    '/inferenceConfig/MaxTokens must be spelled maxTokens',
+  ],
+  [
+    'gemini/v1beta/models/x:generateContent',
+    `{${CONTENTS},"generationConfig":{"Temperature":2}}`,
+    '/generationConfig/Temperature must be spelled temperature',
+  ],
+  [OLLAMA, `{${ASK},"options":"x"}`, '/options must be an object or null'],
+  [OLLAMA, `{${ASK},"options":{"Num_Predict":9000}}`, 'must be spelled num_predict'],
+  [
+    'anthropic/v1/messages',
+    `{"model":"claude-x","MAX_TOKENS":9000,"max_tokens":1,${MESSAGES}}`,
+    'a key that repeats another',
+  ],
+]
+
+t.test('nothing passes a set in the place of an object, or under another case', async (t) => {
+  const before = upstream.received.length
+  for (const [path, sent, said] of PAST) {
+    const answer = await strict.send({ path: `/${path}`, body: sent })
+    t.equal(answer.status, 400, `${sent} ${answer.text}`)
+    t.ok(answer.text.includes(said), `${sent}: ${answer.text}`)
+  }
+  t.equal(upstream.received.length, before)
+})
+
+t.test('an effort is put over both names that servers have for it', async (t) => {
+  const body = `{"model":"o3",${MESSAGES},"reasoning":{"effort":"high"}}`
+  t.equal((await strict.send({ body })).status, 200)
+  t.equal(
+    upstream.last?.body.toString(),
+    `{"reasoning_effort":"low","model":"o3",${MESSAGES},"reasoning":{"effort":"low"}}`,
+  )
+  const responses = `{${INPUT},"reasoning_effort":"high"}`
+  t.equal((await strict.send({ path: '/v1/responses', body: responses })).status, 200)
+  t.equal(
+    upstream.last?.body.toString(),
+    '{"reasoning":{"effort":"low"},"model":"o3","input":"hi","reasoning_effort":"low"}',
+  )
+})
+
+t.test('a call that no set is about, or one in shadow, goes on as it was sent', async (t) => {
+  const other = await startGovernor(t, {
+    upstream: upstream.url,
+    policies: `
+  - { id: open, allow: {} }
+  - { id: cool, set: { temperature: 0 } }
+  - { id: someday, mode: shadow, set: { reasoning_effort: low } }`,
+  })
+  const sent = `{"temperature":0,${INPUT},"reasoning":"x","Reasoning_Effort":"high"}`
+  const answer = await other.send({ path: '/v1/responses', body: sent })
+  t.equal(answer.status, 200, answer.text)
+  t.equal(upstream.last?.body.toString(), sent)
+  const [decision] = await other.entriesOf(String(answer.headers['x-governor-request-id']), 2)
+  const policies = decision?.body['policies'] as readonly { id: string; result: string }[]
+  const set = policies.filter(({ result }) => result === 'set').map(({ id }) => id)
+  t.strictSame(set, ['someday'], 'the entry says that it would not be as it was')
+})
