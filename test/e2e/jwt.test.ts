@@ -1,10 +1,10 @@
-import { createHmac, createPublicKey } from 'node:crypto'
+import { createHmac, createPublicKey, KeyObject, sign } from 'node:crypto'
 
 import t from 'tap'
 
 import { chat, send } from '../support/client.ts'
 import { FakeUpstream } from '../support/fake-upstream.ts'
-import { signingKey, TestIssuer } from '../support/issuer.ts'
+import { type SigningKey, signingKey, TestIssuer } from '../support/issuer.ts'
 import { startWith } from '../support/start-with-issuer.ts'
 
 /** Goal: the token of a real issuer over HTTPS is as good as a Governor key, and a wrong one is not. */
@@ -134,11 +134,27 @@ t.test(
     t.equal(await via({ authorization: `Bearer ${token}`, 'x-api-key': site.key }), 'key')
     t.equal(await via({ authorization: `Bearer ${site.key}`, 'x-api-key': bad }), 'key')
     t.equal(await via({ authorization: `Bearer ${bad}` }), 'AUTH_TOKEN_INVALID')
+    const mangled: Record<string, string> = {
+      'whose signature was cut off': token.replace(/[^.]*$/, ''),
+      'that is padded': `${token}==`,
+      'that has another byte in front': `!${token}`,
+    }
+    for (const [what, wrong] of Object.entries(mangled)) {
+      t.equal(await via({ authorization: `Bearer ${wrong}` }), 'AUTH_TOKEN_INVALID', what)
+    }
     t.equal(await via({ authorization: `Bearer ${stranger}` }), 'pod', 'of an unknown issuer')
     t.equal(await via({ authorization: 'Bearer sk-other' }), 'pod')
     t.equal(await call(`${site.key.slice(0, -3)}abc`), '401 AUTH_KEY_INVALID')
+    const spaced = signed(issuer.keys[0]!, '{ "alg": "RS256",\n "kid": "first" }', token)
+    t.equal(await via({ authorization: `Bearer ${spaced}` }), 'jwt', 'JSON in any form')
   },
 )
+
+/** The claims of `token` under another header, signed with RS256. */
+function signed({ privateKey }: SigningKey, header: string, token: string): string {
+  const text = `${Buffer.from(header).toString('base64url')}.${token.split('.')[1]!}`
+  return `${text}.${sign('sha256', Buffer.from(text), KeyObject.from(privateKey)).toString('base64url')}`
+}
 
 t.test('a token of an unknown issuer is no key where there is no pod', async (t) => {
   const issuer = await TestIssuer.start(t)
