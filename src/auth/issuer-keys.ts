@@ -1,7 +1,7 @@
 import type { IssuerKeysConfig } from '../config/snapshot.ts'
 import { GovernorError } from '../errors.ts'
 import { FetchFault, fetchKeySet } from './issuer-fetch.ts'
-import { type KeySet, readKeySet } from './key-set.ts'
+import { KEYS_MAX, type KeySet, readKeySet } from './key-set.ts'
 
 export interface IssuerKeysParts {
   /** Told of every fetch: null when it went well, else what was wrong. */
@@ -91,7 +91,9 @@ export class IssuerKeys {
     try {
       const signal = AbortSignal.any([late, this.#closed.signal])
       const set = readKeySet(await fetchKeySet(this.config, signal))
-      if (set === null) throw new FetchFault('the answer holds no usable public key')
+      if (set === null) {
+        throw new FetchFault(`the answer holds no usable public key, or more than ${KEYS_MAX} keys`)
+      }
       // Tokens verified with the same keys stay verified.
       if (set.digest !== this.#set?.digest) this.#set = set
       this.#fetchedMs = begunMs

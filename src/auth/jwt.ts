@@ -194,10 +194,15 @@ async function anyOf(
     try {
       return (await verify(key)).payload
     } catch (error) {
-      if (!(error instanceof errors.JWSSignatureVerificationFailed)) throw refused(error)
+      // Only now does a signature hold. Any other error may be of this key alone, which may be a broken one.
+      if (isOfClaims(error)) throw refused(error)
     }
   }
   throw invalid('its signature does not hold')
+}
+
+function isOfClaims(error: unknown): boolean {
+  return error instanceof errors.JWTExpired || error instanceof errors.JWTClaimValidationFailed
 }
 
 function holdsNow({ issuer, set, fromMs, untilMs }: Verified, nowMs: number): boolean {

@@ -9,7 +9,8 @@ export interface KeySet {
   readonly digest: string
 }
 
-const KEYS_MAX = 100
+/** More are none. */
+export const KEYS_MAX = 100
 /** Of base64url: 2,048 and 16,384 bits (NIST SP 800-131A; OpenSSL's own maximum). */
 const MODULUS_CHARS = { min: 342, max: 2731 }
 /** 65537 is `AQAB`; the work of a verification grows with it. */
@@ -22,10 +23,16 @@ const EXPONENT_CHARS_MAX = 6
 export function readKeySet(value: unknown): KeySet | null {
   const listed = typeof value === 'object' && value !== null && 'keys' in value ? value.keys : null
   if (!Array.isArray(listed) || listed.length > KEYS_MAX) return null
-  const keys = listed.filter(isUsable)
+  const keys = listed.map(withoutNulls).filter(isUsable)
   if (keys.length === 0) return null
   const set: JSONWebKeySet = { keys }
   return { find: createLocalJWKSet(set), digest: hash('sha256', JSON.stringify(keys)) }
+}
+
+/** What some issuers write for what is not there. */
+function withoutNulls(key: unknown): unknown {
+  if (typeof key !== 'object' || key === null) return key
+  return Object.fromEntries(Object.entries(key).filter(([, value]) => value !== null))
 }
 
 function isUsable(key: unknown): key is JWK {

@@ -31,6 +31,23 @@ t.test('unknown key ids fetch at most once in `refetch`', async (t) => {
   t.equal(issuer.fetches, 1)
 })
 
+t.test('a key that is broken, or written with nulls, takes no other with it', async (t) => {
+  const issuer = await TestIssuer.start(t)
+  const { jwk } = issuer.keys[0]!
+  const broken = { ...jwk, n: 'A'.repeat(400) }
+  const keys = [broken, { ...broken, kid: 'other' }, { ...jwk, d: null, key_ops: null, x5u: null }]
+  issuer.override = ({ url }, response) => {
+    if (url !== '/jwks') return false
+    response.end(JSON.stringify({ keys }))
+    return true
+  }
+  const { call } = await startWith(t, issuer)
+  t.equal(await call(await issuer.token()), '200 ok')
+  t.equal(await call(await issuer.token({}, undefined, { kid: undefined })), '200 ok')
+  const late = { exp: 1, aud: 'governor' }
+  t.equal(await call(await issuer.token(late)), '401 AUTH_TOKEN_INVALID')
+})
+
 t.test('keys that cannot be fetched are a 503, never a 401', async (t) => {
   const issuer = await TestIssuer.start(t)
   issuer.override = (_request, response) => {
