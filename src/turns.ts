@@ -38,6 +38,13 @@ export function inTurns<Result>(steps: Generator<unknown, Result>): Promise<Resu
   })
 }
 
+/** Runs a generator to its end at once: for steps that are known to be few, or that nobody waits for. */
+export function runNow<Result>(steps: Generator<unknown, Result>): Result {
+  let step = steps.next()
+  while (step.done !== true) step = steps.next()
+  return step.value
+}
+
 function schedule(): void {
   if (isScheduled) return
   isScheduled = true

@@ -1,6 +1,7 @@
 import type { AnswerText } from '../nouns/answer.ts'
 import { type AnswerInspector, applyCuts, type Cut } from '../policy/answer-inspector.ts'
 import { HeldTooLong } from '../policy/output-channel.ts'
+import { runNow } from '../turns.ts'
 
 /** The longest arguments of a tool call that are held until it closes. */
 const PROGRAM_UNITS_MAX = 1024 * 1024
@@ -38,13 +39,6 @@ export interface Inspector extends Pick<
     isOver: boolean,
     readings: (text: string) => readonly string[],
   ): Generator<undefined, { readonly releasedTo: number; readonly cuts: readonly Cut[] }>
-}
-
-/** Runs steps that are known to be short. */
-export function runNow<Result>(steps: Generator<unknown, Result>): Result {
-  let step = steps.next()
-  while (step.done !== true) step = steps.next()
-  return step.value
 }
 
 /** Whether a text that was JSON is JSON still. */

@@ -14,12 +14,11 @@ import type {
   Framing,
 } from '../nouns/answer.ts'
 import { applyCuts } from '../policy/answer-inspector.ts'
-import { inTurns } from '../turns.ts'
+import { inTurns, runNow } from '../turns.ts'
 import {
   type AnswerChannel,
   channelOf,
   type Inspector,
-  runNow,
   type Segment,
   staysJson,
 } from './channel.ts'

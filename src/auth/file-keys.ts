@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 
 import { every } from '../clock.ts'
 import type { Log } from '../log.ts'
-import { inTurns } from '../turns.ts'
+import { inTurns, runNow } from '../turns.ts'
 import { type KeysFile, readKeysFile } from './key-file.ts'
 import type { KeySource } from './key-store.ts'
 import { KeyUses } from './key-uses.ts'
@@ -36,7 +36,7 @@ export class FileKeys implements KeySource {
     this.#log = log
     this.#tried = identity(path)
     this.#looked = this.#tried
-    this.#keys = keysOf(drained(readKeysFile(read(path))))
+    this.#keys = keysOf(runNow(readKeysFile(read(path))))
     this.#uses = KeyUses.open(path)
     this.#stop = every(LOOK_MS, () => this.#look())
   }
@@ -101,14 +101,6 @@ export class FileKeys implements KeySource {
 
 function keysOf({ entries }: KeysFile): Map<string, KeyRecord> {
   return new Map(entries.map(({ record }) => [record.keyId, record]))
-}
-
-/** The result of steps that are taken at once. */
-export function drained<Result>(steps: Generator<unknown, Result>): Result {
-  for (;;) {
-    const step = steps.next()
-    if (step.done === true) return step.value
-  }
 }
 
 /** The text of the file. Throws what the system says, or that it is too large or no text. */

@@ -28,7 +28,6 @@ export const LINT_RULES = {
   'candidate-answers': 'A candidate with policies on answers, which are not asked',
   'require-models': 'A require on models that also refuses operations without a model',
 } as const
-export type LintRule = keyof typeof LINT_RULES
 
 /** Looks at a file that loads, at `nowMs`, milliseconds since 1970. Pure. */
 export function lint(file: FileValue, snapshot: Snapshot, nowMs: number): Advice[] {

@@ -1,5 +1,5 @@
-import { type Automaton, DenseAutomaton, Place, WORK_MAX } from './dense-automaton.ts'
-import { Units } from './units.ts'
+import { type DenseAutomaton, Place, WORK_MAX } from './dense-automaton.ts'
+import type { Units } from './units.ts'
 
 /**
  * Runs the engine's automata over a text in slices, so that the event loop breathes between them. The
@@ -8,21 +8,10 @@ import { Units } from './units.ts'
  */
 
 /**
- * Tells, yielding as it goes, whether `automaton` matches somewhere in `text`; with `found`, goes on
- * to the end and hands over the ids of all patterns of a set. Throws when a single state is larger
- * than the automaton's memory.
+ * One run of an automaton over a text that comes in pieces, none of which ends inside a pair. Without
+ * `found` it is over at the first match; with it, it goes on to the end and hands over the ids of all
+ * patterns of a set. Reading throws a RangeError when a single state is larger than the automaton's memory.
  */
-export function* matchLongText(
-  automaton: Automaton,
-  text: string,
-  found?: (id: number) => void,
-): Generator<undefined, boolean> {
-  const match = new LongMatch(new DenseAutomaton(automaton), found)
-  yield* match.read(text, new Units(WORK_MAX))
-  return match.end()
-}
-
-/** One run of an automaton over a text that comes in pieces, none of which ends inside a pair. */
 export class LongMatch {
   readonly #automaton: DenseAutomaton
   readonly #place: Place

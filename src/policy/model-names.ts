@@ -30,23 +30,15 @@ export function compileAliases(aliases: Readonly<Record<string, string>>): Alias
 }
 
 /**
- * Tells whether a model matches one of `patterns` (`*` the only wildcard, case ignored) by any of its
- * names; for neighbours that choose by model, like upstreams.
- */
-export function modelMatcher(
-  patterns: readonly string[],
-  aliases: Readonly<Record<string, string>>,
-): (model: string) => boolean {
-  return wideMatcher(patterns, new ModelNames(compileAliases(aliases)))
-}
-
-/**
  * Where one of Bedrock's inference profiles looks for its model (`us.`, `eu.`, `us-gov.`, `apac.`, `global.`),
  * before the name of a provider and of the model itself.
  */
 const REGION = /(^|\/)(?:[a-z]{2}(?:-[a-z]{2,8})?|apac|global)\.(?=[a-z][a-z0-9-]*\.)/i
 
-/** Tells whether any name of a model matches: to refuse, to narrow, to choose an upstream. */
+/**
+ * Tells whether a model matches one of `patterns` (`*` the only wildcard, case ignored) by any of its
+ * names: to refuse, to narrow, to choose an upstream.
+ */
 export function wideMatcher(
   patterns: readonly string[],
   names: ModelNames,

@@ -1,5 +1,6 @@
 import { RE2JS, RE2Set } from 're2js'
 
+import { runNow } from '../turns.ts'
 import { LiteralAutomaton } from './automaton.ts'
 import { DenseAutomaton } from './dense-automaton.ts'
 import { DetectorSet } from './detect/detector-set.ts'
@@ -214,10 +215,6 @@ function warm(rules: TextRules): void {
   for (const text of [...TYPICAL, TYPICAL.join('\n')]) {
     rules.all.warm(rules.units.values, rules.units.fill(text, 0, text.length))
     for (const pattern of rules.patterns) pattern.test(text)
-    for (const round of [text, text.toUpperCase()]) drain(scanTexts(rules, [round]))
+    for (const round of [text, text.toUpperCase()]) runNow(scanTexts(rules, [round]))
   }
-}
-
-function drain(scan: Generator<undefined, unknown>): void {
-  while (scan.next().done !== true);
 }

@@ -16,12 +16,13 @@ import { execPath } from 'node:process'
 
 import t, { type Test } from 'tap'
 
-import { drained, FileKeys } from '../../src/auth/file-keys.ts'
+import { FileKeys } from '../../src/auth/file-keys.ts'
 import { keyRow } from '../../src/auth/key-file-row.ts'
 import { readKeysFile } from '../../src/auth/key-file.ts'
 import { FileKeyStore } from '../../src/auth/key-store-file.ts'
 import type { KeyRecord } from '../../src/auth/key.ts'
 import { createLog } from '../../src/log.ts'
+import { runNow } from '../../src/turns.ts'
 import { keyRecord } from '../support/key-record.ts'
 import { until } from '../support/until.ts'
 
@@ -167,7 +168,7 @@ keys:
       .replace('# the end', () => `  - ${keyRow(three)}\n# the end`),
   )
   await store.revoke(ONE.keyId, 6)
-  const { entries } = drained(readKeysFile(readFileSync(path, 'utf8')))
+  const { entries } = runNow(readKeysFile(readFileSync(path, 'utf8')))
   t.strictSame(
     entries.map(({ record }) => record.revokedAtMs),
     [6, 5, null],

@@ -4,6 +4,7 @@ import { LookAlikes } from '../../src/policy/look-alikes.ts'
 import { scanTexts } from '../../src/policy/scan.ts'
 import { compileTextRules } from '../../src/policy/text-rules.ts'
 import { Units } from '../../src/policy/units.ts'
+import { runNow } from '../../src/turns.ts'
 import { pick, randomFrom } from './random.ts'
 
 const LOOKS = new LookAlikes()
@@ -12,13 +13,6 @@ const DETECTORS = ['email', 'api_key', 'password'].map((id) => ({
   pattern: null,
   confidence: 1,
 }))
-
-function drain<Value>(steps: Generator<undefined, Value>): Value {
-  for (;;) {
-    const { done, value } = steps.next()
-    if (done === true) return value
-  }
-}
 
 void t.test('read() gives letters of other scripts as the Latin ones they look like', async (t) => {
   for (const [text, want] of [
@@ -83,15 +77,19 @@ void t.test(
       const said = [`my spy copies`, `project ajax`, mail].map((each) => disguised(each, random))
       for (const filler of ['', 'и так далее. '.repeat(1 + Math.floor(random() * 900))]) {
         const text = `${filler}${said.join(' ')} ${filler}`
-        const matches = drain(scanTexts(rules, [text]))
+        const matches = runNow(scanTexts(rules, [text]))
         const got = [matches.words(0), matches.pattern(0), matches.detectedAny([0])]
         if (!got.every(Boolean)) t.fail(JSON.stringify([got, text.slice(0, 300)]))
       }
     }
     const plain = compileTextRules(['project[- ]ajax'], [['spy']], { detectors: DETECTORS })
-    const kept = drain(scanTexts(plain, ['ѕру proјect аjах']))
+    const kept = runNow(scanTexts(plain, ['ѕру proјect аjах']))
     t.strictSame([kept.words(0), kept.pattern(0)], [false, false], 'not when it was not asked for')
-    t.equal(drain(scanTexts(rules, ['о зeвc!'])).words(1), true, 'a Cyrillic word in Latin letters')
+    t.equal(
+      runNow(scanTexts(rules, ['о зeвc!'])).words(1),
+      true,
+      'a Cyrillic word in Latin letters',
+    )
   },
 )
 
@@ -106,7 +104,7 @@ void t.test('a place is that of the letters that were sent', async (t) => {
   const rules = compileTextRules([], [], { detectors: DETECTORS, lookAlikes: LOOKS })
   for (const text of ['é: mail jаnе@ехаmple.соm now', '\u200b\ufdfa jａnе\u00ad@ехаmрle.соm']) {
     const found: string[] = []
-    drain(rules.detectorSet!.find(text, ({ start, end }) => found.push(text.slice(start, end))))
+    runNow(rules.detectorSet!.find(text, ({ start, end }) => found.push(text.slice(start, end))))
     t.strictSame(found, [text.slice(text.search(/j/), text.search(/m(?: now)?$/) + 1)])
   }
 })

@@ -2,12 +2,16 @@ import t from 'tap'
 
 import {
   compileAliases,
-  modelMatcher,
   ModelNames,
   strictMatcher,
+  wideMatcher,
 } from '../../src/policy/model-names.ts'
 
-const names = new ModelNames(compileAliases({ Smart: 'openai/GPT-4o', best: 'smart' }))
+const names = namesWith({ Smart: 'openai/GPT-4o', best: 'smart' })
+
+function namesWith(aliases: Readonly<Record<string, string>>): ModelNames {
+  return new ModelNames(compileAliases(aliases))
+}
 
 for (const [model, want] of [
   ['GPT-5', ['gpt-5']],
@@ -43,8 +47,8 @@ void t.test('of() forgets rather than grow', async (t) => {
   t.strictSame(names.of('m'), first)
 })
 
-void t.test('modelMatcher() goes by every name', async (t) => {
-  const serves = modelMatcher(['GPT-4o*'], { smart: 'gpt-4o' })
+void t.test('wideMatcher() goes by every name', async (t) => {
+  const serves = wideMatcher(['GPT-4o*'], namesWith({ smart: 'gpt-4o' }))
   t.strictSame(['gpt-4o-mini', 'openai/gpt-4o', 'smart', 'gpt-4', 'x'].map(serves), [
     true,
     true,
@@ -76,15 +80,16 @@ for (const [patterns, model, want] of [
   [['anthropic/claude'], 'fast', true],
 ] as const) {
   void t.test(`strictMatcher() ${patterns.join()} of ${model}`, async (t) => {
-    const aliases = compileAliases({ fast: 'anthropic/claude' })
-    t.equal(strictMatcher(patterns, new ModelNames(aliases))(model), want)
+    const aliases = namesWith({ fast: 'anthropic/claude' })
+    t.equal(strictMatcher(patterns, aliases)(model), want)
   })
 }
 
 void t.test(
   'a region before a model of Bedrock hides it from no refusal, and allows nothing',
   async (t) => {
-    const denied = modelMatcher(['anthropic.claude-3-opus*', 'best'], { best: 'meta.llama4' })
+    const aliases = namesWith({ best: 'meta.llama4' })
+    const denied = wideMatcher(['anthropic.claude-3-opus*', 'best'], aliases)
     const allowed = strictMatcher(['anthropic.claude-3-opus*'], names)
     for (const region of [
       'us.',
@@ -101,6 +106,6 @@ void t.test(
     }
     t.ok(denied('us.meta.llama4'), 'by an alias')
     t.ok(!denied('us.anthropic.claude-3-haiku'))
-    t.ok(!modelMatcher(['4o*'], {})('gpt.4o'), 'other names have points, too')
+    t.ok(!wideMatcher(['4o*'], namesWith({}))('gpt.4o'), 'other names have points, too')
   },
 )
