@@ -1,3 +1,4 @@
+import { parses } from '../dialect/json-syntax.ts'
 import type { AnswerText } from '../nouns/answer.ts'
 import { type AnswerInspector, applyCuts, type Cut } from '../policy/answer-inspector.ts'
 import { HeldTooLong } from '../policy/output-channel.ts'
@@ -43,16 +44,7 @@ export interface Inspector extends Pick<
 
 /** Whether a text that was JSON is JSON still. */
 export function staysJson(text: string, masked: string): boolean {
-  return !isJson(text) || isJson(masked)
-}
-
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text)
-    return true
-  } catch {
-    return false
-  }
+  return !parses(text) || parses(masked)
 }
 
 /** The channel of a name, as the dialect gives it, of those of one answer. Throws `HeldTooLong`. */

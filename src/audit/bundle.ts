@@ -12,6 +12,7 @@ import { createInterface } from 'node:readline'
 
 import type Database from 'better-sqlite3'
 
+import { bodyMember, bodyOfLine } from './bundle-body.ts'
 import { epochFiles, epochPath, openForAppend, openForReading } from './file.ts'
 import { chainRows, everyRow } from './rows.ts'
 import { keyListPath } from './signing-key.ts'
@@ -67,17 +68,11 @@ function writeFile(
   }
   let entries = 0
   for (const { hash, body, ...columns } of everyRow(db)) {
-    say({ ...columns, hash: hash.toString('hex'), ...coded(body) })
+    say({ ...columns, hash: hash.toString('hex'), ...bodyMember(body) })
     entries++
     onRows(1)
   }
   return entries
-}
-
-/** As text where that keeps every byte. */
-function coded(body: Buffer): { readonly body: string } | { readonly base64: string } {
-  const text = body.toString('utf8')
-  return Buffer.from(text).equals(body) ? { body: text } : { base64: body.toString('base64') }
 }
 
 /** A bundle put back into files. */
@@ -173,13 +168,11 @@ class Restorer {
   }
 
   #entry(line: Line): void {
-    const { id, chain, seq, occurred_at, kind, request_id, awaits, hash, body, base64 } = line
-    const bytes =
-      typeof base64 === 'string' ? Buffer.from(base64, 'base64') : Buffer.from(String(body))
+    const { id, chain, seq, occurred_at, kind, request_id, awaits, hash } = line
     const digest = Buffer.from(String(hash), 'hex')
     this.#file
       .prepare('INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)')
-      .run(id, chain, seq, occurred_at, kind, request_id, awaits, digest, bytes)
+      .run(id, chain, seq, occurred_at, kind, request_id, awaits, digest, bodyOfLine(line))
     this.#entries++
     if (++this.#uncommitted < ROWS_A_COMMIT) return
     this.#uncommitted = 0

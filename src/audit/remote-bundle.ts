@@ -3,6 +3,7 @@ import { createInterface } from 'node:readline'
 
 import type { PoolClient } from 'pg'
 
+import { bodyMember, bodyOfLine } from './bundle-body.ts'
 import { everyEntry, type RemoteRow } from './postgres-rows.ts'
 import { retentionsIn } from './retention.ts'
 import type { RemoteSource } from './verify-remote.ts'
@@ -35,18 +36,12 @@ export async function writeRemoteBundle(
   for await (const row of everyEntry(client)) {
     const { writerId, epoch, seq, occurred_at, kind, request_id, awaits, hash, body } = row
     const place = { writer: writerId.toString('hex'), epoch, seq, occurred_at }
-    const said = { kind, request_id, awaits, hash: hash.toString('hex'), ...coded(body) }
+    const said = { kind, request_id, awaits, hash: hash.toString('hex'), ...bodyMember(body) }
     say({ ...place, ...said })
     entries++
     onRows(1)
   }
   say({ end: entries })
-}
-
-/** As text where that keeps every byte. */
-function coded(body: Buffer): { readonly body: string } | { readonly base64: string } {
-  const text = body.toString('utf8')
-  return Buffer.from(text).equals(body) ? { body: text } : { base64: body.toString('base64') }
 }
 
 /** Whether a file is such a bundle; false also for what is none at all. Rejects when it cannot be read. */
@@ -106,9 +101,7 @@ async function* bundleRows(file: string): AsyncGenerator<RemoteRow> {
 }
 
 function rowOf(line: Line, writer: string): RemoteRow {
-  const { epoch, seq, occurred_at, kind, request_id, awaits, hash, body, base64 } = line
-  const bytes =
-    typeof base64 === 'string' ? Buffer.from(base64, 'base64') : Buffer.from(String(body))
+  const { epoch, seq, occurred_at, kind, request_id, awaits, hash } = line
   return {
     id: 0,
     chain: 0,
@@ -120,7 +113,7 @@ function rowOf(line: Line, writer: string): RemoteRow {
     request_id: String(request_id),
     awaits: Number(awaits),
     hash: Buffer.from(String(hash), 'hex'),
-    body: bytes,
+    body: bodyOfLine(line),
     columns: null,
   }
 }

@@ -4,7 +4,8 @@ import { restoreBundle } from './bundle.ts'
 import type { RemoteRow } from './postgres-rows.ts'
 import { checkSchema, closePool, openPool } from './postgres.ts'
 import { bundleSource, isRemoteBundle } from './remote-bundle.ts'
-import { chainName, NOTHING_YET, type ShipRow, type Sink } from './ship-types.ts'
+import { toShipRow } from './ship-source.ts'
+import { chainName, NOTHING_YET, type Sink } from './ship-types.ts'
 import { Shipper } from './shipper.ts'
 import { PostgresSink } from './sink-postgres.ts'
 import { keyOf } from './verify-chain.ts'
@@ -150,16 +151,4 @@ function whyNot(taken: { readonly kind: string; readonly why?: string }): string
 
 function isOfChain(a: RemoteRow, b: RemoteRow): boolean {
   return a.epoch === b.epoch && a.writerId.equals(b.writerId)
-}
-
-function toShipRow(row: RemoteRow): ShipRow {
-  return {
-    seq: row.seq,
-    occurredAtUs: row.occurred_at,
-    kind: row.kind,
-    requestId: row.request_id,
-    awaits: row.awaits === 1,
-    hash: row.hash,
-    body: row.body,
-  }
 }

@@ -133,7 +133,8 @@ export class LogFile {
   }
 }
 
-function toShipRow(row: EntryRow): ShipRow {
+/** A row of the log as it is shipped. */
+export function toShipRow(row: EntryRow): ShipRow {
   return {
     seq: row.seq,
     occurredAtUs: row.occurred_at,

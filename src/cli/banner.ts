@@ -4,6 +4,7 @@ import { dirname } from 'node:path'
 import { escapeText } from '../audit/format.ts'
 import { capacityText } from '../config/advice.ts'
 import type { Address, Snapshot } from '../config/snapshot.ts'
+import { formatAddress } from '../config/units.ts'
 
 export interface Listening {
   readonly proxy: Address
@@ -14,12 +15,12 @@ export interface Listening {
 /** What `governor run` says of itself: where it listens, what it enforces, where it writes. */
 export function banner(snapshot: Snapshot, listening: Listening, recovered: number): string {
   const { upstreams, policies, limits, audit, auth } = snapshot
-  const proxy = `${snapshot.listen.tls === null ? 'http' : 'https'}://${at(listening.proxy)}`
+  const proxy = `${snapshot.listen.tls === null ? 'http' : 'https'}://${formatAddress(listening.proxy)}`
   const lines: [string, string][] = [
     ['config', `${snapshot.file} (${snapshot.digest.slice(0, 12)})`],
     ['proxy', `${proxy}  OPENAI_BASE_URL=${proxy}/v1`],
-    ['admin', listening.admin === null ? 'off' : `http://${at(listening.admin)}`],
-    ['health', listening.health === null ? 'off' : `http://${at(listening.health)}`],
+    ['admin', listening.admin === null ? 'off' : `http://${formatAddress(listening.admin)}`],
+    ['health', listening.health === null ? 'off' : `http://${formatAddress(listening.health)}`],
     ['upstreams', upstreams.map(({ name, url }) => `${name} → ${url}`).join(', ')],
     ['callers', callers(auth)],
     ['policies', byMode(policies)],
@@ -46,16 +47,12 @@ function callers({ pod, jwt, certificate }: Snapshot['auth']): string {
   return pod === null ? known : `${known}, or the pod as tenant ${pod.tenant}`
 }
 
-function at({ host, port }: Address): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
-}
-
 /** Never the URL, which may hold a password. */
 function storeText({ limitStore }: Snapshot): string {
   if (limitStore === 'memory') return 'memory: not shared'
   if (typeof limitStore === 'string') return `redis at ${new URL(limitStore).host}`
   const { kind, nodes } = limitStore
-  return `redis ${kind} at ${nodes.map(at).join(', ')}`
+  return `redis ${kind} at ${nodes.map(formatAddress).join(', ')}`
 }
 
 function byMode(policies: Snapshot['policies']): string {

@@ -5,7 +5,7 @@
 import { GovernorError } from '../errors.ts'
 import type { Hole, SpooledForm, Spooled } from '../exchange.ts'
 import { readsLines } from './form.ts'
-import { HEADER_BYTES_MAX, parseForm, PARTS_MAX, type Part } from './multipart.ts'
+import { HEADER_BYTES_MAX, invalidForm, parseForm, PARTS_MAX, type Part } from './multipart.ts'
 
 /** Smaller files stay where they are. */
 const HOLE_BYTES_MIN = 64 * 1024
@@ -68,7 +68,7 @@ async function findBoundaries(file: Spooled, boundary: string): Promise<number[]
     const bytes = await file.read(from, to)
     for (let at = bytes.indexOf(delimiter); at !== -1;) {
       places.push(from + at)
-      if (places.length > PARTS_MAX + 1) throw invalid(`more than ${PARTS_MAX} parts`)
+      if (places.length > PARTS_MAX + 1) throw invalidForm(`more than ${PARTS_MAX} parts`)
       at = bytes.indexOf(delimiter, at + delimiter.length)
     }
     // The next piece begins where a delimiter may have begun that is cut here.
@@ -128,7 +128,7 @@ async function without(
   const parts = parseForm(whole, boundary, holes)
   // A boundary within headers is none to a strict reader, and what was taken for a part is not one.
   if (left.some(({ part }, index) => parts[part]?.start !== starts[index])) {
-    throw invalid('a boundary is not a line of its own')
+    throw invalidForm('a boundary is not a line of its own')
   }
   return { bytes: whole, parts }
 }
@@ -146,7 +146,7 @@ export async function* wholeForm(
   let from = 0
   for (const { part, start, bytes: holeBytes } of holes) {
     const at = parts[part]?.start
-    if (at === undefined || at < from) throw invalid('it has other parts than before')
+    if (at === undefined || at < from) throw invalidForm('it has other parts than before')
     yield bytes.subarray(from, at)
     from = at
     for (let read = start; read < start + holeBytes; read += READ_BYTES) {
@@ -159,8 +159,4 @@ export async function* wholeForm(
 /** How many bytes `wholeForm` gives. */
 export function wholeBytes(bytes: Buffer, { holes }: SpooledForm): number {
   return holes.reduce((sum, hole) => sum + hole.bytes, bytes.length)
-}
-
-function invalid(detail: string): GovernorError {
-  return new GovernorError('BODY_INVALID', { detail: `multipart/form-data: ${detail}` })
 }

@@ -50,26 +50,28 @@ export function parseForm(
   const left = new Map(holes.map(({ part, bytes: holeBytes }) => [part, holeBytes]))
   const parts: Part[] = []
   let at = 0
-  if (bytes.indexOf(delimiter) !== 0) throw invalid('it does not begin with its boundary')
+  if (bytes.indexOf(delimiter) !== 0) throw invalidForm('it does not begin with its boundary')
   for (;;) {
     const after = at + delimiter.length
     const mark = bytes.toString('latin1', after, after + 2)
     if (mark === '--') return closed(bytes, after + 2, parts)
-    if (mark !== CRLF) throw invalid('a boundary is not a line of its own')
-    if (parts.length === PARTS_MAX) throw invalid(`more than ${PARTS_MAX} parts`)
+    if (mark !== CRLF) throw invalidForm('a boundary is not a line of its own')
+    if (parts.length === PARTS_MAX) throw invalidForm(`more than ${PARTS_MAX} parts`)
     const head = bytes.subarray(after, after + HEADER_BYTES_MAX + 4)
     const headBytes = head.indexOf('\r\n\r\n')
     if (headBytes < 1) {
-      throw invalid(`a part without headers, or with more than ${HEADER_BYTES_MAX} bytes of them`)
+      throw invalidForm(
+        `a part without headers, or with more than ${HEADER_BYTES_MAX} bytes of them`,
+      )
     }
     const start = after + headBytes + 4
     at = bytes.indexOf(delimiter, start)
-    if (at === -1) throw invalid('the last boundary is missing')
+    if (at === -1) throw invalidForm('the last boundary is missing')
     const end = at - 2
     const contentBytes = end - start + (left.get(parts.length) ?? 0)
     // RFC 2046 §5.1.1: the CRLF before a boundary belongs to the boundary.
     if (end < start || bytes.toString('latin1', end, at) !== CRLF) {
-      throw invalid('a boundary is not a line of its own')
+      throw invalidForm('a boundary is not a line of its own')
     }
     parts.push({ ...readHead(head.subarray(2, headBytes), contentBytes), start, end })
   }
@@ -77,8 +79,8 @@ export function parseForm(
 
 function closed(bytes: Buffer, at: number, parts: Part[]): Part[] {
   const rest = bytes.toString('latin1', at, at + 3)
-  if (rest !== '' && rest !== CRLF) throw invalid('there is more after the last boundary')
-  if (parts.length === 0) throw invalid('it has no parts')
+  if (rest !== '' && rest !== CRLF) throw invalidForm('there is more after the last boundary')
+  if (parts.length === 0) throw invalidForm('it has no parts')
   return parts
 }
 
@@ -87,19 +89,22 @@ function readHead(head: Buffer, contentBytes: number): Pick<Part, 'name' | 'file
   const disposition = DISPOSITION.exec(headers.get('content-disposition') ?? '')
   const name = disposition?.[1] ?? ''
   if (!NAME.test(name)) {
-    throw invalid('a part is not `form-data; name="…"` with a plain name and at most a filename')
+    throw invalidForm(
+      'a part is not `form-data; name="…"` with a plain name and at most a filename',
+    )
   }
   checkRest(headers, name, contentBytes)
   return { name, filename: disposition?.[2] ?? null, type: headers.get('content-type') ?? '' }
 }
 
 function readHeaders(head: Buffer): ReadonlyMap<string, string> {
-  if (!isUtf8(head)) throw invalid('headers of a part are not UTF-8')
+  if (!isUtf8(head)) throw invalidForm('headers of a part are not UTF-8')
   const headers = new Map<string, string>()
   for (const line of head.toString('utf8').split(CRLF)) {
     const [, name = '', value = ''] = HEADER.exec(line) ?? []
     const lower = name.toLowerCase()
-    if (lower === '' || headers.has(lower)) throw invalid('a header of a part is not well-formed')
+    if (lower === '' || headers.has(lower))
+      throw invalidForm('a header of a part is not well-formed')
     headers.set(lower, value.trimEnd())
   }
   return headers
@@ -113,10 +118,11 @@ function checkRest(headers: ReadonlyMap<string, string>, name: string, contentBy
       (header === 'content-type' && TYPE.test(value)) ||
       (header === 'content-transfer-encoding' && value.toLowerCase() === 'binary') ||
       (header === 'content-length' && value === String(contentBytes))
-    if (!isFine) throw invalid(`the ${header} of the part ${name} is not accepted`)
+    if (!isFine) throw invalidForm(`the ${header} of the part ${name} is not accepted`)
   }
 }
 
-function invalid(detail: string): GovernorError {
+/** The refusal of a form, and what is wrong with it. */
+export function invalidForm(detail: string): GovernorError {
   return new GovernorError('BODY_INVALID', { detail: `multipart/form-data: ${detail}` })
 }

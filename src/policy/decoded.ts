@@ -1,7 +1,7 @@
 import type { Patch, Patches } from './decode-patch.ts'
 import { DecodeScan } from './decode-scan.ts'
 import { DecodeSearch } from './decode-search.ts'
-import { normaliseWithIndex, type NormalText } from './normalise-index.ts'
+import { asSent, normaliseWithIndex, type NormalText } from './normalise-index.ts'
 import { mayReadOtherwise } from './normalise.ts'
 
 /**
@@ -78,10 +78,6 @@ export function openCode(text: string): number {
   const scan = new DecodeScan(text, NOWHERE)
   scan.run(text.length)
   return scan.openAt()
-}
-
-function asSent(text: string): NormalText {
-  return { text, original: (start, end) => ({ start, end }) }
 }
 
 /** Tells of a value in a reading whether it was found in the text as it was sent, where it stands plainly. */

@@ -30,9 +30,9 @@ const KNOWN_MAX = 4096
 export function normaliseWithIndex(text: string): NormalText {
   const units = new Units(text.length)
   const count = units.fill(text, 0, text.length)
-  if (READS.stay(units.values, count)) return same(text)
+  if (READS.stay(units.values, count)) return asSent(text)
   // Where all is simple, places stay.
-  if (READS.read(units.values, 0, count) === count) return same(units.text(0, count))
+  if (READS.read(units.values, 0, count) === count) return asSent(units.text(0, count))
   return byCluster(text)
 }
 
@@ -52,10 +52,11 @@ function byCluster(text: string): NormalText {
     writer ??= new Writer(text)
     writer.change(base, at, isSingle ? point : -1)
   }
-  return writer === null ? same(text) : writer.finish()
+  return writer === null ? asSent(text) : writer.finish()
 }
 
-function same(text: string): NormalText {
+/** A text that reads as it was sent. */
+export function asSent(text: string): NormalText {
   return { text, original: (start, end) => ({ start, end }) }
 }
 
@@ -94,7 +95,7 @@ class Writer {
 
   finish(): NormalText {
     const steps = this.#steps
-    if (steps.length === 0) return same(this.#text)
+    if (steps.length === 0) return asSent(this.#text)
     this.#keep(this.#text.length)
     steps.push({ normal: this.#length, sent: this.#text.length, isWhole: true })
     const bytes = Buffer.from(this.#units.buffer, 0, this.#length * 2)

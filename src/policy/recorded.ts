@@ -1,8 +1,8 @@
 import {
   DETECTORS,
-  type Mode,
   isOperation,
   type Operation,
+  type PolicyResult,
   type Principal,
   UNUSUAL,
   type Unusual,
@@ -34,18 +34,7 @@ export interface RecordedDecision {
 }
 
 /** What one policy found. */
-export interface RecordedResult {
-  readonly mode: Mode
-  readonly result:
-    | 'allowed'
-    | 'denied'
-    | 'failed'
-    | 'error'
-    | 'redacted'
-    | 'set'
-    | 'excepted'
-    | 'skipped'
-}
+export type RecordedResult = Pick<PolicyResult, 'mode' | 'result'>
 
 /** A decision, or why it is none of the policies'. `folded` stands for `count` refusals. */
 export type Recorded =

@@ -1,3 +1,4 @@
+import { withBody } from '../answers/held.ts'
 import { type ModelList, readModelList } from '../dialect/model-list.ts'
 import { GovernorError } from '../errors.ts'
 import type { Facts, Operation, Route, Trail } from '../exchange.ts'
@@ -65,7 +66,7 @@ export async function listModels(world: World, answer: Answer, trail: Trail): Pr
     kept.push(await mayUse(world, model, trail))
     if (kept.length % MODELS_PER_TURN === 0) await inTurns(nothing())
   }
-  return { ...passive(answer), whole: list.cut(kept) }
+  return withBody(answer, list.cut(kept))
 }
 
 async function readList(answer: Answer): Promise<ModelList | null> {
@@ -77,18 +78,6 @@ async function readList(answer: Answer): Promise<ModelList | null> {
   }
   answer.abort()
   throw new GovernorError('UPSTREAM_FAILED', { detail: 'its list of models cannot be read' })
-}
-
-function passive(answer: Answer): Answer {
-  const { status, headers, whole } = answer
-  return {
-    status,
-    headers,
-    whole,
-    pipe: (sink) => answer.pipe(sink),
-    resume: () => answer.resume(),
-    abort: () => answer.abort(),
-  }
 }
 
 async function mayUse(world: World, model: string, trail: Trail): Promise<boolean> {

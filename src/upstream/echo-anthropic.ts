@@ -1,8 +1,16 @@
-import { contentText, countTokens, type EchoBody, type Pieces, words } from './echo-text.ts'
+import {
+  contentText,
+  countTokens,
+  echoed,
+  type EchoBody,
+  messages,
+  type Pieces,
+  words,
+} from './echo-text.ts'
 
 /** A message that says `echo: ` and the last message. */
 export function messageAnswer(body: EchoBody, id: string): object {
-  const text = said(body)
+  const text = echoed(body)
   return {
     ...head(body, id),
     content: [{ type: 'text', text }],
@@ -13,7 +21,7 @@ export function messageAnswer(body: EchoBody, id: string): object {
 
 /** The same as the events of a streamed message, one word a delta. */
 export function messageStream(body: EchoBody, id: string): Pieces {
-  const text = said(body)
+  const text = echoed(body)
   const usage = { input_tokens: promptTokens(body), output_tokens: 1 }
   const message = { ...head(body, id), content: [], stop_reason: null, usage }
   const events: { type: string; [field: string]: unknown }[] = [
@@ -70,14 +78,6 @@ function head(body: EchoBody, id: string): object {
     model: body['model'],
     stop_sequence: null,
   }
-}
-
-function messages(body: EchoBody): { content?: unknown }[] {
-  return Array.isArray(body['messages']) ? (body['messages'] as { content?: unknown }[]) : []
-}
-
-function said(body: EchoBody): string {
-  return `echo: ${contentText(messages(body).at(-1)?.content)}`
 }
 
 function promptTokens(body: EchoBody): number {

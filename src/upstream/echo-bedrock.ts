@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib'
 
-import { contentText, countTokens, type EchoBody, words } from './echo-text.ts'
+import { contentText, countTokens, type EchoBody, messages, words } from './echo-text.ts'
 
 const PATH =
   /^\/model\/[^/]+\/(converse|converse-stream|invoke|invoke-with-response-stream|count-tokens)$/
@@ -28,10 +28,7 @@ export function bedrockAnswer(path: string, body: EchoBody): object | readonly B
 }
 
 function said(body: EchoBody): string {
-  const messages = Array.isArray(body['messages'])
-    ? (body['messages'] as { content?: unknown }[])
-    : []
-  return contentText(messages.at(-1)?.content ?? body['prompt'] ?? body['inputText'])
+  return contentText(messages(body).at(-1)?.content ?? body['prompt'] ?? body['inputText'])
 }
 
 interface Usage {

@@ -1,8 +1,16 @@
-import { contentText, countTokens, type EchoBody, type Pieces, words } from './echo-text.ts'
+import {
+  contentText,
+  countTokens,
+  echoed,
+  type EchoBody,
+  messages,
+  type Pieces,
+  words,
+} from './echo-text.ts'
 
 /** A chat completion that says `echo: ` and the last message. */
 export function chatAnswer(body: EchoBody, id: string): object {
-  const text = said(body)
+  const text = echoed(body)
   const message = { role: 'assistant', content: text, refusal: null }
   return {
     ...head(body, id, 'chat.completion'),
@@ -13,7 +21,7 @@ export function chatAnswer(body: EchoBody, id: string): object {
 
 /** The same, one word a chunk, in the form of OpenAI's event stream. */
 export function chatStream(body: EchoBody, id: string): Pieces {
-  const text = said(body)
+  const text = echoed(body)
   const asked = (body['stream_options'] as { include_usage?: unknown } | null | undefined)
     ?.include_usage
   const common = head(body, id, 'chat.completion.chunk')
@@ -38,14 +46,6 @@ function event(data: object): string {
 
 function head(body: EchoBody, id: string, object: string): object {
   return { id: `chatcmpl-${id}`, object, created: 0, model: body['model'] }
-}
-
-function messages(body: EchoBody): { content?: unknown }[] {
-  return Array.isArray(body['messages']) ? (body['messages'] as { content?: unknown }[]) : []
-}
-
-function said(body: EchoBody): string {
-  return `echo: ${contentText(messages(body).at(-1)?.content)}`
 }
 
 function usage(body: EchoBody, text: string): object {

@@ -1,8 +1,16 @@
-import { contentText, countTokens, type EchoBody, type Pieces, words } from './echo-text.ts'
+import {
+  contentText,
+  countTokens,
+  echoed,
+  type EchoBody,
+  messages,
+  type Pieces,
+  words,
+} from './echo-text.ts'
 
 /** An answer in the form of Cohere's API v2 that says `echo: ` and the last message. */
 export function cohereAnswer(body: EchoBody, id: string): object {
-  const text = said(body)
+  const text = echoed(body)
   return {
     id,
     finish_reason: 'COMPLETE',
@@ -13,7 +21,7 @@ export function cohereAnswer(body: EchoBody, id: string): object {
 
 /** The same, one word an event. */
 export function cohereStream(body: EchoBody, id: string): Pieces {
-  const text = said(body)
+  const text = echoed(body)
   const events = [
     event('message-start', { id, delta: { message: { role: 'assistant', content: [] } } }),
     event('content-start', { index: 0, delta: content({ type: 'text', text: '' }) }),
@@ -44,14 +52,6 @@ function event(type: string, more: object): string {
 
 function content(block: object): object {
   return { message: { content: block } }
-}
-
-function messages(body: EchoBody): { content?: unknown }[] {
-  return Array.isArray(body['messages']) ? (body['messages'] as { content?: unknown }[]) : []
-}
-
-function said(body: EchoBody): string {
-  return `echo: ${contentText(messages(body).at(-1)?.content)}`
 }
 
 function usage(body: EchoBody, text: string): object {

@@ -1,4 +1,11 @@
-import { contentText, countTokens, type EchoBody, type Pieces, words } from './echo-text.ts'
+import {
+  contentText,
+  countTokens,
+  type EchoBody,
+  messages,
+  type Pieces,
+  words,
+} from './echo-text.ts'
 
 /** Answers a path of the Ollama API; null where it is none. */
 export function ollamaAnswer(path: string, body: EchoBody): object | Pieces | null {
@@ -26,10 +33,7 @@ export function ollamaAnswer(path: string, body: EchoBody): object | Pieces | nu
 }
 
 function lastMessage(body: EchoBody): string {
-  const messages = Array.isArray(body['messages'])
-    ? (body['messages'] as { content?: unknown }[])
-    : []
-  return contentText(messages.at(-1)?.content)
+  return contentText(messages(body).at(-1)?.content)
 }
 
 /** Lines unless the call says otherwise. */

@@ -22,3 +22,13 @@ export function contentText(content: unknown): string {
     .map((part) => (typeof part?.text === 'string' ? part.text : ''))
     .join('')
 }
+
+/** The `messages` of a chat; none where it has no list of them. */
+export function messages(body: EchoBody): { content?: unknown }[] {
+  return Array.isArray(body['messages']) ? (body['messages'] as { content?: unknown }[]) : []
+}
+
+/** What a chat is answered with: the text of its last message. */
+export function echoed(body: EchoBody): string {
+  return `echo: ${contentText(messages(body).at(-1)?.content)}`
+}

@@ -5,6 +5,7 @@ import type { Permit } from '../pipeline.ts'
 import type { Faults } from './call.ts'
 import { type Fault, upstreamError } from './fault.ts'
 import type { UpstreamPool } from './forward.ts'
+import { headersOfPairs } from './header-pairs.ts'
 
 /** The longest message of a provider: a picture or a long piece of audio, as base64. */
 const MESSAGE_BYTES_MAX = 32 * 1024 * 1024
@@ -33,7 +34,7 @@ export async function openSocket(permit: Permit, options: OpenSocketOptions): Pr
   const { promise, resolve, reject } = Promise.withResolvers<WebSocket>()
   let isSettled = false
   const socket = new WebSocket(socketUrl(pool.url, permit.route.path), [...options.subprotocols], {
-    headers: pairs(headers),
+    headers: headersOfPairs(headers),
     perMessageDeflate: false,
     followRedirects: false,
     handshakeTimeout: pool.connectMs,
@@ -80,10 +81,4 @@ export async function openSocket(permit: Permit, options: OpenSocketOptions): Pr
 
 function socketUrl(url: string, path: string): string {
   return url.replace(/^http/, 'ws') + path
-}
-
-function pairs(flat: readonly string[]): Record<string, string> {
-  const headers: Record<string, string> = {}
-  for (let index = 0; index + 1 < flat.length; index += 2) headers[flat[index]!] = flat[index + 1]!
-  return headers
 }

@@ -10,6 +10,7 @@ import type { Permit } from '../pipeline.ts'
 import type { Faults } from './call.ts'
 import { upstreamError } from './fault.ts'
 import type { UpstreamPool } from './forward.ts'
+import { headersOfPairs } from './header-pairs.ts'
 
 /** No tunnel is open for longer. */
 const TUNNEL_MS_MAX = 2 * 3_600_000
@@ -98,7 +99,7 @@ export class Tunnel {
     const request = new http.IncomingMessage(client.socket)
     request.method = 'GET'
     request.httpVersion = '1.1'
-    request.headers = pairs(headers)
+    request.headers = headersOfPairs(headers)
     const late = setTimeout(() => this.#fail(new GovernorError('UPSTREAM_TIMEOUT')), pool.connectMs)
     const begin = (sent: ClientRequest, about: IncomingMessage): void => {
       if (about === request) this.#watch(sent)
@@ -187,7 +188,7 @@ export class Tunnel {
     const { socket } = client
     const passing = this.#options.answerHeaders(headers)
     for (const name of Object.keys(headers)) delete headers[name]
-    Object.assign(headers, pairs(passing))
+    Object.assign(headers, headersOfPairs(passing))
     if (this.#isOver) return void upstream.destroy()
     client.detach()
     this.#upstream = upstream
@@ -245,10 +246,4 @@ export class Tunnel {
       answerBytes: socket.bytesWritten - this.#writtenBefore,
     })
   }
-}
-
-function pairs(flat: readonly string[]): Record<string, string> {
-  const headers: Record<string, string> = {}
-  for (let index = 0; index + 1 < flat.length; index += 2) headers[flat[index]!] = flat[index + 1]!
-  return headers
 }
