@@ -17,7 +17,7 @@ export interface EpochsOptions {
   readonly role: Role
   readonly version: string
   readonly busyMs: number
-  /** Size at which callers stop adding decisions; the file itself may grow by `HEADROOM` more. */
+  /** Size at which callers stop adding decisions; the file itself may grow by `HEADROOM_BYTES` more. */
   readonly localBytesMax: number
   readonly recover: boolean
   readonly signer?: Signer | null

@@ -9,11 +9,11 @@ import {
   PARSED_BYTES_MAX,
   readCount,
   readName,
-  searchUsage,
   TAIL_BYTES,
-} from './openai-usage.ts'
+} from './answer-json.ts'
 import { addParts, NO_PARTS, type PartNames, promptTokens } from './prompt-parts.ts'
 import { isWholeEvent, readEvent, SseSplitter } from './sse.ts'
+import { searchUsage } from './usage-search.ts'
 
 /** The event's type stands in its `event:` line, after comments and an id where there are any. */
 const TYPE_BYTES = 256

@@ -1,6 +1,7 @@
 /** What a batch took, from the lines of its output, of OpenAI's form and of Anthropic's. */
 import type { Usage } from '../exchange.ts'
-import { asObject, type Json, NO_USAGE, parseObject, readName, readTokens } from './openai-usage.ts'
+import { asObject, type Json, NO_USAGE, parseObject, readName } from './answer-json.ts'
+import { readTokens } from './openai-usage.ts'
 
 const LF = 0x0a
 /** A longer line is an answer with pictures; it is left out. */

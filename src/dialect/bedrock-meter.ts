@@ -1,7 +1,6 @@
 /** Reads usage out of Bedrock's answers as they pass, and checks every frame of a stream. */
 import { GovernorError } from '../errors.ts'
 import type { Meter, Route, Usage } from '../exchange.ts'
-import { FrameError, FrameSplitter, readFrame } from './bedrock-frames.ts'
 import {
   asObject,
   type Json,
@@ -10,10 +9,11 @@ import {
   PARSED_BYTES_MAX,
   readCount,
   readName,
-  searchUsage,
   TAIL_BYTES,
-} from './openai-usage.ts'
+} from './answer-json.ts'
+import { FrameError, FrameSplitter, readFrame } from './bedrock-frames.ts'
 import { addParts, firstCount, NO_PARTS, type PartNames, promptTokens } from './prompt-parts.ts'
+import { searchUsage } from './usage-search.ts'
 
 const EMPTY = Buffer.alloc(0)
 /** Converse, Anthropic's own, and what InvokeModel and its metrics say, in this order. */

@@ -4,16 +4,7 @@
  */
 import { hash } from 'node:crypto'
 
-/** A handle may be of any length and hold any character: what it is known by. */
-export function handleId(handle: string): string {
-  return `handle_${hash('sha256', handle)}`
-}
-
-/** The handle by which what is said in a live session can be gone on from later; null where none is told. */
-export function resumedBy(message: Json): string | null {
-  const handle = asObject(message['sessionResumptionUpdate'])?.['newHandle']
-  return typeof handle === 'string' && handle !== '' ? handle : null
-}
+import { asObject, type Json } from './answer-json.ts'
 
 /** An id of an answer. */
 export interface Created {
@@ -29,25 +20,19 @@ const MADE = ['error_file_id', 'output_file_id']
 /** More in one answer than any provider makes. */
 const CREATED_MAX = 4096
 
-export type Json = Readonly<Record<string, unknown>>
-
-function asObject(value: unknown): Json | null {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-    ? (value as Json)
-    : null
-}
-
 function isId(value: unknown): value is string {
   return typeof value === 'string' && ID.test(value)
 }
 
-/** Parses an answer or the data of an event; null for what is no object. */
-export function readObject(text: string): Json | null {
-  try {
-    return asObject(JSON.parse(text))
-  } catch {
-    return null
-  }
+/** A handle may be of any length and hold any character: what it is known by. */
+export function handleId(handle: string): string {
+  return `handle_${hash('sha256', handle)}`
+}
+
+/** The handle by which what is said in a live session can be gone on from later; null where none is told. */
+export function resumedBy(message: Json): string | null {
+  const handle = asObject(message['sessionResumptionUpdate'])?.['newHandle']
+  return typeof handle === 'string' && handle !== '' ? handle : null
 }
 
 /**

@@ -1,7 +1,7 @@
 /** What the messages of Gemini's live API say, as far as a session has to know. */
 import type { Usage } from '../exchange.ts'
 import type { AnswerEvents, ServerEvent } from '../nouns/socket-events.ts'
-import { asObject, type Json, NO_USAGE, readCount } from './openai-usage.ts'
+import { asObject, type Json, NO_USAGE, readCount } from './answer-json.ts'
 
 /** Members of a message that are about the session, and of which none was said by a model. */
 const OF_SESSION: ReadonlySet<string> = new Set([

@@ -10,8 +10,9 @@ import {
   readCount,
   readName,
   TAIL_BYTES,
-} from './openai-usage.ts'
+} from './answer-json.ts'
 import { isWholeEvent, readEvent, SseSplitter } from './sse.ts'
+import { objectEnd } from './usage-search.ts'
 
 /** A fresh meter. Usage is on every chunk, so nothing is asked for and nothing dropped. */
 export function meter(): Meter {
@@ -128,19 +129,10 @@ function lastOf(text: string): Json | null {
   }
 }
 
-const METADATA_BYTES_MAX = 4096
-
 /** The last `"usageMetadata":{…}` in the end of a long answer. */
 function searchMetadata(tail: Buffer): Json | null {
   const text = tail.toString('latin1')
   const found = text.lastIndexOf('"usageMetadata"')
   const from = found === -1 ? -1 : text.indexOf('{', found)
-  if (from === -1) return null
-  let depth = 0
-  const end = Math.min(text.length, from + METADATA_BYTES_MAX)
-  for (let at = from; at < end; at++) {
-    if (text[at] === '{') depth++
-    else if (text[at] === '}' && --depth === 0) return parseObject(text.slice(from, at + 1))
-  }
-  return null
+  return from === -1 ? null : parseObject(text.slice(from, objectEnd(text, from)))
 }

@@ -7,7 +7,7 @@ import {
   readCount,
   readName,
   TAIL_BYTES,
-} from './openai-usage.ts'
+} from './answer-json.ts'
 
 const LINE_FEED = 0x0a
 const EMPTY = Buffer.alloc(0)

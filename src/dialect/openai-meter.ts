@@ -6,15 +6,13 @@ import {
   NO_USAGE,
   parseObject,
   PARSED_BYTES_MAX,
-  readAnswer,
   readName,
-  readTokens,
-  searchUsage,
   TAIL_BYTES,
-  withTier,
-} from './openai-usage.ts'
-import type { Json } from './openai-usage.ts'
+  type Json,
+} from './answer-json.ts'
+import { readAnswer, readTokens, withTier } from './openai-usage.ts'
 import { isWholeEvent, readEvent, SseSplitter } from './sse.ts'
+import { searchUsage } from './usage-search.ts'
 
 /** Events that are read for the answer's model and id before giving up. */
 const NAMED_EVENTS_MAX = 8

@@ -1,7 +1,7 @@
 /** What the events of OpenAI's realtime API say, as far as a session has to know. */
 import type { Usage } from '../exchange.ts'
 import type { ServerEvent } from '../nouns/socket-events.ts'
-import { asObject, type Json, NO_USAGE, readCount, readName } from './openai-usage.ts'
+import { asObject, type Json, NO_USAGE, readCount, readName } from './answer-json.ts'
 
 /** Events about the session and its limits; nothing in them was said by a model. */
 const OF_SESSION = /^(?:error$|session\.|input_audio_buffer\.|output_audio_buffer\.|rate_limits\.)/

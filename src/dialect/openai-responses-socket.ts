@@ -11,6 +11,7 @@ import type {
   ServerEvent,
   SocketReader,
 } from '../nouns/socket-events.ts'
+import { asObject, type Json, NO_USAGE, readName } from './answer-json.ts'
 import { inspectBody } from './inspect-body.ts'
 import { KIND } from './json-tape.ts'
 import type { JsonDocument } from './json.ts'
@@ -21,7 +22,7 @@ import { inspectTree } from './openai-inspect.ts'
 import { Marks } from './openai-marks.ts'
 import { inspectItems } from './openai-prompt.ts'
 import { isTextDelta } from './openai-realtime-answers.ts'
-import { asObject, type Json, NO_USAGE, readName, readTokens } from './openai-usage.ts'
+import { readTokens } from './openai-usage.ts'
 
 const EVENTS: ReadonlySet<string> = new Set(['response.create', 'response.steer'])
 const PREVIOUS = 'previous_response_id'

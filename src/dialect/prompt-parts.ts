@@ -1,5 +1,5 @@
 /** Tokens of a prompt where the provider tells what its cache had apart. */
-import { type Json, readCount } from './openai-usage.ts'
+import { type Json, readCount } from './answer-json.ts'
 
 /** What each part of the figure is called, the first that is told counts. */
 export interface PartNames {

@@ -23,7 +23,7 @@ export interface Filter {
   flush(): Buffer
 }
 
-/** Lets policies look at what passes; `answer-guard.ts` makes it. */
+/** Lets policies look at what passes; `answers/policies.ts` makes it. */
 export interface Guard {
   /** Throws POLICY_DENIED. */
   whole(body: Buffer, contentType: string): Promise<Buffer>

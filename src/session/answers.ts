@@ -1,5 +1,5 @@
 import { monotonicMs } from '../clock.ts'
-import type { Json } from '../dialect/openai-usage.ts'
+import type { Json } from '../dialect/answer-json.ts'
 import { GovernorError } from '../errors.ts'
 import type { Trail } from '../exchange.ts'
 import type {

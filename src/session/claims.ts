@@ -1,4 +1,5 @@
-import { createdIn, handleId, type Json, resumedBy } from '../dialect/created.ts'
+import type { Json } from '../dialect/answer-json.ts'
+import { createdIn, handleId, resumedBy } from '../dialect/created.ts'
 import type { Trail } from '../exchange.ts'
 import type { ServerEvent } from '../nouns/socket-events.ts'
 import type { Ownership } from '../stages/ownership.ts'

@@ -1,7 +1,7 @@
+import { type Json, parseObject } from '../dialect/answer-json.ts'
 import { plainText, walkFlat } from '../dialect/flat-object.ts'
 import { KIND } from '../dialect/json-tape.ts'
 import { type JsonDocument, readJson } from '../dialect/json.ts'
-import { type Json, parseObject } from '../dialect/openai-usage.ts'
 import { inTurns } from '../turns.ts'
 
 /** Reading what a provider says in a session: long messages in steps, so that no other one waits. */

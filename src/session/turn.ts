@@ -20,7 +20,7 @@ export interface SessionEnd {
   readonly error?: GovernorError
 }
 
-/** Looks at the events of one response; `session-guard.ts` makes it. */
+/** Looks at the events of one response; `guard.ts` makes it. */
 export interface TurnGuard {
   /** Events that may go on now. */
   pass(event: Buffer): readonly Buffer[]

@@ -1,12 +1,11 @@
 import { collected, type EventWatch, HeldAnswer, withBody } from '../answers/held.ts'
+import { type Json, parseObject } from '../dialect/answer-json.ts'
 import {
   createdIn,
   type Created,
   firstId,
-  type Json,
   madeIn,
   outputsIn,
-  readObject,
   tunedId,
   tunedIn,
 } from '../dialect/created.ts'
@@ -106,7 +105,7 @@ async function claimed(ownership: Ownership, answer: Answer, trail: Trail): Prom
     return held
   }
   const whole = await collected(answer, ANSWER_BYTES_MAX)
-  const object = readObject(whole.whole!.toString('utf8'))
+  const object = parseObject(whole.whole!.toString('utf8'))
   // What cannot be read here may be read by the caller.
   if (object === null && whole.whole!.length > 0) throw unreadable()
   if (object !== null) await claims.whole(object)
@@ -115,7 +114,7 @@ async function claimed(ownership: Ownership, answer: Answer, trail: Trail): Prom
 
 async function learned(ownership: Ownership, answer: Answer, trail: Trail): Promise<Answer> {
   const whole = await collected(answer, ANSWER_BYTES_MAX)
-  const object = readObject(whole.whole!.toString('utf8'))
+  const object = parseObject(whole.whole!.toString('utf8'))
   if (object === null) throw unreadable()
   // Where the job itself does not say what it took, its files do.
   const isUncharged = trail.owned!.isAwaited && object['usage'] == null
@@ -169,7 +168,7 @@ class Claims implements EventWatch {
     if (this.#isNamed && !NEWS.some((word) => bytes.includes(word))) return null
     const { data } = eventParts(bytes)
     // Without any line of data it may be an object that nobody called one.
-    const object = readObject((data.length === 0 ? bytes : data).toString('utf8'))
+    const object = parseObject((data.length === 0 ? bytes : data).toString('utf8'))
     if (object === null) return null
     const created = this.#read(object).filter(({ id }) => !this.#known.has(id))
     if (created.length === 0) return null
@@ -201,7 +200,7 @@ async function forgotten({ store }: Ownership, answer: Answer, trail: Trail): Pr
   const [id, below] = trail.route!.ids ?? []
   if (store === null || id === undefined || below !== undefined) return answer
   const whole = await collected(answer, ANSWER_BYTES_MAX)
-  if (readObject(whole.whole!.toString('utf8'))?.['deleted'] === false) return whole
+  if (parseObject(whole.whole!.toString('utf8'))?.['deleted'] === false) return whole
   // A record too many harms nobody.
   await store.forget(id, trail.principal!.tenant).catch(() => {})
   return whole

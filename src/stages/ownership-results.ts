@@ -1,5 +1,6 @@
 import { type EventWatch, HeldAnswer } from '../answers/held.ts'
-import { createdInLine, firstInLine, readObject } from '../dialect/created.ts'
+import { parseObject } from '../dialect/answer-json.ts'
+import { createdInLine, firstInLine } from '../dialect/created.ts'
 import { LineSplitter } from '../dialect/lines.ts'
 import type { Trail } from '../exchange.ts'
 import type { Answer } from '../upstream/call.ts'
@@ -104,6 +105,6 @@ class ResultLines implements EventWatch {
 }
 
 function idsIn(line: Buffer): string[] {
-  const object = line.length === 0 ? null : readObject(line.toString('utf8'))
+  const object = line.length === 0 ? null : parseObject(line.toString('utf8'))
   return object === null ? [] : createdInLine(object).map(({ id }) => id)
 }
