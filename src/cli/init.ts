@@ -2,6 +2,9 @@ import { readFileSync, writeFileSync } from 'node:fs'
 
 const STARTER = new URL('../../config/starter.yaml', import.meta.url)
 
+/** What every command reads that is given no `--config`. */
+const DEFAULT = 'governance.yaml'
+
 /** What the system says, in words; errno(3). */
 const REASONS: Readonly<Record<string, string>> = {
   EEXIST: 'it exists already; --force replaces it',
@@ -33,6 +36,7 @@ export function init({ file, force, write, writeError = write }: InitOptions): n
     writeError(`Cannot write ${file}: ${REASONS[code] ?? `the system says ${code}`}\n`)
     return 2
   }
-  write(`Wrote ${file}. Next: governor check, then governor run --dev\n`)
+  const config = file === DEFAULT ? '' : ` --config ${file}`
+  write(`Wrote ${file}. Next: governor check${config}, then governor run --dev${config}\n`)
   return 0
 }

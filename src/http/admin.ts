@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 
 import type { Registry } from 'prom-client'
@@ -77,8 +78,10 @@ function probe(
 /** A page in a browser was made to call a name that leads here. */
 function refuseHost(request: IncomingMessage, response: ServerResponse): void {
   const { code, message, status } = new GovernorError('HOST_UNKNOWN')
-  const value = { error: { code, message, param: 'host' } }
-  answerAdmin(request, response, { status, value, headers: [] })
+  const requestId = randomUUID()
+  const value = { error: { code, message, param: 'host', request_id: requestId } }
+  const headers = ['x-governor-request-id', requestId, 'x-governor-code', code]
+  answerAdmin(request, response, { status, value, headers })
 }
 
 /** Full of connections that say nothing, a listener would turn probes away and have the pod killed. */

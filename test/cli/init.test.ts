@@ -16,7 +16,7 @@ t.test('init() writes a file that loads', async (t) => {
   const file = join(t.testdir({}), 'governance.yaml')
   t.strictSame(run(file), {
     code: 0,
-    output: `Wrote ${file}. Next: governor check, then governor run --dev\n`,
+    output: `Wrote ${file}. Next: governor check --config ${file}, then governor run --dev --config ${file}\n`,
   })
   const loaded = loadConfig(file, { env: {}, forRun: true })
   t.strictSame(loaded.ok && loaded.snapshot.policies.length, 3)

@@ -20,6 +20,19 @@ const FILES = [
 const METRICS = await createMetrics().registry.getMetricsAsJSON()
 const NAMES = new Set([...METRICS.map(({ name }) => name), OWNER_ROLE, READER_ROLE, SHIPPER_ROLE])
 
+/** Each command in a text, `audit tail`, with the options that it is given there. */
+function commandsIn(text: string): ReadonlyMap<string, ReadonlySet<string>> {
+  const commands = new Map<string, Set<string>>()
+  for (const [, command = '', rest = ''] of text.matchAll(
+    /`governor ((?:(?:keys|audit) )?[a-z]+)([^`|]*)/g,
+  )) {
+    const options = commands.get(command) ?? new Set()
+    commands.set(command, options)
+    for (const [option] of rest.matchAll(/--[a-z-]+/g)) options.add(option)
+  }
+  return commands
+}
+
 t.test('there is a runbook for each trouble that has one', (t) => {
   t.strictSame(FILES.slice(1).sort(), [
     'runbooks/audit-not-shipped.md',
@@ -42,14 +55,14 @@ for (const name of FILES) {
     for (const [, path = ''] of text.matchAll(/\]\(([^)#]+)\)/g)) {
       t.doesNotThrow(() => readFileSync(join(DEPLOY, name, '..', path)), path)
     }
-    const commands = text.matchAll(/`governor ((?:(?:keys|audit) )?[a-z]+)/g)
-    for (const command of new Set([...commands].map(([, words]) => words!))) {
-      const { status } = spawnSync(
+    for (const [command, options] of commandsIn(text)) {
+      const { status, stdout } = spawnSync(
         execPath,
         [join(REPOSITORY, 'src/main.ts'), ...command.split(' '), '--help'],
         { encoding: 'utf8' },
       )
       t.equal(status, 0, `governor ${command}`)
+      for (const option of options) t.match(stdout, option, `governor ${command} ${option}`)
     }
     t.end()
   })

@@ -350,6 +350,8 @@ t.test('admin API: what is asked in a wrong way is refused by one shape of error
   for (const [asked, status, code] of cases) {
     const { status: got, json, headers } = await asked()
     t.strictSame([got, json.error?.code], [status, code])
+    t.equal(headers['x-governor-code'], code)
+    t.match(json, { error: { request_id: headers['x-governor-request-id'] ?? 'the same' } })
     t.equal(headers['access-control-allow-origin'], undefined)
     t.equal(headers['cache-control'], 'no-store')
     t.equal(headers['x-content-type-options'], 'nosniff')
