@@ -112,7 +112,7 @@ function wrongText(row: Row): string | null {
     const value = row[name]
     if (name === 'user' && (value === undefined || value === '')) continue
     if (value === '' || !isText(value))
-      return `Expected ${name}: a text of at most ${CHARS_MAX} characters`
+      return `Expected ${name}: a text of at most ${CHARS_MAX} characters, none a control character`
   }
   return isKeyId(row['key_id'] as string)
     ? null
@@ -130,8 +130,9 @@ function wrongTime(row: Row): string | null {
   return null
 }
 
+/** No control characters, and no halves of characters: stores of text take neither. */
 function isText(each: unknown): boolean {
-  return typeof each === 'string' && each.length <= CHARS_MAX
+  return typeof each === 'string' && each.length <= CHARS_MAX && !/[\p{Cc}\p{Cs}]/u.test(each)
 }
 
 function wrongList(row: Row): string | null {

@@ -72,10 +72,17 @@ export class KeyRing {
     if (version !== this.#version) this.#records.clear()
     this.#version = version
     const ended = new Map<string, EndedKey>()
+    let failure: Error | null = null
     for (const keyId of underWay) {
-      const how = this.ended(keyId, nowMs)
-      if (how !== null) ended.set(keyId, how)
+      try {
+        const how = this.ended(keyId, nowMs)
+        if (how !== null) ended.set(keyId, how)
+      } catch (error) {
+        failure = error as Error
+      }
     }
+    // One that cannot be read hides no other: those that have ended are told first.
+    if (failure !== null && ended.size === 0) throw failure
     return ended
   }
 
@@ -180,6 +187,7 @@ export class KeyRing {
       throw unavailable(cause)
     }
     if (found === null) return null
+    if (!isWhole(found)) throw unavailable(`Key ${keyId} was altered: ${WHOLE}`)
     if (this.#records.size >= RECORDS_MAX) {
       this.#records.delete(this.#records.keys().next().value!)
     }
@@ -233,6 +241,15 @@ export class KeyRing {
       else this.#waitingByPair.set(pair, left)
     }
   }
+}
+
+const WHOLE = 'its roles, labels and upstreams must hold texts alone'
+
+/** Rows are altered by hand, too; a list that is none must not decide, and nobody is told that his key is wrong. */
+function isWhole({ roles, labels, upstreams }: KeyRecord): boolean {
+  if (!Array.isArray(roles) || !Array.isArray(upstreams) || typeof labels !== 'object') return false
+  const texts: unknown[] = [...roles, ...Object.values(labels ?? [null]), ...upstreams]
+  return texts.every((text) => typeof text === 'string')
 }
 
 /** The hash of the former secret while it opens. */

@@ -55,6 +55,13 @@ export function keyValues(record: KeyRecord): (string | number | null)[] {
   ]
 }
 
+/** The ends of time to `Date` (ECMA-262 §21.4.1.1): what a hand wrote beyond them is cut to them. */
+const TIME_MS_MAX = 8.64e15
+
+function timeOf<Time extends number | null>(time: Time): Time | number {
+  return time === null ? time : Math.min(Math.max(time, -TIME_MS_MAX), TIME_MS_MAX)
+}
+
 /** The key of a row. Throws SyntaxError for lists that are no JSON. */
 export function keyOfRow(row: KeyRow): KeyRecord {
   const { former_hash: formerHash, former_until_ms: untilMs } = row
@@ -67,16 +74,19 @@ export function keyOfRow(row: KeyRow): KeyRecord {
     labels: JSON.parse(row.labels) as Record<string, string>,
     upstreams: JSON.parse(row.upstreams) as string[],
     hash: row.hash,
-    former: formerHash === null || untilMs === null ? null : { hash: formerHash, untilMs },
-    createdAtMs: row.created_at_ms,
-    expiresAtMs: row.expires_at_ms,
-    revokedAtMs: row.revoked_at_ms,
+    former:
+      formerHash === null || untilMs === null
+        ? null
+        : { hash: formerHash, untilMs: timeOf(untilMs) },
+    createdAtMs: timeOf(row.created_at_ms),
+    expiresAtMs: timeOf(row.expires_at_ms),
+    revokedAtMs: timeOf(row.revoked_at_ms),
   }
 }
 
 /** The same, as it is listed. */
 export function storedKeyOfRow(row: KeyRow): StoredKey {
-  return { ...keyOfRow(row), lastUsedAtMs: row.last_used_at_ms ?? null }
+  return { ...keyOfRow(row), lastUsedAtMs: timeOf(row.last_used_at_ms ?? null) }
 }
 
 /** What becomes of a key that is to be added where `found` is. */

@@ -103,6 +103,7 @@ t.test('what cannot be read changes nothing, and is said with its place', async 
     ['other: []\n', /1:1 Expected one list/],
     [listOf(TWO).replace('"hash":"$2b', '"hash":"$1b'), /2:5 Expected hash/],
     [listOf(TWO).replace('"name"', '"nmae":"x","name"'), /2:5 Unknown key .*nmae/],
+    [listOf(TWO).replace('"acme"', '"ac\\0me"'), /2:5 Expected tenant: .*none a control character/],
     [
       listOf({ ...TWO, expiresAtMs: 5 }).replace('1970-01-01T00:00:00.005Z', '2026-13-01'),
       /expires_at: a time/,

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 
 import bcrypt from 'bcrypt'
+import Database from 'better-sqlite3'
 import t, { type Test } from 'tap'
 
 import { KeyRing } from '../../src/auth/key-ring.ts'
@@ -242,4 +243,36 @@ t.test('a flood for one key from a hundred addresses leaves another its first us
   )
   t.ok(await ring.verify(keyId, secret, NOW_MS, 'owner'), 'also of the key they guess at')
   await Promise.all(again)
+})
+
+t.test('a row that was altered by hand opens nothing, and hides no other', async (t) => {
+  const { ring, verify, writer, keyId, secret, path } = await subject(t)
+  const other = keyRecord()
+  await writer.create(other)
+  const db = new Database(path)
+  t.teardown(() => db.close())
+  const alter = (set: string) => {
+    db.prepare(`UPDATE keys SET ${set} WHERE key_id = ?`).run(keyId)
+    return ring.refresh([], NOW_MS)
+  }
+  t.ok(await verify(keyId, secret, NOW_MS))
+  for (const set of [
+    `roles = '[1]'`,
+    `roles = '["dev", null]'`,
+    `roles = '[]', labels = '{"a":{}}'`,
+    `labels = 'null'`,
+    `labels = '{}', upstreams = '{"a":1}'`,
+    `upstreams = 'not JSON'`,
+  ]) {
+    alter(set)
+    await t.rejects(verify(keyId, secret, NOW_MS), { code: 'AUTH_UNAVAILABLE' }, set)
+    t.equal(ring.known(keyId, secret, NOW_MS), null)
+  }
+  t.throws(() => ring.refresh([keyId], NOW_MS), { code: 'AUTH_UNAVAILABLE' })
+  await writer.revoke(other.keyId, NOW_MS)
+  t.strictSame(ring.refresh([keyId, other.keyId], NOW_MS), new Map([[other.keyId, 'revoked']]))
+  alter(`upstreams = '[]', expires_at_ms = 9223372036854775807, created_at_ms = -9e18`)
+  t.ok(await verify(keyId, secret, NOW_MS), 'a row made whole again')
+  const { createdAtMs, expiresAtMs } = (await writer.get(keyId))!
+  t.strictSame([createdAtMs, expiresAtMs], [-8.64e15, 8.64e15], 'the ends of time')
 })
