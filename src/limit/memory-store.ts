@@ -37,9 +37,7 @@ const SWEEP_INTERVAL_MS = 1_000
 /** Room below zero for events from before this process, so that no window has a negative time. */
 const STEADY_START_MS = 400 * 86_400_000
 
-/** One instant on both clocks, `wallMs` and `monotonicMs` of clock.ts. */
-export type Now = Instant
-
+/** How the limits of a process are kept. */
 export interface MemoryOptions {
   readonly bucketsMax?: number
   /** `local_share` where it stands in for a shared store that is lost. */
@@ -100,7 +98,7 @@ export class MemoryStore implements LimitStore {
   }
 
   /** Checks all limits of a call, then charges all. A refusal charges nothing. */
-  reserve(call: LimitCall, now: Now): Lease | Refusal {
+  reserve(call: LimitCall, now: Instant): Lease | Refusal {
     const steadyMs = this.steadyMs(now.monotonicMs)
     const tiers: Tier[] = []
     const about = { call, matches: this.#matches }
@@ -148,7 +146,7 @@ export class MemoryStore implements LimitStore {
    * The refusal a call is sure to meet, from what its headers tell; null when there is none. Limits
    * about models or upstreams are left out. Charges nothing and counts nobody anew.
    */
-  peek(call: Pick<LimitCall, 'principal' | 'operation'>, now: Now): Refusal | null {
+  peek(call: Pick<LimitCall, 'principal' | 'operation'>, now: Instant): Refusal | null {
     const steadyMs = this.steadyMs(now.monotonicMs)
     const subject = { ...call, models: [], upstream: null }
     let refusal: Refusal | null = null
@@ -163,7 +161,7 @@ export class MemoryStore implements LimitStore {
   }
 
   /** How limits stand for a caller; one that nobody counts yet has all of them free. */
-  standing(principal: Principal, now: Now): LimitStanding[] {
+  standing(principal: Principal, now: Instant): LimitStanding[] {
     const times = { wallMs: now.wallMs, steadyMs: this.steadyMs(now.monotonicMs) }
     return callerTiers(this.#limits, principal, this.#matches).flatMap((at) => {
       const bucket = findBucket(at.tier, principal) ?? spareBucket(at.tier, principal)
@@ -177,7 +175,7 @@ export class MemoryStore implements LimitStore {
    * of its audit entry; in order of time, before the first call. False when there is nothing to
    * restore: an unknown limit, one that forgets within an hour or has forgotten this, or no room.
    */
-  restore(entry: FormerCharge, now: Now): boolean {
+  restore(entry: FormerCharge, now: Instant): boolean {
     if (entry.what !== 'requests') return this.#restoreSpend(entry, now)
     const agoMs = Math.max(0, now.wallMs - entry.atWallMs)
     const tiers = this.#tiers().filter(({ id, figures }) => {
@@ -203,7 +201,7 @@ export class MemoryStore implements LimitStore {
   }
 
   /** The same for tokens and cost, of which a call is charged an amount. */
-  #restoreSpend({ id, bucket, what, amount, atWallMs }: FormerCharge, now: Now): boolean {
+  #restoreSpend({ id, bucket, what, amount, atWallMs }: FormerCharge, now: Instant): boolean {
     const agoMs = Math.max(0, now.wallMs - atWallMs)
     const figures = this.#tiers()
       .filter((tier) => tier.id === id)
@@ -319,7 +317,7 @@ class HeldLease implements Lease {
     this.how = store.mode
   }
 
-  settle(spent: Spent | null = null, now: Now | null = null): void {
+  settle(spent: Spent | null = null, now: Instant | null = null): void {
     const held = this.#held
     this.#held = []
     for (const { bucket, hasSlot, reserved } of held) {

@@ -1,6 +1,7 @@
 import { endedKey, governorKeyId } from '../auth/authenticate.ts'
 import type { KeyRing } from '../auth/key-ring.ts'
 import { monotonicMs, wallMs } from '../clock.ts'
+import type { RetryConfig } from '../config/snapshot.ts'
 import { GovernorError } from '../errors.ts'
 import type { Principal, Trail, Upstream } from '../exchange.ts'
 import type { HttpExchange } from '../http/exchange.ts'
@@ -11,7 +12,7 @@ import type { Answer } from '../upstream/call.ts'
 import { UpstreamCare } from '../upstream/care.ts'
 import { wasUnsent } from '../upstream/fault.ts'
 import { forward } from '../upstream/forward.ts'
-import { mayRepeat, type Outcome, type RetryOptions, retryWaitMs } from '../upstream/retry.ts'
+import { mayRepeat, type Outcome, retryWaitMs } from '../upstream/retry.ts'
 import { hasKeys, headersOf, type RunningUpstream, type World } from '../world.ts'
 import { fallbackOf } from './fall-back.ts'
 import { sentForm } from './spooled-form.ts'
@@ -188,7 +189,7 @@ interface Next {
 function again(
   outcome: Outcome,
   tried: readonly RunningUpstream[],
-  { waitMsMax }: RetryOptions,
+  { waitMsMax }: RetryConfig,
 ): Next | null {
   // Too many wait for it already.
   if ('error' in outcome && outcome.error.code === 'UPSTREAM_BUSY') return null

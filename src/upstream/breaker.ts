@@ -1,12 +1,7 @@
+import type { BreakerConfig } from '../config/snapshot.ts'
+
 /** How an upstream is asked: like any other time, or to see whether it works again. */
 export type Ticket = 'call' | 'probe'
-
-export interface BreakerOptions {
-  /** In a row, after which it opens. */
-  readonly failures: number
-  /** For how long at first. */
-  readonly openMs: number
-}
 
 /** An upstream that fails again soon after it recovered is left alone for up to this many times as long. */
 const DAMPING_MAX = 16
@@ -27,7 +22,7 @@ export class Breaker {
   #closedMs = -Infinity
   #damping = 1
 
-  constructor({ failures, openMs }: BreakerOptions) {
+  constructor({ failures, openMs }: BreakerConfig) {
     this.#failuresMax = failures
     this.#openMs = openMs
   }

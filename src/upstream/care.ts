@@ -1,15 +1,10 @@
 import { monotonicMs } from '../clock.ts'
+import type { RetryConfig, UpstreamConfig } from '../config/snapshot.ts'
 import { GovernorError } from '../errors.ts'
-import { Breaker, type BreakerOptions, type Ticket } from './breaker.ts'
+import { Breaker, type Ticket } from './breaker.ts'
 import type { Answer } from './call.ts'
-import { Gate, type GateOptions } from './gate.ts'
-import { hasFailed, type Outcome, RetryBudget, type RetryOptions } from './retry.ts'
-
-export interface CareOptions {
-  readonly retry?: RetryOptions
-  readonly breaker?: BreakerOptions
-  readonly concurrency?: GateOptions
-}
+import { Gate } from './gate.ts'
+import { hasFailed, type Outcome, RetryBudget } from './retry.ts'
 
 /** A call's client, for as long as something waits on its behalf. */
 export interface Presence {
@@ -18,12 +13,16 @@ export interface Presence {
 
 /** What one upstream is spared, and remembered by: made when a snapshot is loaded, kept by the next. */
 export class UpstreamCare {
-  readonly retry: RetryOptions | null
+  readonly retry: RetryConfig | null
   readonly breaker: Breaker | null
   readonly gate: Gate | null
   readonly budget: RetryBudget | null
 
-  constructor({ retry, breaker, concurrency }: CareOptions) {
+  constructor({
+    retry,
+    breaker,
+    concurrency,
+  }: Pick<UpstreamConfig, 'retry' | 'breaker' | 'concurrency'>) {
     this.retry = retry ?? null
     this.breaker = breaker === undefined ? null : new Breaker(breaker)
     this.gate = concurrency === undefined ? null : new Gate(concurrency)

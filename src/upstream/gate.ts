@@ -1,21 +1,14 @@
+import type { ConcurrencyConfig } from '../config/snapshot.ts'
 import { GovernorError } from '../errors.ts'
-
-export interface GateOptions {
-  /** At once. */
-  readonly calls: number
-  /** That wait. */
-  readonly queue: number
-  readonly waitMsMax: number
-}
 
 /** Lets so many calls through at once; others wait their turn, up to a number and for a while. */
 export class Gate {
-  readonly #options: GateOptions
+  readonly #options: ConcurrencyConfig
   /** In the order they came. */
   readonly #waiting = new Set<() => void>()
   #inside = 0
 
-  constructor(options: GateOptions) {
+  constructor(options: ConcurrencyConfig) {
     this.#options = options
   }
 

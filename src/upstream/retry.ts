@@ -1,19 +1,8 @@
+import type { RetryConfig } from '../config/snapshot.ts'
 import type { GovernorError } from '../errors.ts'
 import type { Operation } from '../exchange.ts'
 import type { Answer } from './call.ts'
 import { wasUnsent } from './fault.ts'
-
-export interface RetryOptions {
-  /** Tries after the first one. */
-  readonly attempts: number
-  /** Statuses of answers that are tried again. */
-  readonly on: readonly number[]
-  readonly waitMsMax: number
-  /** Retries per call, in the long run; 0 to 1. */
-  readonly budget: number
-  /** Also what the provider may have worked on. */
-  readonly maybeBilled: boolean
-}
 
 /** Retries in stock when nothing failed for a while, so that few calls can be tried again, too. */
 const STOCK_MAX = 10
@@ -74,7 +63,7 @@ export const REPEATS = { on: [429, 502, 503, 504], maybeBilled: false }
 export function mayRepeat(
   outcome: Outcome,
   operation: Operation,
-  options: Pick<RetryOptions, 'on' | 'maybeBilled'>,
+  options: Pick<RetryConfig, 'on' | 'maybeBilled'>,
 ): boolean {
   if ('error' in outcome) {
     if (wasUnsent(outcome.error)) return true

@@ -1,8 +1,9 @@
 import t from 'tap'
 
 import type { LimitConfig } from '../../src/config/snapshot.ts'
+import type { Instant } from '../../src/exchange.ts'
 import type { LimitCall } from '../../src/limit/bucket.ts'
-import { MemoryStore, type Now } from '../../src/limit/memory-store.ts'
+import { MemoryStore } from '../../src/limit/memory-store.ts'
 import { at, callBy, limitOf, matches, rate, selecting } from './limits.ts'
 
 const NO_MORE = { burst: null, concurrent: null, tokens: null, cost: null }
@@ -13,7 +14,7 @@ function storeOf(...limits: readonly Partial<LimitConfig>[]): MemoryStore {
 }
 
 /** How many of `tries` calls at one instant pass. */
-function passing(store: MemoryStore, tries: number, call: LimitCall, now: Now): number {
+function passing(store: MemoryStore, tries: number, call: LimitCall, now: Instant): number {
   let passed = 0
   for (let i = 0; i < tries; i++) if ('settle' in store.reserve(call, now)) passed++
   return passed
@@ -153,11 +154,11 @@ void t.test('reserve() looks at for and at the first override that matches', asy
 })
 
 /** The wall clock alone is off by `wallMs`. */
-function wallOnly(wallMs: number, ms: number): Now {
+function wallOnly(wallMs: number, ms: number): Instant {
   return { ...at(ms), wallMs: at(ms).wallMs + wallMs }
 }
 
-function monotonic(monotonicMs: number): Now {
+function monotonic(monotonicMs: number): Instant {
   return { ...at(0), monotonicMs }
 }
 
