@@ -12,7 +12,7 @@ import { createInterface } from 'node:readline'
 
 import type Database from 'better-sqlite3'
 
-import { bodyMember, bodyOfLine } from './bundle-body.ts'
+import { bodyMember, bodyOfLine, miscounted } from './bundle-line.ts'
 import { epochFiles, epochPath, openForAppend, openForReading } from './file.ts'
 import { chainRows, everyRow } from './rows.ts'
 import { keyListPath } from './signing-key.ts'
@@ -128,7 +128,7 @@ class Restorer {
     if (!this.#begun) this.#head(line)
     else if (typeof line['file'] === 'number') this.#open(line['file'])
     else if ('end' in line) {
-      if (line['end'] !== this.#entries) throw new Error('it has another number of entries')
+      if (line['end'] !== this.#entries) throw new Error(miscounted(line['end'], this.#entries))
       this.#ended = true
     } else if ('seq' in line) this.#entry(line)
     else this.#chain(line)

@@ -3,7 +3,7 @@ import { createInterface } from 'node:readline'
 
 import type { PoolClient } from 'pg'
 
-import { bodyMember, bodyOfLine } from './bundle-body.ts'
+import { bodyMember, bodyOfLine, miscounted } from './bundle-line.ts'
 import { everyEntry, type RemoteRow } from './postgres-rows.ts'
 import { retentionsIn } from './retention.ts'
 import type { RemoteSource } from './verify-remote.ts'
@@ -132,7 +132,7 @@ async function* linesOf(file: string): AsyncGenerator<Line> {
       if (at === 1) {
         if (line['bundle'] !== FORMAT) throw new Error(`it does not begin with ${FORMAT}`)
       } else if ('end' in line) {
-        if (line['end'] !== entries) throw new Error('it has another number of entries')
+        if (line['end'] !== entries) throw new Error(miscounted(line['end'], entries))
         isEnded = true
       } else {
         if ('writer' in line) entries++

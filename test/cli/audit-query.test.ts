@@ -50,6 +50,10 @@ function query(path: string, filter: Partial<CallFilter>): string[] {
   })
 }
 
+function isEntry(line: string): boolean {
+  return line.includes('"seq"')
+}
+
 t.test('auditQuery() finds calls by every field, the newest so many, oldest first', async (t) => {
   const path = join(t.testdir(), 'audit.db')
   makeLog(path)
@@ -207,6 +211,10 @@ t.test('a whole log is exported through the command line and verified without it
   const cut = await verify(exported.stdout.split('\n').slice(0, 5).join('\n'))
   t.equal(cut.code, 2)
   t.match(cut.out, /Cannot read the bundle .*bundle\.jsonl, line 5: it is cut short/)
+  const rows = exported.stdout.split('\n')
+  const short = await verify(rows.toSpliced(rows.findLastIndex(isEntry), 1).join('\n'))
+  t.equal(short.code, 2)
+  t.match(short.out, /its last line counts \d+ entries, and it has \d+/)
   t.equal((await verify('{"x":1}\n')).code, 2)
   t.equal((await verify('no json\n')).code, 2)
 

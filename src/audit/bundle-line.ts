@@ -1,4 +1,4 @@
-/** How the body of an entry stands in a line of a bundle, whichever of the two kinds it is. */
+/** What the lines of both kinds of bundles have in common. */
 
 /** What a line says of a body: as text where that keeps every byte. */
 export function bodyMember(body: Buffer): { readonly body: string } | { readonly base64: string } {
@@ -9,4 +9,9 @@ export function bodyMember(body: Buffer): { readonly body: string } | { readonly
 /** The bytes of the body that `bodyMember` wrote into a line. */
 export function bodyOfLine({ body, base64 }: Readonly<Record<string, unknown>>): Buffer {
   return typeof base64 === 'string' ? Buffer.from(base64, 'base64') : Buffer.from(String(body))
+}
+
+/** What is wrong with a bundle whose last line counts other than `entries`. */
+export function miscounted(said: unknown, entries: number): string {
+  return `its last line counts ${JSON.stringify(said)} entries, and it has ${entries}`
 }
