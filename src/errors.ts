@@ -62,6 +62,7 @@ export const ERRORS = {
   INTERNAL: spec(500, 'governor', 'Internal error'),
 } as const satisfies Record<string, ErrorSpec>
 
+/** Whose fault an error is: only those of `governor` are worth waking somebody for. */
 export type ErrorSource = 'client' | 'upstream' | 'governor'
 
 interface ErrorSpec {
@@ -74,8 +75,10 @@ function spec<const Status extends number>(status: Status, source: ErrorSource, 
   return { status, source, message }
 }
 
+/** A code of the table above, as answers, logs, metrics and the audit have it. */
 export type ErrorCode = keyof typeof ERRORS
 
+/** What one occasion adds to the text of its code. */
 export interface GovernorErrorOptions {
   /** What exactly, shown to the client after the message. Never upstream, store or secret text. */
   readonly detail?: string

@@ -22,6 +22,7 @@ export type { Edited, Splice, TextEdit, TextRange, Texts } from './nouns/texts.t
 
 /** The nouns of one exchange, in the order a request acquires them. Plain data, no sockets. */
 
+/** A stage of the pipeline, as the audit and the metrics name it. */
 export type Stage =
   | 'match'
   | 'authenticate'
@@ -85,6 +86,7 @@ export interface Principal {
   readonly ip: string
 }
 
+/** Kinds of content that cannot be read here; policies know them by these names. */
 export const UNINSPECTABLE_KINDS = [
   'image',
   'audio',
@@ -209,7 +211,9 @@ export interface Upstream {
   readonly dialect: string
 }
 
+/** What a decision is. */
 export type Effect = 'allow' | 'deny'
+/** Whether a policy decides, only warns, or is only recorded. */
 export type Mode = 'enforce' | 'warn' | 'shadow'
 
 /** One policy that matched, was skipped, warned or failed, as the audit entry keeps it. */
@@ -245,6 +249,7 @@ export interface UsedException {
   readonly expiresMs: number
 }
 
+/** What the policies make of a call. */
 export interface Decision {
   readonly effect: Effect
   /** The policy that decided; null when no policy did (`defaults.decision`, `uninspectable`). */

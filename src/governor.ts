@@ -53,6 +53,7 @@ const SHIP_LEAST_MS = 2_000
 /** And for when keys were last used, at most. */
 const USES_LAST_MS = 2_000
 
+/** What a sidecar is started with. */
 export interface GovernorOptions {
   readonly snapshot: Snapshot
   readonly log: Log

@@ -1,5 +1,6 @@
 import pino, { type Logger } from 'pino'
 
+/** What code may log with: an object of fields, then a message. */
 export type Log = Pick<Logger, 'debug' | 'info' | 'warn' | 'error' | 'fatal'>
 
 /**

@@ -67,6 +67,7 @@ export function headersOf(
   return token === null ? [] : ['authorization', `Bearer ${token}`]
 }
 
+/** The headers that pass either way in a dialect. */
 export interface DialectHeaders {
   readonly request: HeaderList
   readonly response: HeaderList
@@ -98,6 +99,7 @@ export interface World {
   readonly reserveOutput: number
 }
 
+/** What a world is compiled with beside its snapshot. */
 export interface WorldParts {
   readonly dialects: Readonly<Record<string, Dialect>>
   /** Address of the built-in echo for an `echo:` address. */

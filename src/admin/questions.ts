@@ -5,6 +5,7 @@ import type { ExplainedCall } from '../explain-recorded.ts'
 
 /** What is asked of the thread that reads the audit, and what it says. */
 
+/** One question; `path` is the log, `tenant` null where all tenants may be seen. */
 export type AuditQuestion =
   | {
       readonly kind: 'explain'
@@ -22,6 +23,7 @@ export interface RemoteQuestion {
   readonly filter: RemoteFilter
 }
 
+/** The answer to a question of the same `kind`, or why there is none. */
 export type AuditAnswer =
   | { readonly kind: 'explain'; readonly found: ExplainedLines | null }
   /** Oldest first, as `audit query --json` writes them; `next` is where the page before begins. */

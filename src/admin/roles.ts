@@ -3,6 +3,7 @@
  * listed here means nothing to it, and a key without any of these is refused everywhere.
  */
 
+/** What the admin API lets somebody do; `tenants.all`: to tenants other than its own, too. */
 export const PERMISSIONS = [
   'keys.read',
   'keys.create',

@@ -26,6 +26,7 @@ export interface Schema {
   readonly propertyNames?: { readonly pattern: string }
 }
 
+/** One schema, or several of which a value has to fit one. */
 export type AnySchema =
   | Schema
   | { readonly anyOf: readonly Schema[]; readonly description?: string }

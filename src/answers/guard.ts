@@ -37,6 +37,7 @@ const TEXT_TYPE = /^text\//i
 const OTHER_CHARSET =
   /;\s*charset\s*=\s*["']?(?!(?:utf-?8|us-ascii|ascii|iso-8859-1)["']?\s*(?:;|$))/i
 
+/** How the answer of one call is looked at. */
 export interface GuardOptions {
   readonly inspector: Inspector
   /** Absent where the dialect's answers cannot be inspected. */

@@ -55,6 +55,7 @@ export interface SharedMemory {
   readonly bytes: SharedArrayBuffer
 }
 
+/** Memory for one batch at a time, in which nothing was written yet. */
 export function newMemory(): SharedMemory {
   return {
     control: new SharedArrayBuffer(20),
@@ -64,6 +65,7 @@ export function newMemory(): SharedMemory {
   }
 }
 
+/** Views on `memory`: each thread makes its own. */
 export function shareMemory(memory: SharedMemory): Shared {
   return {
     control: new Int32Array(memory.control),

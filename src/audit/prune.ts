@@ -38,6 +38,7 @@ interface Candidate extends Retention {
   readonly entries: number
 }
 
+/** What a run removed: entries, of so many chains. */
 export interface Pruned {
   readonly entries: number
   readonly chains: number

@@ -28,6 +28,7 @@ import { unavailable } from './wal-types.ts'
 import { Wal } from './wal.ts'
 import { lostOutcomeBody } from './writer-body.ts'
 
+/** What the log is opened with; of the snapshot, its `audit` and `timeouts`. */
 export interface RecorderOptions {
   readonly snapshot: Snapshot
   readonly metrics: Metrics

@@ -41,6 +41,7 @@ export type ShipOrder =
   | { readonly kind: 'drain' }
   | { readonly kind: 'sink'; readonly sink: ShipConfig }
 
+/** What is shipped from the log at `path`, and where to. */
 export interface ShippingOptions {
   readonly path: string
   readonly sink: ShipConfig

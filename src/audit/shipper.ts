@@ -19,6 +19,7 @@ export interface Backlog {
   readonly oldestUs: number
 }
 
+/** What is shipped from the log at `path`, where to, and who is told. */
 export interface ShipperOptions {
   readonly path: string
   readonly sink: Sink

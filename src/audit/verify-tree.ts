@@ -20,6 +20,7 @@ export interface Evidence {
   readonly root: FleetRoot | null
 }
 
+/** Nothing was kept outside the log. */
 export const NO_EVIDENCE: Evidence = {
   keys: null,
   published: new Map(),

@@ -11,6 +11,7 @@ import { isGovernorShaped, type KeyRecord, parseKey } from './key.ts'
 /** Header values of a request, lower-case names, as Node gives them. */
 export type Headers = Readonly<Record<string, string | string[] | undefined>>
 
+/** What a call shows of who makes it. */
 export interface Caller {
   readonly headers: Headers
   /** Where the call came in; its certificate counts where `Ways` says so. */

@@ -3,6 +3,7 @@ import { GovernorError } from '../errors.ts'
 import { FetchFault, fetchKeySet } from './issuer-fetch.ts'
 import { KEYS_MAX, type KeySet, readKeySet } from './key-set.ts'
 
+/** What the keys of an issuer are given by the process. */
 export interface IssuerKeysParts {
   /** Told of every fetch: null when it went well, else what was wrong. */
   readonly onFetched: (fault: string | null) => void

@@ -16,6 +16,7 @@ export interface Issuer {
   readonly keys: IssuerKeys
 }
 
+/** Is told whether a token, or the key that signed it, was known already. */
 export type TokenCacheResult = (cache: 'verified_tokens' | 'jwks', result: 'hit' | 'miss') => void
 
 /** A token that holds, for as long as it does. */

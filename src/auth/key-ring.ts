@@ -9,6 +9,7 @@ import type { KeySource } from './key-store.ts'
 import { isUsable, type KeyRecord } from './key.ts'
 import { type StoredHashes, VerifyCache } from './verify-cache.ts'
 
+/** Is told whether a key, or its secret, was known already. */
 export type CacheResult = (
   cache: 'key_records' | 'verified_secrets',
   result: 'hit' | 'miss',

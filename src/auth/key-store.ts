@@ -41,6 +41,7 @@ export interface KeyPage {
   readonly max: number
 }
 
+/** The most keys in one page of a list. */
 export const KEYS_PAGE_MAX = 1000
 
 /** What a rotation changes. */

@@ -6,6 +6,7 @@ import { capacityText } from '../config/advice.ts'
 import type { Address, Snapshot } from '../config/snapshot.ts'
 import { formatAddress } from '../config/units.ts'
 
+/** Where the sidecar listens, with the ports it really got; null: that one is off. */
 export interface Listening {
   readonly proxy: Address
   readonly admin: Address | null

@@ -6,6 +6,7 @@ import type { Progress } from './progress.ts'
 
 /** What the subcommands share: their output, the exit code, and the configuration they read. */
 
+/** The snapshot of a file that was read without a problem. */
 export type LoadedSnapshot = Extract<ReturnType<typeof loadConfig>, { ok: true }>['snapshot']
 
 /** What a command of the command line is given by `main.ts`. */

@@ -8,6 +8,7 @@ import { loadConfig, renderProblems } from '../load-config.ts'
 import { silentLog } from '../log.ts'
 import { auditTail, auditVerify } from './audit.ts'
 
+/** What `governor demo` is given by the command line. */
 export interface DemoOptions {
   readonly version: string
   readonly write: (text: string) => void

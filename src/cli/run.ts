@@ -6,6 +6,7 @@ import { followed, Reloader } from '../reload.ts'
 import { banner } from './banner.ts'
 import { devKey, tryOut } from './dev.ts'
 
+/** What `governor run` is given by the command line. */
 export interface RunOptions {
   readonly file: string
   readonly dev: boolean

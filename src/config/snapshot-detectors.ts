@@ -3,6 +3,7 @@
 /** A detector of the file's own. */
 export type DetectorConfig = PatternDetectorConfig | ExternalDetectorConfig
 
+/** A detector that is a pattern. */
 export interface PatternDetectorConfig {
   readonly id: string
   /** RE2 pattern, checked at load. */
@@ -30,6 +31,7 @@ export interface ExternalDetectorConfig {
   readonly asks: PresidioQuestion | ModerationQuestion
 }
 
+/** What the analyzer of Microsoft Presidio is asked. */
 export interface PresidioQuestion {
   readonly kind: 'presidio'
   readonly language: string
@@ -39,6 +41,7 @@ export interface PresidioQuestion {
   readonly scoreMin: number
 }
 
+/** What a service with OpenAI's moderations API is asked. */
 export interface ModerationQuestion {
   readonly kind: 'openai_moderation'
   readonly model: string

@@ -2,6 +2,7 @@ import type { Selectors } from './snapshot-policies.ts'
 
 /** The part of the snapshot about limits and prices. */
 
+/** So much in a time; what is counted says the member that holds it. */
 export interface Rate {
   /** At most `count` in any `windowMs`; for a calendar period `windowMs` is its longest length. */
   readonly count: number
@@ -20,6 +21,7 @@ export interface PriceConfig {
   readonly batchOutputPico: number
 }
 
+/** What calls cost, beside the table that comes along. */
 export interface PricesConfig {
   /** What becomes of a call that has no price under a limit on cost. */
   readonly unknown: 'allow' | 'deny'
@@ -27,6 +29,7 @@ export interface PricesConfig {
   readonly models: Readonly<Record<string, PriceConfig>>
 }
 
+/** The figures of a limit; null sets none. At least one of them is set. */
 export interface LimitFigures {
   readonly requests: Rate | null
   /** Bucket size; null is a sliding window. Never with a calendar rate. */
@@ -38,6 +41,7 @@ export interface LimitFigures {
   readonly cost: Rate | null
 }
 
+/** One limit: each `per` has its own count. */
 export interface LimitConfig extends LimitFigures {
   readonly id: string
   readonly per: 'global' | 'tenant' | 'key' | 'user' | 'ip'

@@ -20,6 +20,7 @@ export interface Selectors {
   readonly when: string | null
 }
 
+/** What a policy looks for in the texts of a call. */
 export interface InputSelector {
   /** RE2 pattern, checked at load. */
   readonly matches: string | null
@@ -50,6 +51,7 @@ export interface OutputSelector {
   readonly detect: readonly string[] | null
 }
 
+/** One policy, in the order of the file. */
 export interface PolicyConfig {
   readonly id: string
   readonly mode: Mode

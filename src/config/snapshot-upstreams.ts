@@ -4,6 +4,7 @@ import type { AzureWay } from './resolve-azure-chain.ts'
 /** Provider APIs that are spoken. */
 export type DialectName = 'openai' | 'anthropic' | 'azure-openai' | 'gemini' | 'bedrock' | 'ollama'
 
+/** One upstream, in the order of the file. */
 export interface UpstreamConfig {
   readonly name: string
   readonly dialect: DialectName
@@ -105,6 +106,7 @@ export type AzureChain =
     }
   | { readonly kind: 'instance'; readonly url: string; readonly clientId: string | null }
 
+/** The place of an upstream in its group. */
 export interface GroupConfig {
   readonly name: string
   /** Lower goes first. */
@@ -113,6 +115,7 @@ export interface GroupConfig {
   readonly weight: number
 }
 
+/** When a call is tried again. */
 export interface RetryConfig {
   /** Tries after the first one. */
   readonly attempts: number
@@ -125,6 +128,7 @@ export interface RetryConfig {
   readonly maybeBilled: boolean
 }
 
+/** When an upstream that fails is left alone. */
 export interface BreakerConfig {
   /** In a row, after which it is not called. */
   readonly failures: number
@@ -132,6 +136,7 @@ export interface BreakerConfig {
   readonly openMs: number
 }
 
+/** How many calls an upstream has at once. */
 export interface ConcurrencyConfig {
   readonly calls: number
   /** Calls that wait for a place. */

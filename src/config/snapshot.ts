@@ -157,6 +157,7 @@ export type ShipConfig =
   | { readonly kind: 'postgres'; readonly url: string }
   | { readonly kind: 'http'; readonly url: string; readonly credential: string | null }
 
+/** Where something listens; port 0 is any free one. */
 export interface Address {
   readonly host: string
   readonly port: number

@@ -48,6 +48,7 @@ export const OPENAI_CLOSED: readonly Closed[] = [
   ),
 ]
 
+/** Of Anthropic's API. */
 export const ANTHROPIC_CLOSED: readonly Closed[] = [
   closedUnder(
     [
@@ -81,6 +82,7 @@ function closedAtGoogle(what: string, below: string, why: string): Closed {
   return { what, paths: new RegExp(`^${VERSION}/${below}`), why }
 }
 
+/** Of Google's Gemini API. */
 export const GEMINI_CLOSED: readonly Closed[] = [
   closedAtGoogle(
     '`/v1beta/auth_tokens`',
@@ -114,6 +116,7 @@ export const GEMINI_CLOSED: readonly Closed[] = [
   ),
 ]
 
+/** Of Ollama's own API. */
 export const OLLAMA_CLOSED: readonly Closed[] = [
   closedUnder(
     ['/api/pull', '/api/push', '/api/create', '/api/copy', '/api/delete', '/api/blobs'],

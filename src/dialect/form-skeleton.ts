@@ -12,6 +12,7 @@ const HOLE_BYTES_MIN = 64 * 1024
 /** What is read of the file at a time. */
 const READ_BYTES = 256 * 1024
 
+/** How a form on disk is read. */
 export interface SkeletonOptions {
   readonly boundary: string
   /** The most that stays: fields, heads, and files whose lines are read. */

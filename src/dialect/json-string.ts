@@ -1,6 +1,7 @@
 /** Byte classes and the string escapes of RFC 8259 §7, stricter by one rule: no lone surrogates. */
 import { bodyInvalid } from './json-tape.ts'
 
+/** Classes of a byte inside a string, as `STRING_CLASS` has them. */
 export const PLAIN = 0
 export const QUOTE = 1
 export const BACKSLASH = 2

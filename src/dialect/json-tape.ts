@@ -5,6 +5,7 @@
  */
 import { GovernorError } from '../errors.ts'
 
+/** What a node is; a key stands before its value. */
 export const KIND = {
   NULL: 0,
   FALSE: 1,

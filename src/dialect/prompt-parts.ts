@@ -15,6 +15,7 @@ export interface PromptParts {
   readonly written: number | null
 }
 
+/** Before anything was told. */
 export const NO_PARTS: PromptParts = { fresh: null, read: null, written: null }
 
 /**

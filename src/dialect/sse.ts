@@ -14,6 +14,7 @@ const CR = 0x0d
 
 const EMPTY = Buffer.alloc(0)
 
+/** Hands every whole event of one stream to `sink`, its bytes as they came. */
 export class SseSplitter {
   readonly #sink: EventSink
   /** Start of the event that is not complete yet. */

@@ -9,6 +9,7 @@ import { answerAdmin, onlyHost } from './admin-request.ts'
 import { sendJson } from './respond.ts'
 import { Room } from './room.ts'
 
+/** What the admin and the health listener are given. */
 export interface AdminOptions {
   readonly registry: Registry
   /** Why calls cannot be served now; empty when they can. */

@@ -8,6 +8,7 @@ import { BodyReading, type Wanted } from './reading.ts'
 import type { Spool } from './spool.ts'
 import { spoolBody, SPOOLING_BYTES } from './spooling.ts'
 
+/** `maximums` of the file, in bytes: of one body as sent, of one decoded, of all together. */
 export interface BodyMaximums {
   readonly bodyBytes: number
   readonly decodedBytes: number
@@ -44,6 +45,7 @@ const DECLARED_BYTES_TRUSTED = 64 * 1024
 /** One caller may hold this part of `maximums.in_flight` beside its largest body. */
 const SHARE_OF_ONE = 1 / 4
 
+/** How the body of one request is read. */
 export interface ReadOptions {
   readonly endpoint: Endpoint
   readonly maximums: BodyMaximums

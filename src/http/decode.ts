@@ -10,8 +10,10 @@ import {
 
 import { GovernorError } from '../errors.ts'
 
+/** Content codings that are decoded (RFC 9110 §8.4.1, RFC 8878). */
 export type Encoding = 'gzip' | 'deflate' | 'zstd'
 
+/** The bounds of one decoding. */
 export interface DecodeOptions {
   readonly decodedBytesMax: number
   /** Called before this many bytes more are allocated; what it throws ends the decoding. */
@@ -20,6 +22,7 @@ export interface DecodeOptions {
   isWanted(): boolean
 }
 
+/** A decoded body, and what of the memory it took is still taken. */
 export interface Decoded {
   readonly bytes: Buffer
   /** Bytes of those held that are still in use. */

@@ -6,6 +6,7 @@ import type { HttpExchange } from './exchange.ts'
 /** What came since the last whole message is counted from here on: one read of a socket is no message. */
 const COUNTED_BYTES_MIN = 128 * 1024
 
+/** What the messages of a session are counted against. */
 export interface IntakeOptions {
   readonly maximums: BodyMaximums
   readonly inFlight: InFlight

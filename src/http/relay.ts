@@ -33,6 +33,7 @@ export interface Guard {
   readonly failure: GovernorError | null
 }
 
+/** What an answer goes through on its way, and what is said beside it. */
 export interface RelayOptions {
   readonly meter: Meter
   readonly filter: Filter | null

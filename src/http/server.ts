@@ -12,6 +12,7 @@ import { HttpExchange } from './exchange.ts'
 import { Room } from './room.ts'
 import { tlsOptions } from './tls.ts'
 
+/** The bounds of the proxy listener, and who takes what it hears. */
 export interface ServerOptions {
   readonly headersMs: number
   readonly bodyMs: number

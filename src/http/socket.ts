@@ -8,6 +8,7 @@ import type { HttpExchange } from './exchange.ts'
 /** Pieces one message may come in; each costs memory of its own. */
 const FRAGMENTS_MAX = 4096
 
+/** How an upgrade is accepted. */
 export interface AcceptOptions {
   /** The longest message, bytes; fragments together. */
   readonly messageBytesMax: number

@@ -11,6 +11,7 @@ const WRITTEN_BYTES = 256 * 1024
 /** What is held meanwhile: what is written, in pieces and whole, and what came since. */
 export const SPOOLING_BYTES = 3 * WRITTEN_BYTES
 
+/** Where a body is written, and its bounds. */
 export interface SpoolingOptions {
   readonly file: SpooledFile
   readonly bytesMax: number

@@ -6,6 +6,7 @@ export interface Period {
   readonly endMs: number
 }
 
+/** Periods of the calendar that a limit may be about. */
 export type PeriodKind = 'day' | 'week' | 'month'
 
 /** A date without a place, as `Date.UTC` numbers it: midnight of that date, milliseconds. */

@@ -24,6 +24,7 @@ const CLOCK_STEP_MS = 1_000
 const WHY_CHARS_MAX = 200
 
 const SCRIPTS = { CALLS, RENEW, PRESENT } as const
+/** A script that Redis runs for us. */
 export type ScriptName = keyof typeof SCRIPTS
 
 /** What a script is called with. */
@@ -36,6 +37,7 @@ export interface ScriptCall {
   readonly askers?: number
 }
 
+/** Where Redis is, and who is told whether it can be used. */
 export interface LinkOptions {
   /** A redis:// or rediss:// URL, with user and password where needed, or more than a URL says. */
   readonly place: string | RedisPlace

@@ -32,6 +32,7 @@ const UNSETTLED_MAX = 10_000
 const UNSETTLED_MS_MAX = 9 * 60_000
 const PRESENT_KEY = 'governor:sidecars'
 
+/** Where the shared store is, and its times. */
 export interface RedisStoreOptions {
   /** A redis:// or rediss:// URL, with user and password where needed, or more than a URL says. */
   readonly place: string | RedisPlace

@@ -47,6 +47,7 @@ export interface OwnerStore {
 /** Owns what a provider gave two tenants the same id for. No tenant has this name. */
 export const NOBODY = ''
 
+/** What became of a look-up or of an entry, for the metrics. */
 export type OwnerCount = 'hit' | 'miss' | 'expired'
 
 /** The bounds of a store. */

@@ -29,6 +29,7 @@ export class Cursor {
 const ODD = 0x8000
 const COLUMN = ODD - 1
 
+/** How literals are compared. */
 export interface LiteralOptions {
   /** A space of a literal stands for any white space, however long; literals have single ones. */
   readonly looseSpaces?: boolean

@@ -8,8 +8,11 @@ const JOINED_UNITS_MAX = 64 * 1024
 
 const NOTHING_IS_FOUND = /(?!)/
 
+/** How little is known of what policies look for, and how texts are read. */
 export interface PrefilterOptions {
+  /** A pattern has no literal: nothing can be ruled out. */
   readonly gaveUp: boolean
+  /** How a text that was normalised looks. */
   readonly looks: (text: string) => string
 }
 
@@ -21,10 +24,7 @@ export class Prefilter {
   readonly #automaton: LiteralAutomaton
   /** The literals as alternatives, for plain ASCII; null when they are many. */
   readonly #expression: RegExp | null
-  /** A pattern has no literal: nothing can be ruled out. */
   readonly #gaveUp: boolean
-
-  /** How a text that was normalised looks. */
   readonly #looks: (text: string) => string
 
   constructor(literals: readonly string[], automaton: LiteralAutomaton, options: PrefilterOptions) {

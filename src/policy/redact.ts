@@ -44,6 +44,7 @@ interface SentPlace extends Place {
  */
 export type Cut = 'inner' | 'whole'
 
+/** What of a call is masked, and how much where readings disagree. */
 export interface RedactionOptions {
   readonly texts: Texts
   readonly cut: Cut

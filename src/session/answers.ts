@@ -15,6 +15,7 @@ import type { SessionResponses } from './responses.ts'
 import type { Message } from './socket.ts'
 import type { SessionEnd, SessionTurn, TurnGuard } from './turn.ts'
 
+/** What the provider's side of a session is given. */
 export interface AnswerOptions {
   /** Of the request that opened the session. */
   readonly trail: Trail

@@ -7,6 +7,7 @@ const PING_MS = 15_000
 /** The providers end their own sessions after an hour. */
 const SESSION_MS_MAX = 2 * 3_600_000
 
+/** The two sides of a session, and who is told when it is over. */
 export interface PulseOptions {
   readonly client: WebSocket
   readonly upstream: WebSocket

@@ -15,11 +15,13 @@ import { SessionResponses } from './responses.ts'
 import { closeSocket, listenTo, type Message, type Received, sendMessage } from './socket.ts'
 import { type SessionEnd, SessionTurn, type TurnEnd } from './turn.ts'
 
+/** The pipeline as the events of a session go through it. */
 export type TurnStages = Stages<SessionTurn, void>
 
 /** How long audio passes by what was decided of the piece before it. */
 const AUDIO_DECIDED_MS = 10_000
 
+/** A session that is open on both sides, and what its events go through. */
 export interface SessionOptions extends AnswerOptions {
   readonly client: WebSocket
   readonly upstream: WebSocket

@@ -26,6 +26,7 @@ import type { Opening } from './opening.ts'
 import { Session } from './session.ts'
 import type { StagesOf } from './stages.ts'
 
+/** The pipeline as the request that opens a session goes through it. */
 export type SocketStages = Stages<HttpExchange, WebSocket>
 
 /**

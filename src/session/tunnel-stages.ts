@@ -15,6 +15,7 @@ import { createTunnels, Tunnel, type Tunnels } from '../upstream/tunnel.ts'
 import { headersOf, type RunningUpstream, type World } from '../world.ts'
 import { callerOf, withOfferedKey } from './caller.ts'
 
+/** The pipeline as the request that opens a tunnel goes through it. */
 export type TunnelStages = Stages<HttpExchange, Tunnel>
 
 const NOTHING = Buffer.alloc(0)

@@ -77,6 +77,7 @@ export interface Shared {
   draining: boolean
 }
 
+/** The pipeline as calls go through it. */
 export type GovernorStages = Stages<HttpExchange, Answer>
 
 /** The real verbs of the pipeline over one snapshot. A request keeps the snapshot it began with. */

@@ -4,6 +4,7 @@ import { GovernorError } from '../errors.ts'
 import { type Fault, upstreamError } from './fault.ts'
 
 type Controller = Dispatcher.DispatchController
+/** Headers of an answer, lower-case names, as undici gives them. */
 export type AnswerHeaders = Readonly<Record<string, string | string[] | undefined>>
 
 /** Where the bytes of an answer go. `write` returns false when it wants no more until `resume`. */
@@ -42,6 +43,7 @@ export interface Faults {
 /** A list of models is looked at before it goes on, so that all of it is collected. */
 export const LIST_BYTES_MAX = 8 * 1024 * 1024
 
+/** The bounds of one call, and who is told how it went. */
 export interface CallOptions {
   /** Answers up to this size are collected, unless they are streams. */
   readonly collectedBytesMax: number

@@ -7,6 +7,7 @@ import { compose } from './echo-answers.ts'
 import { readForm } from './echo-form.ts'
 import type { EchoBody, Pieces } from './echo-text.ts'
 
+/** How slow the echo is. */
 export interface EchoOptions {
   /** Between two pieces of a stream. */
   readonly paceMs: number

@@ -34,6 +34,7 @@ export interface Question {
 /** The text of an answer with status 200; throws for any other. Redirects are not followed. */
 export type Ask = (url: string, question: Question) => Promise<string>
 
+/** What is fetched for an upstream, and how. */
 export interface FetchedOptions<Keys> {
   /** Name of the upstream, for the log. */
   readonly name: string

@@ -17,6 +17,7 @@ const KEEP_ALIVE_MS = 55_000
 /** As `maximums.streams` at its most, which is what bounds them: a call over it would wait unseen. */
 const CONNECTIONS_MAX = 100_000
 
+/** Where an upstream is and how it is reached. */
 export interface PoolOptions {
   readonly name: string
   readonly url: string
@@ -95,6 +96,7 @@ export class UpstreamPool {
   }
 }
 
+/** A request as it goes on the wire; `path` is added to that of the upstream. */
 export interface OutgoingRequest {
   readonly method: string
   readonly path: string
@@ -105,6 +107,7 @@ export interface OutgoingRequest {
   readonly idleMs: number
 }
 
+/** How one permitted call is sent. */
 export interface ForwardOptions {
   readonly pool: UpstreamPool
   readonly method: string

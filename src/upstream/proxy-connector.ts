@@ -24,6 +24,7 @@ export interface ProxyPlace {
   readonly ca: string | null
 }
 
+/** The way through a proxy to one upstream. */
 export interface ProxyConnectorOptions {
   readonly proxy: ProxyPlace
   /** URL of the upstream, http or https. */

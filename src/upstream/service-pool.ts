@@ -8,6 +8,7 @@ const ANSWER_BYTES_MAX = 1024 * 1024
 /** How a question to a service failed. */
 export type ServiceFailure = 'late' | 'unreachable' | 'status' | 'large'
 
+/** A service that is asked, and its bounds. */
 export interface ServiceOptions {
   /** http or https, without a trailing slash; its path is put before every question's. */
   readonly url: string

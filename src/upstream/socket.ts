@@ -13,6 +13,7 @@ const FRAGMENTS_MAX = 64 * 1024
 /** What `ws` says when the answer to the upgrade does not come. */
 const LATE = 'Opening handshake has timed out'
 
+/** How a session is opened at the provider. */
 export interface OpenSocketOptions {
   readonly pool: UpstreamPool
   /** Flat name, value pairs. */

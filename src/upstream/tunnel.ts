@@ -27,6 +27,7 @@ export interface TunnelClient {
   detach(): void
 }
 
+/** The two sides of a tunnel, and its bounds. */
 export interface TunnelOptions {
   readonly pool: UpstreamPool
   readonly client: TunnelClient

@@ -55,15 +55,18 @@ export function isWord(text: string, at: number): boolean {
   return isAlphanumeric(unit) || unit === 0x5f
 }
 
+/** Whether a UTF-16 unit is an ASCII digit. */
 export function isDigit(unit: number): boolean {
   return unit >= 0x30 && unit <= 0x39
 }
 
+/** Whether a UTF-16 unit is an ASCII letter. */
 export function isLetter(unit: number): boolean {
   const lower = unit | 0x20
   return lower >= 0x61 && lower <= 0x7a && unit < 0x80
 }
 
+/** Whether a UTF-16 unit is an ASCII letter or digit. */
 export function isAlphanumeric(unit: number): boolean {
   return isDigit(unit) || isLetter(unit)
 }
