@@ -10,6 +10,7 @@ import { UsualUse } from './auth/usual.ts'
 import { every, monotonicMs, wallMs } from './clock.ts'
 import type { Address, Snapshot } from './config/snapshot.ts'
 import { DIALECTS } from './dialects.ts'
+import { Echoes } from './echoes.ts'
 import { GovernorError } from './errors.ts'
 import { setGauges } from './gauges.ts'
 import { ActiveCalls } from './http/active-calls.ts'
@@ -31,14 +32,14 @@ import { handle } from './pipeline.ts'
 import { ruleDigest } from './policy/rule.ts'
 import { selectorMatcher } from './policy/selectors.ts'
 import type { Reloaded } from './reload.ts'
+import { Retiring } from './retiring.ts'
 import { createSocketStages, type SocketStages } from './session/socket-stages.ts'
 import { createSessionStages, type StagesOf } from './session/stages.ts'
 import { createTunnelStages, type TunnelStages } from './session/tunnel-stages.ts'
 import { createCheckStages } from './stages/check-stages.ts'
 import { KnownTenants } from './stages/known-tenants.ts'
 import { createStages, type GovernorStages, mountsOf, type Shared } from './stages/stages.ts'
-import { EchoUpstream, parseEchoUrl } from './upstream/echo.ts'
-import { type Closable, createWorld, droppedPools, poolsOf, type World } from './world.ts'
+import { createWorld, droppedPools, poolsOf, type World } from './world.ts'
 
 /** A revoked key stops within a second: looked for four times as often. */
 const KEYS_REFRESH_MS = 250
@@ -47,7 +48,6 @@ const USES_KEPT_MS = 60_000
 const USES_MAX = 2_000
 /** Whether the keys of an issuer of tokens are to be fetched anew. */
 const ISSUERS_LOOK_MS = 1000
-const RETIRE_LOOK_MS = 250
 /** What shipping may take on shutdown even when calls took all of `timeouts.drain`. */
 const SHIP_LEAST_MS = 2_000
 /** And for when keys were last used, at most. */
@@ -70,10 +70,9 @@ export class Governor {
   readonly #shared: Shared
   readonly #store: KeySource
   readonly #desk: AdminDesk
-  readonly #echoes = new Map<string, EchoUpstream>()
+  readonly #echoes = new Echoes()
   readonly #servers: Server[] = []
-  /** Pools of former snapshots, until the calls that began with them have ended. */
-  readonly #retiring = new Set<Closable>()
+  readonly #retiring: Retiring
   readonly #timers: (() => void)[] = []
   readonly #delay: ReturnType<typeof monitorEventLoopDelay>
   #world!: World
@@ -91,6 +90,7 @@ export class Governor {
   private constructor(shared: Shared, store: KeySource, start: Snapshot) {
     this.#shared = shared
     this.#store = store
+    this.#retiring = new Retiring(shared.active)
     this.#desk = new AdminDesk(shared, {
       start,
       snapshot: () => this.snapshot,
@@ -156,24 +156,13 @@ export class Governor {
     await this.#use(snapshot)
     const [proxy] = this.#servers
     if (proxy !== undefined) renewTls(proxy, former.snapshot.listen.tls, snapshot.listen.tls)
-    void this.#retire(droppedPools(former, this.#world))
+    const dropped = [...droppedPools(former, this.#world), ...this.#echoes.dropped(snapshot)]
+    void this.#retiring.retire(dropped)
   }
 
   /** Who reads the file again when the admin API is asked to; nobody does until this is called. */
   reloadBy(reload: () => Promise<Reloaded>): void {
     this.#desk.reloadBy(reload)
-  }
-
-  /** A call keeps the connections of the snapshot it began with, be it a stream of an hour. */
-  async #retire(pools: readonly Closable[]): Promise<void> {
-    const { active } = this.#shared
-    const calls = [...active]
-    for (const pool of pools) this.#retiring.add(pool)
-    while (calls.some((call) => active.has(call))) await pause(RETIRE_LOOK_MS)
-    for (const pool of pools) {
-      await pool.destroy()
-      this.#retiring.delete(pool)
-    }
   }
 
   /** Why calls cannot be served now; empty when they can. */
@@ -216,9 +205,9 @@ export class Governor {
     await Promise.race([this.#keepUses(Infinity), late])
     await this.#store.close()
     const running = this.#world === undefined ? [] : poolsOf(this.#world)
-    const pools = [...running, ...this.#retiring]
+    const pools = [...running, ...this.#retiring.pools]
     await Promise.all(pools.map((pool) => pool.destroy()))
-    await Promise.all([...this.#echoes.values()].map((echo) => echo.close()))
+    await this.#echoes.close()
   }
 
   async #drain(deadlineMs: number): Promise<void> {
@@ -264,7 +253,7 @@ export class Governor {
   async #use(snapshot: Snapshot): Promise<void> {
     const world = await createWorld(snapshot, {
       dialects: DIALECTS,
-      echoUrl: (url) => this.#echoUrl(url),
+      echoUrl: (url) => this.#echoes.url(url),
       former: this.#world ?? null,
       metrics: this.metrics,
       log: this.#shared.log,
@@ -381,16 +370,6 @@ export class Governor {
     } catch (error) {
       this.#shared.log.debug({ err: error }, 'Cannot keep when keys were last used')
     }
-  }
-
-  async #echoUrl(url: string): Promise<string> {
-    let echo = this.#echoes.get(url)
-    if (echo === undefined) {
-      echo = new EchoUpstream(parseEchoUrl(url))
-      await echo.open()
-      this.#echoes.set(url, echo)
-    }
-    return echo.url
   }
 }
 

@@ -1,12 +1,20 @@
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
 import { readFileSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
 
 import t from 'tap'
 
 import { chat, open, send } from '../support/client.ts'
 import { answer, FakeUpstream, HandStream, chatEvent, DONE } from '../support/fake-upstream.ts'
 import { RawConnection } from '../support/raw-http.ts'
-import { configText, Site, startChild, writeConfig } from '../support/start-governor.ts'
+import {
+  configText,
+  Site,
+  startChild,
+  startGovernor,
+  writeConfig,
+} from '../support/start-governor.ts'
 import { until } from '../support/until.ts'
 
 /**
@@ -108,4 +116,37 @@ t.test('a broken or half-written file keeps the last good one', async (t) => {
   writeConfig(site.file, `# back\n${configText()}`)
   child.process.kill('SIGHUP')
   await until('the first policies', async () => (await call()).status === 200)
+})
+
+t.test('an echo that no upstream asks any more ends with its last call', async (t) => {
+  const site = await startGovernor(t, { upstream: 'echo:?pace=20ms' })
+  const [first] = site.governor.world.upstreams
+  const { response } = await open(site.url, {
+    key: site.key,
+    body: chat('one two three four five six seven', { stream: true }),
+  })
+  const text = new Promise<string>((resolve) => {
+    let read = ''
+    response.on('data', (chunk: Buffer) => (read += chunk.toString()))
+    response.on('end', () => resolve(read))
+  })
+  const isOpen = async () => {
+    const socket = connect(Number(new URL(first!.pool.url).port), '127.0.0.1')
+    const opened = await Promise.race([
+      once(socket, 'connect').then(() => true),
+      once(socket, 'close').then(() => false),
+    ]).catch(() => false)
+    socket.destroy()
+    return opened
+  }
+  for (const delay of [1, 2, 3]) {
+    writeConfig(site.file, configText({ upstream: `echo:?delay=${delay}ms` }))
+    await site.governor.reload(site.load())
+    t.equal((await site.send({ body: chat('hi') })).status, 200)
+  }
+  t.match(await text, /seven[^]*\[DONE\]/, 'the call that began with it is answered to its end')
+  await until('its listener to be closed', async () => !(await isOpen()))
+  writeConfig(site.file, configText({ upstream: 'echo:?pace=20ms' }))
+  await site.governor.reload(site.load())
+  t.equal((await site.send({ body: chat('hi') })).status, 200, 'wanted again, it is there again')
 })
