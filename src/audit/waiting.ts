@@ -76,6 +76,11 @@ export class WaitingEntries {
     })
   }
 
+  /** Gives all of them so much more time. */
+  putOff(timeMs: number): void {
+    for (const waiting of this.#entries) waiting.deadlineMs += timeMs
+  }
+
   some(is: (waiting: Waiting) => boolean): boolean {
     return this.#entries.some(is)
   }

@@ -7,7 +7,7 @@ export interface WalOptions {
   readonly path: string
   /** At this size of all files together `record` refuses. */
   readonly localBytesMax: number
-  /** How long `record` waits for the disk. */
+  /** How long `record` waits for the disk; a time in which this process stood still does not count. */
   readonly commitMs: number
   /** Governor's version, for `writer.open`. */
   readonly version: string
@@ -42,7 +42,7 @@ export interface Waiting {
   /** Null for entries nobody waits for. */
   readonly resolve: (() => void) | null
   readonly reject: ((error: GovernorError) => void) | null
-  readonly deadlineMs: number
+  deadlineMs: number
   expired: boolean
 }
 

@@ -298,12 +298,22 @@ export class Wal {
 
   /** One timer for all records: it looks for the expired a few times within `commitMs`. */
   #watch(): void {
+    if (this.#deadlineTimer !== null) return
     const stepMs = Math.min(DEADLINE_STEP_MS, Math.max(5, this.#options.commitMs / 8))
-    this.#deadlineTimer ??= setTimeout(() => {
+    const dueMs = monotonicMs() + stepMs
+    this.#deadlineTimer = setTimeout(() => {
       this.#deadlineTimer = null
-      this.#expire(monotonicMs())
+      const nowMs = monotonicMs()
+      // This process stood still, in a reload say: what landed meanwhile has not been heard of yet.
+      if (nowMs - dueMs > DEADLINE_STEP_MS) this.#putOff(nowMs - dueMs)
+      this.#expire(nowMs)
       if (this.#inFlight.some(hasWaiter) || this.#waiting.areAwaited) this.#watch()
     }, stepMs)
+  }
+
+  #putOff(timeMs: number): void {
+    for (const waiting of this.#inFlight) waiting.deadlineMs += timeMs
+    this.#waiting.putOff(timeMs)
   }
 
   #expire(nowMs: number): void {

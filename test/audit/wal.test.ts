@@ -304,6 +304,22 @@ t.test('a decision the disk took too long for is refused and gets not_forwarded'
   t.equal(verifyLog(path, { strict: true }).exitCode, 0)
 })
 
+t.test(
+  'a process that stood still blames no disk for it: what landed is acknowledged',
+  async (t) => {
+    const path = join(t.testdir(), 'audit.db')
+    const wal = await openWal(path, { commitMs: 1_000 })
+    const first = wal.record(decision('r1'))
+    const next = wal.record(decision('r2'))
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1_500)
+    t.strictSame(await Promise.all([failure(first), failure(next)]), [undefined, undefined])
+    t.ok(wal.healthy)
+    await wal.close()
+    t.match(story(path).slice(1, 3), ['decision r1', 'decision r2'])
+    t.notOk(rows(path).some(({ body }) => body['outcome'] === 'not_forwarded'))
+  },
+)
+
 t.test('a busy file fails the batch, keeps the outcomes and heals', async (t) => {
   const path = join(t.testdir(), 'audit.db')
   const wal = await openWal(path, { commitMs: 200 })
