@@ -79,6 +79,13 @@ export class Histogram<Label extends string = never> {
   }
 }
 
+/**
+ * Series of one counter, some 3 MB. Labels are names in the configuration; it can be reloaded with other ones
+ * for as long as the process runs, and none is taken away, since a counter never goes back.
+ */
+const SERIES_MAX = 10_000
+const OTHER = 'other'
+
 /** Counts by the value of one label, or by that and then by those that follow it. */
 type Counts = Map<string, Counts | Count>
 
@@ -95,6 +102,7 @@ export class Counter<Label extends string = never> {
   readonly labelNames: readonly Label[]
   readonly #help: string
   readonly #counts: Counts = new Map()
+  #size = 0
 
   constructor(name: string, help: string, labelNames: readonly Label[]) {
     this.name = name
@@ -109,15 +117,33 @@ export class Counter<Label extends string = never> {
     const last = labelNames.length - 1
     let counts = this.#counts
     for (let at = 0; at < last; at++) {
-      const text = labels[labelNames[at]!]
-      let next = counts.get(text)
-      if (next === undefined) counts.set(text, (next = new Map()))
+      const next = counts.get(labels[labelNames[at]!])
+      if (next === undefined) return this.#begin(labels, by)
       counts = next as Counts
     }
-    const text = last === -1 ? '' : labels[labelNames[last]!]
-    const count = counts.get(text) as Count | undefined
-    if (count === undefined) counts.set(text, { value: by })
+    const count = counts.get(last === -1 ? '' : labels[labelNames[last]!]) as Count | undefined
+    if (count === undefined) this.#begin(labels, by)
     else count.value += by
+  }
+
+  /** Where there is no room for another series, it is counted in the one whose labels all say `other`. */
+  #begin(labels: Readonly<Record<Label, string>>, by: number): void {
+    const isFull = this.#size >= SERIES_MAX
+    const texts = this.labelNames.map((name) => (isFull ? OTHER : labels[name]))
+    const last = texts.pop() ?? ''
+    let counts = this.#counts
+    for (const text of texts) {
+      let next = counts.get(text) as Counts | undefined
+      if (next === undefined) counts.set(text, (next = new Map()))
+      counts = next
+    }
+    const others = counts.get(last) as Count | undefined
+    if (others !== undefined) {
+      others.value += by
+      return
+    }
+    counts.set(last, { value: by })
+    this.#size++
   }
 
   /** What prom-client's registry asks of a metric. */

@@ -60,3 +60,25 @@ t.test('Counter without labels is there from the start', async (t) => {
   register(registry, new Counter('z_total', 'Help', []))
   t.match(await registry.metrics(), /^z_total 0$/m)
 })
+
+t.test(
+  'a counter whose names change for ever is bounded, and still counts everything',
+  async (t) => {
+    const registry = new Registry()
+    const counter = new Counter('z_total', 'Help', ['decision', 'policy'])
+    register(registry, counter)
+    for (let policy = 0; policy < 12_000; policy++) {
+      counter.inc({ decision: 'deny', policy: `policy-${policy}` })
+    }
+    counter.inc({ decision: 'deny', policy: 'policy-7' })
+    const { values } = await counter.get()
+    t.equal(values.length, 10_001)
+    t.equal(
+      values.reduce((sum, { value }) => sum + value, 0),
+      12_001,
+    )
+    const text = await registry.metrics()
+    t.match(text, 'z_total{decision="deny",policy="policy-7"} 2\n', 'those that are there go on')
+    t.match(text, 'z_total{decision="other",policy="other"} 2000\n')
+  },
+)

@@ -30,7 +30,7 @@ import { SLOT_WAIT_MS, standingsOf, statesOf } from './states.ts'
 import type { FormerCharge, LimitStore, Refusal } from './store.ts'
 import type { Counter } from './window.ts'
 
-/** Buckets held at once, some 50 MB. */
+/** Buckets held at once: some 50 MB, and 85 where tokens and cost are counted, too. */
 const BUCKETS_MAX = 100_000
 /** Looking for idle buckets among all takes some 10 ms: not at every refusal. */
 const SWEEP_INTERVAL_MS = 1_000
