@@ -143,8 +143,8 @@ export interface Dialect {
   parameters?(api: string): Readonly<Partial<Record<Parameter, ParameterNames>>>
   /** Credential headers for the upstream. */
   credential(secret: string): Readonly<Record<string, string>>
-  /** JSON text of an error answer in the provider's own shape. */
-  errorBody(error: GovernorError, requestId: string): string
+  /** JSON text of an error answer in the provider's own shape; `api` is '' where no endpoint was found. */
+  errorBody(error: GovernorError, requestId: string, api: string): string
   /** Bytes that end a broken event stream as an error the SDK raises. */
   errorFrame(error: GovernorError, requestId: string, api: string): string | Buffer
   /** Headers of an error answer by which clients of this provider know it; absent where there are none. */

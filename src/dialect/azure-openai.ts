@@ -88,6 +88,10 @@ function lookup(method: string, path: string): Lookup {
   if (found !== null) return found
   const hint = closedHint(OPENAI_CLOSED, path.replace(/^\/openai\/(?:v1\/)?/, V1))
   if (hint !== undefined) return { kind: 'unknown', hint }
+  const versioned = path.replace(/^\/openai\//, '/openai/v1/')
+  if (TABLE.has(versioned)) {
+    return { kind: 'unknown', hint: `Use ${versioned}: the base URL ends in /openai/v1` }
+  }
   return path === '/openai' || path.startsWith('/openai/')
     ? { kind: 'unknown' }
     : { kind: 'outside' }

@@ -77,9 +77,13 @@ export function parseForm(
   }
 }
 
+/** How a form ends: some clients (openai before version 5, groq-sdk) leave an empty line after it. */
+const ENDS: ReadonlySet<string> = new Set(['', CRLF, CRLF + CRLF])
+
 function closed(bytes: Buffer, at: number, parts: Part[]): Part[] {
-  const rest = bytes.toString('latin1', at, at + 3)
-  if (rest !== '' && rest !== CRLF) throw invalidForm('there is more after the last boundary')
+  if (!ENDS.has(bytes.toString('latin1', at, at + 5))) {
+    throw invalidForm('there is more after the last boundary')
+  }
   if (parts.length === 0) throw invalidForm('it has no parts')
   return parts
 }

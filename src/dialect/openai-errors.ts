@@ -28,9 +28,17 @@ const TYPES = {
   governor: 'server_error',
 } as const
 
-/** JSON text of an error answer: `{"error":{"message","type","param","code"}}`. */
-export function errorBody(error: GovernorError, requestId: string): string {
-  return JSON.stringify({ error: errorObject(error, requestId) })
+/** Endpoints that Cohere's clients call, too; those look for `message` beside where OpenAI's has `error`. */
+const COHERE: ReadonlySet<string> = new Set(['cohere.chat', 'cohere.embed', 'rerank'])
+
+/**
+ * JSON text of an error answer: `{"error":{"message","type","param","code"}}`; of what Cohere has,
+ * `{"id","message","error"}`, its own shape and OpenAI's at once.
+ */
+export function errorBody(error: GovernorError, requestId: string, api = ''): string {
+  const said = errorObject(error, requestId)
+  if (!COHERE.has(api)) return JSON.stringify({ error: said })
+  return JSON.stringify({ id: requestId, message: said.message, error: said })
 }
 
 /**

@@ -7,9 +7,19 @@ import { compileTable } from './table.ts'
 /** The table of `openai-table.ts`, compiled. */
 export const OPENAI_TABLE = compileTable(OPENAI_ROWS)
 
+/** What Groq's own client puts before every path, whatever its base URL is. */
+const GROQ = '/openai'
+
 /** What a raw path without query means. */
 export function lookup(method: string, path: string): Lookup {
-  return OPENAI_TABLE.find(method, path) ?? unknownPath(path)
+  return OPENAI_TABLE.find(method, path) ?? belowGroq(method, path) ?? unknownPath(path)
+}
+
+function belowGroq(method: string, path: string): Lookup | null {
+  if (!path.startsWith(`${GROQ}/v1/`)) return null
+  const sentAs = path.slice(GROQ.length)
+  const found = OPENAI_TABLE.find(method, sentAs)
+  return found?.kind === 'endpoint' ? { ...found, sentAs } : found
 }
 
 function unknownPath(path: string): Lookup {

@@ -81,13 +81,18 @@ function lookupAll(
   return lookup(method, path, mounts)
 }
 
-/** The first upstream whose dialect knows the path decides; else the best reason for a refusal. */
+/**
+ * The first upstream whose dialect knows the path decides, one that has the path itself before one for
+ * which it is another spelling; else the best reason for a refusal.
+ */
 function lookup(
   method: string,
   path: string,
   mounts: readonly Mount[],
 ): { dialect: Dialect; found: Lookup } {
   const answers = mounts.map(({ dialect }) => ({ dialect, found: dialect.lookup(method, path) }))
+  const exact = answers.find(({ found }) => found.kind === 'endpoint' && !('sentAs' in found))
+  if (exact !== undefined) return exact
   for (const kind of ['endpoint', 'method', 'unknown'] as const) {
     const answer = answers.find(({ found }) => found.kind === kind)
     if (answer !== undefined) return answer

@@ -67,7 +67,9 @@ export function respond(
     return
   }
   trail.status = error.status
-  const body = Buffer.from(dialect.errorBody(error, trail.requestId))
+  const body = Buffer.from(
+    dialect.errorBody(error, trail.requestId, trail.route?.endpoint.api ?? ''),
+  )
   const headers = [
     'content-type',
     'application/json; charset=utf-8',

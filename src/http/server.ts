@@ -209,7 +209,7 @@ function sessionExchange(incoming: IncomingMessage, socket: Socket, head: Buffer
 function refuseRaw(socket: Duplex, code: ErrorCode, options: ServerOptions): void {
   const error = new GovernorError(code)
   const requestId = randomUUID()
-  const body = options.dialect().errorBody(error, requestId)
+  const body = options.dialect().errorBody(error, requestId, '')
   // After CONNECT nobody else listens: without this a reset would end the process.
   socket.on('error', () => socket.destroy())
   // Closing at once would reset the connection under the answer, waiting for the client never end.

@@ -10,6 +10,7 @@ export function bedrockAnswer(path: string, body: EchoBody): object | readonly B
   const verb = PATH.exec(path)?.[1]
   if (verb === undefined) return null
   const input = countTokens(JSON.stringify(body))
+  if (verb === 'invoke' && path.includes('embed')) return embeddings(body, input)
   if (verb === 'count-tokens') return { inputTokens: input }
   const text = `echo: ${said(body)}`
   const output = countTokens(text)
@@ -25,6 +26,13 @@ export function bedrockAnswer(path: string, body: EchoBody): object | readonly B
     usage: { input_tokens: input, output_tokens: output },
   }
   return verb === 'invoke' ? message : invokeStream(text, input, output)
+}
+
+/** A direction for each text, the same for all, in the forms of Titan's and of Cohere's models at once. */
+function embeddings({ texts }: EchoBody, inputTextTokenCount: number): object {
+  const direction = [0.6, 0.8]
+  if (!Array.isArray(texts)) return { embedding: direction, inputTextTokenCount }
+  return { embeddings: texts.map(() => direction), texts, response_type: 'embeddings_floats' }
 }
 
 function said(body: EchoBody): string {

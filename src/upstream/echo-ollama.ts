@@ -17,7 +17,7 @@ export function ollamaAnswer(path: string, body: EchoBody): object | Pieces | nu
     case '/api/generate':
       return spoken(body, contentText(body['prompt']), (text) => ({ response: text }))
     case '/api/embed':
-      return { model: body['model'], embeddings: [[0.6, 0.8]], prompt_eval_count: 1 }
+      return embeddings(body)
     case '/api/embeddings':
       return { embedding: [0.6, 0.8] }
     case '/api/show':
@@ -30,6 +30,13 @@ export function ollamaAnswer(path: string, body: EchoBody): object | Pieces | nu
     default:
       return null
   }
+}
+
+/** A direction for each text, the same for all. */
+function embeddings({ model, input }: EchoBody): object {
+  const texts: unknown[] = Array.isArray(input) ? input : [input]
+  const times = { total_duration: 1, load_duration: 1 }
+  return { model, embeddings: texts.map(() => [0.6, 0.8]), ...times, prompt_eval_count: 1 }
 }
 
 function lastMessage(body: EchoBody): string {

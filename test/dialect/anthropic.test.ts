@@ -293,12 +293,12 @@ t.test('errors wear the shape of the provider', async (t) => {
     error: { type: 'permission_error', message: error.message },
     request_id: 'r',
   }
-  t.strictSame(JSON.parse(anthropic.errorBody(error, 'r')), body)
+  t.strictSame(JSON.parse(anthropic.errorBody(error, 'r', '')), body)
   t.equal(
     anthropic.errorFrame(error, 'r', 'messages'),
     `event: error\ndata: ${JSON.stringify(body)}\n\n`,
   )
-  t.match(JSON.parse(anthropic.errorBody(new GovernorError('LIMIT_EXCEEDED'), 'r')), {
+  t.match(JSON.parse(anthropic.errorBody(new GovernorError('LIMIT_EXCEEDED'), 'r', '')), {
     error: { type: 'rate_limit_error' },
   })
 })

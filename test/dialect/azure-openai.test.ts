@@ -42,6 +42,9 @@ t.test('every path is of one of three forms and takes api-version', async (t) =>
   ]) {
     t.equal(azureOpenai.lookup('POST', path).kind, 'unknown', path)
   }
+  t.match(azureOpenai.lookup('POST', '/openai/chat/completions'), {
+    hint: 'Use /openai/v1/chat/completions: the base URL ends in /openai/v1',
+  })
 })
 
 t.test('the deployment is a model, and so is the one in the body', async (t) => {

@@ -34,6 +34,7 @@ t.test('parseForm() finds fields and files, bytes as they are', async (t) => {
     ['file', 'a b.wav', 'audio/wav', '\0\r\n--\r\n\xff'],
   ])
   t.strictSame(parsed(body.slice(0, -2)), parsed(body), 'without the last line end')
+  t.strictSame(parsed(`${body}\r\n`), parsed(body), 'with an empty line at the end')
 })
 
 t.test('parseForm() takes what clients send', async (t) => {
@@ -63,6 +64,9 @@ t.test('parseForm() refuses what two servers would read differently', async (t) 
     'an empty line before': `\r\n${good}`,
     'something after': `${good}x`,
     'another form after': `${good}${good}`,
+    'an empty line and something after': `${good}\r\nx`,
+    'two empty lines after': `${good}\r\n\r\n`,
+    'half an empty line after': `${good}\r`,
     'no end': good.slice(0, -6),
     'half of the end': good.slice(0, -3),
     'lines that end with LF': good.replaceAll('\r\n', '\n'),

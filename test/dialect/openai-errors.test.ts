@@ -40,6 +40,15 @@ t.test('errorBody() names the place, and the request of an internal error', asyn
   t.equal(JSON.parse(internal).error.message, 'Internal error (request req-1)')
 })
 
+t.test("errorBody() has Cohere's shape beside OpenAI's where its clients call", async (t) => {
+  const error = new GovernorError('POLICY_DENIED', { detail: 'no' })
+  const { error: said } = JSON.parse(errorBody(error, 'r', 'chat.completions'))
+  for (const api of ['cohere.chat', 'cohere.embed', 'rerank']) {
+    const body = JSON.parse(errorBody(error, 'r', api))
+    t.strictSame(body, { id: 'r', message: error.message, error: said }, api)
+  }
+})
+
 t.test('errorFrame() ends a stream in the form of its endpoint', async (t) => {
   const error = new GovernorError('UPSTREAM_FAILED')
   t.equal(

@@ -75,6 +75,18 @@ t.test('lookup() takes the one path clients shorten', async (t) => {
   })
 })
 
+t.test("lookup() takes every path as Groq's client writes it", async (t) => {
+  for (const { method, path, sentAs } of OPENAI_ROWS) {
+    if (!path.startsWith('/v1/') || sentAs !== undefined) continue
+    const plain = path.replace('{model}', 'm').replaceAll('{id}', 'id_1')
+    t.strictSame(lookup(method, `/openai${plain}`), { ...lookup(method, plain), sentAs: plain })
+  }
+  t.match(lookup('PUT', '/openai/v1/chat/completions'), { kind: 'method' })
+  for (const path of ['/openai/v1', '/openai/v1/uploads', '/openai/openai/v1/models', '/openai/']) {
+    t.strictSame(lookup('POST', path), { kind: 'outside' }, path)
+  }
+})
+
 t.test('lookup() does not know anything else below /v1', async (t) => {
   const paths = [
     '/v1',

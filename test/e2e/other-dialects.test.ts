@@ -201,6 +201,42 @@ t.test('among several upstreams a path is that of whom it belongs to', async (t)
     t.equal(decision?.body['upstream'], 'openai')
   })
 
+  await t.test(
+    "what Groq's client sends is OpenAI's, unless an upstream of Azure is meant",
+    async (t) => {
+      for (const [path, upstream] of [
+        ['/openai/openai/v1/chat/completions', 'openai'],
+        ['/azure/openai/v1/chat/completions', 'azure'],
+      ] as const) {
+        const answer = await site.send({ path, body: call('hi') })
+        t.match(answer.text, 'echo: hi', path)
+        const [decision] = await site.entriesOf(String(answer.headers['x-governor-request-id']), 1)
+        t.equal(decision?.body['upstream'], upstream)
+      }
+    },
+  )
+
+  await t.test('echoes of embeddings have what clients look for', async (t) => {
+    const texts = ['a', 'b']
+    const ollama = await site.send({ path: '/api/embed', body: { model: 'm', input: texts } })
+    t.match(ollama.json, { embeddings: [[0.6], [0.6]], load_duration: 1, total_duration: 1 })
+    const titan = '/model/amazon.titan-embed-text-v2%3A0/invoke'
+    const one = await site.send({ path: titan, body: { inputText: 'a' } })
+    t.match(one.json, { embedding: [0.6, 0.8], inputTextTokenCount: /\d/ })
+    const cohere = '/model/cohere.embed-english-v3/invoke'
+    const both = await site.send({ path: cohere, body: { texts, input_type: 'search_query' } })
+    t.match(both.json, { embeddings: [[0.6], [0.6]], texts })
+  })
+
+  await t.test("a refusal has Cohere's message where its clients look for it", async (t) => {
+    const { status, json } = await site.send({
+      path: '/v2/chat',
+      body: { model: '', messages: [] },
+    })
+    t.equal(status, 400)
+    t.match(json, { id: /./, message: /model/, error: { message: /model/ } })
+  })
+
   await t.test('an answer has an id under the name the client knows, also unsent', async (t) => {
     const { headers } = await site.send({ path: `${FLASH}:generateContent`, body: say('hi') })
     t.match(headers['x-request-id'], /./)

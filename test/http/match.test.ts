@@ -1,6 +1,7 @@
 import t from 'tap'
 
 import { anthropic } from '../../src/dialect/anthropic.ts'
+import { azureOpenai } from '../../src/dialect/azure-openai.ts'
 import { openai } from '../../src/dialect/openai.ts'
 import { match } from '../../src/http/match.ts'
 
@@ -143,4 +144,16 @@ t.test("what is closed at a client's own provider does not go to another one", a
   })
   t.equal(match(head('/v1/files', marked), both).dialect.name, 'anthropic')
   t.equal(match(head('/v1/vector_stores', marked), both).dialect.name, 'openai')
+})
+
+t.test('match() prefers who has a path to who takes it as another spelling', async (t) => {
+  const both = [...mounts, { name: 'azure', dialect: azureOpenai }]
+  const find = (target: string, among: typeof both) => {
+    const { dialect, path } = match({ method: 'POST', target, headers: {} }, among)
+    return [dialect.name, path]
+  }
+  const groq = '/openai/v1/chat/completions'
+  t.strictSame(find(groq, both), ['azure-openai', groq])
+  t.strictSame(find(`/main${groq}`, both), ['openai', '/v1/chat/completions'])
+  t.strictSame(find(groq, mounts), ['openai', '/v1/chat/completions'])
 })
