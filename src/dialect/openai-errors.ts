@@ -48,9 +48,11 @@ export function errorBody(error: GovernorError, requestId: string, api = ''): st
 export function errorFrame(error: GovernorError, requestId: string, api: string): string {
   if (api !== 'responses' && api !== 'responses.get')
     return `data: ${errorBody(error, requestId)}\n\n`
-  const { message, code } = errorObject(error, requestId)
-  // The sequence so far is not known here; the SDK does not look at it.
-  const data = { type: 'error', code, message, param: null, sequence_number: 0 }
+  const said = errorObject(error, requestId)
+  const { message, code } = said
+  // The sequence so far is not known here; the SDK does not look at it. Of its versions 5 and 6, and of
+  // that for Python, only `error` makes an exception: without it this is one more event to them.
+  const data = { type: 'error', code, message, param: null, sequence_number: 0, error: said }
   return `event: error\ndata: ${JSON.stringify(data)}\n\n`
 }
 

@@ -27,6 +27,10 @@ function unknownPath(path: string): Lookup {
     const repeated = path === '/v1/v1' || path.startsWith('/v1/v1/')
     const closed = closedHint(OPENAI_CLOSED, path)
     if (closed !== undefined) return { kind: 'unknown', hint: closed }
+    const bare = path.slice(0, -1)
+    if (path.endsWith('/') && OPENAI_TABLE.has(bare)) {
+      return { kind: 'unknown', hint: `Use ${bare}, without a slash at its end.` }
+    }
     if (!repeated) return { kind: 'unknown' }
     return { kind: 'unknown', hint: `Use ${path.slice(3)}: OPENAI_BASE_URL ends in /v1 once.` }
   }

@@ -59,6 +59,8 @@ t.test('errorFrame() ends a stream in the form of its endpoint', async (t) => {
   t.equal(
     errorFrame(error, 'r', 'responses'),
     'event: error\ndata: {"type":"error","code":"upstream_failed",' +
-      '"message":"The upstream broke off","param":null,"sequence_number":0}\n\n',
+      '"message":"The upstream broke off","param":null,"sequence_number":0,' +
+      '"error":{"message":"The upstream broke off","type":"upstream_error","param":null,' +
+      '"code":"upstream_failed"}}\n\n',
   )
 })

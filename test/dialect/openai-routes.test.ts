@@ -94,12 +94,10 @@ t.test('lookup() does not know anything else below /v1', async (t) => {
     '/v1/upload',
     '/v1/uploads_',
     '/v1/organizations',
-    '/v1/chat/completions/',
     '/v1/chat/completions/chatcmpl-1/x',
     '/v1//chat/completions',
     '/v1/Chat/Completions',
     '/v1/chat%2Fcompletions',
-    '/v1/responses/',
     '/v1/models/',
     '/v1/models/a/b',
     '/v1/models/a/../../files',
@@ -117,6 +115,10 @@ t.test('lookup() says why what it knows is closed', async (t) => {
 })
 
 t.test('lookup() helps with the usual mistakes', async (t) => {
+  for (const path of ['/v1/chat/completions', '/v1/responses', '/v1/models']) {
+    const hint = `Use ${path}, without a slash at its end.`
+    t.strictSame(lookup('POST', `${path}/`), { kind: 'unknown', hint })
+  }
   t.strictSame(lookup('POST', '/v1/v1/chat/completions'), {
     kind: 'unknown',
     hint: 'Use /v1/chat/completions: OPENAI_BASE_URL ends in /v1 once.',

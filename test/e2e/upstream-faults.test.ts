@@ -161,6 +161,8 @@ t.test('a stream of responses that breaks ends in an error event', async (t) => 
   const body = { model: 'gpt-4o', input: 'hi', stream: true }
   const answered = await site.send({ path: '/v1/responses', body })
   t.match(answered.text, /\n\nevent: error\ndata: \{"type":"error","code":"upstream_failed"/)
+  const frame = JSON.parse(answered.text.trim().split('\ndata: ').at(-1)!) as object
+  t.match(frame, { error: { code: 'upstream_failed', message: 'The upstream broke off' } })
 })
 
 t.test('an error that the upstream sent in its stream passes as it is', async (t) => {
