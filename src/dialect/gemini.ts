@@ -41,6 +41,13 @@ const ROOT = /^\/(?:v1beta|v1alpha|ws)(?:\/|$)/
 const EPHEMERAL = /\.BidiGenerateContentConstrained$/
 const NO_TOKENS = 'Ephemeral tokens would go around it: open the session here, with a Governor key'
 
+/**
+ * After the error that ends a stream: a comment, which readers of event streams leave out. Google's former
+ * clients (`@google/generative-ai`, `@google/genai` before it looked for errors) take the event for an
+ * empty answer and end in peace, but throw where something is left over.
+ */
+const LEFT_OVER = ': the answer broke off'
+
 /** The dialect of Gemini. The path names the model. */
 export const gemini: Dialect = {
   name: 'gemini',
@@ -59,7 +66,7 @@ export const gemini: Dialect = {
   answers: geminiAnswers,
   sockets: [geminiLive],
   errorBody,
-  errorFrame: (error, requestId) => `data: ${errorBody(error, requestId)}\n\n`,
+  errorFrame: (error, requestId) => `data: ${errorBody(error, requestId)}\n\n${LEFT_OVER}`,
   meter: meterEither,
   parameters: (api) => {
     if (api === LIVE) return LIVE_PARAMETERS

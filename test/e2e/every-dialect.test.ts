@@ -76,7 +76,7 @@ const PROVIDERS: Readonly<Record<string, Provider>> = {
       'data: {"candidates":[{"content":{"parts":[{"text":"a"}]}}]}\r\n\r\nda',
       'ta: {"candidates":[{"finishReason":"STOP"}]}\r\n\r\n',
     ],
-    broken: /\n\ndata: \{"error":\{"code":502,/,
+    broken: /\n\ndata: \{"error":\{"code":502,.*\n\n: the answer broke off$/,
     refused: { error: { code: 403, status: 'PERMISSION_DENIED' } },
     failed: { error: { status: /^[A-Z_]+$/ } },
   },
