@@ -3,6 +3,7 @@ import type { Meter, Trail } from '../exchange.ts'
 import type { HttpExchange, Interruptible } from './exchange.ts'
 import { type HeaderList, relayable } from './headers.ts'
 import { governorHeaders } from './respond.ts'
+import { StreamStart } from './stream-start.ts'
 
 /** An upstream's answer as relay needs it; `upstream/call.ts` makes it. */
 export interface RelayedAnswer {
@@ -51,16 +52,13 @@ export interface RelayOptions {
 }
 
 const LINE_FEED = 0x0a
+const NO_BYTES = Buffer.alloc(0)
 
 /** Ollama's lines of JSON are events of its own; Gemini's JSON array is one long document. */
 const JSON_TYPE = /^[\w.+-]+\/(?:[\w.+-]+\+)?json *(?:;|$)/
 
 /** Sound and pictures, which providers that do not stream them send whole to those who asked for a stream. */
 const MEDIA_TYPE = /^(?:audio|image|video)\//
-
-/** How what streams are made of begins: lines of events, and JSON. */
-const STREAM_START = /^(?:\u00ef\u00bb\u00bf)?\s*(?:$|[[{:]|data|event|id|retry)/
-const STREAM_START_BYTES = 64
 
 /** The last bytes of a long answer that is no event stream: that is where its usage is. */
 const TAIL_BYTES = 64 * 1024
@@ -197,8 +195,8 @@ class Stream implements Interruptible {
   readonly #trail: Trail
   readonly #options: RelayOptions
   #isEvents: boolean
-  /** It is called text and may be just that: transcripts are, where their model does not stream. */
-  #isUnsure: boolean
+  /** Of what is called text and may be just that: transcripts are, where their model does not stream. */
+  #start: StreamStart | null
   #tail: Buffer[] = []
   #tailBytes = 0
   /** What was sent last is not the end of a line. */
@@ -214,7 +212,7 @@ class Stream implements Interruptible {
     this.#options = options
     this.#isEvents = isEvents(answer, trail)
     const isText = /^text\/(?!event-stream)/i.test(typeOf(answer))
-    this.#isUnsure = this.#isEvents && isText && options.guard === null
+    this.#start = this.#isEvents && isText && options.guard === null ? new StreamStart() : null
   }
 
   async run(): Promise<void> {
@@ -246,7 +244,10 @@ class Stream implements Interruptible {
   write(chunk: Buffer): boolean {
     if (this.#ended) return true
     const cleaned = this.#options.filter?.chunk(chunk) ?? chunk
-    if (this.#isUnsure) this.#look(cleaned)
+    return this.#start === null ? this.#next(cleaned) : this.#look(this.#start, cleaned)
+  }
+
+  #next(cleaned: Buffer): boolean {
     if (!this.#isEvents) {
       this.#remember(cleaned)
       return this.#send(cleaned)
@@ -257,11 +258,13 @@ class Stream implements Interruptible {
     return wantsMore
   }
 
-  /** By its first bytes. */
-  #look(bytes: Buffer): void {
-    if (bytes.length === 0) return
-    this.#isUnsure = false
-    this.#isEvents = STREAM_START.test(bytes.toString('latin1', 0, STREAM_START_BYTES))
+  /** By its first bytes, which go on once they say what it is; at the end with all there is. */
+  #look(start: StreamStart, bytes: Buffer, isAll = false): boolean {
+    const told = start.look(bytes) ?? (isAll ? start.end() : null)
+    if (told === null) return true
+    this.#start = null
+    this.#isEvents = told
+    return this.#next(start.take())
   }
 
   /** Events on their way to the client, past the policies on answers where there are any. */
@@ -330,13 +333,10 @@ class Stream implements Interruptible {
 
   #sendHeld(): void {
     const { filter, meter } = this.#options
-    const held = filter?.flush()
-    if (this.#isUnsure && held !== undefined) this.#look(held)
-    if (!this.#isEvents) {
-      if (held !== undefined) this.write(held)
-      return
-    }
-    if (held !== undefined && held.length > 0) this.#pass(meter.chunk(held))
+    const held = filter?.flush() ?? NO_BYTES
+    if (this.#start !== null) this.#look(this.#start, held, true)
+    else if (held.length > 0) this.#next(held)
+    if (!this.#isEvents || this.#ended) return
     this.#pass(meter.flush())
     const { guard } = this.#options
     if (guard === null || this.#ended) return

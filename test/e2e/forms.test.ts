@@ -174,6 +174,33 @@ t.test('policies on models and texts refuse forms, and nothing reaches the provi
   t.equal(upstream.received.length, 0)
 })
 
+t.test('a transcript in plain text arrives as it is, however it begins', async (t) => {
+  const { upstream, site } = await subject(t)
+  const form = formBody(
+    { model: 'whisper-1', response_format: 'text', stream: 'true' },
+    { name: 'file', content: WAV },
+  )
+  const headers = { 'content-type': 'multipart/form-data; boundary=sample-boundary' }
+  for (const words of [
+    'data is all there is',
+    'event: a launch\n',
+    '[Music] hello',
+    'data',
+    '\n',
+  ]) {
+    upstream.behaviour = (_received, response) => {
+      response.writeHead(200, { 'content-type': 'text/plain; charset=utf-8' })
+      // Cut behind its first letter.
+      response.write(words.slice(0, 1))
+      setImmediate(() => response.end(words.slice(1)))
+    }
+    const got = await site.send({ path: '/v1/audio/transcriptions', headers, body: form })
+    t.equal(got.text, words)
+    const [, outcome] = await site.entriesOf(String(got.headers['x-governor-request-id']), 2)
+    t.equal(outcome!.body['outcome'], 'complete', words)
+  }
+})
+
 t.test('values are masked in fields and in the lines of a batch', async (t) => {
   const { upstream, site, client } = await subject(t)
   const file = await wav()
