@@ -15,7 +15,13 @@ export type { Fallback } from './nouns/attempt.ts'
 export type { Body, Hole, Reading, Spooled, SpooledForm } from './nouns/body.ts'
 export { DETECTORS } from './nouns/detector-names.ts'
 export type { CallCounts, Instant, Lease, LimitKind, LimitState, Spent } from './nouns/lease.ts'
-export { isOperation, OPERATIONS, type Operation, type OwnOperation } from './nouns/operations.ts'
+export {
+  isOperation,
+  NEEDS_MODEL,
+  OPERATIONS,
+  type Operation,
+  type OwnOperation,
+} from './nouns/operations.ts'
 export { PARAMETERS, type Parameter, type ParameterNames } from './nouns/parameters.ts'
 export { NOTHING_UNUSUAL, UNUSUAL, type Unusual } from './nouns/unusual.ts'
 export type { Edited, Splice, TextEdit, TextRange, Texts } from './nouns/texts.ts'

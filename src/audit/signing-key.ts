@@ -1,8 +1,19 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
-import { existsSync, readFileSync, linkSync, renameSync, rmSync, statSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  linkSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs'
 import { dirname } from 'node:path'
 
-import { makeDirectories } from '../directories.ts'
+import Database from 'better-sqlite3'
+
+import { makeDirectories, openWithin } from '../directories.ts'
 import { type Checkpoint, fromBase64, keyIdOf, publicKeyOf } from './note.ts'
 import { rawPublicKey, signCheckpoint } from './note.ts'
 import { placeFile } from './place-file.ts'
@@ -108,6 +119,37 @@ export class Signer {
     this.#id = id
     this.#fromMs = listed.fromMs
     this.#stamp = stamp
+  }
+}
+
+/** How long a rotation waits for another of the same log. */
+const ROTATION_MS = 10_000
+
+/**
+ * Runs `rotate` while no other process replaces the key of the log at `path`: of two at once each would
+ * end the same key, and one of the new ones would never sign. The lock is the system's, an open transaction
+ * on an empty file beside the log, which a process that dies lets go of. Throws an Error that names the file.
+ */
+export function withRotationLock<Result>(path: string, rotate: () => Result): Result {
+  const file = `${secretKeyPath(path)}.lock`
+  makeDirectories(dirname(file))
+  closeSync(openSync(file, 'a', 0o600))
+  const db = openWithin(file, () => new Database(file, { timeout: ROTATION_MS }))
+  try {
+    takeRotationLock(db, file)
+    return rotate()
+  } finally {
+    db.close()
+  }
+}
+
+function takeRotationLock(db: Database.Database, file: string): void {
+  try {
+    db.exec('BEGIN IMMEDIATE')
+  } catch (error) {
+    const isBusy = error instanceof Database.SqliteError && error.code.startsWith('SQLITE_BUSY')
+    const why = isBusy ? 'another command replaces the key: try again' : (error as Error).message
+    throw new Error(`Cannot take the lock ${file}: ${why}`, { cause: error })
   }
 }
 

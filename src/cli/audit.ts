@@ -10,7 +10,7 @@ import { LogReader } from '../audit/query.ts'
 import type { StoredEntry } from '../audit/query.ts'
 import { recordReading, textsOfEntry } from '../audit/read-content.ts'
 import { bundleSource, isRemoteBundle } from '../audit/remote-bundle.ts'
-import { keyListPath, nextKey } from '../audit/signing-key.ts'
+import { keyListPath, nextKey, withRotationLock } from '../audit/signing-key.ts'
 import { verifySource } from '../audit/verify-remote.ts'
 import { verifyLog } from '../audit/verify.ts'
 import type { Finding, VerifyResult } from '../audit/verify.ts'
@@ -223,11 +223,15 @@ export function auditRotateKey(options: {
 }): number {
   const { path, version, write, writeError = write } = options
   try {
-    const nowMs = wallMs()
-    const { former, current, use } = nextKey(path, nowMs)
-    const body = adminBody('audit.rotate-key', { former, current }, nowMs)
-    appendOnce(path, version, [{ kind: 'admin', body }])
-    use(lastSignedMs(path))
+    const { former, current } = withRotationLock(path, () => {
+      const nowMs = wallMs()
+      const next = nextKey(path, nowMs)
+      const ids = { former: next.former, current: next.current }
+      const body = adminBody('audit.rotate-key', ids, nowMs)
+      appendOnce(path, version, [{ kind: 'admin', body }])
+      next.use(lastSignedMs(path))
+      return ids
+    })
     write(`Key ${current} signs the audit from now on, instead of ${former}.\n`)
     write(`Give verifiers the new list: ${escapeText(keyListPath(path))}\n`)
     return 0

@@ -34,7 +34,7 @@ export interface CheckOptions {
  */
 export function check(options: CheckOptions): number {
   const { files, format, print, version, env, write, writeError = write } = options
-  const wrong = formatProblem(format)
+  const wrong = formatProblem(format) ?? printProblem(format, print)
   if (wrong !== null) {
     writeError(`${wrong}\n`)
     return 2
@@ -72,6 +72,11 @@ function formatProblem(format: string): string | null {
   return `Unknown format ${JSON.stringify(format)}${suggestion(format, FORMATS)}`
 }
 
+function printProblem(format: string, print: boolean): string | null {
+  if (!print || format === 'text' || format === 'json') return null
+  return `--print has no place in --format ${format}: use text or json`
+}
+
 function said(loaded: Loaded): readonly Problem[] {
   return loaded.ok ? loaded.notes : loaded.problems
 }
@@ -89,10 +94,15 @@ function text(file: string, loaded: Loaded, print: boolean): string {
   return [`# ${file}, as it takes effect\n`, ...comments, printConfig(loaded.snapshot)].join('')
 }
 
+/** The same members for every file, so that a script need not ask which are there. */
 function describe(file: string, loaded: Loaded, print: boolean) {
-  if (!loaded.ok) return { file, ok: false, problems: loaded.problems }
-  const effective = print ? { effective: printConfig(loaded.snapshot) } : {}
-  return { file, ok: true, digest: loaded.snapshot.digest, notes: loaded.notes, ...effective }
+  const { ok } = loaded
+  const problems = ok ? [] : loaded.problems
+  const digest = ok ? loaded.snapshot.digest : null
+  const notes = ok ? loaded.notes : []
+  const shape = { file, ok, digest, problems, notes }
+  if (!print) return shape
+  return { ...shape, effective: ok ? printConfig(loaded.snapshot) : null }
 }
 
 function summary(snapshot: Snapshot): string {

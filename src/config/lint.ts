@@ -1,5 +1,6 @@
 import { RE2JS } from 're2js'
 
+import { NEEDS_MODEL } from '../exchange.ts'
 import type { Advice } from './advice.ts'
 import { lintExceptions } from './lint-exceptions.ts'
 import { covers, isModelless, overlaps, type Scoped } from './lint-reach.ts'
@@ -27,6 +28,7 @@ export const LINT_RULES = {
   'all-of': 'A deny that several searches have to agree on',
   'candidate-answers': 'A candidate with policies on answers, which are not asked',
   'require-models': 'A require on models that also refuses operations without a model',
+  'test-model': 'A test of a call that is refused before any policy, because it names no model',
 } as const
 
 /** Looks at a file that loads, at `nowMs`, milliseconds since 1970. Pure. */
@@ -41,6 +43,7 @@ export function lint(file: FileValue, snapshot: Snapshot, nowMs: number): Advice
     ...lintAliases(snapshot),
     ...lintExceptions(snapshot, nowMs),
     ...lintCandidate(snapshot),
+    ...lintTests(snapshot),
   ]
 }
 
@@ -281,4 +284,24 @@ function lintAliases({ aliases, policies, limits, upstreams, exceptions }: Snaps
       const message = `No selector is about ${JSON.stringify(target)}, nor about its alias`
       return { path: ['aliases', alias], message, rule: 'unused-alias' }
     })
+}
+
+// --- tests ---
+
+/** A test may leave out what no policy asks for; a model that policies ask for is no such thing. */
+function lintTests({ policies, tests }: Snapshot): Advice[] {
+  if (!policies.some((policy) => namesModels(policy.for) || namesModels(policy.selectors)))
+    return []
+  const bare = tests.flatMap(({ request: { model, operation } }, index) => {
+    return model === '' && NEEDS_MODEL.has(operation) ? [{ operation, index }] : []
+  })
+  const [first] = bare
+  if (first === undefined) return []
+  const others = bare.length > 1 ? `; so do ${bare.length - 1} more` : ''
+  const message = `Names no model, and policies are about models: a client's ${first.operation} without one is answered 400 before them${others}`
+  return [{ path: ['tests', first.index, 'request'], message, rule: 'test-model' }]
+}
+
+function namesModels(scoped: Scoped | null): boolean {
+  return scoped?.models?.some((each) => each !== '*') === true
 }

@@ -2,6 +2,7 @@ import { GovernorError } from '../errors.ts'
 import {
   type Facts,
   isOperation,
+  NEEDS_MODEL,
   type Operation,
   OPERATIONS,
   UNINSPECTABLE_KINDS,
@@ -36,19 +37,6 @@ export const DESCRIBED_FIELDS: ReadonlySet<string> = new Set([
   'uninspectable',
 ])
 const TEXTS_MAX = 10_000
-/** Operations whose requests are refused without a model; the others may go without. */
-const NEEDS_MODEL: ReadonlySet<Operation> = new Set([
-  'chat',
-  'completions',
-  'embeddings',
-  'images',
-  'speech',
-  'transcription',
-  'rerank',
-  'tokens',
-  'realtime',
-])
-
 /** How a description is read. */
 export interface DescribedReading {
   readonly jsonDepth: number

@@ -34,3 +34,16 @@ export type Operation = (typeof OPERATIONS)[number] | OwnOperation
 export function isOperation(name: string, own: readonly string[]): name is Operation {
   return (OPERATIONS as readonly string[]).includes(name) || own.includes(name)
 }
+
+/** Operations whose requests are refused without a model; the others may go without. */
+export const NEEDS_MODEL: ReadonlySet<Operation> = new Set([
+  'chat',
+  'completions',
+  'embeddings',
+  'images',
+  'speech',
+  'transcription',
+  'rerank',
+  'tokens',
+  'realtime',
+])

@@ -1,5 +1,7 @@
+import { execFile } from 'node:child_process'
 import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 
 import Database from 'better-sqlite3'
 import t from 'tap'
@@ -207,6 +209,33 @@ t.test('auditRotateKey() tells both keys in an entry, of a log that had none, to
   )
   t.equal(auditVerify({ path, strict: true, keys: null, json: false, write }), 0)
 })
+
+t.test(
+  'two rotations at once replace one key after the other, and none is left over',
+  async (t) => {
+    const path = join(t.testdir(), 'audit.db')
+    appendOnce(path, 'test', [admin('one')])
+    const module = new URL('../../src/cli/audit.ts', import.meta.url).href
+    const script = `import { auditRotateKey } from ${JSON.stringify(module)}
+    const write = (text) => process.stdout.write(text)
+    process.exitCode = auditRotateKey({ path: process.argv[1], version: 'test', write })`
+    const rotate = () =>
+      promisify(execFile)(process.execPath, ['--input-type=module', '-e', script, path])
+    const said = await Promise.all([rotate(), rotate()])
+    const { keys } = JSON.parse(readFileSync(`${path}.keys.json`, 'utf8')) as {
+      keys: { id: string; until: string | null }[]
+    }
+    const ids = keys.map(({ id }) => id)
+    t.equal(ids.length, 3)
+    const steps = ids.slice(1).map((id, index) => {
+      return `Key ${id} signs the audit from now on, instead of ${ids[index]}.`
+    })
+    t.strictSame(new Set(said.map(({ stdout }) => stdout.split('\n')[0])), new Set(steps))
+    let out = ''
+    const write = (text: string) => (out += text)
+    t.equal(auditVerify({ path, strict: true, keys: null, json: false, write }), 0, out)
+  },
+)
 
 t.test(
   'a key that is replaced after the clock was set back ends after what it signed',

@@ -102,6 +102,41 @@ t.test('check() --format json describes every file', async (t) => {
   })
 })
 
+t.test(
+  'check() --format json has one shape for files that pass, fail and are missing',
+  async (t) => {
+    const folder = t.testdir({ 'a.yaml': BAD, 'b.yaml': GOOD })
+    const files = ['a.yaml', 'b.yaml', 'none.yaml'].map((name) => join(folder, name))
+    for (const print of [false, true]) {
+      const { code, output } = run({ files, format: 'json', print })
+      t.equal(code, 2)
+      const described = (JSON.parse(output) as { files: Record<string, unknown>[] }).files
+      const more = print ? ['effective'] : []
+      for (const each of described) {
+        t.strictSame(Object.keys(each), ['file', 'ok', 'digest', 'problems', 'notes', ...more])
+      }
+      const counts = described.map(({ ok, digest, problems, notes }) => {
+        return [ok, typeof digest, (problems as unknown[]).length, (notes as unknown[]).length]
+      })
+      t.strictSame(
+        [counts[0], counts[1]?.slice(0, 3), counts[2]],
+        [
+          [false, 'object', 3, 0],
+          [true, 'string', 0],
+          [false, 'object', 1, 0],
+        ],
+      )
+    }
+  },
+)
+
+t.test('check() prints no configuration among annotations, and says so', async (t) => {
+  for (const format of ['github', 'sarif']) {
+    const output = `--print has no place in --format ${format}: use text or json\n`
+    t.strictSame(run({ format, print: true }), { code: 2, output })
+  }
+})
+
 t.test('check() refuses a format it does not have', async (t) => {
   t.strictSame(run({ format: 'jsn' }), {
     code: 2,

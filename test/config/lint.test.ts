@@ -231,3 +231,16 @@ t.test('lint() finds texts that were meant otherwise', async (t) => {
     ],
   )
 })
+
+t.test('lint() finds a test whose call no policy would ever see', async (t) => {
+  const tests = `tests:
+  - { name: a, request: { operation: models }, expect: { decision: allow } }
+  - { name: b, request: { input: hi }, expect: { decision: deny } }
+  - { name: c, request: { operation: embeddings }, expect: { decision: deny } }
+`
+  t.strictSame(lint(`${policies(OFFERED)}${tests}`), [
+    "7:25 tests[1].request test-model Names no model, and policies are about models: a client's chat without one is answered 400 before them; so do 1 more",
+  ])
+  const other = '{ id: open, allow: { operations: [chat, embeddings, models] } }'
+  t.strictSame(lint(`${policies(other)}${tests}`), [], 'nobody asks for it')
+})
