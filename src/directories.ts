@@ -1,6 +1,7 @@
 import {
   accessSync,
   closeSync,
+  constants,
   existsSync,
   fsyncSync,
   mkdirSync,
@@ -64,14 +65,27 @@ const NO_DIRECTORY = /^Cannot open database because the directory does not exist
 /**
  * Opens the SQLite file at `path` by `open`. Where that says that there is no directory, though the
  * system said another thing (no permission, no directory but a file, a disk that fails), throws what
- * the system says; an error that is over by then is not one, so `open` is tried once more.
+ * the system says; an error that is over by then is not one, so `open` is tried once more. So it does where
+ * SQLite only says that it is unable to (SQLITE_CANTOPEN), as for the file of another user.
  */
 export function openWithin<Opened>(path: string, open: () => Opened): Opened {
   try {
     return open()
   } catch (error) {
-    if (!(error instanceof TypeError) || !NO_DIRECTORY.test(error.message)) throw error
-    accessSync(dirname(path))
+    const isMute = (error as { readonly code?: unknown }).code === 'SQLITE_CANTOPEN'
+    if (isMute) checkAccess(path)
+    else if (!(error instanceof TypeError) || !NO_DIRECTORY.test(error.message)) throw error
+    else accessSync(dirname(path))
     return open()
+  }
+}
+
+/** Throws what the system says of a file that is to be read, or made where there is none. */
+function checkAccess(path: string): void {
+  try {
+    accessSync(path, constants.R_OK)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    accessSync(dirname(path), constants.W_OK | constants.X_OK)
   }
 }

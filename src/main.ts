@@ -20,7 +20,9 @@ const { version } = JSON.parse(
 
 // A reader that has seen enough (`| head`) is no failure.
 stdout.on('error', (error: NodeJS.ErrnoException) => {
-  process.exit(error.code === 'EPIPE' ? 0 : 2)
+  if (error.code === 'EPIPE') process.exit(0)
+  const why = error.code === 'ENOSPC' ? 'the disk is full' : error.message
+  stderr.write(`Cannot write what there is to say: ${why}\n`, () => process.exit(2))
 })
 
 // What nobody can read changes no exit code.

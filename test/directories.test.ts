@@ -50,3 +50,9 @@ t.test(
     t.throws(() => openWithin(path, () => new Database('')['nothing' as 'exec']('')), TypeError)
   },
 )
+
+t.test('openWithin() says why a file cannot be opened, where SQLite does not', async (t) => {
+  const path = join(t.testdir(), 'a.db')
+  symlinkSync(path, path)
+  t.throws(() => openWithin(path, () => new Database(path)), { code: 'ELOOP', message: path })
+})

@@ -1,4 +1,4 @@
-import { chmodSync, statSync } from 'node:fs'
+import { chmodSync, closeSync, openSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 
 import Database from 'better-sqlite3'
@@ -199,6 +199,7 @@ export class SqliteKeyStore implements KeyStore, KeySource {
 function open(
   path: string,
 ): [Database.Database, Database.Statement<[string], KeyRow>, Database.Statement<[], number>] {
+  makeOwn(path)
   const db = openWithin(path, () => new Database(path, { timeout: 1000 }))
   try {
     prepare(db, path)
@@ -211,6 +212,15 @@ function open(
     db.prepare<[string], KeyRow>('SELECT * FROM keys WHERE key_id = ?'),
     db.prepare<[], number>('PRAGMA data_version').pluck(),
   ]
+}
+
+/** SQLite gives the files beside it the mode that it has when it is opened, and hashes are in those, too. */
+function makeOwn(path: string): void {
+  try {
+    closeSync(openSync(path, 'wx', 0o600))
+  } catch {
+    // It is there already; or it cannot be made, and SQLite says why.
+  }
 }
 
 function prepare(db: Database.Database, path: string): void {

@@ -1,4 +1,13 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { randomUUID } from 'node:crypto'
+import {
+  closeSync,
+  lstatSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 
 const STARTER = new URL('../../config/starter.yaml', import.meta.url)
 
@@ -30,7 +39,7 @@ export interface InitOptions {
 /** `governor init`: writes config/starter.yaml to `file`. Exit code 0, or 2 when it cannot. */
 export function init({ file, force, write, writeError = write }: InitOptions): number {
   try {
-    writeFileSync(file, readFileSync(STARTER), { flag: force ? 'w' : 'wx' })
+    put(file, readFileSync(STARTER), force)
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown reason'
     writeError(`Cannot write ${file}: ${REASONS[code] ?? `the system says ${code}`}\n`)
@@ -39,4 +48,27 @@ export function init({ file, force, write, writeError = write }: InitOptions): n
   const config = file === DEFAULT ? '' : ` --config ${file}`
   write(`Wrote ${file}. Next: governor check${config}, then governor run --dev${config}\n`)
   return 0
+}
+
+/** A file is there whole or not at all, and one that is replaced stays until the other is whole. */
+function put(file: string, bytes: Buffer, force: boolean): void {
+  const former = force ? lstatSync(file, { throwIfNoEntry: false }) : undefined
+  if (former === undefined) return putNew(file, bytes, 0o666)
+  // What a link leads to, or a device takes, is written where it is.
+  if (!former.isFile()) return writeFileSync(file, bytes)
+  const next = `${file}.${randomUUID()}.new`
+  putNew(next, bytes, former.mode & 0o777)
+  renameSync(next, file)
+}
+
+function putNew(file: string, bytes: Buffer, mode: number): void {
+  const descriptor = openSync(file, 'wx', mode)
+  try {
+    writeFileSync(descriptor, bytes)
+  } catch (error) {
+    rmSync(file, { force: true })
+    throw error
+  } finally {
+    closeSync(descriptor)
+  }
 }

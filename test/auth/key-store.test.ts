@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs'
+import { writeFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 
 import Database from 'better-sqlite3'
@@ -232,4 +232,12 @@ t.test('a file of keys is read once for as long as it stays as it is', async (t)
   await t.rejects(store.get(FULL.keyId), /Expected one list/)
   writeFileSync(path, 'keys:\n')
   t.equal(await store.get(FULL.keyId), null)
+})
+
+t.test('what SQLite writes beside a new store is for its owner alone, too', async (t) => {
+  const path = join(t.testdir(), 'keys.db')
+  const store = SqliteKeyStore.open(path)
+  t.teardown(() => store.close())
+  const modes = ['', '-wal', '-shm'].map((suffix) => statSync(`${path}${suffix}`).mode & 0o777)
+  t.strictSame(modes, [0o600, 0o600, 0o600])
 })

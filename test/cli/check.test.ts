@@ -1,3 +1,5 @@
+import { spawnSync } from 'node:child_process'
+import { closeSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 
 import t from 'tap'
@@ -159,4 +161,16 @@ t.test('check --format github and sarif print nothing else, and keep the exit co
   t.equal(sarif.code, 2)
   const rules = JSON.parse(sarif.out).runs[0].results.map((each: { ruleId: string }) => each.ruleId)
   t.ok(['advice', 'unused-set', 'invalid'].every((rule) => rules.includes(rule)))
+})
+
+t.test('what cannot be written out is said, and is no success', async (t) => {
+  const full = openSync('/dev/full', 'w')
+  t.teardown(() => closeSync(full))
+  const main = new URL('../../src/main.ts', import.meta.url).pathname
+  const stdio = ['ignore', full, 'pipe'] as const
+  const { status, stderr } = spawnSync(process.execPath, [main, '--help'], { stdio: [...stdio] })
+  t.strictSame(
+    [status, stderr.toString()],
+    [2, 'Cannot write what there is to say: the disk is full\n'],
+  )
 })
