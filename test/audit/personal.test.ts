@@ -7,9 +7,10 @@ import t from 'tap'
 import { erasePersonal } from '../../src/audit/erase.ts'
 import { commitPersonal, subjectOf, withCommitments } from '../../src/audit/personal.ts'
 import { verifyLog } from '../../src/audit/verify.ts'
-import { own, Writer } from '../../src/audit/writer.ts'
+import { own } from '../../src/audit/writer.ts'
 import { startGovernor } from '../support/start-governor.ts'
 import { openWal, refusal } from './support/log.ts'
+import { openWriter } from './support/open-writer.ts'
 
 function personal(id: string, subject: string, agent = `agent of ${id}`) {
   const entry = refusal(id)
@@ -106,18 +107,7 @@ t.test('verifyLog() takes no word for an erasure from somebody without the key',
   const db = new Database(path)
   const writer = db.prepare('SELECT hex(writer_id) FROM chains').pluck().get() as string
   db.close()
-  const forger = new Writer({
-    path,
-    epoch: 1,
-    writerId: Buffer.alloc(16, 6),
-    role: 'command',
-    version: 'test',
-    busyMs: 1000,
-    pageBytesMax: 0,
-    recover: false,
-    continues: null,
-    openCalls: [],
-  })
+  const forger = openWriter(path, { writerId: Buffer.alloc(16, 6), role: 'command' })
   const erased = [{ writer_id: writer.toLowerCase(), epoch: 1, seq: 2 }]
   const body = JSON.stringify({ kind: 'redaction', erased })
   forger.begin()

@@ -9,26 +9,19 @@ import { pruneLog } from '../../src/audit/prune.ts'
 import { retentionBody } from '../../src/audit/retention.ts'
 import { Signer } from '../../src/audit/signing-key.ts'
 import { verifyLog } from '../../src/audit/verify.ts'
-import { own, Writer } from '../../src/audit/writer.ts'
+import { own } from '../../src/audit/writer.ts'
 import { monotonicMs, wallMs } from '../../src/clock.ts'
 import { openWal, refusal, rows, story } from './support/log.ts'
+import { openWriter } from './support/open-writer.ts'
 
 const HOUR_MS = 3_600_000
 
 /** A sidecar's log with a checkpoint after each of three rounds, and a command's before it. */
 function makeLog(path: string, how: 'closed' | 'killed'): void {
   appendOnce(path, 'test', [{ kind: 'admin', body: '{"kind":"admin"}' }])
-  const writer = new Writer({
-    path,
-    epoch: 1,
+  const writer = openWriter(path, {
     writerId: Buffer.alloc(16, 9),
     role: 'run',
-    version: 'test',
-    busyMs: 1000,
-    pageBytesMax: 0,
-    recover: false,
-    continues: null,
-    openCalls: [],
     signer: Signer.open(path, wallMs()),
   })
   for (let round = 0; round < 3; round++) {
@@ -179,18 +172,7 @@ for (const [name, sql] of [
 t.test('verifyLog() takes no word for a removal from somebody without the key', async (t) => {
   const path = join(t.testdir(), 'audit.db')
   makeLog(path, 'closed')
-  const forger = new Writer({
-    path,
-    epoch: 1,
-    writerId: Buffer.alloc(16, 6),
-    role: 'command',
-    version: 'test',
-    busyMs: 1000,
-    pageBytesMax: 0,
-    recover: false,
-    continues: null,
-    openCalls: [],
-  })
+  const forger = openWriter(path, { writerId: Buffer.alloc(16, 6), role: 'command' })
   const pruned = [{ writer_id: Buffer.alloc(16, 9).toString('hex'), epoch: 1, to: 51 }]
   forger.begin()
   forger.append(own('retention', '', wallMs() * 1000, retentionBody(pruned, 0, 0)))

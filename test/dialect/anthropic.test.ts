@@ -3,6 +3,7 @@ import t from 'tap'
 import { anthropic } from '../../src/dialect/anthropic.ts'
 import { GovernorError } from '../../src/errors.ts'
 import type { Facts, Route } from '../../src/exchange.ts'
+import { refused } from './refused.ts'
 
 const MESSAGES = '/v1/messages'
 const BATCHES = '/v1/messages/batches'
@@ -19,14 +20,8 @@ function facts(body: object | string, path = MESSAGES): Promise<Facts> {
   return anthropic.inspect(route(path), Buffer.from(text), { jsonDepth: 64 })
 }
 
-async function refusal(body: object | string, path = MESSAGES): Promise<string> {
-  try {
-    await facts(body, path)
-    return 'accepted'
-  } catch (error) {
-    if (!(error instanceof GovernorError)) throw error
-    return `${error.code} ${error.param ?? '-'}`
-  }
+function refusal(body: object | string, path = MESSAGES): Promise<string> {
+  return refused(facts(body, path))
 }
 
 const marks = ({ uninspectable }: Facts) =>

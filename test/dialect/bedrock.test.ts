@@ -7,8 +7,8 @@ import {
   writeFrame,
 } from '../../src/dialect/bedrock-frames.ts'
 import { bedrock } from '../../src/dialect/bedrock.ts'
-import { GovernorError } from '../../src/errors.ts'
 import type { Facts } from '../../src/exchange.ts'
+import { refused } from './refused.ts'
 
 function facts(path: string, body: object): Promise<Facts> {
   const found = bedrock.lookup('POST', path)
@@ -18,14 +18,8 @@ function facts(path: string, body: object): Promise<Facts> {
   return bedrock.inspect(route, Buffer.from(JSON.stringify(body)), { jsonDepth: 64 })
 }
 
-async function refusal(path: string, body: object): Promise<string> {
-  try {
-    await facts(path, body)
-    return 'accepted'
-  } catch (error) {
-    if (!(error instanceof GovernorError)) throw error
-    return `${error.code} ${error.param ?? '-'}`
-  }
+function refusal(path: string, body: object): Promise<string> {
+  return refused(facts(path, body))
 }
 
 const CONVERSE = '/model/us.anthropic.claude-3%3A0/converse'

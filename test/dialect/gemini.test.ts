@@ -1,8 +1,8 @@
 import t from 'tap'
 
 import { gemini } from '../../src/dialect/gemini.ts'
-import { GovernorError } from '../../src/errors.ts'
 import type { Facts, Route } from '../../src/exchange.ts'
+import { refused } from './refused.ts'
 
 const GENERATE = '/v1beta/models/gemini-2.5-flash:generateContent'
 const STREAM = '/v1beta/models/gemini-2.5-flash:streamGenerateContent'
@@ -20,14 +20,8 @@ function facts(body: object | string, path = GENERATE): Promise<Facts> {
   return gemini.inspect(route(path), Buffer.from(text), { jsonDepth: 64 })
 }
 
-async function refusal(body: object | string, path = GENERATE): Promise<string> {
-  try {
-    await facts(body, path)
-    return 'accepted'
-  } catch (error) {
-    if (!(error instanceof GovernorError)) throw error
-    return `${error.code} ${error.param ?? '-'}`
-  }
+function refusal(body: object | string, path = GENERATE): Promise<string> {
+  return refused(facts(body, path))
 }
 
 const marks = ({ uninspectable }: Facts) =>

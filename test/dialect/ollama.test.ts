@@ -1,8 +1,8 @@
 import t from 'tap'
 
 import { ollama } from '../../src/dialect/ollama.ts'
-import { GovernorError } from '../../src/errors.ts'
 import type { Facts, Route } from '../../src/exchange.ts'
+import { refused } from './refused.ts'
 
 function route(path: string): Route {
   const found = ollama.lookup('POST', path)
@@ -14,14 +14,8 @@ function facts(path: string, body: object): Promise<Facts> {
   return ollama.inspect(route(path), Buffer.from(JSON.stringify(body)), { jsonDepth: 64 })
 }
 
-async function refusal(path: string, body: object): Promise<string> {
-  try {
-    await facts(path, body)
-    return 'accepted'
-  } catch (error) {
-    if (!(error instanceof GovernorError)) throw error
-    return `${error.code} ${error.param ?? '-'}`
-  }
+function refusal(path: string, body: object): Promise<string> {
+  return refused(facts(path, body))
 }
 
 const chat = (more: object = {}) => ({

@@ -1,8 +1,8 @@
 import t from 'tap'
 
 import { openai } from '../../src/dialect/openai.ts'
-import { GovernorError } from '../../src/errors.ts'
 import type { Facts } from '../../src/exchange.ts'
+import { refused } from './refused.ts'
 
 function facts(path: string, body: object | string): Promise<Facts> {
   const found = openai.lookup('POST', path)
@@ -13,14 +13,8 @@ function facts(path: string, body: object | string): Promise<Facts> {
   return openai.inspect(route, Buffer.from(text), { jsonDepth: 64 })
 }
 
-async function refusal(path: string, body: object | string): Promise<string> {
-  try {
-    await facts(path, body)
-    return 'accepted'
-  } catch (error) {
-    if (!(error instanceof GovernorError)) throw error
-    return `${error.code} ${error.param ?? '-'}`
-  }
+function refusal(path: string, body: object | string): Promise<string> {
+  return refused(facts(path, body))
 }
 
 const marks = ({ uninspectable }: Facts) =>

@@ -103,13 +103,6 @@ function turns({ messages }: Heard): number {
   return messages.filter(({ serverContent }) => serverContent?.turnComplete === true).length
 }
 
-function bodies(site: InProcess, kind: string, count: number) {
-  return until(`${count} entries of ${kind}`, () => {
-    const found = site.entries().filter((entry) => entry.kind === kind)
-    return found.length >= count ? found.map(({ body }) => body) : null
-  })
-}
-
 t.test('the real client: text, a tool, a refusal, and the usage of each answer', async (t) => {
   const parts = await setUp(t)
   const { upstream, site } = parts
@@ -153,13 +146,13 @@ t.test('the real client: text, a tool, a refusal, and the usage of each answer',
     ['setup', 'clientContent', 'clientContent', 'toolResponse'],
   )
   live.session.close()
-  const outcomes = await bodies(site, 'outcome', 4)
+  const outcomes = await site.bodiesOf('outcome', 4)
   t.match(
     outcomes.filter((body) => body['gen_ai.usage.input_tokens'] === 20),
     [{ outcome: 'complete', 'gen_ai.usage.output_tokens': 10 }, { outcome: 'complete' }],
   )
   t.match(outcomes.at(-1), { outcome: 'complete', status: 101 })
-  const [opening, first] = await bodies(site, 'decision', 5)
+  const [opening, first] = await site.bodiesOf('decision', 5)
   t.match(opening, {
     api: 'live',
     operation: 'realtime',
@@ -234,7 +227,7 @@ t.test(
     tell(session, { goAway: { timeLeft: '10s' } })
     await until('it goes on', () => live.messages.some(({ goAway }) => goAway !== undefined))
     live.session.close()
-    const outcomes = await bodies(parts.site, 'outcome', 3)
+    const outcomes = await parts.site.bodiesOf('outcome', 3)
     t.strictSame(
       outcomes.map(({ outcome }) => outcome),
       ['refused', 'complete', 'complete'],
@@ -308,7 +301,7 @@ t.test('a transcript that comes after its turn is looked at as one text with it'
   await until('the last answer', () => turns(live) === 6)
   t.notMatch(JSON.stringify(live.messages), /bird|sings/)
   live.session.close()
-  const outcomes = await bodies(parts.site, 'outcome', 6)
+  const outcomes = await parts.site.bodiesOf('outcome', 6)
   t.strictSame(
     outcomes.map(({ outcome }) => outcome),
     ['complete', 'complete', 'complete', 'refused', 'complete', 'complete'],
@@ -364,7 +357,7 @@ t.test(
     })
     client.socket.terminate()
     await until('the provider to hear of it', () => parts.upstream.last.closed !== 0)
-    t.match(await bodies(parts.site, 'outcome', 2), [
+    t.match(await parts.site.bodiesOf('outcome', 2), [
       { outcome: 'upstream_failed' },
       { outcome: 'client_closed' },
     ])

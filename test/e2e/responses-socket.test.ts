@@ -79,13 +79,6 @@ function create(input: string, more: object = {}): Event {
   return { type: 'response.create', model: 'gpt-5-mini', input, ...more }
 }
 
-function entriesOf(site: InProcess, kind: string, count: number) {
-  return until(`${count} entries of ${kind}`, () => {
-    const found = site.entries().filter((entry) => entry.kind === kind)
-    return found.length >= count ? found.map(({ body }) => body) : null
-  })
-}
-
 t.test(
   'the real client: text, tools, a refusal, another model, and on from its own answer',
   async (t) => {
@@ -129,13 +122,13 @@ t.test(
       ['gpt-5-mini', 'gpt-5-mini', 'gpt-5'],
     )
     client.close()
-    const outcomes = await entriesOf(site, 'outcome', 4)
+    const outcomes = await site.bodiesOf('outcome', 4)
     t.match(
       outcomes.find(({ status }) => status === 101),
       { outcome: 'complete' },
     )
     t.match(outcomes[0], { outcome: 'complete', 'gen_ai.usage.input_tokens': 20 })
-    const decisions = await entriesOf(site, 'decision', 6)
+    const decisions = await site.bodiesOf('decision', 6)
     t.ok(decisions.every(({ operation, api }) => operation === 'chat' && api === 'responses'))
   },
 )
@@ -160,7 +153,7 @@ t.test(
     binary.socket.send(Buffer.from(JSON.stringify(create('hi'))))
     t.match(await binary.isClosed(), { code: 1008, reason: 'BODY_INVALID' })
     t.equal(parts.upstream.sessions.length, 0)
-    const denied = await entriesOf(parts.site, 'decision', cases.length + 1)
+    const denied = await parts.site.bodiesOf('decision', cases.length + 1)
     t.ok(denied.every(({ decision }) => decision === 'deny'))
     t.equal(await parts.site.metric('governor_inflight_requests'), 0)
     await t.rejects(RealtimeClient.open(parts.site.url, 'nobody', PATH), { message: '401' })
@@ -228,7 +221,7 @@ t.test('two conversations on one socket are told apart', async (t) => {
   answer(parts.upstream.last, 'resp_b', ['B'], { stream_id: 'b' })
   answer(parts.upstream.last, 'resp_a', ['a blue', 'bird'], { stream_id: 'a' })
   t.match(await client.hears('error'), { error: { code: 'policy_denied' } })
-  const outcomes = await entriesOf(parts.site, 'outcome', 2)
+  const outcomes = await parts.site.bodiesOf('outcome', 2)
   t.match(outcomes, [
     { outcome: 'complete', 'gen_ai.response.id': 'resp_b' },
     { outcome: 'refused', 'gen_ai.response.id': 'resp_a' },
@@ -255,13 +248,13 @@ t.test('an error of the provider ends the response it is about', async (t) => {
   const client = await open(parts)
   client.send(create('hi'))
   t.match(await client.hears('error'), { error: { code: 'previous_response_not_found' } })
-  t.match(await entriesOf(parts.site, 'outcome', 1), [{ outcome: 'upstream_failed' }])
+  t.match(await parts.site.bodiesOf('outcome', 1), [{ outcome: 'upstream_failed' }])
   parts.upstream.script = (session) => {
     session.send({ type: 'response.created', response: { id: 'resp_x' } })
     session.send({ type: 'error', code: 'server_error', message: 'broke', sequence_number: 1 })
   }
   client.send(create('hi'))
-  t.match((await entriesOf(parts.site, 'outcome', 2)).at(-1), { outcome: 'upstream_failed' })
+  t.match((await parts.site.bodiesOf('outcome', 2)).at(-1), { outcome: 'upstream_failed' })
   parts.upstream.last.socket.terminate()
   t.match(await client.isClosed(), { code: 1011, reason: 'UPSTREAM_FAILED' })
 })
@@ -328,7 +321,7 @@ t.test('what was added and taken is no reason to wait when its response breaks',
   await client.hears('response.steer.accepted')
   upstream.last.send({ type: 'response.steer.failed', steer: { id: 's' }, error: { code: 'late' } })
   upstream.last.send({ type: 'error', status: 500, error: { code: 'broke' } })
-  const outcomes = await entriesOf(parts.site, 'outcome', 2)
+  const outcomes = await parts.site.bodiesOf('outcome', 2)
   t.match(
     outcomes.filter(({ outcome }) => outcome === 'upstream_failed'),
     [{ api: undefined }],
@@ -349,7 +342,7 @@ t.test('a response that begins twice is settled twice, and the session can end',
   client.send(create('two'))
   await client.hears('response.created', 1)
   client.socket.close()
-  t.match(await entriesOf(parts.site, 'outcome', 3), [
+  t.match(await parts.site.bodiesOf('outcome', 3), [
     { outcome: 'upstream_failed' },
     { outcome: 'client_closed' },
     { outcome: 'complete', status: 101 },
@@ -367,7 +360,7 @@ t.test('a response behind one that failed is decided when it begins', async (t) 
   upstream.last.send({ type: 'response.created', response: { id: 'resp_1' } })
   upstream.last.send({ type: 'error', status: 500, error: { code: 'broke' } })
   answer(upstream.last, 'resp_2', ['a blue', 'bird'])
-  const outcomes = await entriesOf(parts.site, 'outcome', 3)
+  const outcomes = await parts.site.bodiesOf('outcome', 3)
   t.match(
     outcomes.find((each) => each['gen_ai.response.id'] === 'resp_2'),
     { outcome: 'refused' },

@@ -106,13 +106,6 @@ async function open(
   return socket
 }
 
-function entries(site: InProcess, kind: string, count: number) {
-  return until(`${count} entries of ${kind}`, () => {
-    const found = site.entries().filter((entry) => entry.kind === kind)
-    return found.length >= count ? found.map(({ body }) => body) : null
-  })
-}
-
 t.test(
   'a tunnel: our credential, our host, bytes as they are, and an entry that says so',
   async (t) => {
@@ -138,7 +131,7 @@ t.test(
     t.notOk('x-forwarded-for' in head!.headers)
     t.notOk(JSON.stringify(head).includes(site.key.split('.')[1]!))
     socket.close(1000)
-    const [decision] = await entries(site, 'decision', 1)
+    const [decision] = await site.bodiesOf('decision', 1)
     t.match(decision, {
       decision: 'allow',
       operation: 'realtime',
@@ -147,7 +140,7 @@ t.test(
       'gen_ai.request.model': 'loud',
       facts: { uninspectable: { tunnel: 1 } },
     })
-    const [outcome] = await entries(site, 'outcome', 1)
+    const [outcome] = await site.bodiesOf('outcome', 1)
     t.match(outcome, { outcome: 'complete', status: 101, upstream_status: 101 })
     t.ok(Number(outcome!['sent_bytes']) > 100, String(outcome!['sent_bytes']))
     t.ok(Number(outcome!['answer_bytes']) > 100, String(outcome!['answer_bytes']))
@@ -190,7 +183,7 @@ t.test('nothing is tunnelled that a policy did not open in so many words', async
       const parts = await setUp(t, { policies })
       await t.rejects(open(parts), { message: /^403 .*policy_denied/ })
       t.equal(parts.service.heads.length, 0)
-      t.match(await entries(parts.site, 'decision', 1), [{ decision: 'deny', api: 'tunnel' }])
+      t.match(await parts.site.bodiesOf('decision', 1), [{ decision: 'deny', api: 'tunnel' }])
     })
   }
 })
@@ -252,7 +245,7 @@ t.test('a provider that does not agree, is not there, or goes away', async (t) =
     t.match(message, /^502 .*status 401/)
     t.notOk(message.includes(UPSTREAM_KEY))
     await t.rejects(open({ site }, { path: '/gone/x' }), { message: /^502/ })
-    t.match(await entries(site, 'outcome', 2), [
+    t.match(await site.bodiesOf('outcome', 2), [
       { code: 'UPSTREAM_FAILED' },
       { code: 'UPSTREAM_UNREACHABLE' },
     ])
@@ -260,7 +253,7 @@ t.test('a provider that does not agree, is not there, or goes away', async (t) =
   const socket = await open(parts)
   parts.service.sockets[0]!.terminate()
   await once(socket, 'close')
-  t.match(await entries(parts.site, 'outcome', 1), [{ status: 101 }])
+  t.match(await parts.site.bodiesOf('outcome', 1), [{ status: 101 }])
   t.equal(await parts.site.metric('governor_streams_open'), 0)
 })
 
@@ -270,7 +263,7 @@ t.test('the client that goes is heard of at once', async (t) => {
   const gone = once(parts.service.sockets[0]!, 'close')
   socket.terminate()
   await gone
-  t.match(await entries(parts.site, 'outcome', 1), [{ outcome: /complete|client_closed/ }])
+  t.match(await parts.site.bodiesOf('outcome', 1), [{ outcome: /complete|client_closed/ }])
 })
 
 t.test('a tunnel nobody uses is closed, and so is one whose key is revoked', async (t) => {
@@ -278,14 +271,14 @@ t.test('a tunnel nobody uses is closed, and so is one whose key is revoked', asy
     const parts = await setUp(t, { timeouts: '{ idle: 1s }' })
     const socket = await open(parts)
     await once(socket, 'close')
-    t.match(await entries(parts.site, 'outcome', 1), [{ outcome: 'complete' }])
+    t.match(await parts.site.bodiesOf('outcome', 1), [{ outcome: 'complete' }])
   })
   const parts = await setUp(t)
   const socket = await open(parts)
   const closed = once(socket, 'close')
   await parts.site.cli('keys', 'revoke', parts.site.key.split('.')[0]!)
   await closed
-  t.match(await entries(parts.site, 'outcome', 1), [{ code: 'AUTH_KEY_INVALID' }])
+  t.match(await parts.site.bodiesOf('outcome', 1), [{ code: 'AUTH_KEY_INVALID' }])
 })
 
 t.test('shutting down waits for a tunnel that is used, not for one that is quiet', async (t) => {

@@ -3,25 +3,12 @@ import { readdirSync, readFileSync } from 'node:fs'
 import t from 'tap'
 import { parse } from 'yaml'
 
-import type { Snapshot } from '../../src/config/snapshot.ts'
-import { compilePolicies } from '../../src/policy/compile.ts'
 import { evaluate } from '../../src/policy/evaluate.ts'
-import {
-  callOf,
-  type DescribedCall,
-  exceptionOf,
-  type LooseException,
-  type LoosePolicy,
-  policyOf,
-  SAFE,
-} from './subject.ts'
+import { callOf, compile, type DescribedCall, type LooseFile, type LoosePolicy } from './subject.ts'
 
-interface Case {
+interface Case extends LooseFile {
   readonly note: string
-  readonly defaults?: Partial<Snapshot['defaults']>
-  readonly aliases?: Record<string, string>
   readonly policies: readonly LoosePolicy[]
-  readonly exceptions?: readonly LooseException[]
   readonly request: DescribedCall
   readonly want: {
     readonly effect: string
@@ -30,15 +17,6 @@ interface Case {
     readonly warnings?: readonly string[]
     readonly results?: Record<string, string>
   }
-}
-
-function compile(policies: readonly LoosePolicy[], some: Partial<Case> = {}) {
-  return compilePolicies({
-    policies: policies.map(policyOf),
-    defaults: { ...SAFE, ...some.defaults },
-    aliases: some.aliases ?? {},
-    exceptions: (some.exceptions ?? []).map(exceptionOf),
-  })
 }
 
 for (const file of readdirSync('test/policy/cases').sort()) {

@@ -3,27 +3,14 @@ import { readdirSync, readFileSync } from 'node:fs'
 import t from 'tap'
 import { parse } from 'yaml'
 
-import type { Snapshot } from '../../src/config/snapshot.ts'
-import { compilePolicies } from '../../src/policy/compile.ts'
 import { evaluate, type PolicyCall } from '../../src/policy/evaluate.ts'
 import { explain, knowing, whyText, type Knowledge } from '../../src/policy/explain.ts'
 import { scanTexts } from '../../src/policy/scan.ts'
-import {
-  callOf,
-  type DescribedCall,
-  exceptionOf,
-  type LooseException,
-  type LoosePolicy,
-  policyOf,
-  SAFE,
-} from './subject.ts'
+import { callOf, compile, type DescribedCall, type LooseFile, type LoosePolicy } from './subject.ts'
 
-interface Case {
+interface Case extends LooseFile {
   readonly note: string
-  readonly defaults?: Partial<Snapshot['defaults']>
-  readonly aliases?: Record<string, string>
   readonly policies: readonly LoosePolicy[]
-  readonly exceptions?: readonly LooseException[]
   readonly request: DescribedCall
 }
 
@@ -34,15 +21,6 @@ const FORGOTTEN: Knowledge = {
   detected: new Set(),
   partial: new Set(),
   matched: () => null,
-}
-
-function compile(policies: readonly LoosePolicy[], some: Partial<Case> = {}) {
-  return compilePolicies({
-    policies: policies.map(policyOf),
-    defaults: { ...SAFE, ...some.defaults },
-    aliases: some.aliases ?? {},
-    exceptions: (some.exceptions ?? []).map(exceptionOf),
-  })
 }
 
 function textsOf(compiled: ReturnType<typeof compile>, call: PolicyCall) {

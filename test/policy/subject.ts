@@ -5,6 +5,7 @@ import type {
   Snapshot,
 } from '../../src/config/snapshot.ts'
 import type { Facts, Operation, Principal } from '../../src/exchange.ts'
+import { type CompiledPolicies, compilePolicies } from '../../src/policy/compile.ts'
 import type { PolicyCall } from '../../src/policy/evaluate.ts'
 
 /** Makes what policies are asked about, from the few fields a test cares for. */
@@ -166,4 +167,20 @@ export const SAFE: Snapshot['defaults'] = {
   unknownOperation: 'deny',
   uninspectable: 'deny',
   mode: 'enforce',
+}
+
+/** What a file says beside its policies, where a test cares. */
+export interface LooseFile {
+  readonly defaults?: Partial<Snapshot['defaults']>
+  readonly aliases?: Readonly<Record<string, string>>
+  readonly exceptions?: readonly LooseException[]
+}
+
+export function compile(policies: readonly LoosePolicy[], file: LooseFile = {}): CompiledPolicies {
+  return compilePolicies({
+    policies: policies.map(policyOf),
+    defaults: { ...SAFE, ...file.defaults },
+    aliases: file.aliases ?? {},
+    exceptions: (file.exceptions ?? []).map(exceptionOf),
+  })
 }

@@ -204,6 +204,14 @@ export class Site {
     })
   }
 
+  /** Bodies of the first entries of a kind, in the order they were written. */
+  bodiesOf(kind: string, count: number): Promise<Entry['body'][]> {
+    return until(`${count} entries of ${kind}`, () => {
+      const found = this.entries().filter((entry) => entry.kind === kind)
+      return found.length >= count ? found.map(({ body }) => body) : null
+    })
+  }
+
   /** Runs a command of the real command line. */
   cli(...args: readonly string[]): Promise<{ code: number; stdout: string; stderr: string }> {
     const [command = '', ...rest] = args
