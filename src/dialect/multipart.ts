@@ -77,7 +77,7 @@ export function parseForm(
   }
 }
 
-/** How a form ends: some clients (openai before version 5, groq-sdk) leave an empty line after it. */
+/** How a form ends: form-data-encoder (of openai before version 5) leaves an empty line after it. */
 const ENDS: ReadonlySet<string> = new Set(['', CRLF, CRLF + CRLF])
 
 function closed(bytes: Buffer, at: number, parts: Part[]): Part[] {

@@ -122,7 +122,7 @@ t.test('the OpenAI client makes videos, voices and skills, and asks for decision
 
 t.test('a form goes on byte for byte, and the entry has its hash and its marks', async (t) => {
   const { upstream, site } = await subject(t)
-  // As openai before version 5 and groq-sdk send it: with an empty line after the last boundary.
+  // As openai before version 5 sends it: with an empty line after the last boundary.
   const former = Buffer.concat([
     formBody({ model: 'whisper-1' }, { name: 'file', content: WAV }),
     Buffer.from('\r\n'),
