@@ -2,7 +2,7 @@ import { hash } from 'node:crypto'
 
 import type { LimitConfig, LimitFigures, Selectors } from '../config/snapshot.ts'
 import type { Operation, Principal } from '../exchange.ts'
-import { Calendar, CalendarCounter } from './calendar.ts'
+import { CalendarCounter, type Calendars } from './calendar.ts'
 import type { Forecast } from './forecast.ts'
 import { makeSpends, type Spend, type SpendFigure, SpendPeriod, SpendWindow } from './spend.ts'
 import { SlidingWindow, TokenBucket, type Counter } from './window.ts'
@@ -60,31 +60,35 @@ export interface Limit {
 }
 
 /** Prepares a limit. Throws a RangeError on a time zone that is not known. */
-export function compileLimit(config: LimitConfig): Limit {
+export function compileLimit(config: LimitConfig, calendars: Calendars): Limit {
   const selectors = [config.for, ...config.overrides.map((override) => override.for)]
   return {
     for: config.for,
-    base: tierOf(config, config, ''),
+    base: tierOf(config, config, { override: '', calendars }),
     overrides: config.overrides.map((override) => ({
       for: override.for,
-      tier: tierOf(config, override, JSON.stringify(override.for)),
+      tier: tierOf(config, override, { override: JSON.stringify(override.for), calendars }),
     })),
     fromHeaders: selectors.every((each) => each?.models == null && each?.upstreams == null),
   }
 }
 
-function tierOf(config: LimitConfig, figures: LimitFigures, override: string): Tier {
+function tierOf(
+  config: LimitConfig,
+  figures: LimitFigures,
+  { override, calendars }: { readonly override: string; readonly calendars: Calendars },
+): Tier {
   const { requests: rate, burst } = figures
   const zone = rate?.calendar == null ? null : config.timeZone
   const refill = burst === null ? null : [burst, rate?.count]
-  const calendar = rate?.calendar == null ? null : new Calendar(rate.calendar, config.timeZone)
+  const calendar = rate?.calendar == null ? null : calendars.of(rate.calendar, config.timeZone)
   return {
     key: [config.id, config.per, override].join('\0'),
     shape: JSON.stringify([rate?.windowMs, rate?.calendar, zone, refill]),
     id: config.id,
     per: config.per,
     figures,
-    spending: spendingOf(config, figures),
+    spending: spendingOf(config, figures, calendars),
     buckets: new Map(),
     makeCounter: () => {
       if (rate === null) return null
@@ -94,13 +98,17 @@ function tierOf(config: LimitConfig, figures: LimitFigures, override: string): T
   }
 }
 
-function spendingOf(config: LimitConfig, figures: LimitFigures): readonly SpendFigure[] {
+function spendingOf(
+  config: LimitConfig,
+  figures: LimitFigures,
+  calendars: Calendars,
+): readonly SpendFigure[] {
   const found: SpendFigure[] = []
   for (const what of ['tokens', 'cost'] as const) {
     const rate = figures[what]
     if (rate === null) continue
     const { windowMs, calendar: kind } = rate
-    const calendar = kind === null ? null : new Calendar(kind, config.timeZone)
+    const calendar = kind === null ? null : calendars.of(kind, config.timeZone)
     found.push({
       what,
       rate,

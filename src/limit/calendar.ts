@@ -82,6 +82,25 @@ export class Calendar {
 }
 
 /**
+ * The calendars of one store, one for each kind and time zone. Counters keep theirs for as long as they count,
+ * through any number of reloads: made anew by each, with the zone's rules in it, they would add up.
+ */
+export class Calendars {
+  readonly #known = new Map<string, Calendar>()
+
+  /** Throws a RangeError on a time zone that is not known. */
+  of(kind: PeriodKind, timeZone: string): Calendar {
+    const name = `${kind} ${timeZone}`
+    let calendar = this.#known.get(name)
+    if (calendar === undefined) {
+      calendar = new Calendar(kind, timeZone)
+      this.#known.set(name, calendar)
+    }
+    return calendar
+  }
+}
+
+/**
  * At most N in a calendar period. A clock that goes back into an earlier period gives nothing back:
  * what was counted in the later one counts on, or what was counted before it, whichever is more.
  */

@@ -23,6 +23,7 @@ import {
   type Matches,
   type Tier,
 } from './bucket.ts'
+import { Calendars } from './calendar.ts'
 import { requestsCountMs, spendCountsMs } from './lookback.ts'
 import { adoptSpends, type SpendCounter } from './spend.ts'
 import { callerTiers, type LimitStanding } from './standing.ts'
@@ -55,6 +56,7 @@ export class MemoryStore implements LimitStore {
   #matches: Matches = () => false
   /** Counters of a former process by digest, then by shape, until their bucket is asked for. */
   readonly #restored = new Map<string, Restored>()
+  readonly #calendars = new Calendars()
   #size = 0
   #spends = false
   #sweptAtMs = -Infinity
@@ -87,7 +89,7 @@ export class MemoryStore implements LimitStore {
    */
   reconfigure(limits: readonly LimitConfig[], matches: Matches): void {
     const former = new Map(this.#tiers().map((tier) => [tier.key, tier]))
-    this.#limits = limits.map(compileLimit)
+    this.#limits = limits.map((limit) => compileLimit(limit, this.#calendars))
     this.#matches = matches
     for (const tier of this.#tiers()) adopt(tier, former.get(tier.key))
     this.#spends = this.#tiers().some(({ spending }) => spending.length > 0)

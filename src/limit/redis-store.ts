@@ -13,6 +13,7 @@ import {
   type Matches,
   type Tier,
 } from './bucket.ts'
+import { Calendars } from './calendar.ts'
 import { MemoryStore } from './memory-store.ts'
 import { type Answered, Batches, type Part, type Settlement } from './redis-batches.ts'
 import { RedisLink } from './redis-link.ts'
@@ -68,6 +69,7 @@ export class RedisStore implements LimitStore {
   /** What calls under way hold. */
   readonly #live = new Set<Part>()
   readonly #unsettled: Unsettled[] = []
+  readonly #calendars = new Calendars()
   readonly #batches: Batches
   readonly #timers: readonly (() => void)[]
   #configs: readonly LimitConfig[] = []
@@ -131,7 +133,7 @@ export class RedisStore implements LimitStore {
   reconfigure(limits: readonly LimitConfig[], matches: Matches): void {
     this.#configs = limits
     this.#matches = matches
-    this.#limits = limits.map(compileLimit)
+    this.#limits = limits.map((limit) => compileLimit(limit, this.#calendars))
     this.#accounts = new Map()
     for (const [index, { base, overrides }] of this.#limits.entries()) {
       for (const tier of [base, ...overrides.map((override) => override.tier)]) {

@@ -317,3 +317,22 @@ void t.test('restore() ignores what no limit asks for', async (t) => {
     'what was restored is forgotten when idle',
   )
 })
+
+void t.test(
+  'reconfigure() makes no calendar anew, however many callers came between',
+  async (t) => {
+    const made = t.capture(Intl, 'DateTimeFormat', Intl.DateTimeFormat)
+    const day = { count: 5, windowMs: 86_400_000, calendar: 'day' } as const
+    const limits = (count: number) => [
+      limitOf({ id: 'calls', requests: { ...day, count } }),
+      limitOf({ id: 'tokens', requests: null, tokens: { ...day, count: count * 1_000 } }),
+    ]
+    const store = new MemoryStore(limits(5), matches)
+    for (let reload = 1; reload <= 20; reload++) {
+      t.equal(passing(store, 1, callBy({ keyId: `key-${reload}` }), at(reload)), 1)
+      store.reconfigure(limits(5 + reload), matches)
+    }
+    t.equal(store.size, 40)
+    t.equal(made().length, 1)
+  },
+)
