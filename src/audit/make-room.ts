@@ -40,13 +40,36 @@ export function makeRoom(
   const taken = logBytes(path)
   if (taken <= target) return { entries: 0, bytes: taken, isPartial: false }
   const bounds = { shippedTo: may, entriesMax: ENTRIES_A_STEP }
-  for (const ageMs of AGES_MS) {
-    const { entries } = pruneLog(path, version, nowMs - ageMs, bounds)
+  for (const olderThanMs of timesFor(path, nowMs)) {
+    const { entries } = pruneLog(path, version, olderThanMs, bounds)
     if (entries === 0) continue
     const bytes = logBytes(path)
     return { entries, bytes, isPartial: bytes > target }
   }
   return { entries: 0, bytes: taken, isPartial: false }
+}
+
+/** Entries older than this may go; each time is tried once those before it made no room. */
+function* timesFor(path: string, nowMs: number): Generator<number> {
+  for (const ageMs of AGES_MS) yield nowMs - ageMs
+  // A clock that was ahead has written entries of a time to come, which would keep all that follow them.
+  const newestMs = newestOf(path)
+  if (newestMs >= nowMs) yield newestMs + 1
+}
+
+/** When the newest entry occurred, milliseconds since 1970. */
+function newestOf(path: string): number {
+  let newestUs = 0
+  for (const file of epochFiles(path)) {
+    const db = openForReading(file.path)
+    try {
+      const newest = db.prepare<[], number | null>('SELECT max(occurred_at) FROM entries').pluck()
+      newestUs = Math.max(newestUs, newest.get() ?? 0)
+    } finally {
+      db.close()
+    }
+  }
+  return Math.ceil(newestUs / 1000)
 }
 
 /** Bytes of all files of the log with their write-ahead logs, without what is free in them. */

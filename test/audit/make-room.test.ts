@@ -104,6 +104,18 @@ t.test('nothing goes on the word of a database whose head is not ours', async (t
   t.equal(rows(path).length, before)
 })
 
+t.test('a clock that was ahead once keeps nothing from making room', async (t) => {
+  const { path, sink, ship } = await ready(t)
+  await ship()
+  const options = { path, version: 'test', bytesMax: BYTES_MAX }
+  const longBeforeMs = Date.UTC(2020, 0, 1)
+  const { entries, bytes } = makeRoom(options, await shippedTo(path, sink), longBeforeMs)
+  t.ok(entries > 400, `${entries} were removed`)
+  t.ok(bytes < BYTES_MAX * 0.6)
+  const { exitCode, problems } = verifyLog(path, { strict: true })
+  t.strictSame([exitCode, problems], [0, []])
+})
+
 t.test('what is younger stays where the older make room enough', async (t) => {
   const { path, sink, ship } = await ready(t)
   await ship()
