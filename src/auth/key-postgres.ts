@@ -4,6 +4,7 @@ import { Client, DatabaseError, type QueryResult, type QueryResultRow } from 'pg
 
 import { monotonicMs } from '../clock.ts'
 import type { Patience } from '../patience.ts'
+import type { CopyState } from './key-copy.ts'
 import { KEY_MIGRATIONS } from './key-postgres-schema.ts'
 
 /** How PostgreSQL is connected to for keys, and what its errors mean. */
@@ -166,6 +167,22 @@ export async function timelineOf(connection: Asking): Promise<string> {
     if (error instanceof DatabaseError) return ''
     throw error
   }
+}
+
+const BEHIND = `SELECT coalesce(max(changed_at), '-infinity') < $1::timestamptz AS behind
+  FROM governor_keys.keys`
+
+/** What happened to a store other than that it went on; null where nothing did. */
+export async function changedSince(
+  connection: Asking,
+  { position, timeline: former }: CopyState,
+  timeline: string,
+): Promise<string | null> {
+  const { rows } = await connection.query<{ behind: boolean }>(BEHIND, [position])
+  if (rows[0]?.behind === true) return 'is older than its copy'
+  // The one that took over may lack what the copy has, and have gone on since.
+  if (former !== '' && timeline !== '' && former !== timeline) return 'is on another server'
+  return null
 }
 
 /** What is said of a database that a newer Governor migrated. */

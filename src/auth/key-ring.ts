@@ -126,13 +126,13 @@ export class KeyRing {
     source = '',
   ): KeyRecord | null | Promise<KeyRecord | null> {
     const record = this.#record(keyId)
-    if (record === null) return this.#unknown()
+    if (record === null) return this.#unknown(() => this.verify(keyId, secret, nowMs, source))
     if (!isUsable(record, nowMs)) return null
     const digest = this.#verified.digest(keyId, secret)
     const formerHash = openFormer(record, nowMs)
     const known = this.#verified.get(digest, record.hash, formerHash)
     this.#count('verified_secrets', known === null ? 'miss' : 'hit')
-    if (known === 'wrong') return this.#unknown()
+    if (known === 'wrong') return this.#unknown(() => this.verify(keyId, secret, nowMs, source))
     if (known === 'valid') {
       this.#note(keyId, nowMs)
       return record
@@ -163,15 +163,25 @@ export class KeyRing {
     const now = this.#record(keyId)
     if (now !== null && !isUsable(now, nowMs)) return null
     const isRight = opens !== null && (opens === now?.hash || opens === openFormer(now, nowMs))
-    if (!isRight || now === null) return this.#unknown()
+    if (!isRight || now === null) {
+      return this.#unknown(() => this.verify(keyId, unseen.secret, nowMs, unseen.source))
+    }
     this.#note(keyId, nowMs)
     return now
   }
 
-  /** No such key; where that may only not be known yet, nobody is told that his key is wrong. */
-  #unknown(): null {
-    if (this.#store.isCurrent !== false) return null
-    throw unavailable('The store of keys is not followed at the moment')
+  /** No such key; where that may only not be known yet, its store is asked before anybody is told so. */
+  #unknown(
+    again: () => KeyRecord | null | Promise<KeyRecord | null>,
+  ): null | Promise<KeyRecord | null> {
+    if (this.#store.isCurrent === false) throw unavailable(BEHIND)
+    const catchingUp = this.#store.catchUp?.() ?? null
+    if (catchingUp === null) return null
+    return catchingUp.then((isDone) => {
+      if (!isDone) throw unavailable(BEHIND)
+      this.refresh([], 0)
+      return again()
+    })
   }
 
   #record(keyId: string): KeyRecord | null {
@@ -244,6 +254,7 @@ export class KeyRing {
   }
 }
 
+const BEHIND = 'The store of keys is not followed at the moment'
 const WHOLE = 'its roles, labels and upstreams must hold texts alone'
 
 /** Rows are altered by hand, too; a list that is none must not decide, and nobody is told that his key is wrong. */

@@ -14,6 +14,11 @@ export interface KeySource {
    * Absent where there is nothing to be behind of.
    */
   readonly isCurrent?: boolean
+  /**
+   * Asks its store for changes before somebody is told that his key is unknown or wrong: resolves, within
+   * a second, with whether that was done. Null where it was a moment ago, absent where it is never needed.
+   */
+  catchUp?(): Promise<boolean> | null
   /** Why calls with keys cannot be served, in words; null or absent when they can. */
   readonly fault?: string | null
   /** Since it was last compared with its store; absent where there is nothing to compare. */

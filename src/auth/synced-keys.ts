@@ -5,6 +5,7 @@ import { Patience } from '../patience.ts'
 import { type CopyState, KeyCopy } from './key-copy.ts'
 import { KEYS_CHANNEL } from './key-postgres-schema.ts'
 import {
+  changedSince,
   type Connection,
   connect,
   isRefusal,
@@ -46,6 +47,8 @@ const POLL_MS = 500
 const POLL_TOLD_MS = 2_000
 /** Asked longer ago than this, a key that is not known may be a new one. */
 const CURRENT_MS = 6_000
+/** Changes are acted on within a second: what came before a comparison that began so lately is known. */
+const FRESH_MS = 1_000
 const TIMES: SyncTimes = { firstMs: 2_000, mostMs: 30_000, directRetryMs: 60_000 }
 const PAGE_MAX = 1000
 const PAUSE_MS = { first: 250, max: 5_000 }
@@ -57,8 +60,6 @@ const MEET_MS = 30_000
 
 const CHANGES = `SELECT ${KEY_SELECTED}, changed_at::text AS position FROM governor_keys.keys
   WHERE changed_at > $1::timestamptz ORDER BY changed_at LIMIT ${PAGE_MAX}`
-const BEHIND = `SELECT coalesce(max(changed_at), '-infinity') < $1::timestamptz AS behind
-  FROM governor_keys.keys`
 /** Waits neither for replicas nor for long for rows of others: changes of keys wait behind it. */
 const USED = `INSERT INTO governor_keys.uses SELECT given.* FROM (SELECT
     set_config('synchronous_commit', 'off', true), set_config('lock_timeout', '250', true)) AS set,
@@ -81,6 +82,8 @@ export class SyncedKeys implements KeySource {
   #state: CopyState | null
   /** Monotonic; when the copy was last compared. */
   #syncedMs: number
+  /** When that comparison began. */
+  #beganMs = -Infinity
   #stateKeptMs = -Infinity
   #changes = 0
   #connection: Connection | null = null
@@ -94,6 +97,8 @@ export class SyncedKeys implements KeySource {
   /** Why the last attempt to follow failed; null while it goes well. */
   #failure: Error | null = null
   #onFirst: (() => void) | null = null
+  #onSynced: () => void = () => {}
+  #catchingUp: Promise<boolean> | null = null
 
   private constructor(options: SyncOptions) {
     this.#options = options
@@ -137,6 +142,19 @@ export class SyncedKeys implements KeySource {
 
   get isCurrent(): boolean {
     return this.#isFollowing && this.#ageMs() < CURRENT_MS
+  }
+
+  catchUp(): Promise<boolean> | null {
+    const isFresh = () => monotonicMs() - this.#beganMs < FRESH_MS
+    if (isFresh()) return null
+    if (this.#catchingUp === null) {
+      const synced = new Promise<void>((resolve) => (this.#onSynced = resolve))
+      this.#catchingUp = Promise.race([synced, pause(FRESH_MS)])
+        .then(isFresh)
+        .finally(() => (this.#catchingUp = null))
+      this.#wakeUp()
+    }
+    return this.#catchingUp
   }
 
   /** Why calls with keys cannot be served; null when they can. */
@@ -240,8 +258,9 @@ export class SyncedKeys implements KeySource {
         metMs = monotonicMs()
         this.#patience.connect.shorter()
       }
+      const beganMs = monotonicMs()
       while ((await this.#pull(connection)) === PAGE_MAX);
-      this.#synced()
+      this.#synced(beganMs)
       if (monotonicMs() > directMs) {
         directMs = Infinity
         // Meanwhile changes are asked for as before.
@@ -313,9 +332,10 @@ export class SyncedKeys implements KeySource {
     return records.length
   }
 
-  #synced(): void {
+  #synced(beganMs: number): void {
     const nowMs = monotonicMs()
     this.#syncedMs = nowMs
+    this.#beganMs = beganMs
     if (nowMs - this.#stateKeptMs > STATE_KEPT_MS) {
       this.#stateKeptMs = nowMs
       this.#state = { ...this.#state!, syncedAtMs: wallMs() }
@@ -326,6 +346,7 @@ export class SyncedKeys implements KeySource {
     this.#isFollowing = true
     this.#patience.statement.shorter()
     this.#onFirst?.()
+    this.#onSynced()
   }
 
   #failed(error: Error): void {
@@ -356,19 +377,6 @@ export class SyncedKeys implements KeySource {
       }
     })
   }
-}
-
-/** What happened to a store other than that it went on; null where nothing did. */
-async function changedSince(
-  connection: Connection,
-  { position, timeline: former }: CopyState,
-  timeline: string,
-): Promise<string | null> {
-  const { rows } = await connection.query<{ behind: boolean }>(BEHIND, [position])
-  if (rows[0]?.behind === true) return 'is older than its copy'
-  // The one that took over may lack what the copy has, and have gone on since.
-  if (former !== '' && timeline !== '' && former !== timeline) return 'is on another server'
-  return null
 }
 
 async function readPage(

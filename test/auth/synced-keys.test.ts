@@ -1,14 +1,17 @@
 import { statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
+import bcrypt from 'bcrypt'
 import Database from 'better-sqlite3'
 import { Client } from 'pg'
 import t, { type Test } from 'tap'
 
 import { migrateKeys } from '../../src/auth/key-migrate.ts'
+import { KeyRing } from '../../src/auth/key-ring.ts'
 import { PostgresKeyStore } from '../../src/auth/key-store-postgres.ts'
 import { SqliteKeyStore } from '../../src/auth/key-store-sqlite.ts'
 import { type SyncOptions, SyncedKeys } from '../../src/auth/synced-keys.ts'
+import type { GovernorError } from '../../src/errors.ts'
 import { createLog } from '../../src/log.ts'
 import { keyRecord } from '../support/key-record.ts'
 import { freshDatabase, type PostgresServer, runSql, startPostgres } from '../support/postgres.ts'
@@ -162,6 +165,33 @@ t.test('a server that is slow to connect to and to answer is followed, slowly', 
   proxy.delayMs = 60_000
   await keys.close()
   t.pass('closing waits for nobody')
+})
+
+t.test('nobody is told that a key is wrong before the server was asked', async (t) => {
+  const { url, store } = await fresh(t)
+  const { proxy, url: through } = await TcpProxy.to(t, url)
+  const { options } = optionsFor(t, through, { directUrl: through })
+  const ring = new KeyRing(await follow(t, options))
+  const secret = 'a'.repeat(43)
+  const hash = await bcrypt.hash(secret, 4)
+  const verify = async ({ keyId }: { readonly keyId: string }) =>
+    Promise.resolve()
+      .then(() => ring.verify(keyId, secret, 5))
+      .then(
+        (record) => record?.name ?? 'wrong',
+        (error: GovernorError) => error.code,
+      )
+  await until('it to answer', async () => (await verify(keyRecord())) === 'wrong')
+  proxy.silent = true
+  const key = keyRecord({ hash, name: 'made meanwhile' })
+  await store.create(key)
+  await until('a second to be over', async () => (await verify(key)) === 'AUTH_UNAVAILABLE')
+  for (let index = 0; index < 3; index++) t.equal(await verify(key), 'AUTH_UNAVAILABLE')
+  proxy.silent = false
+  proxy.cutAll()
+  const said = new Set<string>()
+  await until('the key', async () => said.add(await verify(key)).has('made meanwhile'))
+  t.notOk(said.has('wrong'))
 })
 
 t.test('keys that trickle in arrive, however much longer than an answer may take', async (t) => {
