@@ -20,6 +20,9 @@ export const http = load('node:http') as typeof Http
 export const Pool = load('undici/lib/dispatcher/pool.js') as typeof Undici.Pool
 export type Pool = Undici.Pool
 
+/** One connection to one origin. */
+export const Client = load('undici/lib/dispatcher/client.js') as typeof Undici.Client
+
 /** Connections to many origins. */
 export const Agent = load('undici/lib/dispatcher/agent.js') as typeof Undici.Agent
 export type Agent = Undici.Agent

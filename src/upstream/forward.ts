@@ -10,6 +10,7 @@ import {
   type Faults,
   UpstreamCall,
 } from './call.ts'
+import { makeConnection } from './connection.ts'
 import { ProxyConnector, type ProxyPlace } from './proxy-connector.ts'
 
 /** Shorter than the 60 s after which common load balancers drop an idle connection. */
@@ -52,6 +53,7 @@ export class UpstreamPool {
     this.connector = connector
     this.#basePath = pathname === '/' ? '' : pathname
     this.#pool = new Pool(origin, {
+      factory: makeConnection,
       connections: CONNECTIONS_MAX,
       pipelining: 1,
       keepAliveTimeout: KEEP_ALIVE_MS,
@@ -150,10 +152,11 @@ export async function forward(permit: Permit, options: ForwardOptions): Promise<
     faults.inc({ upstream, fault: 'redirect' })
     throw new GovernorError('UPSTREAM_REDIRECT')
   }
-  const encoding = answer.headers['content-encoding'] ?? 'identity'
+  // Names of codings have no case (RFC 9110 §8.4.1); an empty list is none.
+  const encoding = String(answer.headers['content-encoding'] ?? '').toLowerCase()
   // RFC 9112 §6.1: `gzip, chunked` is undone as far as the chunks.
   const coding = String(answer.headers['transfer-encoding'] ?? 'chunked').toLowerCase()
-  if (encoding !== 'identity' || coding !== 'chunked') {
+  if ((encoding !== '' && encoding !== 'identity') || coding !== 'chunked') {
     // We asked for identity: what cannot be read cannot be metered, nor cleaned of our credential.
     call.abort()
     faults.inc({ upstream, fault: 'protocol' })
