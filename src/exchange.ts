@@ -206,6 +206,8 @@ export interface Meter {
   flush(): Buffer
   /** Whether the stream reached the provider's own end mark. */
   readonly complete: boolean
+  /** Whether nothing can follow any more that a client waits for; absent where that is never certain. */
+  readonly isOver?: boolean
   readonly usage: Usage
   /** Why the stream cannot be read any further, and ends here; absent where any bytes pass. */
   readonly failure?: GovernorError | null

@@ -38,6 +38,10 @@ class AnthropicMeter implements Meter, EventSink {
   readonly #splitter = new SseSplitter(this)
   #prompt = NO_PARTS
 
+  get isOver(): boolean {
+    return this.complete
+  }
+
   whole(body: Buffer): void {
     this.complete = true
     if (body.length > PARSED_BYTES_MAX) {

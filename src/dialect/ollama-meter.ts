@@ -26,6 +26,10 @@ class OllamaMeter implements Meter {
   #held = EMPTY
   #isOversize = false
 
+  get isOver(): boolean {
+    return this.complete
+  }
+
   whole(body: Buffer): void {
     this.complete = true
     if (body.length <= PARSED_BYTES_MAX && this.#take(body)) return

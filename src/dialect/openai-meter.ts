@@ -65,6 +65,10 @@ class OpenaiMeter implements Meter, EventSink {
     this.#drops = drops
   }
 
+  get isOver(): boolean {
+    return this.complete
+  }
+
   whole(body: Buffer): void {
     this.usage = readAnswer(body)
     this.complete = true

@@ -4,6 +4,7 @@ import type { HttpExchange, Interruptible } from './exchange.ts'
 import { type HeaderList, relayable } from './headers.ts'
 import { governorHeaders } from './respond.ts'
 import { StreamStart } from './stream-start.ts'
+import { type EventEnd, eventEndOf, hasWholeData, WholeEvents } from './whole-events.ts'
 
 /** An upstream's answer as relay needs it; `upstream/call.ts` makes it. */
 export interface RelayedAnswer {
@@ -199,6 +200,9 @@ class Stream implements Interruptible {
   #start: StreamStart | null
   #tail: Buffer[] = []
   #tailBytes = 0
+  /** What ends an event, and what keeps half of one back; null where nobody here can tell. */
+  readonly #eventEnd: EventEnd | null
+  readonly #whole: WholeEvents | null
   /** What was sent last is not the end of a line. */
   #midEvent = false
   #ended = false
@@ -213,6 +217,8 @@ class Stream implements Interruptible {
     this.#isEvents = isEvents(answer, trail)
     const isText = /^text\/(?!event-stream)/i.test(typeOf(answer))
     this.#start = this.#isEvents && isText && options.guard === null ? new StreamStart() : null
+    this.#eventEnd = this.#isEvents ? eventEndOf(typeOf(answer)) : null
+    this.#whole = this.#eventEnd === null ? null : new WholeEvents(this.#eventEnd)
   }
 
   async run(): Promise<void> {
@@ -294,12 +300,16 @@ class Stream implements Interruptible {
       this.#fail(error, 'incomplete')
       return
     }
+    if (this.#whole !== null) this.#put(this.#whole.rest())
     this.#exchange.outgoing.end()
     this.#end('complete')
   }
 
   fail(error: GovernorError): void {
-    if (error.code !== 'CLIENT_CLOSED') this.#fail(error)
+    if (error.code === 'CLIENT_CLOSED') return
+    // The provider said its last word: an error behind it would make a complete answer a failed one.
+    if (this.#isEvents && this.#options.meter.isOver === true) this.end()
+    else this.#fail(error)
   }
 
   #fail(error: GovernorError, ending?: Trail['ending']): void {
@@ -308,6 +318,7 @@ class Stream implements Interruptible {
     const { route, requestId } = this.#trail
     this.#trail.refusal = error
     if (this.#isEvents) {
+      this.#sendBegun()
       // A frame that joined half a line would be read as malformed JSON instead of as our error.
       const before = this.#midEvent ? '\n\n' : ''
       const frame = route!.dialect.errorFrame(error, requestId, route!.endpoint.api)
@@ -318,7 +329,19 @@ class Stream implements Interruptible {
     this.#end(ending ?? (error.source === 'upstream' ? 'upstream_failed' : 'incomplete'))
   }
 
+  /** Of the event that was being sent what a reader can read, ended; half of one is nothing to anybody. */
+  #sendBegun(): void {
+    const begun = this.#whole?.rest()
+    if (begun === undefined || begun.length === 0 || !hasWholeData(begun, this.#eventEnd!)) return
+    this.#put(begun)
+    this.#midEvent = true
+  }
+
   #send(bytes: Buffer): boolean {
+    return this.#put(this.#whole === null ? bytes : this.#whole.push(bytes))
+  }
+
+  #put(bytes: Buffer): boolean {
     if (bytes.length === 0) return true
     this.#midEvent = bytes[bytes.length - 1] !== LINE_FEED
     this.#trail.answerBytes += bytes.length

@@ -84,6 +84,10 @@ export class CountingMeter implements Meter {
     return this.#meter.complete
   }
 
+  get isOver(): boolean {
+    return this.#meter.isOver === true
+  }
+
   get usage(): Meter['usage'] {
     return this.#meter.usage
   }

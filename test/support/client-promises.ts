@@ -170,12 +170,18 @@ async function fails(t: Test, client: ClientCase, { site, upstream, app, answere
     t.equal(upstream.received.length, before, 'the provider heard nothing')
   })
 
-  await t.test('a stream that breaks throws', async (t) => {
-    upstream.behaviour = (_received, response) => {
-      begin(response, wire.type)
-      response.write(joined(wire.events.slice(0, 2)), () => response.socket?.resetAndDestroy())
+  await t.test('a stream that breaks throws, in the middle of an event as well', async (t) => {
+    const third = Buffer.from(wire.events[2] ?? '')
+    for (const cut of [0, Math.ceil(third.length / 2)]) {
+      const begun = Buffer.concat([joined(wire.events.slice(0, 2)), third.subarray(0, cut)])
+      upstream.behaviour = (_received, response) => {
+        begin(response, wire.type)
+        response.write(begun, () => response.socket?.resetAndDestroy())
+      }
+      const error = await thrown(read(app.stream('Say hello', never)))
+      t.type(error, Error)
+      t.match(client.problem(error).message, 'broke off', 'it says why')
     }
-    t.type(await thrown(read(app.stream('Say hello', never))), Error)
   })
 
   await t.test('a client that leaves stops the call', async (t) => {
