@@ -4,7 +4,7 @@ import type { HttpExchange, Interruptible } from './exchange.ts'
 import { type HeaderList, relayable } from './headers.ts'
 import { governorHeaders } from './respond.ts'
 import { StreamStart } from './stream-start.ts'
-import { type EventEnd, eventEndOf, hasWholeData, WholeEvents } from './whole-events.ts'
+import { hasWholeData, type LineKind, lineKindOf, WholeLines } from './whole-lines.ts'
 
 /** An upstream's answer as relay needs it; `upstream/call.ts` makes it. */
 export interface RelayedAnswer {
@@ -200,9 +200,9 @@ class Stream implements Interruptible {
   #start: StreamStart | null
   #tail: Buffer[] = []
   #tailBytes = 0
-  /** What ends an event, and what keeps half of one back; null where nobody here can tell. */
-  readonly #eventEnd: EventEnd | null
-  readonly #whole: WholeEvents | null
+  /** What the stream consists of, and what keeps half a line back; null where nobody here can tell. */
+  readonly #lineKind: LineKind | null
+  readonly #whole: WholeLines | null
   /** What was sent last is not the end of a line. */
   #midEvent = false
   #ended = false
@@ -217,8 +217,8 @@ class Stream implements Interruptible {
     this.#isEvents = isEvents(answer, trail)
     const isText = /^text\/(?!event-stream)/i.test(typeOf(answer))
     this.#start = this.#isEvents && isText && options.guard === null ? new StreamStart() : null
-    this.#eventEnd = this.#isEvents ? eventEndOf(typeOf(answer)) : null
-    this.#whole = this.#eventEnd === null ? null : new WholeEvents(this.#eventEnd)
+    this.#lineKind = this.#isEvents ? lineKindOf(typeOf(answer)) : null
+    this.#whole = this.#lineKind === null ? null : new WholeLines(this.#lineKind)
   }
 
   async run(): Promise<void> {
@@ -320,7 +320,7 @@ class Stream implements Interruptible {
     if (this.#isEvents) {
       this.#sendBegun()
       // A frame that joined half a line would be read as malformed JSON instead of as our error.
-      const before = this.#midEvent ? '\n\n' : ''
+      const before = this.#midEvent || this.#whole?.isMidEvent === true ? '\n\n' : ''
       const frame = route!.dialect.errorFrame(error, requestId, route!.endpoint.api)
       outgoing.end(typeof frame === 'string' ? before + frame : frame)
     } else {
@@ -332,7 +332,7 @@ class Stream implements Interruptible {
   /** Of the event that was being sent what a reader can read, ended; half of one is nothing to anybody. */
   #sendBegun(): void {
     const begun = this.#whole?.rest()
-    if (begun === undefined || begun.length === 0 || !hasWholeData(begun, this.#eventEnd!)) return
+    if (begun === undefined || begun.length === 0 || !hasWholeData(begun, this.#lineKind!)) return
     this.#put(begun)
     this.#midEvent = true
   }

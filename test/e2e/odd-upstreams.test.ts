@@ -93,7 +93,7 @@ t.test('what can be read in two ways is a 502, and no connection is used after i
   }
 })
 
-t.test('a stream that breaks says so behind whole events only', async (t) => {
+t.test('a stream that breaks says so behind whole lines only', async (t) => {
   const upstream = await RawUpstream.start(t)
   const site = await startGovernor(t, { upstream: upstream.url })
   const hello = chatEvent('Hello')
@@ -127,7 +127,7 @@ t.test('a stream that breaks behind its end mark is complete', async (t) => {
   t.equal(await site.metric('governor_upstream_errors_total', 'fault="reset"'), 1, 'it is counted')
 })
 
-t.test('half an event waits for its other half, and nothing else does', async (t) => {
+t.test('half a line waits for its other half, and nothing else does', async (t) => {
   const upstream = await RawUpstream.start(t)
   const site = await startGovernor(t, { upstream: upstream.url })
   const [hello, there] = [chatEvent('Hello'), chatEvent(' there')]
