@@ -193,8 +193,12 @@ function examine(path: string, acknowledged: ReadonlySet<string>, state: State):
   }
   const kept = new Set<string>()
   for (const file of epochFiles(path)) {
-    for (const { request_id, kind, body } of rows(file.path)) {
-      kept.add(kind === 'admin' ? String(body['action']) : request_id)
+    try {
+      for (const { request_id, kind, body } of rows(file.path)) {
+        kept.add(kind === 'admin' ? String(body['action']) : request_id)
+      }
+    } catch (error) {
+      problems.push(`it cannot be read: ${(error as Error).message}`)
     }
   }
   const lost = [...acknowledged].filter((id) => !kept.has(id))

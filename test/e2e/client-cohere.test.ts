@@ -61,6 +61,7 @@ t.test('cohere-ai: chat', (t) =>
       limited: 'TooManyRequestsError',
     },
     waits: true,
+    knowsNoErrorEvents: true,
   }),
 )
 

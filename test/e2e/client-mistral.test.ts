@@ -39,5 +39,6 @@ t.test('@mistralai/mistralai: chat', (t) =>
     },
     errors: { failed: 'SDKError', refused: 'SDKError', limited: 'SDKError' },
     waits: false,
+    knowsNoErrorEvents: true,
   }),
 )
