@@ -5,6 +5,8 @@ const EMPTY = Buffer.alloc(0)
 const NONE = -1
 /** `event`, `id` and `retry` say something about data that are still to come. */
 const NAMING = new Set(Buffer.from('eir'))
+/** How lines of events begin; any other is nobody's event, and does not wait. */
+const FIELDS = new Set(Buffer.from('deir:'))
 const COLON = 0x3a
 
 /** A line longer than this is no longer held back: what came of it goes on, and the rest as it comes. */
@@ -93,7 +95,8 @@ export class WholeLines {
       this.#afterCr = byte === CR
       if (isSecondHalf ? this.#passedUpTo(at, end) : this.#endLine()) end = at + 1
     }
-    return end
+    const isField = this.#firstByte === NONE || FIELDS.has(this.#firstByte)
+    return isField || !this.#isEvents ? end : chunk.length
   }
 
   /** Whether what is in front of the LF at `at`, its CR last, has passed: then the LF follows. */

@@ -252,7 +252,9 @@ function unchunked(bytes: Buffer): { body: Buffer; rest: Buffer } | null {
   }
 }
 
-const ERROR_FRAME = /^(?:\r?\n){0,2}data: \{"error":\{/
+const ERROR_FRAME = /(?:\r?\n){0,2}data: \{"error":\{/
+/** Half a line, with the lines in front of it that name its event. */
+const HALF_LINE = /^(?:(?:event|id|retry)[^\r\n]*(?:\r\n|\r|\n)|[\r\n])*[^\r\n]*$/
 
 /** Nothing is Governor's own fault, and a stream that was heard to its end is what was sent. */
 function answerProblems(one: FuzzCase, heard: Buffer): string[] {
@@ -265,13 +267,16 @@ function answerProblems(one: FuzzCase, heard: Buffer): string[] {
   return isStream ? streamProblems(answer, body) : []
 }
 
-/** A stream passes byte for byte, and after that there is nothing but an error frame. */
+/** A stream passes byte for byte; where an error frame follows, half a line in front of it may be missing. */
 function streamProblems({ pieces, ends }: Answering, body: Buffer): string[] {
-  const said = Buffer.concat(pieces)
-  let same = 0
-  while (same < body.length && same < said.length && body[same] === said[same]) same++
-  if (ends === 'end' && same < said.length) return [`byte ${same} of the stream is another`]
-  const tail = body.toString('latin1', same)
-  if (tail === '' || ERROR_FRAME.test(tail)) return []
-  return [`after the stream came ${tail.slice(0, 200)}`]
+  const said = Buffer.concat(pieces).toString('latin1')
+  const heard = body.toString('latin1')
+  if (heard === said) return []
+  const frame = heard.search(ERROR_FRAME)
+  if (frame === -1) return [`the stream is another: ${heard.slice(-200)}`]
+  const passed = heard.slice(0, frame)
+  if (!said.startsWith(passed)) return [`before the error came ${passed.slice(-200)}`]
+  const missing = said.slice(passed.length)
+  if (ends !== 'end' || HALF_LINE.test(missing)) return []
+  return [`before the error was missing ${missing.slice(0, 200)}`]
 }

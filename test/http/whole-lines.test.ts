@@ -98,7 +98,7 @@ t.test('lists of JSON have lines, too', (t) => {
 
 t.test('a line of more than 1 MiB goes on as it comes, and the next one is whole again', (t) => {
   const lines = new WholeLines('events')
-  const piece = Buffer.alloc(64 * 1024, 'x')
+  const piece = Buffer.alloc(64 * 1024, 'd')
   let bytes = 0
   for (let index = 0; index < 16; index++) bytes += lines.push(piece).length
   t.equal(bytes, 0)
@@ -106,6 +106,16 @@ t.test('a line of more than 1 MiB goes on as it comes, and the next one is whole
   t.equal(lines.push(piece).length, piece.length)
   t.equal(lines.push(Buffer.from('\n\ndata: a')).toString(), '\n\n')
   t.equal(lines.push(Buffer.from('\n\n')).toString(), 'data: a\n\n')
+  t.end()
+})
+
+t.test('what is no event does not wait, under whatever name it comes', (t) => {
+  const lines = new WholeLines('events')
+  const push = (text: string) => lines.push(Buffer.from(text)).toString()
+  t.equal(push('{"id":'), '{"id":')
+  t.equal(push('"x"}'), '"x"}')
+  t.equal(push('\ndat'), '\n')
+  t.equal(push('a: b\n'), 'data: b\n')
   t.end()
 })
 
